@@ -21,11 +21,11 @@ kernels:
 docs:
 	sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs build/site
 
-# Tries the installed package, from a folder outside the source of the package.
+# Tests the installed package, from a folder without the source of the package.
 smoke:
 	cd tests/repository && python smoke.py && python -m pixelrnn_ext
 
-# README's command. `python -m pytest` would import the source folder instead of the installed package.
+# `python -m pytest` would import the source folder instead of the installed package.
 test:
 	pytest -n 2
 
@@ -33,11 +33,11 @@ test:
 sweep:
 	pytest -m sweep -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# Runs the CUDA kernels on the CPU and models their cycles; needs `pip install --group device-code`. SLICE as in sweep.
+# Runs the CUDA kernels on a CPU and estimates their cycles; needs `pip install --group device-code`. SLICE as in sweep.
 emulated:
 	pytest -m emulated -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# Tests in a minute what changed files can break. FILES names files that git does not see.
+# Runs in a minute tests that changed files may break. FILES replaces git's list of changed files.
 quick:
 	python tests/quick.py $(FILES)
 
@@ -45,10 +45,10 @@ quick:
 build:
 	PIXELRNN_NATIVE=1 PIXELRNN_CUDA=0 python setup.py -q build_ext --inplace
 
-# Runs all checks. A change of csrc, of the emulator or of the build ends with it.
+# Runs all checks. Run it after a change of csrc, of the emulator or of the build.
 all: lint types docs emulated sweep test
 
-# Parts of test and sweep: the CPU kernels without torch, under the sanitizers, by Clang and on AArch64; the benchmarks.
+# Runs parts of test and sweep: the CPU kernels without torch, under sanitizers, by Clang and on AArch64; benchmarks.
 native:
 	pytest -m "not emulated" tests/native/test_checks.py
 

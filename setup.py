@@ -2,15 +2,15 @@
 
 The libraries contain no Python code: torch loads them into every version of Python.
 
-PIXELRNN_NATIVE=auto|0|1     auto: build _C if the C++ compiler takes the kernels, as GCC and Clang do. 0: pure PyTorch.
-                             1: fail if auto would leave _C out.
-PIXELRNN_CUDA=auto|0|1       auto: build _C_cuda for the visible GPUs if there is an NVRTC; a torch for CUDA brings one.
-                             0: never; `build_ext --inplace` keeps an earlier _C_cuda. 1: fail without an NVRTC;
-                             without a GPU, build for all GPUs.
-TORCH_CUDA_ARCH_LIST         such as "8.0;9.0+PTX": build _C_cuda for these, not for the visible GPUs.
-PIXELRNN_OLD_LIBRARIES=1     build the released wheel: for all GPUs, and for glibc 2.28 even on a newer one.
-PIXELRNN_LINE_NUMBERS=1      give profilers the source lines of the CUDA kernels.
-CUDA_HOME, CXX, MAX_JOBS     a toolkit with an NVRTC; the C++ compiler; how many compilers run at once.
+PIXELRNN_NATIVE=auto|0|1  auto: build _C if the C++ compiler takes the kernels, as GCC and Clang do. 0: pure PyTorch.
+                          1: fail if auto would leave _C out.
+PIXELRNN_CUDA=auto|0|1    auto: build _C_cuda for the visible GPUs if there is an NVRTC; a torch for CUDA brings one.
+                          0: never; `build_ext --inplace` keeps an earlier _C_cuda. 1: fail without an NVRTC;
+                          without a GPU, build for all GPUs.
+TORCH_CUDA_ARCH_LIST      such as "8.0;9.0+PTX": build _C_cuda for these, not for the visible GPUs.
+PIXELRNN_OLD_LIBRARIES=1  build the released wheel: for all GPUs, and for glibc 2.28 even on a newer one.
+PIXELRNN_LINE_NUMBERS=1   give profilers the source lines of the CUDA kernels.
+CUDA_HOME, CXX, MAX_JOBS  a toolkit with an NVRTC; the C++ compiler; how many compilers run at once.
 """
 
 import os
@@ -38,12 +38,12 @@ BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_whee
 
 # The stable ABI of torch 2.11: the binary loads on this and every later torch.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# The code of a release. Machine code also runs on later GPUs of the same major version: code for 8.6 on 8.9, for 12.0
-# on 12.1. PTX of 12.0 serves future GPUs, PTX of 9.0 those in between. A Jetson (8.7) runs only its own machine code.
+# Compute capabilities of a release. Machine code also runs on later GPUs of the same major version: 8.6 on 8.9, 12.0 on
+# 12.1. PTX of 12.0 serves future GPUs, PTX of 9.0 those before 12.0. A Jetson (8.7) runs only its own machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
 # No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
-# run on torch's threads, so that a process has one pool of threads. -g0: Python's own flags ask for debugging
-# information, which takes a quarter of the build time, and which the link drops.
+# run on torch's threads, so that a process has one pool of threads. -g0: Python's flags ask for debugging
+# information, which takes a quarter of the build time, and which the linker drops.
 CPU_FLAGS = ["-O2", "-g0"]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
@@ -69,8 +69,8 @@ def cxx():
     return shlex.split(os.environ.get("CXX", "c++"))
 
 
-def why_not_native():
-    """Returns None when the CPU kernels can be compiled, otherwise one sentence."""
+def why_no_native():
+    """Returns None if the CPU kernels can be compiled, otherwise the reason."""
     choice = setting("PIXELRNN_NATIVE")
     if choice == "0":
         return "PIXELRNN_NATIVE=0"
@@ -81,14 +81,14 @@ def why_not_native():
         probes = {"a library": library}
         if choice == "auto":  # with 1 the build itself reports the error
             probes["the kernels"] = ["-fsyntax-only", *(str(ROOT / path) for path in files("cpu/tiles/*.cpp"))]
-        for what, arguments in probes.items():
+        for target, arguments in probes.items():
             status, output = run(*compiler, *CPU_FLAGS, "-std=c++17", "-fPIC", *arguments)
             if status is None:
                 return f"the C++ compiler {name!r} does not start ({output})"
             if status != 0:
                 errors = [line.strip() for line in output.splitlines() if "error" in line]
                 first = (errors or output.strip().splitlines() or ["it says nothing"])[0]
-                return f"the C++ compiler {name!r} does not compile {what} ({first})"
+                return f"the C++ compiler {name!r} does not compile {target} ({first})"
     return None
 
 
@@ -96,7 +96,7 @@ def choose_device_code(torch):
     """Returns (the compiler, the GPUs that it compiles for, None), or (None, None, why there is no device code)."""
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
-    # 9.0a is 9.0 with instructions that the kernels do not use.
+    # 9.0a is 9.0 with more instructions, which the kernels do not use.
     listed = re.sub(r"(\d)[af]\b", r"\1", os.environ.get("TORCH_CUDA_ARCH_LIST", "")).replace(";", " ").split()
     for gpu in listed:
         if not re.fullmatch(r"\d+\.\d(\+PTX)?", gpu):
@@ -116,14 +116,14 @@ def files(pattern):
     return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob(pattern))
 
 
-def plan():
+def plan_build():
     """Returns the modules to build, setuptools' commands, and the facts that build_config() will report."""
     try:
         import torch
     except ImportError:
         raise SystemExit(f"{NAME} is built against torch: pip install 'torch>=2.11', then try again") from None
 
-    no_native = why_not_native()
+    no_native = why_no_native()
     if no_native and setting("PIXELRNN_NATIVE") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_NATIVE=1, but the CPU kernels cannot be built: {no_native}")
     compiler, gpus, no_cuda = choose_device_code(torch)
@@ -132,7 +132,7 @@ def plan():
     if compiler:
         lines = ["-lineinfo"] if os.environ.get("PIXELRNN_LINE_NUMBERS") == "1" else []
         try:
-            table = device_code.build(compiler, gpus, ROOT / "csrc", ROOT / "build/device_code", lines)
+            table = device_code.build_table(compiler, gpus, ROOT / "csrc", ROOT / "build/device_code", lines)
         except RuntimeError as error:  # NVRTC 13.2 fails on some kernels for 10.0
             compiler, no_cuda = None, f"NVRTC {compiler.version} fails: {' '.join(str(error).split())[-400:]}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
@@ -148,8 +148,8 @@ def plan():
         "why_no_cuda": no_cuda,
     }
     print(f"{NAME}: CPU kernels: {no_native or 'yes'}", file=sys.stderr)
-    by = compiler and f"yes, for {' '.join(gpus)}, by NVRTC {compiler.version}"
-    print(f"{NAME}: CUDA kernels: {no_cuda or by}", file=sys.stderr)
+    cuda = no_cuda or f"yes, for {' '.join(gpus)}, by NVRTC {compiler.version}"
+    print(f"{NAME}: CUDA kernels: {cuda}", file=sys.stderr)
 
     if no_native:
         return [], {}, build
@@ -161,29 +161,29 @@ def plan():
     flags += [f"-include{ROOT}/csrc/old_libraries.h"] * OLD_LIBRARIES
     link = ["-s", *(["-Xlinker", f"--version-script={ROOT}/csrc/exports.map"] if sys.platform == "linux" else [])]
 
-    def library(name, sources, include=(), defines=(), link_more=()):
+    def library(name, sources, include=(), defines=(), extra_link=()):
         return CppExtension(
             f"{NAME}.{name}",
             sources + ["csrc/old_libraries.cpp"] * OLD_LIBRARIES,
             include_dirs=[str(ROOT / "csrc"), *include],
             depends=files("**/*.h") + files("**/*.cuh"),
             extra_compile_args=[*flags, *defines],
-            extra_link_args=[*link, *link_more],
+            extra_link_args=[*link, *extra_link],
             py_limited_api=True,  # otherwise torch's library for Python is linked
         )
 
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA declares torch's stable access to the current stream. libtorch.so, which every torch has, loads the
-        # CUDA libraries of a torch that has them.
+        # USE_CUDA declares torch's stable function for the current stream. libtorch.so, which every torch has, loads
+        # the CUDA libraries of a torch for CUDA.
         defines = ["-DUSE_CUDA"]
-        link_more = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
-        libraries.append(library("_C_cuda", host, [str(compiler.include)], defines, link_more))
+        extra_link = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
+        libraries.append(library("_C_cuda", host, [str(compiler.include)], defines, extra_link))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build
 
 
-def record(package, distribution, build):
+def write_build_info(package, distribution, build):
     info = {"version": distribution.get_version(), **build}
     package.mkdir(parents=True, exist_ok=True)
     (package / "_build_info.py").write_text(f"# Written by setup.py.\nBUILD = {info!r}\n")
@@ -209,7 +209,7 @@ class BuildPy(build_py):
         if not self.editable_mode:
             shutil.rmtree(package, ignore_errors=True)
         super().run()
-        record(package, self.distribution, self.build)
+        write_build_info(package, self.distribution, self.build)
 
 
 class Wheel(bdist_wheel):
@@ -223,21 +223,21 @@ def main():
     if not BUILD_COMMANDS & set(sys.argv):
         setup()  # metadata and sdist need no torch
         return
-    ext_modules, commands, build = plan()
+    ext_modules, commands, build = plan_build()
     BuildPy.build = build
     in_place = "--inplace" in sys.argv
-    made = {module.name.rpartition(".")[2] for module in ext_modules}
-    if in_place and made and setting("PIXELRNN_CUDA") == "0" and (facts := facts_of_cuda_in_place()):
+    built = {module.name.rpartition(".")[2] for module in ext_modules}
+    if in_place and built and setting("PIXELRNN_CUDA") == "0" and (facts := facts_of_cuda_in_place()):
         print(f"{NAME}: the CUDA library in place stays as it is", file=sys.stderr)
         build |= facts
-        made.add("_C_cuda")
+        built.add("_C_cuda")
     if in_place or {"editable_wheel", "develop"} & set(sys.argv):
-        for name in {"_C", "_C_cuda"} - made:
+        for name in {"_C", "_C_cuda"} - built:
             (ROOT / NAME / f"{name}.so").unlink(missing_ok=True)  # left by an earlier build
     cmdclass = {"build_py": BuildPy, "bdist_wheel": Wheel, **commands}
     distribution = setup(ext_modules=ext_modules, cmdclass=cmdclass)
     if in_place:
-        record(ROOT / NAME, distribution, build)
+        write_build_info(ROOT / NAME, distribution, build)
 
 
 main()

@@ -19,21 +19,21 @@ def python(text):
             yield from markdown(ast.get_docstring(node, clean=False), node.body[0].lineno)
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     comments = (token for token in tokens if token.type == tokenize.COMMENT)
-    yield from joined((c.start[0], c.line[: c.start[1]].strip(), c.string[1:]) for c in comments)
+    yield from join_comments((c.start[0], c.line[: c.start[1]].strip(), c.string[1:]) for c in comments)
 
 
-def marked(mark):
+def comment_reader(mark):
     """Returns a reader of comments that begin with ``mark`` and end with their line."""
     comment = re.compile(rf"(|.*?\s){mark}(\s.*|)")
-    return lambda text: joined(
+    return lambda text: join_comments(
         (n, found[1].strip(), found[2])
         for n, line in enumerate(text.splitlines(), 1)
         if (found := comment.fullmatch(line))
     )
 
 
-def joined(comments):
-    """Joins the comments (line, code before it, text) on adjacent lines, without the indented lines of tables."""
+def join_comments(comments):
+    """Joins comments (line, code before the comment, text) on adjacent lines, without indented tables."""
     found, last = [], -1
     for line, code, comment in comments:
         if code or line != last + 1 or not comment.strip():
@@ -45,7 +45,7 @@ def joined(comments):
 
 
 def markdown(text, first=1):
-    """Yields paragraphs and items of lists, without code, tables, headings and formulas."""
+    """Yields paragraphs and list items, without code, tables, headings and formulas."""
     text = re.sub(
         r"^( *)(```|\$\$).*?^ *\2$", lambda code: "\n" * code[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL
     )
@@ -60,13 +60,13 @@ def markdown(text, first=1):
 READERS = {
     ".md": markdown,
     **dict.fromkeys((".py", ".pyi"), python),
-    **dict.fromkeys((".h", ".cpp", ".cu", ".cuh"), marked("//")),
-    **dict.fromkeys((".yml", ".yaml", ".toml", ""), marked("#")),
+    **dict.fromkeys((".h", ".cpp", ".cu", ".cuh"), comment_reader("//")),
+    **dict.fromkeys((".yml", ".yaml", ".toml", ""), comment_reader("#")),
 }
 
 
-def faults(text):
-    """Returns what is wrong with a text, a line for each fragment and each long sentence."""
+def find_faults(text):
+    """Returns a message for each fragment and each long sentence in a text."""
     text = re.sub(r"``?[^`]+``?|\[([^]]*)\]\([^)]*\)", lambda code: code[1] or "code", " ".join(text.split()))
     sentences = re.split(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?:])[)*\"']*\s+", text)
     fragments = [f"a fragment: {s[:80]}" for s in sentences if FRAGMENT.match(s) and not s.endswith("?")]
@@ -79,7 +79,7 @@ def main():
     for path in paths:
         if path.suffix in READERS and path.is_file():
             for line, text in READERS[path.suffix](path.read_text()):
-                for fault in faults(text):
+                for fault in find_faults(text):
                     print(f"{path}:{line}: {fault}")
                     bad = True
     return bad

@@ -1,6 +1,6 @@
 """Checks before a tag that the tree, and the wheels and the sdist in dist/, are of one release: `make release-check`.
 
-Prints a sentence for each finding, and fails if there is any.
+Prints a sentence for each mistake, and fails if there is any.
 """
 
 import os
@@ -18,23 +18,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PLATFORM = r"(manylinux_2_28_(x86_64|aarch64)|macosx_\d+_\d+_arm64)"
 
 
-def first(pattern, path):
-    """Returns the group of the pattern's first match in a file, or None."""
+def first_match(pattern, path):
+    """Returns group 1 of the first match in a file, or None."""
     found = re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     return found and found[1]
 
 
 def version_of(root):
-    return first(r'^version = "(.*)"$', root / "pyproject.toml")
+    return first_match(r'^version = "(.*)"$', root / "pyproject.toml")
 
 
-def documents(root, ref=""):
-    """Yields findings: the citation, the changelog or a ref such as refs/tags/v0.1.0 has another version."""
+def check_versions(root, ref=""):
+    """Checks the versions of the citation, the changelog and a ref such as refs/tags/v0.1.0."""
     version = version_of(root)
-    cited = first(r"^version: (.*)$", root / "CITATION.cff")
+    cited = first_match(r"^version: (.*)$", root / "CITATION.cff")
     if cited != version:
         yield f"CITATION.cff: expected version {version}, got {cited}"
-    top = first(r"^## (.*)$", root / "CHANGELOG.md")
+    top = first_match(r"^## (.*)$", root / "CHANGELOG.md")
     if not re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", top or ""):
         yield f"CHANGELOG.md: expected the top section [{version}] with a date, got {top}"
     if ref.startswith("refs/tags/") and ref != f"refs/tags/v{version}":
@@ -51,27 +51,27 @@ def sdist_files(path):
         return {file.name.partition("/")[2]: sdist.extractfile(file).read() for file in sdist if file.isfile()}
 
 
-def distributions(folder, version):
-    """Yields findings: wrong names of the wheels and the sdist, and files that differ between them."""
+def check_distributions(folder, version):
+    """Checks the names of the wheels and the sdist, and that the files that both have are the same."""
     wheels, sdists = sorted(folder.glob("*.whl")), [path.name for path in folder.glob("*.tar.gz")]
     if not wheels:
         yield f"{folder.name}: expected a wheel, got none"
     if sdists != [f"{NAME}-{version}.tar.gz"]:
         yield f"{folder.name}: expected the sdist {NAME}-{version}.tar.gz, got {', '.join(sdists) or 'none'}"
     for wheel in wheels:
-        yield from contents(wheel)
+        yield from check_wheel(wheel)
         if not re.fullmatch(rf"{NAME}-{re.escape(version)}-py3-none-{PLATFORM}\.whl", wheel.name):
             yield f"{wheel.name}: expected {NAME}-{version}-py3-none and a platform of a release"
         for sdist in sdists:
-            ours, theirs = wheel_files(wheel), sdist_files(folder / sdist)
+            in_wheel, in_sdist = wheel_files(wheel), sdist_files(folder / sdist)
             shared = rf"PKG-INFO|{NAME}/(?!_build_info).*\.py"
-            names = sorted(name for name in ours.keys() | theirs.keys() if re.fullmatch(shared, name))
-            if other := [name for name in names if ours.get(name) != theirs.get(name)]:
-                yield f"{wheel.name}: expected {other[0]} as in {sdist}, got another ({len(other)} files differ)"
+            names = sorted(name for name in in_wheel.keys() | in_sdist.keys() if re.fullmatch(shared, name))
+            if differ := [name for name in names if in_wheel.get(name) != in_sdist.get(name)]:
+                yield f"{wheel.name}: expected {differ[0]} as in {sdist}, got another ({len(differ)} files differ)"
 
 
-def contents(wheel):
-    """Yields findings: a wheel without a library, or on Linux not built for glibc 2.28 and all GPUs."""
+def check_wheel(wheel):
+    """Checks that a wheel has its libraries, and on Linux was built for glibc 2.28 and all GPUs."""
     files, is_linux = wheel_files(wheel), "manylinux" in wheel.name
     for library in ["_C.so", *["_C_cuda.so"] * is_linux]:
         if f"{NAME}/{library}" not in files:
@@ -81,8 +81,8 @@ def contents(wheel):
         yield f"{wheel.name}: expected a build by `make wheel`, for glibc '2.28' and all GPUs, got {found}"
 
 
-def build(sdist):
-    """Yields findings: the CPU kernels cannot be built from the sdist alone, or fail their smoke test."""
+def check_build(sdist):
+    """Checks that the CPU kernels can be built from the sdist alone, and pass the smoke test."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(sdist, folder, filter="data")
         (source,) = Path(folder).iterdir()
@@ -98,9 +98,9 @@ def build(sdist):
 
 def main():
     dist = ROOT / "dist"
-    findings = [*documents(ROOT, os.environ.get("GITHUB_REF", "")), *distributions(dist, version_of(ROOT))]
+    findings = [*check_versions(ROOT, os.environ.get("GITHUB_REF", "")), *check_distributions(dist, version_of(ROOT))]
     for sdist in dist.glob("*.tar.gz"):
-        findings += build(sdist)
+        findings += check_build(sdist)
     for finding in findings:
         print(f"release-check: {finding}", file=sys.stderr)
     return 1 if findings else 0

@@ -1,5 +1,5 @@
-"""The codec: sizes beside the likelihood, PNG, WebP, JPEG XL and xz, and speed beside float32 sampling, in a process
-like that of the command `pixelrnn`. `python benchmarks/bench_codec.py --help`"""
+"""Compares the codec's file sizes with the model's likelihood, PNG, WebP, JPEG XL and xz, and its speed with float32
+sampling. The process is configured like that of the command `pixelrnn`."""
 
 import argparse
 import copy
@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.alone import as_the_command
+from harness.alone import configure_like_command
 
 if __name__ == "__main__":
-    as_the_command()
+    configure_like_command()
 
 import torch
 from torch import Tensor
 
 import pixelrnn_ext as px
 from harness import image_codecs, range_coders
-from harness.options import CHECK, VERDICT, parser
+from harness.options import CHECK, VERDICT, make_parser
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext import cli, likelihood
 from pixelrnn_ext._sentences import counted
 from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import Times, paired, progress, timed
-from pixelrnn_ext.cli.arguments import whole
+from pixelrnn_ext.cli.arguments import positive
 from pixelrnn_ext.codec import Codec, container
 from pixelrnn_ext.training import checkpoint, data, stored_data
 from pixelrnn_ext.training.exact_images import pixels_of
@@ -36,53 +36,52 @@ COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams b
 SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
-BATCH = 32  # images whose logits are held at once
-# Short trainings. The test digits resemble the training digits; the test photograph is a new one.
+BATCH = 32  # images whose logits are in memory together
+# {name: training arguments}. The test digits resemble the training digits; the test photograph is a new one.
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# A file without HEAD bytes, and OF_STREAM bytes a stream, may be LARGER per cent above -log2 p.
-LARGER, HEAD, OF_STREAM = 0.1, 27, 2
-ROUNDED = 0.01  # per cent that the codec's rounding of the model may add to -log2 p
+# A file, less HEADER_BYTES and STREAM_BYTES per stream, may be MAX_EXCESS per cent larger than -log2 p.
+MAX_EXCESS, HEADER_BYTES, STREAM_BYTES = 0.1, 27, 2
+MAX_ROUNDING = 0.01  # per cent that the codec's rounding of the model may add to -log2 p
 NOTES = """\
-Every codec's images were compared before a number of it was kept. A MB is a million values, a byte each.
-One file: of PNG, WebP and JPEG XL a mosaic of all images; xz packs bits. Times of the first table are of one run, of a
-file each where there is one: ours on {threads} threads, others on one. Ratios of the second are medians over rounds
-that time all in turn, with a stream for each thread but where it says that streams are those by default, of 8 KiB;
-sampling, and a pass of log_prob, are in float32."""
+Only codecs that return the same images have numbers. A MB is a million values of a byte. In one file, PNG, WebP and
+JPEG XL have a mosaic of all images; xz packs bits. Times of the first table are of one run, with a file for each image
+if there are such files: ours on {threads} threads, others on one. Ratios of the second are medians over rounds that
+time all in turn. Files have a stream for each thread, or the default streams of 8 KiB. Sampling, and a pass of
+log_prob, are in float32."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model and test images. ``told`` holds the condition of the images, if the model has one."""
+    """A model and test images. ``conditions`` has one tensor if the model is conditional."""
 
     name: str
     data: str
     model: px.models.AutoregressiveModel
     images: Tensor
-    told: tuple[Tensor, ...] = ()
+    conditions: tuple[Tensor, ...] = ()
 
-    def part(self, first: int, count: int) -> tuple[Tensor, ...]:
-        return tuple(t[first : first + count] for t in (self.images, *self.told))
+    def select(self, first: int, count: int) -> tuple[Tensor, ...]:
+        return tuple(t[first : first + count] for t in (self.images, *self.conditions))
 
 
 @dataclass
 class Size:
-    """Bytes of all images: ``together`` in one file, ``each`` in a file for every image. ``seconds`` are the times to
-    encode and to decode all images."""
+    """Bytes of all images in one file, and in a file for every image. ``seconds``: to encode and to decode."""
 
     data: str
     codec: str
     values: int
-    together: float
+    one_file: float
     seconds: tuple[float | None, float | None] = (None, None)
-    each: int | None = None
+    separate_files: int | None = None
 
-    def line(self) -> list[str]:
-        sizes = [f"{8 * size / self.values:.4f}" if size else "-" for size in (self.together, self.each)]
+    def row(self) -> list[str]:
+        sizes = [f"{8 * size / self.values:.4f}" if size else "-" for size in (self.one_file, self.separate_files)]
         speeds = [f"{self.values / 1e6 / seconds:.3g}" if seconds else "-" for seconds in self.seconds]
-        return [self.data, self.codec, *sizes, f"{self.together:.0f}", *speeds]
+        return [self.data, self.codec, *sizes, f"{self.one_file:.0f}", *speeds]
 
 
 def tiny_cases() -> list[Case]:
@@ -90,10 +89,10 @@ def tiny_cases() -> list[Case]:
     sizes = dict(hidden_channels=6, num_layers=1, head_channels=6)
     row = px.models.PixelRNN("row", image_channels=3, levels=256, **sizes)
     cnn = px.models.PixelCNN(image_channels=1, levels=2, condition_channels=3, **sizes)
-    told = data.conditions(torch.arange(6) % 3, 3)
+    conditions = data.conditions(torch.arange(6) % 3, 3)
     return [
         Case("row", "colours", row, torch.randint(256, (6, 3, 4, 5))),
-        Case("pixelcnn", "bits", cnn, torch.randint(2, (6, 1, 4, 5)), (told,)),
+        Case("pixelcnn", "bits", cnn, torch.randint(2, (6, 1, 4, 5)), (conditions,)),
     ]
 
 
@@ -102,8 +101,8 @@ def trained_case(name: str, run: str, count: int | None) -> Case:
     dataset = stored_data.load_again(facts)
     split = dataset.splits["test"]
     images, labels = split.images[:count], split.labels
-    told = (data.conditions(labels[:count], len(dataset.classes)),) if model.condition_channels else ()
-    return Case(name, f"{dataset.name}, {len(images)} images", model, images, told)
+    conditions = (data.conditions(labels[:count], len(dataset.classes)),) if model.condition_channels else ()
+    return Case(name, f"{dataset.name}, {len(images)} images", model, images, conditions)
 
 
 def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
@@ -120,22 +119,20 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 
 
 @torch.no_grad()
-def own_sizes(case: Case) -> tuple[list[Size], float, float]:
-    """Returns the sizes of our file, of -log2 p and of range coders alone, and two excesses over -log2 p in per cent.
-
-    The excesses are those of the file without HEAD and OF_STREAM bytes, and of ``Codec.bits``.
-    """
-    codec, values, told = Codec(case.model), case.images.numel(), case.told
-    file, encoding = timed(lambda: codec.compress(case.images, *told))
-    images, decoding = timed(lambda: codec.decompress(file, *told))
+def measure_our_codec(case: Case) -> tuple[list[Size], float, float]:
+    """Returns the sizes of our file, of -log2 p and of range coders alone, and two excesses over -log2 p in per cent:
+    of our file less HEADER_BYTES and STREAM_BYTES, and of ``Codec.bits``."""
+    codec, values, conditions = Codec(case.model), case.images.numel(), case.conditions
+    file, encoding = timed(lambda: codec.compress(case.images, *conditions))
+    images, decoding = timed(lambda: codec.decompress(file, *conditions))
     if not torch.equal(images, case.images.long()):
         raise ValueError("other images come back")
     exact = copy.deepcopy(case.model).double()
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for first in range(0, len(case.images), BATCH):
-            images, *told = case.part(first, BATCH)
-            yield images, exact(images, *(t.double() for t in told))
+            images, *conditions = case.select(first, BATCH)
+            yield images, exact(images, *(t.double() for t in conditions))
 
     ideal = -sum(likelihood.log_prob(logits, images).sum().item() for images, logits in batches()) / math.log(2) / 8
     coders = range_coders.ours(batches()), range_coders.constrictions(batches)
@@ -145,44 +142,45 @@ def own_sizes(case: Case) -> tuple[list[Size], float, float]:
         if coded:
             sizes.append(Size(case.data, f"{case.name}, the range coder alone, {name}", values, *coded))
     streams = sum(len(group.streams) for group in container.read(file).groups)
-    of_values = codec.bits(case.images, *told).sum().item() / 8
-    return sizes, *(100 * (size / ideal - 1) for size in (len(file) - HEAD - OF_STREAM * streams, of_values))
+    value_bytes = codec.bits(case.images, *conditions).sum().item() / 8
+    payload = len(file) - HEADER_BYTES - STREAM_BYTES * streams
+    return sizes, *(100 * (size / ideal - 1) for size in (payload, value_bytes))
 
 
-def other_sizes(case: Case) -> list[Size]:
+def measure_other_codecs(case: Case) -> list[Size]:
     pixels = [pixels_of(image, case.model.levels) for image in case.images]
     gray, values, sizes = pixels[0].ndim == 2, case.images.numel(), []
-    whole = image_codecs.mosaic(pixels)
+    mosaic = image_codecs.mosaic(pixels)
     for codec in image_codecs.available():
         files, encoding = timed(lambda codec=codec: [codec.encode(image) for image in pixels])
         back, decoding = timed(lambda codec=codec, files=files: [codec.decode(file, gray) for file in files])
-        together = codec.encode(whole)
-        if any((a != b).any() for a, b in zip([*back, codec.decode(together, gray)], [*pixels, whole])):
+        one_file = codec.encode(mosaic)
+        if any((a != b).any() for a, b in zip([*back, codec.decode(one_file, gray)], [*pixels, mosaic])):
             raise ValueError(f"{codec.name} decodes other pixels")
-        each = sum(map(len, files))
-        sizes.append(Size(case.data, codec.name, values, len(together), (encoding, decoding), each))
+        separate_files = sum(map(len, files))
+        sizes.append(Size(case.data, codec.name, values, len(one_file), (encoding, decoding), separate_files))
     file, encoding = timed(lambda: image_codecs.xz(pixels))
     return [*sizes, Size(case.data, "xz", values, len(file), (encoding, None))]
 
 
 @torch.no_grad()
 def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
-    codec, (images, *told) = Codec(case.model), case.part(0, options.images)
-    count, condition = len(images), told[0] if told else None
+    codec, (images, *conditions) = Codec(case.model), case.select(0, options.images)
+    count, condition = len(images), conditions[0] if conditions else None
     torch.set_num_threads(threads)
     batch = dict(batch_size=count)
-    file = codec.compress(images, *told, streams=threads, **batch)
+    file = codec.compress(images, *conditions, streams=threads, **batch)
     torch.set_num_threads(THREADS[-1] if threads == 1 else 1)
-    if codec.compress(images, *told, streams=threads, **batch) != file:
+    if codec.compress(images, *conditions, streams=threads, **batch) != file:
         raise ValueError("another number of threads makes another file")
     torch.set_num_threads(threads)
-    usual = codec.compress(images, *told, **batch)
+    default = codec.compress(images, *conditions, **batch)
     functions = {
-        COMPRESS: lambda: codec.compress(images, *told, streams=threads, **batch),
-        DECOMPRESS: lambda: codec.decompress(file, *told, **batch),
-        DEFAULT: lambda: codec.decompress(usual, *told, **batch),
+        COMPRESS: lambda: codec.compress(images, *conditions, streams=threads, **batch),
+        DECOMPRESS: lambda: codec.decompress(file, *conditions, **batch),
+        DEFAULT: lambda: codec.decompress(default, *conditions, **batch),
         SAMPLE: lambda: case.model.sample(count, tuple(images.shape[1:]), condition=condition),
-        PASS: lambda: case.model.log_prob(images, *told),
+        PASS: lambda: case.model.log_prob(images, *conditions),
     }
     check = options.scope == CHECK
     times = paired(functions, **(dict(seconds=0.0, fewest=2) if check else dict(seconds=2.0, limit=60)))
@@ -193,39 +191,38 @@ def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
     return [*line, "" if check else times.doubt(*TIMED)], times
 
 
-def verdicts(case: Case, larger: float, rounded: float, by_threads: dict[int, Times]) -> list[Verdict]:
-    head = f"% above -log2 p, but for {HEAD} bytes and {OF_STREAM} a stream"
-    found = [Verdict(case.name, head, LARGER, larger, at_most=True)]
-    found.append(Verdict(case.name, "% above -log2 p, of the values alone", ROUNDED, rounded, at_most=True))
+def verdicts(case: Case, excess: float, rounding: float, by_threads: dict[int, Times]) -> list[Verdict]:
+    quantity = f"% above -log2 p, but for {HEADER_BYTES} bytes and {STREAM_BYTES} a stream"
+    found = [Verdict(case.name, quantity, MAX_EXCESS, excess, at_most=True)]
+    found.append(Verdict(case.name, "% above -log2 p, of the values alone", MAX_ROUNDING, rounding, at_most=True))
     for threads, times in by_threads.items():
         for name, other in ((DECOMPRESS, SAMPLE), (COMPRESS, PASS)):
             if name == DECOMPRESS or isinstance(case.model, px.models.PixelCNN):
-                what = f"{name} over {other}, {counted(threads, 'thread')}"
-                found.append(Verdict(case.name, what, 2, times.ratio(name, other), True, times.doubt(*TIMED)))
+                quantity = f"{name} over {other}, {counted(threads, 'thread')}"
+                found.append(Verdict(case.name, quantity, 2, times.ratio(name, other), True, times.doubt(*TIMED)))
     return found
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    made = parser(__doc__, nargs="+", default=list(THREADS), help="default: 1 2")
-    what = "another model, on the data of its training"
-    made.add_argument("--checkpoint", action="append", default=[], metavar="RUN", help=what)
-    made.add_argument("--train", action="store_true", help="train on digits and on photos, too: some minutes")
-    made.add_argument("--images", type=whole(1), default=64, metavar="N", help="that are timed (%(default)s)")
-    made.add_argument("--first", type=whole(1), metavar="N", help="images of a test split; all by default")
-    return made.parse_args(argv)
+    parser = make_parser(__doc__, nargs="+", default=list(THREADS), help="default: 1 2")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="RUN", help="add a trained model")
+    parser.add_argument("--train", action="store_true", help="add models trained on digits and photos: some minutes")
+    parser.add_argument("--images", type=positive, default=64, metavar="N", help="images to time (%(default)s)")
+    parser.add_argument("--first", type=positive, metavar="N", help="use only the first N test images")
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
-    options, before = parse(argv), torch.get_num_threads()
-    sizes, lines, mismatches, required, seen = [], [], [], [], set()
+    options, threads_before = parse(argv), torch.get_num_threads()
+    sizes, lines, mismatches, required, seen_data = [], [], [], [], set()
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(options, folder):
             times = {}
             try:
                 with progress(case.name):
                     torch.set_num_threads(max(options.threads))
-                    own, larger, rounded = own_sizes(case)
-                    others = [] if case.data in seen else other_sizes(case)
+                    ours, excess, rounding = measure_our_codec(case)
+                    others = [] if case.data in seen_data else measure_other_codecs(case)
                     for threads in options.threads:
                         line, times[threads] = speeds(case, options, threads)
                         lines.append(line)
@@ -233,16 +230,16 @@ def main(argv: list[str]) -> int:
                 mismatches.append(f"MISMATCH {case.name}: {error}")
                 continue
             finally:
-                torch.set_num_threads(before)
-            seen.add(case.data)
-            sizes += [*own, *others]
-            required += verdicts(case, larger, rounded, times)
+                torch.set_num_threads(threads_before)
+            seen_data.add(case.data)
+            sizes += [*ours, *others]
+            required += verdicts(case, excess, rounding, times)
 
     tables, notes = [], [NOTES.format(threads=max(options.threads))]
     header = ["images", "codec", "bits/value, one file", "a file each", "bytes, one file", "encode MB/s", "decode MB/s"]
     if sizes:
         sizes.sort(key=lambda size: size.data)
-        tables.append(grid(header, [size.line() for size in sizes], markdown=False))
+        tables.append(grid(header, [size.row() for size in sizes], markdown=False))
     header = ["model", "threads", *(f"{name} images/s" for name in TIMED)]
     header += [f"{name} MB/s" for name in (COMPRESS, DECOMPRESS)]
     header += [*(f"{name} over {SAMPLE}" for name in (DECOMPRESS, DEFAULT)), f"{COMPRESS} over {PASS}", "unreliable"]
@@ -250,8 +247,8 @@ def main(argv: list[str]) -> int:
         tables.append(grid(header, lines, markdown=False, drop_empty=True))
     if options.scope == VERDICT:
         tables.append(verdict_table(required, "any processor"))
-    for name, there in (("JPEG XL", image_codecs.JPEG_XL), ("constriction", range_coders.CONSTRICTION)):
-        if not there:
+    for name, installed in (("JPEG XL", image_codecs.JPEG_XL), ("constriction", range_coders.CONSTRICTION)):
+        if not installed:
             notes.append(f"skipped, not installed (pip install '.[bench]'): {name}")
     return finish(__file__, argv, options.threads, tables, notes, mismatches, [line[-1] for line in lines])
 

@@ -1,4 +1,4 @@
-"""Diagonal LSTM: the recurrence alone, and the DiagonalBiLSTM layer. `python benchmarks/bench_diag.py --help`"""
+"""Times the Diagonal LSTM's recurrence alone, and the DiagonalBiLSTM layer."""
 
 import sys
 

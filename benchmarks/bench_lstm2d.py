@@ -1,18 +1,18 @@
-"""LSTM2d: the layer beside a good loop in PyTorch and beside what is used instead, from one corner and from four, for
-equal images and for ragged ones. `python benchmarks/bench_lstm2d.py --help`"""
+"""Times the LSTM2d layer beside an efficient loop in PyTorch and beside nn.LSTM layers that are used in its place.
+Scans start from one corner or from all four. The images of a batch have equal or different (ragged) sizes."""
 
 import sys
 
 import bench_diag
 from harness.command import main
-from harness.lstm2d import CASES, FOUR_GATES, ONE_DIRECTION, PADDED, VARIANTS, share_of_area
+from harness.lstm2d import CASES, FOUR_GATES, ONE_DIRECTION, PADDED, VARIANTS, area_fraction
 from harness.requirements import Target
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns LSTM2d's largest time over the floor's. Its share of the floor may be 5 points below DiagonalBiLSTM's.
-    None if DiagonalBiLSTM has no target with ``hidden`` channels."""
+    """Returns the bound of LSTM2d's time over the floor's (the matrix products alone). LSTM2d may reach 5 percentage
+    points less of the floor's speed than DiagonalBiLSTM. None if the latter has no target with ``hidden`` channels."""
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS
@@ -23,14 +23,14 @@ def over_floor(hidden: int) -> float | None:
 
 
 def targets(case: Case) -> list[Target]:
-    """Returns the targets of a case. Five gates have 1.25 times the products of four gates. Four directions are four
-    scans. Ragged images may take 5% more time than their share of the map."""
+    """Returns the targets of a case. Five gates need 1.25 times the products of four, four directions four scans.
+    Ragged images may take 5% more than their fraction of the padded area."""
     (directions, ragged), hidden = VARIANTS[case], case.size.hidden
     found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]
     if directions == 4:
         found.append(Target(case, NATIVE, ONE_DIRECTION, at_most=4.1))
     if ragged:
-        found.append(Target(case, NATIVE, PADDED, at_most=1.05 * share_of_area(case.size)))
+        found.append(Target(case, NATIVE, PADDED, at_most=1.05 * area_fraction(case.size)))
     if hidden <= 64:
         found.append(Target(case, NATIVE, BASELINE, faster=5 if directions == 1 else 4))
     if bound := over_floor(hidden):

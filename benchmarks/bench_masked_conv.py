@@ -1,5 +1,4 @@
-"""Masked convolution: with the weight masked, cropped, and ours, in both layouts.
-`python benchmarks/bench_masked_conv.py --help`"""
+"""Times our masked convolution beside conv2d with a masked and with a cropped weight, in both memory layouts."""
 
 import sys
 from functools import partial
@@ -17,9 +16,9 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 def cropped(x, weight, bias, mask_type):
-    """Convolves without the weight's lower rows, which the mask zeroes, and crops the surplus rows of the result."""
-    live = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
-    return F.conv2d(x, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
+    """Convolves without the weight's lower rows, which the mask zeroes, and crops the surplus rows of the output."""
+    upper = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
+    return F.conv2d(x, upper, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 
 
 def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, layout: str) -> Problem:
@@ -45,9 +44,9 @@ def case(kernel: int, mask_type: str, layout: str) -> Case:
 
 
 _BOUNDS = {(7, "A"): 0.65, (3, "B"): 1.02, (1, "B"): 1.02}
-_BOUND_OF = {case(*kind, layout): bound for kind, bound in _BOUNDS.items() for layout in _LAYOUTS}
-CASES = list(_BOUND_OF)
-TARGETS = [Target(c, OURS, MASKED, at_most=bound, threads=n) for n in (1, 2) for c, bound in _BOUND_OF.items()]
+_CASE_BOUNDS = {case(*kind, layout): bound for kind, bound in _BOUNDS.items() for layout in _LAYOUTS}
+CASES = list(_CASE_BOUNDS)
+TARGETS = [Target(c, OURS, MASKED, at_most=bound, threads=n) for n in (1, 2) for c, bound in _CASE_BOUNDS.items()]
 
 if __name__ == "__main__":
     sys.exit(main(__file__, __doc__, CASES, TARGETS))

@@ -1,4 +1,4 @@
-"""Row LSTM: the recurrence alone, and the k = 1 layer beside nn.LSTM. `python benchmarks/bench_row.py --help`"""
+"""Times the Row LSTM's recurrence alone, and its layer with kernel size 1 beside nn.LSTM."""
 
 import sys
 from dataclasses import replace
@@ -16,10 +16,8 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the benchmark of an unmasked RowLSTM with k = 1, which computes torch.nn.LSTM along the columns.
-
-    The providers include ``backends``, native in NCHW, and nn.LSTM in its own layout.
-    """
+    """Returns the benchmark of an unmasked RowLSTM of kernel size 1, which equals torch.nn.LSTM along the columns:
+    ``backends`` in channels_last, native in NCHW, and nn.LSTM in its own layout."""
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(hidden, dtype), size.map(hidden, dtype)
@@ -42,8 +40,8 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
     names = ["input", "weight_ih", "weight_hh", "bias"]
     inputs = [columns(x), *lstm.parameters()]
     nn_lstm = Differentiable(LSTM, lambda x, *_: lstm(x)[0], inputs, columns(dy), names, to_maps)
-    nchw = problems.of_layer(f"{NATIVE}, NCHW", problems.with_backend(loop, NATIVE), x, dy)
-    others = [nn_lstm, nchw, baselines.floor(size.cells, 2 * hidden, hidden, dtype)]
+    nchw = problems.from_layer(f"{NATIVE}, NCHW", problems.with_backend(loop, NATIVE), x, dy)
+    others = [nn_lstm, nchw, baselines.gemm_floor(size.cells, 2 * hidden, hidden, dtype)]
     return problems.layer_problem(loop, x, dy, backends, others)
 
 

@@ -1,5 +1,5 @@
-"""Sampling: passes of the whole network, passes of the rows down to the pixel, and one column a pixel.
-`python benchmarks/bench_sampling.py --help`"""
+"""Times three samplers. For each value, the naive one runs the whole network, the cropped one only the rows down to the
+pixel. The incremental sampler computes one column of features per pixel."""
 
 import math
 import statistics
@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 
 import pixelrnn_ext as px
-from harness.options import CHECK, FULL, VERDICT, parser
+from harness.options import CHECK, FULL, VERDICT, make_parser
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext import sampling
 from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import Times, progress, wall_seconds
-from pixelrnn_ext.cli.arguments import whole
+from pixelrnn_ext.cli.arguments import positive
 
 NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"
 
@@ -67,8 +67,8 @@ BY_PASSES = "a pass of every fourth height is timed, and counted for all values 
 def passes(model, case: Case, heights) -> float:
     """Estimates the seconds of a sampler that runs a pass for every value, from one pass of each height."""
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
-    of_a_pass = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
-    return math.prod(case.shape) * of_a_pass
+    pass_seconds = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
+    return math.prod(case.shape) * pass_seconds
 
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
@@ -100,10 +100,10 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
 
 
 def main(argv: list[str]) -> int:
-    full = "really draw every value by passes, all models: many minutes"
-    made = parser(__doc__, full, default=torch.get_num_threads(), help="default: %(default)s")
-    made.add_argument("--rounds", type=whole(1), metavar="N", help="default: 3; 1 with --full or --check")
-    options = made.parse_args(argv)
+    full = "draw every value by passes, of all models: many minutes"
+    parser = make_parser(__doc__, full, default=torch.get_num_threads(), help="default: %(default)s")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="default: 3; 1 with --full or --check")
+    options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     cases = CASES + (OTHERS if options.scope in (FULL, CHECK) else [])
     if options.scope == CHECK:

@@ -1,20 +1,20 @@
-"""Training steps of the paper's models: forward, backward and optimiser, native and in PyTorch, in a process like that
-of the command `pixelrnn`; GOMP_SPINCOUNT=300000 in front lets threads wait as in a script of one's own.
-`python benchmarks/bench_training.py --help`"""
+"""Times training steps (forward, backward, optimiser) of the paper's models, with native kernels and in PyTorch. The
+process is configured like that of the command `pixelrnn`. Set GOMP_SPINCOUNT=300000 to let idle threads spin, as they
+do by default in other programs."""
 
 import sys
 
-from harness.alone import as_the_command
+from harness.alone import configure_like_command
 
 if __name__ == "__main__":
-    as_the_command()
+    configure_like_command()
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 import pixelrnn_ext as px
 from harness.busy import busy_core
-from harness.options import CHECK, VERDICT, of_a_model
+from harness.options import CHECK, VERDICT, parse_model_options
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext.benchmark.tables import grid
@@ -22,8 +22,8 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# The native step on 2 cores, {(model, batch size): (least speed-up over the reference, largest ratio of the time while
-# another process keeps a core busy to the time on a quiet machine)}.
+# {(model, batch size): (least speed-up of a native step over the reference, largest ratio of its time while another
+# process keeps a core busy to its time on a quiet machine)}, on 2 cores.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         "load": "time the steps also while another process keeps a core busy",
         "profile": "break the native step down by operator",
     }
-    options, build, images = of_a_model(argv, __doc__, "--batch-size", 16, **flags)
+    options, build, images = parse_model_options(argv, __doc__, "--batch-size", 16, **flags)
     check = options.scope == CHECK
 
     def steps():

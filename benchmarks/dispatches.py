@@ -1,8 +1,8 @@
 """Counts the operations that each layer's forward and backward dispatch on a CPU and on a GPU. It needs no GPU.
 
-A count is `operations + views`; views and allocations launch no kernel. `cpu` and `gpu` count a scan's operator as one
-operation; `gpu, inside` counts the products, sums and kernels inside it. The table depends on the sources alone, so
-that `diff` shows what a change adds.
+A count is `operations + views`. Views and allocations launch no kernel. The columns `cpu` and `gpu` count a scan's
+operator as one operation, `gpu, inside` the products, sums and kernels inside it. The table depends on the sources
+alone, so a `diff` of two tables shows what a change adds.
 """
 
 import itertools
@@ -42,31 +42,31 @@ CASES = {
 
 
 class Dispatches(TorchDispatchMode):
-    """Counts operations and views. If `inside` has a kernel for an operator, counts the kernel's operations instead."""
+    """Counts operations and views, also inside the operators that `kernels` implements."""
 
-    def __init__(self, inside):
+    def __init__(self, kernels):
         super().__init__()
-        self.inside, self.counts = inside, [0, 0]
+        self.kernels, self.counts = kernels, [0, 0]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name
-        if name in self.inside:
+        if name in self.kernels:
             with self:
-                return self.inside[name](*args)
+                return self.kernels[name](*args)
         if any("Tensor" in str(result.type) for result in func._schema.returns):  # others return a dtype or a device
             aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
             self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
         return func(*args, **(kwargs or {}))
 
 
-class Kernels:
-    """Stands in for the compiled kernels that gpu.py calls on the resident path.
+class FakeKernels:
+    """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls.
 
     Kernels copy operands that are not contiguous. Kernels of four gates also copy h and dh of several directions.
     """
 
     READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence reads
-    # gpu.py reads the schemas of these operators.
+    # For gpu.py, which reads the schemas of both operators.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
     def recurrence(self, *scan):
@@ -100,27 +100,27 @@ def _dense(*operands):
 
 
 def _launch(like, shape, sizes=None):
-    """Returns a map that one operation writes. ``sizes`` leave gaps in it, which another operation zeroes first."""
+    """Returns an output that one operation writes. With ``sizes``, another zeroes the padding first."""
     written = like.new_zeros(shape)
     return written if sizes is None else written.zero_()
 
 
 def gpu_kernels():
-    """Returns {operator: kernel} as gpu.py registers them, with Kernels for the compiled kernels."""
-    kernels, torch.ops.dispatches = {}, Kernels()
+    """Returns {operator: implementation} as gpu.py registers them, on FakeKernels."""
+    kernels, torch.ops.dispatches = {}, FakeKernels()
     with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
         gpu.register("dispatches", "cuda")
     return {name.replace("dispatches", "pixelrnn_ext"): kernel for name, kernel in kernels.items()}
 
 
-def count(case, device, inside):
+def count(case, device, kernels):
     layer = CASES[case](device=device)
     x = torch.randn(2, 8, 5, 6, device=device, requires_grad=True)
     sizes = [torch.tensor([(5, 6), (3, 4)], device=device)] if case.endswith(SIZES) else []
-    with Dispatches(inside) as forward:
+    with Dispatches(kernels) as forward:
         y = layer(x, *sizes)
     cotangent = torch.ones_like(y)
-    with Dispatches(inside) as backward:
+    with Dispatches(kernels) as backward:
         torch.autograd.grad(y, [x, *layer.parameters()], cotangent)
     return {"forward": forward.counts, "backward": backward.counts}
 
@@ -130,16 +130,15 @@ def counts():
     # Meta tensors stand in for GPU tensors: without a GPU, torch cannot run the backward of fake CUDA tensors.
     places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
     with mock.patch.object(backends, "why_not_native", lambda device: None):
-        found = {case: {place: count(case, *where) for place, where in places.items()} for case in CASES}
-    return {
-        case: {f"{place} {name}": n for place, passes in by_place.items() for name, n in passes.items()}
-        for case, by_place in found.items()
-    }
+        return {
+            case: {f"{place} {name}": n for place, setup in places.items() for name, n in count(case, *setup).items()}
+            for case in CASES
+        }
 
 
-def table(found):
-    columns = list(next(iter(found.values())))
-    lines = [[case, *("{} + {}".format(*of[column]) for column in columns)] for case, of in found.items()]
+def table(results):
+    columns = list(next(iter(results.values())))
+    lines = [[case, *("{} + {}".format(*n[column]) for column in columns)] for case, n in results.items()]
     return grid(["operations + views", *columns], lines, markdown=False)
 
 

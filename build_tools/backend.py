@@ -15,9 +15,9 @@ TORCH = "torch>=2.11"
 def _site_packages():
     """Returns the package folders of the environment that pip installs into.
 
-    pip isolates a build by hiding these folders, so sysconfig still names them. uv and `python -m build` start a fresh
-    virtual environment, in which the build requires a torch. Its version may differ, since the kernels use torch's
-    stable ABI.
+    pip isolates a build by removing these folders from sys.path, but sysconfig still names them. uv and `python -m
+    build` start a fresh virtual environment, in which the build requires a torch, of any version, since the kernels use
+    torch's stable ABI.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
@@ -37,7 +37,7 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 def _with_torch(hook):
     def run(*args, **kwargs):
         if _torch_is_installed():
-            # At the end, so that the isolated build's setuptools and ninja come first.
+            # Last, so that the isolated build's setuptools and ninja are found first.
             sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 

@@ -1,7 +1,7 @@
 """Compiles the CUDA kernels with NVRTC, and writes the table of csrc/cuda/device_code.h.
 
-CUDA 12 compiles releases, because drivers of CUDA 12 and later load its code. Drivers of CUDA 12 cannot load the code
-of CUDA 13, which serves a build beside a torch for CUDA 13.
+CUDA 12 compiles releases, because drivers for CUDA 12 and later load its code. Drivers for CUDA 12 cannot load code
+from CUDA 13, which a local build may use.
 """
 
 import concurrent.futures
@@ -45,9 +45,9 @@ class NVRTC:
         self.version = ".".join(str(number.value) for number in numbers)
         count = ctypes.c_int()
         self._call("GetNumSupportedArchs", ctypes.byref(count))
-        known = (ctypes.c_int * count.value)()
-        self._call("GetSupportedArchs", known)
-        self.archs = set(map(str, known))
+        supported = (ctypes.c_int * count.value)()
+        self._call("GetSupportedArchs", supported)
+        self.archs = set(map(str, supported))
 
     def _call(self, name, *arguments):
         if status := getattr(self._library, f"nvrtc{name}")(*arguments):
@@ -80,14 +80,14 @@ class NVRTC:
             self._call("DestroyProgram", ctypes.byref(program))
 
 
-def find():
+def find_compilers():
     """Yields the installed NVRTCs: from PyPI's packages, CUDA 12 first, then from a toolkit."""
     roots = [Path(path, "nvidia") for path in dict.fromkeys(sys.path)]
-    places = [(root / "cuda_nvrtc/lib", root / "cuda_runtime/include") for root in roots]
-    places += [(folder / "lib", folder / "include") for root in roots for folder in sorted(root.glob("cu[0-9]*"))]
+    pairs = [(root / "cuda_nvrtc/lib", root / "cuda_runtime/include") for root in roots]
+    pairs += [(folder / "lib", folder / "include") for root in roots for folder in sorted(root.glob("cu[0-9]*"))]
     toolkit = Path(os.environ.get("CUDA_HOME") or "/usr/local/cuda")
-    places += [(toolkit / lib, toolkit / "include") for lib in ("lib64", "lib")]
-    for lib, include in places:
+    pairs += [(toolkit / lib, toolkit / "include") for lib in ("lib64", "lib")]
+    for lib, include in pairs:
         libraries = sorted(lib.glob("libnvrtc.so.*"))
         if libraries and all((include / name).exists() for name in ("cuda.h", "cuda_fp16.h")):
             try:
@@ -103,12 +103,12 @@ def compiler_for(gpus):
     Raises:
         RuntimeError: no NVRTC compiles for them. The message says what to install.
     """
-    found = list(find())
+    found = list(find_compilers())
     for nvrtc in found:
         if set(map(arch_of, gpus)) <= nvrtc.archs:
             return nvrtc
-    known, wanted = ", ".join(nvrtc.version for nvrtc in found) or "none", " ".join(gpus)
-    raise RuntimeError(f"expected an NVRTC that compiles for {wanted}, got {known}: pip install {' '.join(PACKAGES)}")
+    got, wanted = ", ".join(nvrtc.version for nvrtc in found) or "none", " ".join(gpus)
+    raise RuntimeError(f"expected an NVRTC that compiles for {wanted}, got {got}: pip install {' '.join(PACKAGES)}")
 
 
 def arch_of(gpu):
@@ -123,7 +123,7 @@ def kernels_of(machine_code):
 class Compiled(NamedTuple):
     cubin: Path
     ptx: Path
-    log: Path  # ptxas's report on the kernels: registers and spills
+    log: Path  # ptxas's report on the kernels' registers and spills
 
 
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
@@ -137,7 +137,7 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
     for header in sorted([*csrc.glob("*.h"), *csrc.glob("cuda/*.h"), *csrc.glob("cuda/*.cuh")]):
         digest.update(header.read_bytes())
 
-    def one(job):
+    def compile_one(job):
         gpu, source = job
         inputs = digest.copy()
         inputs.update(source.read_bytes())
@@ -152,13 +152,13 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
         return gpu, files
 
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("MAX_JOBS") or os.cpu_count())) as pool:
-        return list(pool.map(one, [(gpu, source) for gpu in gpus for source in sorted(csrc.glob("cuda/*.cu"))]))
+        return list(pool.map(compile_one, [(gpu, source) for gpu in gpus for source in sorted(csrc.glob("cuda/*.cu"))]))
 
 
-def build(nvrtc, gpus, csrc, folder, flags=()):
+def build_table(nvrtc, gpus, csrc, folder, flags=()):
     """Writes a C++ file with all kernels' machine code for `gpus`, and PTX for "+PTX". Returns its path.
 
-    `folder` receives the file, and caches the code as in :func:`compile_kernels`.
+    The file lies in `folder`, which also caches the code as in :func:`compile_kernels`.
     """
     data, rows = [], []
     for gpu, (cubin, ptx, _) in compile_kernels(nvrtc, gpus, csrc, folder, flags):

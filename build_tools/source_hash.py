@@ -1,4 +1,4 @@
-"""The hash of the kernels' sources. setup.py records it, and the GPU day compares it with its checkout's hash."""
+"""The hash of the kernels' sources, which setup.py records. benchmarks/gpu_day compares it with the checkout's hash."""
 
 import hashlib
 

@@ -17,10 +17,11 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE V hidden_state(const Gates<V
   return a.o * Math::tanh(c);
 }
 
-// The factors of a cell's derivative, known before any gradient arrives. c_of_h and o multiply the gradient of h.
+// The factors of a cell's derivative, known before any gradient arrives.
 template <class V> struct Slopes {
-  V c_of_h, i, f, g, c_prev;  // i, f, g and c_prev multiply the gradient of c, to which h contributes dh * c_of_h
-  V o;
+  V c_of_h;           // factor of dh, for the gradient of c
+  V i, f, g, c_prev;  // factors of the gradient of c
+  V o;                // factor of dh, for the gradient of o
 };
 
 template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates<V>& a, V c, V c_prev) {
@@ -29,14 +30,14 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates
       tanh_c * a.o * (1 - a.o)};
 }
 
-// Returns the gradient of the pre-activations. Replaces dc, the gradient of c from later cells, by c_prev's gradient.
+// Returns the gradient of the pre-activations. dc is the gradient of c from later cells, and becomes c_prev's gradient.
 template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
   const V d = dc + dh * s.c_of_h;
   dc = d * s.c_prev;
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// Like the overload with Slopes, but from the activated gates `a`, c and c_prev: fewer registers, other roundings.
+// Computes the same from the activated gates `a`, c and c_prev, with fewer registers and other roundings.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

@@ -7,7 +7,7 @@
 
 namespace pixelrnn {
 
-// The gates of a unit: i, f, g, o as in a cell of four gates, and the gate of the upper neighbour's state.
+// The gates of a hidden unit: i, f, g, o as in a cell of four gates, and the gate of the upper neighbour's state.
 template <class V> struct FiveGates { V i, f, g, o, up; };
 
 // Peephole weights: the factors by which states c enter the pre-activations. Only kForget has peepholes.
@@ -30,7 +30,7 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell from its pre-activations z. is_first: there is no upper neighbour. peepholes may be null.
+// Computes a cell from its pre-activations z. is_first: the cell has no upper neighbour. peepholes may be null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -49,7 +49,7 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    case Formula::kMax: {  // kMax stores the smaller gate as 0, so that the derivative uses the same neighbour
+    case Formula::kMax: {  // the smaller gate is stored as 0, so that the derivative uses the same neighbour
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
       a.up = select(is_first, V{}, select(takes_left, V{}, a.up));
@@ -61,8 +61,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
   return {a, c, c, a.o};
 }
 
-// Returns the gradient of the pre-activations, from the activated gates `a`. It replaces dc_left and dc_up, the
-// gradients of c from the right and from below, by the gradients of c_left and c_up.
+// Returns the gradient of the pre-activations, from the activated gates `a`. dc_left and dc_up are the gradients of c
+// from the right and from below. They become the gradients of c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;
@@ -104,11 +104,11 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
 }
 
 // The factors of the derivative of a cell without peepholes, known before any gradient arrives. m is the sum or mean of
-// the neighbours' states.
+// the neighbours' c.
 template <class V> struct Slopes5 {
-  V c, m, f_of_h, o;  // factors of the gradient of h; c and m yield gradients of c and m.
-  V m_of_c, i, f, g;  // factors of the gradient of c; m_of_c yields a gradient of m.
-  V up, left, above;  // factors of the gradient of m; left and above yield gradients of the neighbours' c.
+  V c, m, f_of_h, o;  // factors of the gradient of h, for the gradients of c, m, f and o
+  V m_of_c, i, f, g;  // factors of the gradient of c, for the gradients of m, i, f and g
+  V up, left, above;  // factors of the gradient of m, for the gradients of the fifth gate and the neighbours' c
 };
 
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(

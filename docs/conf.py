@@ -1,5 +1,5 @@
-"""Sphinx, for `make docs`. Everything comes from this repository: the API is read from the sources, not imported,
-and nothing is fetched from other sites."""
+"""Configuration of Sphinx for `make docs`. Sphinx reads the API from the sources without an import, and the site
+fetches nothing from other sites."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ release = version = re.search(r'^version = "(.*)"$', (HERE.parent / "pyproject.t
 
 extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "mathml"]
 
-# GitHub shows the same pages: mathematics in dollars, anchors that are named after headings.
+# The same as on GitHub: dollars enclose mathematics, and anchors are named after headings.
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
@@ -31,7 +31,7 @@ suppress_warnings = ["autoapi.python_import_resolution"]  # of constants, which 
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 
-# A reference of a docstring that leads nowhere is an error; those to torch and Python lead out of this site.
+# A broken reference in a docstring is an error. References to torch and Python have no target on this site.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|collections|pathlib|typing)\..*"),
@@ -40,7 +40,7 @@ nitpick_ignore_regex = [
     ("py:exc", r".*(Error|Interrupt)"),
 ]
 
-highlight_language = "none"  # of a block without a language: commands
+highlight_language = "none"  # a block without a language has commands
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_show_sphinx = False
@@ -49,7 +49,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 
 
-# Pages that include a file, to which links lead on GitHub.
+# {file that a page includes: the page}. Links name the file, for GitHub.
 INCLUDED = {
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",

@@ -1,4 +1,4 @@
-"""Mathematics as MathML, which browsers show by themselves: no script, and nothing that is fetched."""
+"""Renders mathematics as MathML, which browsers show without a script."""
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert

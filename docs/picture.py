@@ -1,10 +1,10 @@
-"""Draws layers.svg (what a layer sees, and in which order it computes) and exchange.svg (how two blocks of a CUDA
-cluster exchange a line). `python docs/picture.py` writes both."""
+"""Draws layers.svg (the pixels that a layer sees, and the order in which it computes) and exchange.svg (how two blocks
+of a CUDA cluster exchange a line of hidden states). `python docs/picture.py` writes both files."""
 
 from pathlib import Path
 
 HEIGHT, WIDTH = 7, 9
-PIXEL = 4, 4  # the one whose output is asked for
+PIXEL = 4, 4  # the row and column of the pixel whose dependencies are shown
 SIDE, GAP, LEFT, TOP = 24, 72, 8, 34
 
 STYLE = """
@@ -32,7 +32,7 @@ STYLE = """
 
 
 def row_lstm_sees(pixel):
-    """With kernels of 3 pixels: the input of a row and one pixel to the left, the states of three pixels above."""
+    """Returns the pixels that a Row LSTM of kernel size 3 sees. Each row above adds one pixel to both sides."""
     row, column = pixel
     seen = set()
     for r in range(row + 1):
@@ -46,12 +46,12 @@ def left_to_right_sees(pixel):
 
 
 def right_to_left_sees(pixel):
-    """Shifted down by a row: what its state in the row above has read."""
+    """Returns the pixels that the state in the row above has read, since the map is shifted down by a row."""
     return {(r, c) for r in range(pixel[0]) for c in range(pixel[1], WIDTH)}
 
 
 def step_of(cell):
-    """At which step of the left-to-right scan it is computed."""
+    """Returns the step of the left-to-right scan that computes a cell."""
     return sum(cell)
 
 
@@ -59,61 +59,66 @@ def cells():
     return ((r, c) for r in range(HEIGHT) for c in range(WIDTH))
 
 
-def corner(panel, cell):
+def position(panel, cell):
     return LEFT + panel * (WIDTH * SIDE + GAP) + cell[1] * SIDE, TOP + cell[0] * SIDE
 
 
-def square(panel, cell, kind):
-    x, y = corner(panel, cell)
-    return f'<rect class="{kind}" x="{x}" y="{y}" width="{SIDE - 2}" height="{SIDE - 2}" rx="3"/>'
+def squares(panel, kind_of):
+    """Draws all cells of a panel, each in the class that ``kind_of`` returns."""
+    groups = {}
+    for cell in cells():
+        x, y = position(panel, cell)
+        groups.setdefault(kind_of(cell), []).append(f'<use href="#s" x="{x}" y="{y}"/>')
+    return [f'<g class="{kind}">{"".join(uses)}</g>' for kind, uses in groups.items()]
 
 
-def lower_half(panel, cell, kind):
+def lower_triangle(panel, cell, kind):
     """Marks a pixel that both directions see."""
-    x, y = corner(panel, cell)
+    x, y = position(panel, cell)
     side = SIDE - 2
     return f'<path class="{kind}" d="M{x + side - 2},{y + 2} V{y + side - 3} a3,3 0 0 1 -3,3 H{x + 2} z"/>'
 
 
-def text(panel, row, words, kind=""):
-    x, y = corner(panel, (row, 0))
-    return f'<text class="{kind}" x="{x}" y="{y}">{words}</text>'
+def text(panel, row, content):
+    x, y = position(panel, (row, 0))
+    return f'<text x="{x}" y="{y}">{content}</text>'
 
 
-def titled(panel, title, *below):
-    lines = [text(panel, HEIGHT + 0.7 * (i + 1), words) for i, words in enumerate(below)]
-    return [f'<text class="title" x="{corner(panel, (0, 0))[0]}" y="{TOP - 14}">{title}</text>', *lines]
+def title_and_captions(panel, title, *captions):
+    texts = [text(panel, HEIGHT + 0.7 * (i + 1), caption) for i, caption in enumerate(captions)]
+    return [f'<text class="title" x="{position(panel, (0, 0))[0]}" y="{TOP - 14}">{title}</text>', *texts]
 
 
 def row_lstm(panel):
     seen = row_lstm_sees(PIXEL)
-    parts = [
-        square(panel, cell, "pixel" if cell == PIXEL else "forth" if cell in seen else "unseen") for cell in cells()
-    ]
-    return parts + titled(panel, "Row LSTM", "sees a triangle above its pixel", "a row is computed at once")
+    parts = squares(panel, lambda cell: "pixel" if cell == PIXEL else "forth" if cell in seen else "unseen")
+    return parts + title_and_captions(panel, "Row LSTM", "sees a triangle above its pixel", "a row is computed at once")
 
 
 def diagonal_bilstm(panel):
     forth, back = left_to_right_sees(PIXEL), right_to_left_sees(PIXEL)
-    parts = []
-    for cell in cells():
-        kind = "pixel" if cell == PIXEL else "forth" if cell in forth else "back" if cell in back else "unseen"
-        parts.append(square(panel, cell, kind))
-        if cell in forth & back:
-            parts.append(lower_half(panel, cell, "back"))
-    return parts + titled(panel, "Diagonal BiLSTM", "sees every earlier pixel:", "blue: one scan, orange: the other")
+
+    def kind_of(cell):
+        return "pixel" if cell == PIXEL else "forth" if cell in forth else "back" if cell in back else "unseen"
+
+    both = [lower_triangle(panel, cell, "back") for cell in sorted(forth & back)]
+    captions = "sees every earlier pixel:", "blue: one scan, orange: the other"
+    return squares(panel, kind_of) + both + title_and_captions(panel, "Diagonal BiLSTM", *captions)
 
 
 def wavefront(panel):
     now = step_of(PIXEL)
-    parts = []
+
+    def kind_of(cell):
+        return "front" if step_of(cell) == now else "done" if step_of(cell) < now else "unseen"
+
+    parts = squares(panel, kind_of)
     for cell in cells():
-        step = step_of(cell)
-        parts.append(square(panel, cell, "front" if step == now else "done" if step < now else "unseen"))
-        x, y = corner(panel, cell)
+        x, y = position(panel, cell)
         number = f'x="{x + SIDE / 2 - 1:g}" y="{y + SIDE / 2 + 2.5:g}"'
-        parts.append(f'<text class="step{" on" * (step == now)}" {number}>{step}</text>')
-    return parts + titled(panel, "The wavefront", "a diagonal is computed at once:", "H + W - 1 steps instead of H x W")
+        parts.append(f'<text class="step{" on" * (step_of(cell) == now)}" {number}>{step_of(cell)}</text>')
+    captions = "a diagonal is computed at once:", "H + W - 1 steps instead of H x W"
+    return parts + title_and_captions(panel, "The wavefront", *captions)
 
 
 def svg(width, height, title, parts):
@@ -133,10 +138,12 @@ def layers():
     width = 2 * LEFT + 3 * WIDTH * SIDE + 2 * GAP
     height = TOP + HEIGHT * SIDE + 44
     title = "What a Row LSTM and a Diagonal BiLSTM see, and the wavefront"
-    return svg(width, height, title, [*row_lstm(0), *diagonal_bilstm(1), *wavefront(2)])
+    definition = f'<defs><rect id="s" width="{SIDE - 2}" height="{SIDE - 2}" rx="3"/></defs>'
+    return svg(width, height, title, [definition, *row_lstm(0), *diagonal_bilstm(1), *wavefront(2)])
 
 
-# The example in kernels.md: a caption, the line of states in buffers A and B (None: h0), and the buffer that is pushed.
+# The stages of the example in kernels.md: caption, lines whose states are in buffers A and B (None: h0), index of the
+# buffer that the blocks push.
 STAGES = (
     ("Before line 0: both buffers hold h0, and the blocks meet once", (None, None), None),
     ("Line 0: each block reads A, computes its units, writes them into B and pushes them", (None, 0), 1),
@@ -153,14 +160,14 @@ def arrow(begin, end, y, kind):
     )
 
 
-def buffer(x, y, name, line):
-    """Both blocks' units in one buffer."""
+def draw_buffer(x, y, name, line):
+    """Draws a buffer with the hidden units of both blocks."""
     parts = [f'<text x="{x - 16}" y="{y + 18}">{name}</text>']
     for owner, colour in enumerate(("forth", "back")):
-        kind, words, on = ("unseen", "h0", "") if line is None else (colour, f"h of line {line}", " on")
+        kind, content, on = ("unseen", "h0", "") if line is None else (colour, f"h of line {line}", " on")
         left = x + owner * UNITS
         parts.append(f'<rect class="{kind}" x="{left}" y="{y}" width="{UNITS - 2}" height="{BUFFER}" rx="3"/>')
-        parts.append(f'<text class="step{on}" x="{left + UNITS // 2}" y="{y + 17}">{words}</text>')
+        parts.append(f'<text class="step{on}" x="{left + UNITS // 2}" y="{y + 17}">{content}</text>')
     return parts
 
 
@@ -174,7 +181,7 @@ def exchange():
         parts.append(f'<text x="{LEFT}" y="{top}">{caption}</text>')
         for row, (name, line) in enumerate(zip("AB", lines)):
             for x in blocks:
-                parts += buffer(x, top + 10 + row * (BUFFER + 2), name, line)
+                parts += draw_buffer(x, top + 10 + row * (BUFFER + 2), name, line)
         if pushed is not None:
             y = top + 10 + pushed * (BUFFER + 2) + BUFFER // 2
             ends = blocks[0] + 2 * UNITS + 6, blocks[1] - 24

@@ -22,8 +22,8 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        told = data.conditions(split.labels[index], len(digits.classes))  # a condition of the gates of every pixel
-        loss = model.bits_per_dim(split.images[index], told)
+        condition = data.conditions(split.labels[index], len(digits.classes))  # a condition of the gates of every pixel
+        loss = model.bits_per_dim(split.images[index], condition)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -35,8 +35,8 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
 
 @torch.no_grad()
 def classify(model: px.PixelRNN, images: Tensor, classes: int) -> Tensor:
-    each = torch.arange(classes)
-    return torch.stack([model.log_prob(images, data.conditions(one[None], classes)) for one in each]).argmax(0)
+    labels = torch.arange(classes)
+    return torch.stack([model.log_prob(images, data.conditions(label[None], classes)) for label in labels]).argmax(0)
 
 
 def main(arguments: list[str] | None = None) -> float:

@@ -19,11 +19,11 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
     """Returns noisy outlines of two rectangles and the pixels inside, both float (count, 1, side, side)."""
     corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values  # (2, count, axis, start and end)
     low, high = (corners * (side - 1)).round().unbind(-1)
-    at = torch.arange(side)
+    positions = torch.arange(side)
 
     def boxes(margin: int) -> Tensor:
         """Returns the pixels of each rectangle without its margin, (2, count, side, side)."""
-        spans = (at >= low[..., None] + margin) & (at <= high[..., None] - margin)
+        spans = (positions >= low[..., None] + margin) & (positions <= high[..., None] - margin)
         return spans[:, :, 0, :, None] & spans[:, :, 1, None, :]
 
     outlines, inside = (boxes(0) & ~boxes(1)).any(0), boxes(1).any(0)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import pixelrnn_ext as px
-from pixelrnn_ext.cli.arguments import whole
+from pixelrnn_ext.cli.arguments import non_negative, positive
 from pixelrnn_ext.cli.pictures import check_out
 from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
@@ -41,21 +41,21 @@ class Digits(NamedTuple):
     labels: Tensor  # int64 (N,)
 
     @classmethod
-    def of(cls, split: str) -> "Digits":
+    def load(cls, split: str) -> "Digits":
         """Returns a split of mnist5k. Only training digits are binarised anew for every line."""
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
         return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)
 
     def line(self, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        def drawn(least: int, most: int) -> int:
+        def random_integer(least: int, most: int) -> int:
             return int(torch.randint(least, most + 1, (), generator=source))
 
-        index = torch.randint(len(self.labels), (drawn(*COUNTS),), generator=source)
-        line, right = torch.zeros(drawn(*HEIGHTS), len(index) * (SIDES[1] + GAPS[1])), 0
+        index = torch.randint(len(self.labels), (random_integer(*COUNTS),), generator=source)
+        line, right = torch.zeros(random_integer(*HEIGHTS), len(index) * (SIDES[1] + GAPS[1])), 0
         for digit in data.binarise(self.intensities[index], source).float():
-            side = drawn(*SIDES)
-            left, top = max(0, right + drawn(*GAPS)), drawn(0, len(line) - side)
+            side = random_integer(*SIDES)
+            left, top = max(0, right + random_integer(*GAPS)), random_integer(0, len(line) - side)
             right = left + side
             ink = nn.functional.interpolate(digit[None], side, mode="bilinear", antialias=True)[0, 0]
             line[top : top + side, left:right] = line[top : top + side, left:right].maximum(ink)
@@ -70,8 +70,8 @@ class Digits(NamedTuple):
         return Lines(padded, sizes, list(texts))
 
 
-def inside(maps: Tensor, sizes: Tensor) -> Tensor:
-    """Returns maps (N, C, H, W) with zeros outside the lines, where a convolution writes, too."""
+def zero_outside(maps: Tensor, sizes: Tensor) -> Tensor:
+    """Returns maps (N, C, H, W) with zeros outside the lines, because convolutions write there, too."""
     rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
     return maps * (rows[:, None, :, None] & columns[:, None, None, :])
 
@@ -101,7 +101,7 @@ class OverColumns(nn.Module):
         self.features = 2 * hidden
 
     def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
-        maps = nn.functional.pad(inside(maps, sizes), (0, 0, 0, self.height - maps.shape[2]))
+        maps = nn.functional.pad(zero_outside(maps, sizes), (0, 0, 0, self.height - maps.shape[2]))
         columns = self.rows(maps).flatten(1, 2).transpose(1, 2)
         packed = nn.utils.rnn.pack_padded_sequence(columns, sizes[:, 1].cpu(), batch_first=True, enforce_sorted=False)
         return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
@@ -124,12 +124,12 @@ class Reader(nn.Module):
 
     def forward(self, maps: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         for convolution in self.convolutions:
-            maps, sizes = convolution(inside(maps, sizes)), (sizes + 1) // 2
+            maps, sizes = convolution(zero_outside(maps, sizes)), (sizes + 1) // 2
         logits = self.head(self.context(maps, sizes))
         return logits.log_softmax(-1).transpose(0, 1), sizes[:, 1]
 
 
-def spoken(path: Tensor) -> Tensor:
+def character_columns(path: Tensor) -> Tensor:
     """Returns the columns of a best path (T,) that begin a character: neither a blank nor a repetition."""
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
@@ -142,7 +142,7 @@ def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
     for images, sizes in zip(lines.images.split(batch), lines.sizes.split(batch)):
         log_probabilities, lengths = reader(images.to(device), sizes.to(device))
         paths = [path[:length] for path, length in zip(log_probabilities.argmax(-1).T.cpu(), lengths.tolist())]
-        texts += [path[spoken(path)].tolist() for path in paths]
+        texts += [path[character_columns(path)].tolist() for path in paths]
     return texts
 
 
@@ -186,7 +186,7 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
         image = lines.images[i : i + 1, :, :height, :width].to(next(reader.parameters()).device).requires_grad_()
         log_probabilities, _ = reader(image, lines.sizes[i : i + 1].to(image.device))
         path = log_probabilities[:, 0].argmax(-1)
-        columns = spoken(path).tolist()
+        columns = character_columns(path).tolist()
         one = columns[len(columns) // 2 :][:1]  # empty if nothing was read
         (gradient,) = torch.autograd.grad(log_probabilities[one, 0, path[one]].sum(), image)
         influence = gradient[0, 0].abs().cpu().numpy()
@@ -206,11 +206,11 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
 def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="lstm2d")
-    parser.add_argument("--steps", type=whole(1), default=2000, help="(%(default)s)")
-    parser.add_argument("--batch", type=whole(1), default=32, help="lines of a step (%(default)s)")
+    parser.add_argument("--steps", type=positive, default=2000, help="(%(default)s)")
+    parser.add_argument("--batch", type=positive, default=32, help="lines of a step (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-2, help="the highest (%(default)s)")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose digits are read at last")
-    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--seed", type=non_negative, default=0)
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="a picture of lines, with what was read")
     options = parser.parse_args(arguments)
@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> float:
         if options.out:
             check_out(options.out, animate=False)  # fails before the training, not after it
             need("matplotlib.figure")
-        train_digits, unseen = Digits.of("train"), Digits.of(options.split)
+        train_digits, unseen = Digits.load("train"), Digits.load(options.split)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
 

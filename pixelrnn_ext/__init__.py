@@ -1,10 +1,10 @@
 """PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM, masked convolutions, and models made of them."""
 
-from ._command import is_bench, own_process, running, without_traceback
+from ._command import configure_process, is_bench, running_command, without_traceback
 
-if running() and not is_bench():
-    own_process()
-with without_traceback(running()):
+if running_command() and not is_bench():
+    configure_process()
+with without_traceback(running_command()):
     from . import codec, functional, importers, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .lstm2d import LSTM2d

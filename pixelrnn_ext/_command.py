@@ -1,4 +1,4 @@
-"""Runs the command before torch is imported. An error ends it with a message and a status, without a traceback.
+"""Prepares the command's process before torch is imported. Errors end it with a message and a status, no traceback.
 
 This module imports nothing heavy, because Ctrl-C may come in the second or two that importing torch takes.
 """
@@ -14,22 +14,22 @@ from itertools import pairwise
 
 FAILED, INTERRUPTED = 2, 130
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
-# Environment variables of OpenMP, GNU and LLVM for how threads wait for work.
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+# Environment variables for how idle OpenMP threads wait for work.
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
-def own_process() -> None:
-    """Configures malloc and OpenMP, unless environment variables do. Only a program may, before it imports torch."""
-    # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step.
-    # These thresholds keep freed memory in the process.
+def configure_process() -> None:
+    """Configures malloc and OpenMP for the process, unless environment variables do. Call it before importing torch."""
+    # These thresholds keep freed memory in the process. By default glibc returns it to the system, and new pages cost
+    # a small model a fifth of its step.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, and returned
         mallopt(_TRIM_THRESHOLD, 512 << 20)
     # An idle thread sleeps after 1000 spins. GNU's default, 300,000, takes some milliseconds. If another process keeps
     # a core busy, a spinning thread takes time from the thread that it waits for.
-    if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = "1000"  # OpenMP reads it when torch is imported
+    if not any(name in os.environ for name in WAIT_VARIABLES):
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # OpenMP reads this when torch is imported
 
 
 def is_bench() -> bool:
@@ -37,11 +37,11 @@ def is_bench() -> bool:
     return sys.argv[1:2] == ["bench"]
 
 
-def running() -> str | None:
+def running_command() -> str | None:
     """Returns the command of this process, ``pixelrnn`` or ``python -m pixelrnn_ext``; None in another program."""
     if os.path.basename(sys.argv[0]) == "pixelrnn":
         return "pixelrnn"
-    # Python imports the package to find the module. Until then sys.argv[0] is "-m".
+    # sys.argv[0] is "-m" while Python imports the package to find its __main__ module.
     pairs = pairwise(sys.orig_argv)
     named = any(module == "pixelrnn_ext" and re.fullmatch("-[A-Za-z]*m", option) for option, module in pairs)
     is_module = sys.argv[0] == "-m" and named
@@ -54,8 +54,8 @@ def without_traceback(command: str | None) -> Iterator[None]:
     if command is None:
         yield
         return
-    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores SIGINT
-    if listens:
+    handles_sigint = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores SIGINT
+    if handles_sigint:
         signal.signal(signal.SIGINT, _interrupted)
     try:
         yield
@@ -66,7 +66,7 @@ def without_traceback(command: str | None) -> Iterator[None]:
             print(f"{command}: {reason(error)}", file=sys.stderr)
         sys.exit(FAILED)
     finally:
-        if listens:
+        if handles_sigint:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,4 +1,4 @@
-"""Values of a recording (incremental/recording.py), and functions that a recording holds as one operation."""
+"""Tensors that record operations (incremental/recording.py), and functions that are recorded as one operation."""
 
 import dis
 import functools
@@ -24,14 +24,14 @@ class Recorder(Protocol):
 class Recorded(Tensor):
     """A tensor without values. Torch's functions and methods on it are recorded instead of computed.
 
-    ``value`` is the recorder's key for it. Only properties that no operation changes are known.
+    ``value`` is the recorder's key for it. It has only properties that all values of a recording share.
     """
 
     recorder: Recorder
     value: Any
 
     @staticmethod
-    def of(recorder: Recorder, value: Any) -> "Recorded":
+    def create(recorder: Recorder, value: Any) -> "Recorded":
         recorded = Tensor._make_subclass(Recorded, torch.empty(0, device="meta"))
         recorded.recorder, recorded.value = recorder, value
         return recorded
@@ -45,7 +45,7 @@ class Recorded(Tensor):
         if len(recorders) != 1 or torch.compiler.is_dynamo_compiling():
             raise TypeError("expected values of one recording that is not compiled")
         recorder = next(iter(recorders.values()))
-        name = name_of(func)
+        name = op_name(func)
         if name in _PROPERTIES:
             return _PROPERTIES[name](recorder)
         return recorder.record(func, args, kwargs)
@@ -55,16 +55,16 @@ class Recorded(Tensor):
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
-        """Returns the value itself: a hook may keep a value in its module, which is copied later."""
+        """Returns itself: a hook may keep a recorded tensor in its module, which may be copied later."""
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields the parts for ``a, b = recorded``. Only the caller's bytecode tells how many parts."""
+        """Yields the parts for ``a, b = recorded``. Their number is read from the caller's bytecode."""
         frame = sys._getframe(1)
-        asking = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
-        if asking.opname != "UNPACK_SEQUENCE":
+        instruction = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
+        if instruction.opname != "UNPACK_SEQUENCE":
             raise TypeError("it reads how many parts a value has")
-        return (self[i] for i in range(asking.argval))
+        return (self[i] for i in range(instruction.argval))
 
 
 _PROPERTIES: dict[str, Callable[[Recorder], Any]] = {
@@ -79,7 +79,7 @@ _PROPERTIES: dict[str, Callable[[Recorder], Any]] = {
 }
 
 
-def name_of(function: Callable[..., Any]) -> str:
+def op_name(function: Callable[..., Any]) -> str:
     """Returns a function's or method's name, or the name of the property that it gets."""
     name = getattr(function, "__name__", str(function))
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]

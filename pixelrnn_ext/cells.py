@@ -13,11 +13,11 @@ CLIP = 100.0  # bound of |c| in the cell "max"
 
 
 class Cell(NamedTuple):
-    gates: tuple[str, ...]  # the blocks of a weight's rows: torch.nn.LSTM's four, then the second neighbour's gate
-    forget_gates: tuple[int, ...] = ()  # the blocks whose bias starts at forget_bias
+    gates: tuple[str, ...]  # blocks of a weight's rows: torch.nn.LSTM's four, then the second neighbour's gate
+    forget_gates: tuple[int, ...] = ()  # indices of the gates whose bias starts at forget_bias
     forget_bias: float | None = None  # None initialises it like the other biases
     zero_bias: bool = False
-    peepholes: bool = False  # whether the gates may see c
+    peepholes: bool = False  # whether the cell takes peephole weights
 
     @property
     def carries_up(self) -> bool:
@@ -25,8 +25,8 @@ class Cell(NamedTuple):
         return len(self.gates) > 4
 
 
-def _mixed(share: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
-    return share * c_up + (1 - share) * c_left
+def _mixed(weight: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
+    return weight * c_up + (1 - weight) * c_left
 
 
 def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> 
         return f * _mixed(fifth[0], c_up, c_left) + i * g
     if cell == "leaky":
         return (1 - i) * _mixed(fifth[0], c_up, c_left) + i * g
-    kept = f * c_left + fifth[0] * c_up  # in max one of the two forget gates is 0
+    carried = f * c_left + fifth[0] * c_up  # in max one of the two forget gates is 0
     if cell == "halved":
-        return 0.5 * kept + i * g
-    c = kept + i * g
+        return 0.5 * carried + i * g
+    c = carried + i * g
     if cell == "graves":
         return c
     return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # no gradient where c is clipped
@@ -72,8 +72,8 @@ def check_cell(cell: str) -> None:
 
 def check_peepholes(cell: str) -> None:
     if not CELLS[cell].peepholes:
-        able = " or ".join(repr(name) for name, other in CELLS.items() if other.peepholes)
-        raise ValueError(f"expected no peepholes but for cell {able}, got cell {cell!r}")
+        names = " or ".join(repr(name) for name, other in CELLS.items() if other.peepholes)
+        raise ValueError(f"expected no peepholes but for cell {names}, got cell {cell!r}")
 
 
 def update(
@@ -96,8 +96,8 @@ def update(
         f, fifth = f + p_left * c_left, [fifth[0] + p_up * c_up]
     i, f, g, fifth = i.sigmoid(), f.sigmoid(), g.tanh(), [z.sigmoid() for z in fifth]
     if cell == "max":
-        left = f >= fifth[0] if top is None else (f >= fifth[0]) | top
-        f, fifth = torch.where(left, f, 0), [torch.where(left, 0, fifth[0])]
+        reads_left = f >= fifth[0] if top is None else (f >= fifth[0]) | top
+        f, fifth = torch.where(reads_left, f, 0), [torch.where(reads_left, 0, fifth[0])]
     c = _new_c(cell, (i, f, g, o, *fifth), c_up, c_left)
     o = (o if peephole is None else o + p_o * c).sigmoid()
     # in the cell leaky, f is o_prev

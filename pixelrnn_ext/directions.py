@@ -16,8 +16,8 @@ from ._arguments import integer
 # (step over rows, step over columns). The operators number corners in this order: 2 for bottom plus 1 for right.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
-# {number of directions: their corners}
-NUMBERED: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
+# {number of directions: corners where they start}
+DEFAULT_CORNERS: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
 MERGES = ("concat", "sum", "mean", None)
 
 
@@ -43,9 +43,9 @@ def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
     if isinstance(directions, str) or directions is None:
         raise TypeError(f"expected directions to be 1, 2, 4 or a tuple of corners, got {directions!r}")
     number = integer("directions", directions)  # type: ignore[arg-type]
-    if number not in NUMBERED:
+    if number not in DEFAULT_CORNERS:
         raise ValueError(f"expected directions to be 1, 2, 4 or a tuple of corners, got {number}")
-    return NUMBERED[number]
+    return DEFAULT_CORNERS[number]
 
 
 def check_corners(corners: tuple[str, ...]) -> None:

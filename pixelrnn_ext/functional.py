@@ -247,7 +247,7 @@ def masked_conv2d(
         bias: (out_channels,).
         mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: also its own.
         image_channels: number of colours, see :func:`pixelrnn_ext.masks.colour_groups`.
-        gates: number of times that the mask of ``out_channels / gates`` units is repeated.
+        gates: number of times that the mask of ``out_channels / gates`` channels is repeated.
         activation: ``"relu"`` or None.
         backend: ``"native"`` (on a CPU compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d with the
             masked weight), or ``"auto"``: native if it can run, else the reference.

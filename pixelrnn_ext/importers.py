@@ -1,7 +1,7 @@
 """Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
 Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns copies. Its
-docstring names the layer that takes them. ``corner`` is the direction that the weights of one scan become.
+docstring names the LSTM2d that loads them. ``corner`` names the direction that gets the weights of one scan.
 ``first | second`` joins the state_dicts of two scans. TypeError: a value is no floating-point matrix. ValueError: a
 shape, a name or a corner does not fit.
 """
@@ -51,7 +51,7 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
     _check("W", input, (input.shape[0], 5 * hidden))
     if bias is not None:
         _check("b", bias, (5 * hidden,))
-    return _direction(corner, _RETURNN, input.t(), up.t(), left.t(), bias)
+    return _parameters(corner, _RETURNN, input.t(), up.t(), left.t(), bias)
 
 
 def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
     for matrix, corner in zip(flat.view(4, rows, 5 * hidden), _RNN2D_CORNERS):
         bias, input, left, up = matrix.split([1, channels, hidden, hidden])
         order = _RETURNN if stable else _RNN2D_HALVED
-        state |= _direction(corner, order, input.t(), up.t(), left.t(), bias[0])
+        state |= _parameters(corner, order, input.t(), up.t(), left.t(), bias[0])
     return state
 
 
@@ -111,7 +111,7 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
     _check("V.weight", up, (5 * hidden, hidden))
     for name, bias in zip("WUV", biases):
         _check(f"{name}.bias", bias, (5 * hidden,))
-    state = _direction(corner, _PFISTERER, input, up, left, sum(biases[1:], biases[0]))
+    state = _parameters(corner, _PFISTERER, input, up, left, sum(biases[1:], biases[0]))
     for tensor in state.values():  # 1 - sigmoid(z) = sigmoid(-z)
         tensor[4 * hidden :].neg_()
     return state
@@ -148,32 +148,33 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
             expected = f"({hidden}, in_channels + {2 * hidden + 1})"
             raise ValueError(f"expected {name} of shape {expected}, got {tuple(tensor.shape)}")
     input, left, up, bias = torch.cat(tensors).split([channels, hidden, hidden, 1], 1)
-    return _direction(corner, _TESSERACT, input, up, left, bias[:, 0])
+    return _parameters(corner, _TESSERACT, input, up, left, bias[:, 0])
 
 
-def _direction(
+def _parameters(
     corner: str, order: Sequence[int], input: Tensor, up: Tensor, left: Tensor, bias: Tensor | None
 ) -> dict[str, Tensor]:
     """Returns a direction's parameters from matrices (gates * hidden, columns), with the gates taken in ``order``."""
     check_corners((corner,))
 
-    def ours(rows: Tensor) -> Tensor:
+    def reorder(rows: Tensor) -> Tensor:
         return rows.unflatten(0, (len(order), -1))[list(order)].flatten(0, 1)
 
-    state = {"weight_ih": ours(input)[:, :, None, None], "weight_hh": torch.stack([ours(up), ours(left)], -1)}
+    weight_hh = torch.stack([reorder(up), reorder(left)], -1)
+    state = {"weight_ih": reorder(input)[:, :, None, None], "weight_hh": weight_hh}
     if bias is not None:
-        state["bias"] = ours(bias)
+        state["bias"] = reorder(bias)
     return {name + SUFFIXES[corner]: tensor for name, tensor in state.items()}
 
 
 def _tensor(name: str, matrix: Matrix) -> Tensor:
-    if not hasattr(matrix, "__array__"):  # arrays and tensors have it. numpy may be missing
+    if not hasattr(matrix, "__array__"):  # needs no import of numpy, which may be missing
         raise TypeError(f"expected {name} to be a Tensor or a numpy array, got {type(matrix).__name__}")
     try:
         tensor = torch.as_tensor(matrix).detach()
-    except TypeError:  # torch has no such dtype
+    except TypeError:  # torch lacks the array's dtype
         raise TypeError(f"expected {name} of numbers, got an array of {matrix.dtype}") from None
-    check_dtype(name, tensor.dtype)  # quantised weights would need their scales
+    check_dtype(name, tensor.dtype)  # rejects quantised weights, which would need their scales
     if tensor.dim() == 0:
         raise ValueError(f"expected {name} to be a matrix, got a number")
     return tensor

@@ -9,7 +9,7 @@ from torch.types import Device
 
 from . import functional
 from ._arguments import check_dtype, check_odd, integers, odd_sides
-from .masks import check_colour_groups, check_recurrent_mask_type
+from .masks import check_colour_groups, check_mask_type
 from .operators import backends
 
 
@@ -41,19 +41,20 @@ class Recurrent(nn.Module):
         self.hidden_channels: int = hidden_channels
         self.initial_state: str = initial_state
         self.backend: str = backend
-        learned, rows = initial_state == "learned", gates * hidden_channels
-
-        def parameter(wanted: bool, *size: int) -> nn.Parameter | None:
-            return nn.Parameter(torch.empty(size, device=device, dtype=dtype)) if wanted else None
-
+        rows, state = gates * hidden_channels, (hidden_channels,) if initial_state == "learned" else None
+        shapes: dict[str, tuple[int, ...] | None] = {
+            "weight_ih": (rows, in_channels, 1, kernel_size),
+            "weight_hh": (rows, hidden_channels, taps),
+            "bias": (rows,) if bias else None,
+            "h0": state,
+            "c0": state,
+        }
+        if peepholes:
+            shapes["peephole"] = 4, hidden_channels
         for suffix in suffixes:
-            self.register_parameter("weight_ih" + suffix, parameter(True, rows, in_channels, 1, kernel_size))
-            self.register_parameter("weight_hh" + suffix, parameter(True, rows, hidden_channels, taps))
-            self.register_parameter("bias" + suffix, parameter(bias, rows))
-            self.register_parameter("h0" + suffix, parameter(learned, hidden_channels))
-            self.register_parameter("c0" + suffix, parameter(learned, hidden_channels))
-            if peepholes:
-                self.register_parameter("peephole" + suffix, parameter(True, 4, hidden_channels))
+            for name, shape in shapes.items():
+                parameter = None if shape is None else nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                self.register_parameter(name + suffix, parameter)
 
     def reset_parameters(self) -> None:
         """Draws weights and biases uniformly in +-1/sqrt(hidden_channels), as torch.nn.LSTM does. Learned initial
@@ -67,7 +68,7 @@ class Recurrent(nn.Module):
 
 
 class _LineLSTM(Recurrent):
-    """A recurrent layer of the paper, with a direction for each of ``_suffixes``."""
+    """Base of the paper's recurrent layers. ``_suffixes`` has the suffix of each direction's parameters."""
 
     _suffixes: tuple[str, ...] = ("",)
     _diagonal = True
@@ -77,7 +78,7 @@ class _LineLSTM(Recurrent):
     h0: nn.Parameter | None
     c0: nn.Parameter | None
 
-    if TYPE_CHECKING:  # torch types it as Any
+    if TYPE_CHECKING:  # torch annotates the result as Any
 
         def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
 
@@ -97,7 +98,7 @@ class _LineLSTM(Recurrent):
             image_channels=image_channels,
         )
         check_odd(kernel_size)
-        check_recurrent_mask_type(mask_type)
+        check_mask_type(mask_type, optional=True)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
         taps = 2 if self._diagonal else kernel_size
@@ -136,7 +137,7 @@ class RowLSTM(_LineLSTM):
     ``mask_type=None`` the layer is torch.nn.LSTM applied down every column.
 
     The backward pass reads the output, so an activation after this layer must not work in place: ``nn.ReLU()``, not
-    ``nn.ReLU(inplace=True)``. The layer calls :func:`pixelrnn_ext.functional.row_lstm`.
+    ``nn.ReLU(inplace=True)``.
 
     Args:
         in_channels, hidden_channels: channels of the input, and of the state and the output.
@@ -180,7 +181,7 @@ class RowLSTM(_LineLSTM):
         super().__init__(in_channels, hidden_channels, kernel_size, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.row_lstm`."""
+        """Calls :func:`pixelrnn_ext.functional.row_lstm`, which describes the arguments."""
         return functional.row_lstm(input, **self._arguments(gate_bias, sizes))
 
 
@@ -190,8 +191,7 @@ class DiagonalLSTM(_LineLSTM):
     A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
     swapped. The map is not shifted down, so the layer is then causal in mirrored order, not in raster order.
 
-    The backward pass reads the output: see :class:`RowLSTM`. The layer calls
-    :func:`pixelrnn_ext.functional.diagonal_lstm`.
+    The backward pass reads the output: see :class:`RowLSTM`.
 
     Args:
         in_channels, hidden_channels: as in :class:`RowLSTM`.
@@ -229,7 +229,7 @@ class DiagonalLSTM(_LineLSTM):
         self.reverse: bool = reverse
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.diagonal_lstm`."""
+        """Calls :func:`pixelrnn_ext.functional.diagonal_lstm`, which describes the arguments."""
         return functional.diagonal_lstm(input, reverse=self.reverse, **self._arguments(gate_bias, sizes))
 
     def extra_repr(self) -> str:
@@ -241,8 +241,7 @@ class DiagonalBiLSTM(_LineLSTM):
 
     A pixel sees every earlier pixel in raster order and no later one. The output is a left-to-right scan plus a
     right-to-left scan, shifted down by one row: ``left(x) + F.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with two
-    :class:`DiagonalLSTM` layers, ``right`` with ``reverse=True``. The layer calls
-    :func:`pixelrnn_ext.functional.diagonal_bilstm`.
+    :class:`DiagonalLSTM` layers, ``right`` with ``reverse=True``.
 
     The backward pass does not read the output, so an activation after this layer may work in place.
 
@@ -285,7 +284,7 @@ class DiagonalBiLSTM(_LineLSTM):
         super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.diagonal_bilstm`."""
+        """Calls :func:`pixelrnn_ext.functional.diagonal_bilstm`, which describes the arguments."""
         return functional.diagonal_bilstm(input, **self._arguments(gate_bias, sizes))
 
 
@@ -321,7 +320,7 @@ class MaskedConv2d(nn.Module):
 
     bias: nn.Parameter | None
 
-    if TYPE_CHECKING:  # torch types it as Any
+    if TYPE_CHECKING:
 
         def __call__(self, input: Tensor) -> Tensor: ...
 

@@ -21,7 +21,7 @@ def log_prob(logits: Tensor, values: Tensor) -> Tensor:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[1] == 1:
         return -F.binary_cross_entropy_with_logits(logits[:, 0], values.to(logits.dtype), reduction="none")
-    # Copies nothing if the model computes in channels_last.
+    # In this order log_softmax copies nothing if the logits are in channels_last.
     by_pixel = logits.permute(0, 3, 4, 2, 1).log_softmax(-1)
     chosen = by_pixel.gather(-1, values.long().permute(0, 2, 3, 1).unsqueeze(-1))
     return chosen.squeeze(-1).permute(0, 3, 1, 2)
@@ -33,7 +33,7 @@ def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Draws values, (...) of int64: each is where the cumulative distribution passes ``uniform``, computed in float64.
+    """Draws values, (...) of int64: the levels where the cumulative distribution, in float64, passes ``uniform``.
 
     ``logits`` are (..., levels or 1), ``uniform`` (...) of float64 in [0, 1). ``temperature`` divides the logits. 0
     gives the most likely value.

@@ -1,4 +1,4 @@
-"""The two-dimensional LSTM as a module: a layer that reads an image from its corners."""
+"""The two-dimensional LSTM as a module: a layer that scans an image from its corners."""
 
 import math
 from numbers import Real
@@ -25,10 +25,9 @@ class LSTM2d(Recurrent):
     The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``: see
     :class:`pixelrnn_ext.layers.RowLSTM`.
 
-    The layer calls :func:`pixelrnn_ext.functional.lstm2d`. With ``cell="pixelrnn", directions=1`` it is a
-    :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``. With ``cell="pixelrnn", directions=("tl", "tr"),
-    merge=None`` it returns the two maps that a :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The
-    state_dicts of both load.
+    With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``.
+    With ``cell="pixelrnn", directions=("tl", "tr"), merge=None`` it returns the two maps that a
+    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The state_dicts of both load.
 
     Args:
         in_channels, hidden_channels: channels of the input, and of each direction's state.
@@ -59,7 +58,7 @@ class LSTM2d(Recurrent):
         tensor(False)
     """
 
-    if TYPE_CHECKING:  # torch types it as Any
+    if TYPE_CHECKING:
 
         def __call__(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor: ...
 
@@ -120,7 +119,7 @@ class LSTM2d(Recurrent):
                     nn.init.constant_(direction.bias.view(len(kind.gates), -1)[gate], self.forget_bias)
 
     def forward(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.lstm2d`."""
+        """Calls :func:`pixelrnn_ext.functional.lstm2d`, which describes the arguments."""
         return functional.lstm2d(
             input,
             self._weights(),

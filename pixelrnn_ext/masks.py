@@ -8,8 +8,6 @@ from torch.types import Device
 
 from ._arguments import integers, odd_sides
 
-MASK_TYPES = ("A", "B")
-
 
 class Mask(NamedTuple):
     """The arguments of :func:`causal_mask` that the weight's shape does not give."""
@@ -19,14 +17,10 @@ class Mask(NamedTuple):
     gates: int
 
 
-def check_recurrent_mask_type(mask_type: str | None) -> None:
-    if mask_type is not None and mask_type not in MASK_TYPES:
-        raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
-
-
-def check_mask_type(mask_type: str) -> None:
-    if mask_type not in MASK_TYPES:
-        raise ValueError(f"expected mask_type to be 'A' or 'B', got {mask_type!r}")
+def check_mask_type(mask_type: str | None, optional: bool = False) -> None:
+    if mask_type not in ("A", "B") and not (optional and mask_type is None):
+        expected = "'A', 'B' or None" if optional else "'A' or 'B'"
+        raise ValueError(f"expected mask_type to be {expected}, got {mask_type!r}")
 
 
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
@@ -75,7 +69,7 @@ def causal_mask(
         out_channels, in_channels: channels of the weight.
         kernel_size: odd, an integer or (height, width).
         image_channels: colours that the channels are divided into, see :func:`colour_groups`.
-        gates: number of times that the mask of ``out_channels / gates`` units is repeated, once for each gate.
+        gates: number of times that the mask of ``out_channels / gates`` channels is repeated.
 
     Example:
         >>> causal_mask("A", 1, 1, 3)[0, 0].tolist()
@@ -96,12 +90,12 @@ def causal_mask(
 
 
 def removes_nothing(weight: Tensor, mask_type: str, image_channels: int) -> bool:
-    """Returns whether the whole weight is alive."""
+    """Returns whether the mask has no zeros: mask B of a 1 x 1 kernel, with one colour."""
     return mask_type == "B" and image_channels == weight.shape[-2] == weight.shape[-1] == 1
 
 
 def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
-    """Returns the weight, which may have leading axes, times its :func:`causal_mask`. None masks nothing."""
+    """Returns the weight, which may have leading axes, with zeros where :func:`causal_mask` is 0. None: no mask."""
     if mask_type is None or removes_nothing(weight, mask_type, image_channels):
         return weight
     out_channels, in_channels, height, width = weight.shape[-4:]

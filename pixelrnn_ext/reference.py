@@ -67,7 +67,7 @@ def scan(
     channels = input.shape[1]
     masking: dict[str, Any] = dict(image_channels=image_channels, gates=len(CELLS[cell].gates))
 
-    def direction(image: Tensor, biases: Tensor | None, d: Direction2d, corner: str) -> Tensor:
+    def scan_direction(image: Tensor, biases: Tensor | None, d: Direction2d, corner: str) -> Tensor:
         x = masked_conv2d(image, d.weight_ih, d.bias, mask_type, **masking)
         x = flipped(x if biases is None else x + biases, corner)
         state_to_state = d.weight_hh, d.h0, d.c0
@@ -79,13 +79,13 @@ def scan(
         if gate_bias is not None:
             biases = m[:, channels:].chunk(len(directions), dim=1)
         image = m[:, :channels]
-        return torch.stack([direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
+        return torch.stack([scan_direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    if gate_bias is not None:  # cropped to each image together with the input
+    if gate_bias is not None:  # in one tensor with the input, so that both are cropped to each image
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
-    return of_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
+    return run_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
 
 
 def masked_conv2d(
@@ -98,7 +98,7 @@ def masked_conv2d(
     gates: int = 1,
     activation: str | None = None,
 ) -> Tensor:
-    """Computes functional.masked_conv2d by F.conv2d. The mask None masks nothing."""
+    """Computes functional.masked_conv2d by F.conv2d. mask_type None masks nothing."""
     live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
     y = F.conv2d(input, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
     return y.relu() if activation == "relu" else y
@@ -113,7 +113,7 @@ def diagonal_scan(
     cell: str = "pixelrnn",
 ) -> Tensor:
     """Scans the input-to-state map x (N, gates * hidden, H, W) from the top left. Returns h (N, hidden, H, W)."""
-    return _map_of([h for h, _, _ in _diagonals(x, weight_hh, h0, c0, peephole, cell)], x)
+    return _unskewed([h for h, _, _ in _diagonals(x, weight_hh, h0, c0, peephole, cell)], x)
 
 
 def row_scan(x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Tensor:
@@ -147,7 +147,7 @@ def diagonal_maps(
     """
     lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
     h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
-    return _map_of(h, x), _map_of(c, x), _map_of(gates, x)
+    return _unskewed(h, x), _unskewed(c, x), _unskewed(gates, x)
 
 
 def _rows(
@@ -179,7 +179,7 @@ def _diagonals(
     cell: str,
     inside: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
-    """Yields h, c and the gates of each line, (N, H, hidden): pixels (r, t - r) of line t."""
+    """Yields h, c and the gates of each anti-diagonal t, (N, H, hidden): index r is the pixel (r, t - r)."""
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (up and left, gates * hidden)
     height, width = x.shape[2:]
@@ -187,33 +187,34 @@ def _diagonals(
     h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
     row = torch.arange(height, device=x.device)[:, None]
     top = row == 0
-    window = None if inside is None else skew(inside.to(x.dtype)).permute(3, 0, 2, 1) > 0
+    inside_line = None if inside is None else skew(inside.to(x.dtype)).permute(3, 0, 2, 1) > 0
     for t, gates in enumerate(skew(x).permute(3, 0, 2, 1).unbind()):  # (N, H, gates * hidden)
         h_up = torch.cat([border, h[:, :-1]], 1)
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Without initial states the state left of the image stays zero. Right of it, a c that carries up may overflow.
-        if h0 is not None or c0 is not None or carries_up or window is not None:
-            active = (row <= t) & (t < row + width) if window is None else window[t]
+        # Resets h and c outside the image. Zero states left of an image that fills its map stay zero without this.
+        # Right of it, a c that depends on c_up may overflow.
+        if h0 is not None or c0 is not None or carries_up or inside_line is not None:
+            active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)
 
 
-def _map_of(columns: Sequence[Tensor], x: Tensor) -> Tensor:
-    return unskew(torch.stack(list(columns), 3).transpose(1, 2), x.shape[3])
+def _unskewed(lines: Sequence[Tensor], x: Tensor) -> Tensor:
+    return unskew(torch.stack(list(lines), 3).transpose(1, 2), x.shape[3])
 
 
-def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
-    """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Returns 0 outside images."""
+def run_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
+    """Applies ``run``, from (N, C, H, W) to (N, ..., H, W), to each image of ``m`` alone. Returns 0 outside images."""
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]
-    none = run(m[:0, :, :1, :1])  # a run without images gives empty images their shape and gradients
-    maps = [F.pad(none, (0, width - 1, 0, height - 1))]
+    empty = run(m[:0, :, :1, :1])  # a run without images, for the shape and gradients of empty images
+    maps = [F.pad(empty, (0, width - 1, 0, height - 1))]
     for image, (h, w) in zip(m.split(1), sizes.tolist()):
-        alone = image[:, :, : max(h, 0), : max(w, 0)]
-        rows, columns = alone.shape[2:]
-        y = run(alone) if rows and columns else none.new_zeros(1, *none.shape[1:-2], rows, columns)
+        cropped = image[:, :, : max(h, 0), : max(w, 0)]
+        rows, columns = cropped.shape[2:]
+        y = run(cropped) if rows and columns else empty.new_zeros(1, *empty.shape[1:-2], rows, columns)
         maps.append(F.pad(y, (0, width - columns, 0, height - rows)))
     return torch.cat(maps)
 

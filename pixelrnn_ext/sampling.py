@@ -15,10 +15,10 @@ from torch import Tensor
 from . import likelihood
 from ._arguments import check_dtype, integer
 from .incremental.network import PixelModel, RowNetwork
-from .incremental.run import each_row
+from .incremental.run import run_rows
 from .incremental.steps import Draw
 from .operators.autocast import without_autocast
-from .operators.operands import check_memory, unrepeated
+from .operators.operands import check_memory, unexpanded
 
 Progress = Callable[[int, int], None]
 
@@ -38,7 +38,7 @@ Sampler = Callable[[PixelModel, Draws, Tensor | None, Progress | None], Tensor]
 def incremental(
     model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
 ) -> Tensor:
-    """Draws images and keeps every layer's state, so that a pixel costs one column of the network.
+    """Draws images and keeps every layer's state, so that the network computes each pixel once.
 
     Args:
         model: a PixelRNN or PixelCNN.
@@ -57,8 +57,8 @@ def incremental(
 
 def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None) -> Tensor:
     """Returns the logits of images as :func:`incremental` computes them, (N, C * levels, H, W), colour by colour."""
-    everything = torch.ones_like(images, dtype=torch.bool)
-    draws = Draws(torch.zeros_like(images, dtype=torch.float64), everything, images.long(), 1.0)
+    all_known = torch.ones_like(images, dtype=torch.bool)
+    draws = Draws(torch.zeros_like(images, dtype=torch.float64), all_known, images.long(), 1.0)
     with torch.no_grad(), without_autocast(images.device.type):
         return torch.cat([logits for _, logits in _rows(model, draws, condition)], 2)
 
@@ -73,8 +73,8 @@ def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator
     scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
     operands = network.output, uniform, known, values, scaled, network.input
     steps = [Draw(*operands, colour, draws.temperature) for colour in range(colours)]
-    filled = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
-    for _ in each_row(model, network, steps, filled):
+    inputs = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
+    for _ in run_rows(model, network, steps, inputs):
         yield rows.map(values).clone(), rows.map(network.output).clone()
 
 
@@ -108,7 +108,7 @@ def _by_passes(
     return images
 
 
-def reporter(progress: bool | Progress) -> Progress | None:
+def progress_callback(progress: bool | Progress) -> Progress | None:
     """Returns the callback for (rows done, rows). For True it writes to stderr, for False it is None."""
     if isinstance(progress, bool):
         return _to_stderr if progress else None
@@ -122,13 +122,13 @@ def _to_stderr(done: int, rows: int) -> None:
 
 
 class Report:
-    """Reports progress over consecutive parts, in rows of ``total``, to ``progress`` (:func:`reporter`)."""
+    """Reports the progress of consecutive parts to ``progress``, as rows of ``total``."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
-        self._call = reporter(progress)
+        self._call = progress_callback(progress)
         self._before, self._total = 0, total
 
-    def of_part(self, rows: int) -> Progress | None:
+    def next_part(self, rows: int) -> Progress | None:
         """Returns the callback for the next part. It maps the part's progress to ``rows`` of the total."""
         call, before, total = self._call, self._before, self._total
         self._before += rows
@@ -144,7 +144,7 @@ def checked_draws(
     given: Tensor | None,
     known: Tensor | None,
 ) -> Draws:
-    """Checks the arguments of ``model.sample``, and draws the uniform numbers. All are on the model's device."""
+    """Checks the arguments of ``model.sample``, and draws the uniform numbers, all on the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
     n = integer("n", n, 0)
@@ -169,7 +169,7 @@ def checked_draws(
         is_known = torch.zeros(size, dtype=torch.bool, device=parameter.device)
     else:
         values, is_known = _known_values(model, size, given, known)
-    # Drawn on the generator's device, so that a seed gives the same image on every device of the model.
+    # On the generator's device, so that a seed gives the same image on every device of the model.
     device = generator.device if generator else "cpu"
     uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
     return Draws(*(t.to(parameter.device) for t in (uniform, is_known, values)), float(temperature))
@@ -184,7 +184,7 @@ def _known_values(model: PixelModel, size: tuple[int, ...], given: Tensor, known
         fits = tensor.dim() <= 4 and all(got in (1, want) for got, want in zip(tensor.shape[::-1], size[::-1]))
         if not fits:
             raise ValueError(f"expected {name} broadcastable to {size}, got {tuple(tensor.shape)}")
-    values, is_known = unrepeated(given).long(), unrepeated(known).to(given.device)
+    values, is_known = unexpanded(given).long(), unexpanded(known).to(given.device)
     outside = is_known & ((values < 0) | (values >= model.levels))
     if outside.any():
         wrong = int(values.expand_as(outside)[outside][0])

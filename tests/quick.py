@@ -1,8 +1,8 @@
-"""Tests in a minute what changed files can break: `make quick`, or `make quick FILES="csrc/cpu/scan.cpp"`.
+"""Runs in a minute tests that changed files may break: `make quick`, or `make quick FILES="csrc/cpu/scan.cpp"`.
 
-RULES choose by path what is built and which tests run. No test starts after the minute. CI runs the rest, as the last
-lines say. Without FILES the changed files are the uncommitted ones, or else those of the last commit. The tests import
-the package of this folder, built in place as by `pip install -e .`.
+RULES choose by path what is built and which tests run. CI runs the other tests. Without FILES the changed files are the
+uncommitted ones, or else those of the last commit. The tests import the package of this folder, built in place as by
+`pip install -e .`.
 """
 
 import os
@@ -15,24 +15,24 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 60
-NONE_CHOSEN = 5  # pytest's status if it selects no test
+NO_TESTS_COLLECTED = 5  # pytest's exit status
 
 
 class Rule(NamedTuple):
     pattern: str
-    tests: str  # for pytest; {path}, {folder}, {room}: of the changed file; {users}: the tests that import it
+    tests: str  # {path}, {folder}, {subpackage}: of the changed file; {users}: the tests that import it
     builds: bool = False  # whether the CPU library is built first
-    kernels: str = ""  # CUDA kernels that the emulator runs; {format}: the end of the file's stem
+    kernels: str = ""  # CUDA kernels that the emulator runs; {format}: end of the file's stem
 
 
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # checks a kernel, then breaks it in every way
+MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # checks a kernel, and that mutations of it fail
 OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
-ITS_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
+KERNELS_OF_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
 # The first rule whose pattern matches the beginning of a path applies.
 RULES = [
     Rule("csrc/cpu/.*(scan[.]|weight)", SCAN, builds=True),
@@ -43,8 +43,8 @@ RULES = [
     Rule("csrc/operators/cuda/|csrc/cuda/(step|gradients).*[.]cu", OPERATORS, kernels=SINGLE),
     Rule("csrc/operators/", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
     Rule("csrc/cuda/.*images", MUTANTS, kernels="forward_bf16_8_1_256_images"),
-    Rule("csrc/cuda/.*5_.*[.]cu$", MUTANTS, kernels=ITS_FORMAT.replace("ward", "ward5")),
-    Rule("csrc/cuda/resident_.*[.]cu$", MUTANTS, kernels=ITS_FORMAT),
+    Rule("csrc/cuda/.*5_.*[.]cu$", MUTANTS, kernels=KERNELS_OF_FORMAT.replace("ward", "ward5")),
+    Rule("csrc/cuda/resident_.*[.]cu$", MUTANTS, kernels=KERNELS_OF_FORMAT),
     Rule("csrc/cuda/.*ackward", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
     Rule("csrc/cuda/(convert|format|math|product)[.]cuh", MUTANTS, kernels=EVERY_FORMAT),
     Rule("csrc/cuda/.*[.]cu", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
@@ -57,7 +57,7 @@ RULES = [
     Rule("pixelrnn_ext/pretrained/", "tests/models/test_pretrained.py"),
     Rule("pixelrnn_ext/(incremental/|sampling)", "tests/sampling"),
     Rule("pixelrnn_ext/benchmark/", "tests/benchmarks"),
-    Rule("pixelrnn_ext/.*/", "tests/{room}"),
+    Rule("pixelrnn_ext/.*/", "tests/{subpackage}"),
     Rule("pixelrnn_ext/likelihood", "tests/models"),
     Rule("pixelrnn_ext/(_command|__main__)", "tests/cli"),
     Rule("pixelrnn_ext/", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
@@ -88,7 +88,7 @@ def users_of(path):
 
 
 def tests_of(path):
-    parts = {"path": path, "folder": os.path.dirname(path), "room": path.split("/")[1] if "/" in path else ""}
+    parts = {"path": path, "folder": os.path.dirname(path), "subpackage": path.split("/")[1] if "/" in path else ""}
     tests = rule_of(path).tests
     return tests.format(**parts, users=users_of(path) if "{users}" in tests else "").split()
 
@@ -97,21 +97,21 @@ def kernels_of(path):
     return rule_of(path).kernels.format(format=Path(path).stem.rpartition("_")[2]).split()
 
 
-def files_of_git(*arguments):
+def git_files(*arguments):
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.split()
 
 
-def changed():
-    found = files_of_git("diff", "--name-only", "HEAD") + files_of_git("ls-files", "--others", "--exclude-standard")
-    return found or files_of_git("diff", "--name-only", "HEAD~1", "HEAD")
+def changed_files():
+    found = git_files("diff", "--name-only", "HEAD") + git_files("ls-files", "--others", "--exclude-standard")
+    return found or git_files("diff", "--name-only", "HEAD~1", "HEAD")
 
 
-def from_the_root(path):
-    """Returns a path relative to the root. Exits with a message if it is no file and git does not track it."""
+def relative_to_root(path):
+    """Returns a path relative to the root. Exits with a message unless it is a file or git tracks it."""
     full = Path(os.path.normpath(ROOT / path))
     if full.is_relative_to(ROOT):
         name = full.relative_to(ROOT).as_posix()
-        if full.is_file() or files_of_git("ls-files", name) == [name]:
+        if full.is_file() or git_files("ls-files", name) == [name]:
             return name
     sys.exit(f"expected the path of a file of this repository, got {path!r}")
 
@@ -124,16 +124,16 @@ def run_tests(tests, seconds, kernels):
         command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]
         environment["PIXELRNN_ONLY_KERNELS"] = " ".join(kernels)
     status = subprocess.run(command, cwd=ROOT, env=environment).returncode
-    return 0 if status == NONE_CHOSEN else status
+    return 0 if status == NO_TESTS_COLLECTED else status
 
 
 def main(paths):
-    end = time.monotonic() + SECONDS - 8  # the last tests to start take some seconds
-    paths = [from_the_root(path) for path in paths] or changed()
+    end = time.monotonic() + SECONDS - 8  # no test starts later; the last take some seconds
+    paths = [relative_to_root(path) for path in paths] or changed_files()
     rules = list(dict.fromkeys(rule_of(path) for path in paths))
     print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
     if any(rule.builds for rule in rules) or not (ROOT / "pixelrnn_ext" / "_C.so").exists():
-        print("builds the CPU library in place; a CUDA library stays as it is", flush=True)
+        print("building the CPU library in place; a CUDA library stays as it is", flush=True)
         if status := subprocess.run(["make", "build"], cwd=ROOT).returncode:
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
@@ -148,7 +148,7 @@ def main(paths):
         if tests:
             seconds = max(end - time.monotonic(), 10)
             status = run_tests(tests, seconds, kernels if emulated else []) or status
-    print("Left to CI: the tests that were skipped, the long ones, all kernels and rooms that are not named above.")
+    print("Left to CI: skipped and long tests, and all kernels and folders not named above.")
     return status
 
 

@@ -1,4 +1,4 @@
-"""Runs everything that needs a GPU: `python -m benchmarks.gpu_day --help`."""
+"""A GPU day: runs all tests and benchmarks that need a GPU. `python -m benchmarks.gpu_day --help`"""
 
 import sys
 from pathlib import Path

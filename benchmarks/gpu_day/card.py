@@ -29,37 +29,37 @@ print(json.dumps([facts, config]))
 
 
 def probe(folder: Path) -> tuple[dict, dict]:
-    """Returns facts of the card and of the installed package, as a fresh process sees them."""
-    # python -c imports from its working directory, so ``folder`` may hold no package.
+    """Returns facts about the GPU and the installed package, from a fresh process in ``folder``."""
+    # `python -c` imports from its working directory first, so ``folder`` must contain no package.
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["the probe of the card said nothing"])[-1])
+        raise RuntimeError((done.stderr.strip().splitlines() or ["expected facts about the card, got no output"])[-1])
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
-def why_not(config: dict) -> str | None:
+def why_unusable(config: dict) -> str | None:
     """Returns why the installed kernels are not this checkout's or cannot run on the card. None if they can."""
-    mine, theirs = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
-    if config["why_no_gpu"] is None and theirs != mine:
-        return f"expected kernels of this checkout's csrc ({mine}), got those of another ({theirs or 'unknown'})"
+    expected, installed = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
+    if config["why_no_gpu"] is None and installed != expected:
+        return f"expected kernels of this checkout's csrc ({expected}), got those of another ({installed or 'unknown'})"
     return config["why_no_gpu"]
 
 
-def kernels(config: dict) -> str:
+def describe_kernels(config: dict) -> str:
     return config["why_no_cuda"] or f"by NVRTC {config['cuda']} for {config['cuda_archs']}"
 
 
 def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | None]:
-    driver = output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    driver = command_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     changed = commit = None
-    if (ROOT / ".git").exists():  # otherwise git would answer for a repository around this folder
-        changed = output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
-        commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    if (ROOT / ".git").exists():  # otherwise git would describe a repository that contains this folder
+        changed = command_output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+        commit = command_output("git", "-C", str(ROOT), "rev-parse", "HEAD")
     return {
         "card": facts["card"],
         "driver": driver and driver.splitlines()[0],
         **{name: facts[name] for name in facts if name != "card"},
-        "kernels": kernels(config),
+        "kernels": describe_kernels(config),
         "Python": platform.python_version(),
         "csrc": source_hash.hash_of(ROOT / "csrc"),
         "commit": commit and commit + ", with changes" * bool(changed),
@@ -68,8 +68,8 @@ def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | N
     }
 
 
-def output(*command: str) -> str | None:
-    """Returns what a command prints. None if it is missing or fails."""
+def command_output(*command: str) -> str | None:
+    """Returns a command's output. None if the command is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .results import Results
 
-GRACE = 15.0  # seconds for a report after SIGINT
-START = 20.0
+GRACE = 15.0  # seconds from SIGINT to SIGKILL, for pytest's report
+START = 20.0  # seconds for a process to start
 
 
 def run(
@@ -22,19 +22,13 @@ def run(
 ) -> int | None:
     """Runs a command with its output in ``log``. Returns its exit status, None if it was stopped.
 
-    After ``seconds`` or Ctrl-C its process group gets SIGINT, to which pytest answers with its report, and SIGKILL
-    ``grace`` seconds later.
+    After ``seconds`` or Ctrl-C the process group gets SIGINT, on which pytest prints its report, and SIGKILL ``grace``
+    seconds later.
     """
     with log.open("w") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        streams = dict(stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        variables = os.environ | environment
+        process = subprocess.Popen(command, cwd=cwd, env=variables, start_new_session=True, **streams)
         try:
             return process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
@@ -49,42 +43,42 @@ def run(
                     process.wait()
 
 
-def measure(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
-    """Runs the unfinished jobs of a part in a child process, and starts another process if it ends early.
+def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
+    """Runs the unfinished jobs of a part in a child process, and in another child if the process ends early.
 
-    A provider that ends the process has failed, and is not run again. SIGALRM ends a process if a job takes longer than
-    twice its seconds plus ``start``.
+    A provider (implementation) that ends the process has failed, and does not run again. SIGALRM ends a process whose
+    job takes longer than twice its seconds plus ``start``.
     """
-    # "spawn", since CUDA cannot be used after a fork.
+    # CUDA cannot be used after a fork.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
-    while todo := [(job, results.known(part, job)) for job in jobs if not results.has(part, job)]:
+    while todo := [(job, results.finished_providers(part, job)) for job in jobs if not results.is_finished(part, job)]:
         code, (receiver, sender) = None, context.Pipe(duplex=False)
-        process = context.Process(target=_run_jobs, args=(todo, sender, end, start), daemon=True)
+        process = context.Process(target=_child_main, args=(todo, sender, end, start), daemon=True)
         process.start()
         sender.close()
         try:
             while (code := process.exitcode) is None and (left := end - time.monotonic()) > 0:
                 multiprocessing.connection.wait([receiver, process.sentinel], left)
-                _take(receiver, part, results)
+                _receive(receiver, part, results)
         finally:
             process.kill()
             process.join()
-            _take(receiver, part, results)
+            _receive(receiver, part, results)
             if not code:
                 results.stop()
         if not code:
             return
         ending = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        results.fail(part, f"its process ended with {ending}")
+        results.fail_running(part, f"its process ended with {ending}")
 
 
-def _take(receiver, part: str, results: Results) -> None:
+def _receive(receiver, part: str, results: Results) -> None:
     with suppress(EOFError, OSError):  # OSError: the process was killed while it sent
         while receiver.poll():
             job, provider, status, note, facts = receiver.recv()
             results.add(part, job, provider, status, note, **facts)
             if (provider, status) == (None, "ok"):
-                found = Counter(m["status"] for m in results.of(part) if m["job"] == str(job) and m["provider"])
+                found = Counter(m["status"] for m in results.select(part) if m["job"] == str(job) and m["provider"])
                 say(f"{job}: {', '.join(f'{count} {status}' for status, count in found.items())}")
 
 
@@ -92,7 +86,7 @@ def _report(sender, job, provider: str | None, status: str, note: str = "", **fa
     sender.send((job, provider, status, note, facts))
 
 
-def _run_jobs(todo: list, sender, end: float, start: float) -> None:
+def _child_main(todo: list, sender, end: float, start: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     for job, known in todo:
         report = partial(_report, sender, job)

@@ -1,4 +1,4 @@
-"""Times functions by CUDA events, and single kernels by torch's profiler."""
+"""Times functions with CUDA events, and single kernels with torch's profiler."""
 
 import statistics
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
-    """Returns the seconds a call, launches included, from CUDA events around a few calls in a row."""
+    """Returns the seconds per call, launches included, from CUDA events around a few calls."""
     start, end = events()
     torch.cuda.synchronize()
     start.record()
@@ -20,10 +20,10 @@ def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
 
 
 class DeviceClock:
-    """Measures the seconds of a call on the GPU alone: the calls queue up behind a pause, which hides the launches.
+    """Measures the seconds per call on the GPU alone. The calls queue up behind a pause, which hides the launches.
 
-    If the launches outlast every pause (a queue holds about 1000), the time is from ``called_seconds`` and is an upper
-    bound. ``bounds`` then holds the function.
+    If the launches outlast the longest pause (a queue holds about 1000), the result is an upper bound, from
+    ``called_seconds``, and the function is in ``bounds``.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
@@ -55,7 +55,7 @@ def events():
 
 
 def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
-    """Returns {kernel: (launches a call, their microseconds)} of a warmed-up function. Empty without CUPTI."""
+    """Returns {kernel: (launches per call, their microseconds)} of a warmed-up function. Empty without CUPTI."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(calls):
             function()
@@ -63,18 +63,18 @@ def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[
     return by_kernel(profiler.events(), calls)
 
 
-def by_kernel(seen, calls: int) -> dict[str, tuple[int, float]]:
+def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
     found = {}
-    for event in seen:
+    for event in events:
         if event.device_type == torch.autograd.DeviceType.CUDA:
             found.setdefault(event.name, []).append(event.time_range.elapsed_us())
     launches = {name: round(len(times) / calls) for name, times in found.items()}
-    # A kernel that rounds to no launch a call is not the function's, or the profiler missed launches.
+    # A kernel that rounds to zero launches per call is not the function's, or the profiler missed launches.
     return {name: (launches[name], launches[name] * statistics.median(found[name])) for name in found if launches[name]}
 
 
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
-    """Returns the SMs' present clock, from two pauses of known cycles. None if the longer pause is not slower."""
+    """Returns the SM clock, from two pauses of known cycles. None if the longer pause is not slower."""
 
     def seconds(cycles):
         return called_seconds(lambda: torch.cuda._sleep(cycles), 1)

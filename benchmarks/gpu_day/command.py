@@ -1,16 +1,17 @@
-"""All that a GPU is needed for, in one command, what tells most first. Three sessions of nine minutes each, offline:
+"""Runs all tests and benchmarks that need a GPU, the most informative first, without a network.
 
-    1  a check of every kernel, every layout of the small scans, the exchange between blocks
-    2  the operators one by one, the small and the large benchmarks
-    3  the other tests, and compute-sanitizer
+Run it from the root of the repository. Three sessions take nine minutes each:
 
-    python -m benchmarks.gpu_day --out DIR [--session N]
+    1  tests every kernel, times every layout of the small scans, and the exchange between blocks
+    2  times the operators one by one, the small and the large benchmarks
+    3  runs the other tests, and compute-sanitizer
 
-from the root of the repository. A session first builds the kernels of this checkout where the installed ones are
-others, and ends where that fails. DIR gets results.json, with everything, after every result, and the logs. A
-session that was interrupted goes on where it was, when it is started again with the same DIR. The report is printed;
---report prints it again. Exit status: 0 when everything ran, whatever the verdict; 1 when something failed; 2
-without a GPU or with wrong arguments; 130 after Ctrl-C.
+A session first builds the kernels of this checkout if others are installed, and ends if the build fails. It writes
+results.json in DIR after every result, and logs. The same command resumes an interrupted session. The report is printed
+at the end, and again by --report.
+
+Exit status: 0 if everything ran, whatever the verdict; 1 if something failed; 2 without a GPU or with wrong arguments;
+130 after Ctrl-C.
 """
 
 import argparse
@@ -28,13 +29,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_day", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="created where it is missing")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results, created if missing")
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--session", type=int, choices=SESSIONS, help="default: one after the other")
-    chosen.add_argument("--report", action="store_true", help="print the report of what DIR holds, and end")
-    chosen.add_argument("--only", metavar="PART[,PART]", help="these parts alone, and afresh")
-    parser.add_argument("--list", action="store_true", help="print the parts, and the seconds that each may take")
-    parser.add_argument("--minutes", type=float, default=9.0, help="for a session (default: %(default)g)")
+    chosen.add_argument("--session", type=int, choices=SESSIONS, help="default: all, one after the other")
+    chosen.add_argument("--report", action="store_true", help="only print the report of the results in DIR")
+    chosen.add_argument("--only", metavar="PART[,PART]", help="run only these parts, and drop their earlier results")
+    parser.add_argument("--list", action="store_true", help="only print the parts, and the most seconds of each")
+    parser.add_argument("--minutes", type=float, default=9.0, help="of a session (default: %(default)g)")
     options = parser.parse_args(argv)
     if options.list:
         return options
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.list:
         for session, names in SESSIONS.items():
             for name in names:
-                print(f"{session}  {name:10} {PARTS[name].most:4} s  {PARTS[name].what}")
+                print(f"{session}  {name:10} {PARTS[name].max_seconds:4} s  {PARTS[name].description}")
         return 0
     try:
         results = Results(options.out)
@@ -87,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
             results.start(card.environment(facts, config, argv))
             for name in PARTS:
                 if name not in results.data["parts"]:
-                    results.part(name, "not run", "" if name in parts else "of another session")
+                    results.set_part(name, "not run", "" if name in parts else "of another session")
             if not day.session(parts, budget, again=options.only is not None):
                 break
     except KeyboardInterrupt:
@@ -96,6 +97,6 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if results.data["environment"]:
             if not options.report:
-                results.verdicts(verdicts(results.of("small", "large")))
+                results.set_verdicts(verdicts(results.select("small", "large")))
             print(report.markdown(results))
     return 1 if day.failed or results.unsaved else 0

@@ -1,4 +1,4 @@
-"""Compares a plan's estimate with measurements of its layout, and makes the planner's table from measurements."""
+"""Derives the cycles of a line from measurements, and scales the planner's cost table by them."""
 
 import re
 from pathlib import Path
@@ -7,20 +7,20 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import JOBS
 
-# The start of a block before its first line (csrc/cuda/plan.h): cycles, and bytes of weights that it loads a cycle.
+# The start of a block before its first line (csrc/cuda/plan.h): cycles, and bytes of weights loaded per cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-FULL = 0.75  # how full a last wave of clusters must be, at least, for the scan's time to tell a line's cycles
+MIN_LAST_WAVE = 0.75  # how full a last wave of clusters must be to derive the cycles of a line
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
-class Expected(NamedTuple):
+class PlanFigures(NamedTuple):
     """The figures in a plan's text, which Plan::describe (csrc/cuda/plan.cpp) writes."""
 
     kernel: str
     blocks: int  # blocks of a cluster
     images: int  # images that share a cluster
     threads: int
-    at_once: int  # clusters, or single blocks
+    at_once: int  # clusters or single blocks that run together
     microseconds: float
     cycles: float  # cycles of a line
 
@@ -31,12 +31,12 @@ _PLAN = re.compile(
 )
 
 
-def expected(plan: str) -> Expected | None:
+def parse_plan(plan: str) -> PlanFigures | None:
     found = _PLAN.match(plan)
     if found is None:
         return None
     kernel, blocks, images, threads, at_once, milliseconds, cycles = found.groups()
-    return Expected(
+    return PlanFigures(
         kernel, int(blocks), int(images or 1), int(threads), int(at_once), 1e3 * float(milliseconds), float(cycles)
     )
 
@@ -47,24 +47,24 @@ def scan_us(result: dict) -> float | None:
     return sum(times) if times else None
 
 
-def clusters(result: dict, plan: Expected) -> int:
+def clusters(result: dict, plan: PlanFigures) -> int:
     job = LAYOUT_JOBS[result["job"]]
     return -(-job.size[0] // plan.images) * job.directions
 
 
-def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: int) -> int:
+def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors: int) -> int:
     return -(-min(clusters(result, plan), plan.at_once) * plan.blocks // multiprocessors)
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles that a wave of clusters took for a line. None if unknown, as where memory bounds the scan."""
-    plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
+    """Returns the cycles that a wave of clusters took for a line. None if unknown, or if memory bounds the scan."""
+    plan, microseconds, megahertz = parse_plan(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
-    whole, rest = divmod(clusters(result, plan), plan.at_once)
-    if whole and 0 < rest < FULL * plan.at_once:
+    full_waves, rest = divmod(clusters(result, plan), plan.at_once)
+    if full_waves and 0 < rest < MIN_LAST_WAVE * plan.at_once:
         return None
-    waves = whole + bool(rest)
+    waves = full_waves + bool(rest)
     job = LAYOUT_JOBS[result["job"]]
     # Two taps, with weights [hidden, 4 * hidden] each.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
@@ -73,10 +73,10 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """Returns the committed table scaled by measurements, and the number of measured figures."""
+    """Returns the committed cost table scaled by measurements, and the number of measured figures."""
     ratios = {}
     for result in results:
-        plan, cycles = expected(result.get("plan", "")), None
+        plan, cycles = parse_plan(result.get("plan", "")), None
         if result["status"] == "ok" and plan is not None:
             cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
@@ -85,11 +85,11 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
     figures = {key: (sum(found) / len(found), 1.0) for key, found in ratios.items()}
-    return cost_table.read().measured(card, figures), len(figures)
+    return cost_table.read().scaled(card, figures), len(figures)
 
 
 def write_costs(folder: Path, environment: dict, results: list[dict]) -> str:
-    """Writes the table for csrc/cuda/costs.h. Returns a note on how much of it was measured."""
+    """Writes a new csrc/cuda/costs.h to ``folder``. Returns a note on how much of it was measured."""
     table, count = measured_table(results, environment["card"].split(",")[0], environment["multiprocessors"])
     if not count:
         return "no table for the planner, since no layout's cycles are known"

@@ -1,4 +1,4 @@
-"""The parts of the day, the sessions that run them, and the time that each gets."""
+"""Runs the parts of a GPU day (all that needs a GPU) in sessions of limited time."""
 
 import sys
 import time
@@ -13,25 +13,23 @@ from .results import Results
 
 
 class Part(NamedTuple):
-    most: int  # seconds, at most
-    least: int  # seconds that earlier parts leave to this part
-    what: str
+    max_seconds: int
+    reserved_seconds: int  # that earlier parts leave to this part
+    description: str
 
 
 PARTS = {
-    "build": Part(240, 0, "the kernels of this checkout for this card, where the installed ones are others"),
+    "build": Part(240, 0, "the kernels of this checkout for this card, if others are installed"),
     "check": Part(100, 100, "every kernel once, against float64"),
     "layouts": Part(390, 60, "every layout of the small scans: which is the fastest, and which the planner takes"),
-    "exchange": Part(40, 20, "what blocks of a cluster exchange in a line, and a launch: constants of the planner"),
-    "operators": Part(
-        60, 20, "the operators of a scan by kernels: packing, scan, weight gradient; the step path; CUDA graphs"
-    ),
+    "exchange": Part(40, 20, "a line's exchange between blocks of a cluster, and a launch: constants of the planner"),
+    "operators": Part(60, 20, "a scan's operators by kernel: packing, scan, weight gradient; step path; CUDA graphs"),
     "small": Part(300, 100, "the small benchmarks, against the loops, the floors and cuDNN"),
     "large": Part(240, 0, "the large benchmarks, and torch.compile of the loop"),
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
 }
-# Every session begins with the build, so that it measures this checkout's kernels.
+# Every session begins with the build, to test and time this checkout's kernels.
 SESSIONS = {
     1: ["build", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
@@ -56,13 +54,14 @@ class Budget:
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         return self._end - self._clock()
 
-    def of(self, part: str) -> float:
+    def seconds_for(self, part: str) -> float:
         """Returns the seconds for a part that begins now."""
         later = self._parts[self._parts.index(part) + 1 :]
-        return max(0.0, min(PARTS[part].most, self.left() - sum(PARTS[name].least for name in later)))
+        reserved = sum(PARTS[name].reserved_seconds for name in later)
+        return max(0.0, min(PARTS[part].max_seconds, self.seconds_left() - reserved))
 
 
 class Day:
@@ -72,19 +71,19 @@ class Day:
 
     def record(self, part: str, status: str, note: str, **facts) -> None:
         self.failed |= status == "failed"
-        self.results.part(part, status, note, **facts)
+        self.results.set_part(part, status, note, **facts)
         say(f"{part}: {status}" + f", {note}" * bool(note))
         if self.results.unsaved:
             say(f"gpu_day: {self.results.unsaved}")
 
     def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
-        """Runs the parts that an earlier run has not finished, or with ``again`` all parts. Returns False, and runs
-        nothing else, if the kernels cannot be built."""
+        """Runs the parts that no earlier run has finished, or all parts if ``again``. Returns False, and runs nothing
+        else, if the kernels cannot be built."""
         for part in parts:
             if again:
                 self.results.forget(part)
             if again or part == "build" or self.results.data["parts"][part]["status"] != "ok":
-                self.run(part, budget.of(part))
+                self.run(part, budget.seconds_for(part))
             if part == "build" and self.results.data["parts"][part]["status"] == "failed":
                 for name in parts[1:]:
                     if self.results.data["parts"][name]["status"] != "ok":
@@ -94,7 +93,7 @@ class Day:
 
     def run(self, part: str, seconds: float) -> None:
         """Runs one part. Records an exception as its result."""
-        self.results.part(part, "interrupted", "")
+        self.results.set_part(part, "interrupted", "")
         work = {"build": self.build, **dict.fromkeys(TESTS, self.test), **dict.fromkeys(JOBS, self.measure)}[part]
         start = time.monotonic()
         try:
@@ -105,9 +104,9 @@ class Day:
 
     def build(self, part: str, seconds: float) -> tuple[str, ...]:
         _, config = card.probe(self.out)
-        reason = card.why_not(config)
+        reason = card.why_unusable(config)
         if reason is None:
-            return "ok", f"the installed kernels run on this card: {card.kernels(config)}"
+            return "ok", f"the installed kernels run on this card: {card.describe_kernels(config)}"
         say(f"build: {reason}")
         command = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
         if BUILT_IN_PLACE:
@@ -117,11 +116,11 @@ class Day:
         if status is None:
             return "failed", f"stopped after {seconds:.0f} s; see build.log"
         _, config = card.probe(self.out)
-        self.results.data["environment"]["kernels"] = card.kernels(config)
-        still = card.why_not(config)
+        self.results.data["environment"]["kernels"] = card.describe_kernels(config)
+        still = card.why_unusable(config)
         if status or still:
             return "failed", f"exit status {status}, and {still or 'the kernels run'}; see build.log"
-        return "ok", f"built {card.kernels(config)}, since {reason}"
+        return "ok", f"built {card.describe_kernels(config)}, since {reason}"
 
     def test(self, part: str, seconds: float) -> tuple[str, ...]:
         """Returns the status, pytest's last line with the reasons of skips, and pytest's line of each failure."""
@@ -129,11 +128,11 @@ class Day:
         environment = {
             "COLUMNS": "300",  # else pytest cuts the lines on failures
             "PIXELRNN_TUNE_TILES": "0",  # measured tiles differ from run to run
-            # A tool that takes longer is skipped.
+            # A test of a tool that takes longer is skipped.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]
-        command += ["--continue-on-collection-errors", *TESTS[part]]  # run the other modules
+        command += ["--continue-on-collection-errors", *TESTS[part]]
         status = child.run(command, self._log(part), limit, ROOT, **environment)
         lines = self._log(part).read_text(errors="replace").strip().splitlines() or ["nothing"]
         skipped = [line for line in lines if line.startswith("SKIPPED ")]
@@ -143,18 +142,18 @@ class Day:
             return "failed", f"stopped after {limit:.0f} s; {note}", *failed
         if status not in (0, NO_TESTS):
             return "failed", note, *failed
-        # A run that skips every test covers nothing.
+        # "not run" if every test was skipped.
         return "ok" if " passed" in lines[-1] else "not run", note
 
     def measure(self, part: str, seconds: float) -> tuple[str, ...]:
         jobs = JOBS[part]
-        child.measure(part, jobs, self.results, seconds)
-        ran = sum(self.results.has(part, job) for job in jobs)
-        broken = sum(m["status"] in ("failed", "mismatch") for m in self.results.of(part))
+        child.run_jobs(part, jobs, self.results, seconds)
+        ran = sum(self.results.is_finished(part, job) for job in jobs)
+        broken = sum(m["status"] in ("failed", "mismatch") for m in self.results.select(part))
         status = "failed" if broken else "ok" if ran == len(jobs) else "unfinished"
         note = f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
         if part == "layouts":
-            note += f"; {costs.write_costs(self.out, self.results.data['environment'], self.results.of(part))}"
+            note += f"; {costs.write_costs(self.out, self.results.data['environment'], self.results.select(part))}"
         return status, note
 
     def _log(self, part: str) -> Path:

@@ -2,7 +2,6 @@
 
 import ctypes
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,23 +9,24 @@ import device_code  # from build_tools/
 import torch
 
 from .clocks import DeviceClock, called_seconds
+from .jobs import Report
 from .measure import attempt
 
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024
-MOST_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+MAX_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 REPEATS = 7  # the first launch warms up
 
 
 class Exchange(NamedTuple):
-    """Each block pushes ``rows`` x ``columns`` pieces of 16 bytes to each target."""
+    """Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each target block."""
 
     blocks: int
     rows: int
     columns: int
-    stride: int  # bytes between rows
-    step: int  # bytes between columns
-    source: int  # bytes between the places of two blocks
+    row_stride: int  # bytes between rows
+    column_stride: int  # bytes between columns
+    block_stride: int  # bytes between the data of two source blocks
     targets: int
 
     @property
@@ -35,21 +35,21 @@ class Exchange(NamedTuple):
 
 
 class Args(ctypes.Structure):
-    """The Args of exchange.cu."""
+    """Args of exchange.cu."""
 
     _fields_ = [("cycles", ctypes.c_void_p), ("is_right", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_int) for name in ("lines", *Exchange._fields[1:])]
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns the exchange of a forward: the states of 32 cells, 128 halves each (csrc/cuda/tiling.h: stride). With
-    several images a block pushes to itself, too."""
+    """Returns a forward kernel's exchange: states of 32 cells an image, 128 halves each (csrc/cuda/tiling.h: stride).
+    With several images a block also stores in itself."""
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns the exchange of a backward: partial sums of 32 cells (csrc/cuda/tiling.h: part_stride, part_step)."""
+    """Returns a backward kernel's exchange: partial sums of 32 cells (csrc/cuda/tiling.h: part_stride, part_step)."""
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
 
@@ -63,17 +63,17 @@ EXCHANGES = {
 
 
 def compile_kernel(architecture: str) -> tuple[bytes, str]:
-    """Returns the machine code of the kernel for an architecture such as 9.0, and what NVRTC printed."""
+    """Returns the machine code for an architecture such as 9.0, and NVRTC's log."""
     nvrtc = device_code.compiler_for([architecture])
     machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{device_code.arch_of(architecture)}")
     return machine_code, log
 
 
 class Gpu:
-    """Launches the kernel by the CUDA driver API, in torch's context. Tests have the emulator instead of a GPU."""
+    """Launches the kernel by the CUDA driver API, in torch's context. Tests use the emulator's driver."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
-        # The tensors come first: they make the context into which the code is loaded.
+        # Creating the tensors creates torch's context, into which the code is loaded.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
         self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()
@@ -87,10 +87,10 @@ class Gpu:
 
     def launch(self, e: Exchange, lines: int) -> None:
         """Launches the kernel on the default stream, which is also torch's."""
-        function, shared_memory = ctypes.c_void_p(), 2 * e.rows * e.stride + 16
+        function, shared_memory = ctypes.c_void_p(), 2 * e.rows * e.row_stride + 16
         arguments = Args(self._cycles.data_ptr(), self._is_right.data_ptr(), lines, *e[1:])
         self._call("cuModuleGetFunction", ctypes.byref(function), self._module, f"exchange_{e.blocks}".encode())
-        self._call("cuFuncSetAttribute", function, MOST_SHARED_MEMORY, shared_memory)
+        self._call("cuFuncSetAttribute", function, MAX_SHARED_MEMORY, shared_memory)
         size = e.blocks, 1, 1, THREADS, 1, 1, shared_memory
         self._call("cuLaunchKernel", function, *size, None, (ctypes.c_void_p * 1)(ctypes.addressof(arguments)), None)
 
@@ -107,14 +107,15 @@ class Gpu:
 
 
 def launch() -> dict:
-    """Returns the time of a launch from tiny kernels in a row, on the GPU and as called."""
+    """Returns the time of a tiny kernel, with many in a row: on the GPU alone, and as called."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}
 
 
-def measure_exchange(known: set[str], report: Callable[..., None], device: str = "cuda") -> None:
+def measure_exchange(known: set[str], report: Report, device: str = "cuda") -> None:
     capability, gpu = torch.cuda.get_device_capability(), None
+    version = "{}.{}".format(*capability)
     for name in ("launch", *EXCHANGES):
         if name in known:
             continue
@@ -122,7 +123,7 @@ def measure_exchange(known: set[str], report: Callable[..., None], device: str =
             if name == "launch":
                 report(name, "ok", **launch())
             elif capability < (9, 0):
-                report(name, "cannot run", "expected compute capability 9.0 or later, got {}.{}".format(*capability))
+                report(name, "cannot run", f"expected compute capability 9.0 or later, got {version}")
             else:
-                gpu = gpu or Gpu(compile_kernel("{}.{}".format(*capability))[0])
+                gpu = gpu or Gpu(compile_kernel(version)[0])
                 report(name, "ok", **gpu.run(EXCHANGES[name]))

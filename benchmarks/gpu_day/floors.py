@@ -1,6 +1,6 @@
 """Lower bounds in microseconds for a scan of one direction on an H100 SXM, to compare measurements with.
 
-They are a model of latency, arithmetic and memory traffic, not measurements. Backward includes the weight's gradient.
+The bounds model latency, arithmetic and memory traffic. Backward includes the weight's gradient.
 """
 
 from typing import NamedTuple

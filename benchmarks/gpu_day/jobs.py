@@ -1,8 +1,9 @@
-"""The jobs of the GPU day, the most important first.
+"""The benchmarks of a GPU day (all that needs a GPU) as jobs, the most important first.
 
 A job has a name, its seconds, and ``measure(known, report)``, which runs in a child process (child.py). ``measure``
-measures the providers that are not ``known``. It calls ``report(provider, status, note="", **facts)`` with "running"
-before a provider's first call, and with each result. It alone imports the package, which the day may have to build.
+skips the providers (implementations) in ``known``. It calls ``report(provider, status, note="", **facts)`` with
+"running" before a provider's first call, and with each result. Only ``measure`` imports the package, which may not be
+built yet.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from .floors import FLOORS
 
+Report = Callable[..., None]
 SMALL = [name for name, case in FLOORS.items() if case.required]
 LARGE = [name for name, case in FLOORS.items() if not case.required]
 LIKE_LSTM = [f"RowLSTM layer k=1 {size}" for size in ("B16 28x28 h16", "B16 28x28 h64", "B16 32x32 h128")]
@@ -22,17 +24,17 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """One case in one precision with all its providers; ``compiled``: only the loop, plain and by torch.compile."""
+    """One case in one precision with all its providers. ``compiled``: only the loop, plain and by torch.compile."""
 
     case: str
     precision: str
-    seconds: float = 12.0  # a job may take twice as long, and needs as long to be begun
+    seconds: float = 12.0  # begins only if so many are left, and may take twice as long
     compiled: bool = False
 
     def __str__(self):
         return f"{self.case} {self.precision}{', compiled' * self.compiled}"
 
-    def measure(self, known: set[str], report: Callable[..., None]) -> None:
+    def measure(self, known: set[str], report: Report) -> None:
         from .measure import measure
 
         measure(self, known, report)
@@ -61,7 +63,7 @@ class ScanJob(NamedTuple):
     def __str__(self):
         return f"{self.case} {self.precision}"
 
-    def measure(self, known: set[str], report: Callable[..., None]) -> None:
+    def measure(self, known: set[str], report: Report) -> None:
         from .scans import measure_layouts, measure_operators
 
         work = measure_operators if self.backward is None else measure_layouts
@@ -72,14 +74,14 @@ class ExchangeJob(Job):
     def __str__(self):
         return self.case
 
-    def measure(self, known: set[str], report: Callable[..., None]) -> None:
+    def measure(self, known: set[str], report: Report) -> None:
         from .exchange import measure_exchange
 
         measure_exchange(known, report)
 
 
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# {part: jobs}. Layouts: batch 256 in two directions fills the GPU; batch 16 in one direction is usual in papers.
+# {part: jobs}. Batch 256 in two directions fills the GPU; batch 16 in one direction is usual in papers.
 JOBS = {
     "layouts": [
         ScanJob((batch, *sizes), directions, precision, backward, seconds)
@@ -96,11 +98,13 @@ JOBS = {
         for sizes in (MAPS[0], MAPS[2])
     ],
     "small": [
-        *(Job(case, precision) for precision in ("fp32", "bf16") for case in SMALL),
-        *(Job(case, precision) for precision in ("fp32", "bf16") for case in LIKE_LSTM),
-        *(Job(case, precision) for precision in ("fp32", "bf16") for case in LAYERS),
-        *(Job(case, precision) for precision in ("bf16", "fp32") for case in LSTM2D),
-        *(Job(case, precision) for precision in ("tf32", "fp16") for case in SMALL),
+        Job(case, precision)
+        for cases, precisions in (
+            *((cases, ("fp32", "bf16")) for cases in (SMALL, LIKE_LSTM, LAYERS)),
+            *((LSTM2D, ("bf16", "fp32")), (SMALL, ("tf32", "fp16"))),
+        )
+        for precision in precisions
+        for case in cases
     ],
     "large": [
         Job("diagonal B256 32x32 h128", "bf16", 20.0),

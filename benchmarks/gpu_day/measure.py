@@ -1,6 +1,6 @@
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,25 +12,25 @@ from pixelrnn_ext.benchmark.timing import paired, percentiles, wall_seconds
 from . import ROOT
 from .child import first_line
 from .clocks import DeviceClock, called_seconds
-from .jobs import Job
-from .providers import CASES, COMPILED, OTHER_WORK, PRECISIONS, providers, use
+from .jobs import Job, Report
+from .providers import CASES, COMPILED, OTHER_WORK, PRECISIONS, apply_precision, select_providers
 
 TIMING = {"seconds": 0.1, "limit": 2.0}
 AGAINST = (BASELINE, LSTM, *OTHER_WORK)
 
 
-def measure(job: Job, known: set[str], report: Callable[..., None], device: str = "cuda") -> None:
-    """Checks every provider of a case, then times the right ones side by side."""
+def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> None:
+    """Checks every provider (implementation) of a case, then times the correct ones in turn."""
     precision = PRECISIONS[job.precision]
-    use(precision)
+    apply_precision(precision)
     case = CASES[job.case]
     with torch.device(device):
         problem = case.build(case.size, precision)
-        everyone = [p for p in providers(problem, job.compiled, device) if p.name not in known]
+        untimed = [p for p in select_providers(problem, job.compiled, device) if p.name not in known]
         exact = problem.reference()
 
-    good, results = {}, {}
-    for provider in everyone:
+    correct, results = {}, {}
+    for provider in untimed:
         name = provider.name
         with attempt(name, report, device):
             start = time.perf_counter()
@@ -40,48 +40,48 @@ def measure(job: Job, known: set[str], report: Callable[..., None], device: str 
                 result.setdefault("note", f"first step {seconds:.0f} s, compilation included")
             if status == "ok":
                 result["memory_mib"] = _peak_mib(provider, device)
-                status, good[name], results[name] = "checked", provider, result
+                status, correct[name], results[name] = "checked", provider, result
             report(name, status, **result)
 
-    for name in good:
+    for name in correct:
         report(name, "running")
     for kind, clock in _clocks(device).items():
         for mode in MODES:
-            # The GPU's time of a loop without graphs is useless, since the launches take longer.
-            chosen = {n: p for n, p in good.items() if kind == "called" or n not in (BASELINE, COMPILED)}
+            # A loop without graphs takes longer to launch than to run, which hides its time on the GPU.
+            chosen = {n: p for n, p in correct.items() if kind == "called" or n not in (BASELINE, COMPILED)}
             times, bounds = _times(chosen, mode, clock, report, device)
             for name in chosen.keys() - times.keys():
-                del good[name]
+                del correct[name]
             for name, values in times.items():
                 p20, median, p80 = (1e6 * seconds for seconds in percentiles(values))
                 over = {other: times.ratio(name, other) for other in AGAINST if other in times}
                 entry = {"median": median, "p20": p20, "p80": p80, "over": over, "bound": name in bounds}
                 results[name].setdefault(kind, {})[mode] = entry
-    for name in good:
+    for name in correct:
         report(name, "ok", **results[name])
 
 
 def _check(provider, exact, tolerance) -> tuple[str, dict]:
     if not hasattr(provider, "results"):  # the floor: matrix products alone
         return "ok", {}
-    own = getattr(provider, "exact", None)  # the reference of a provider that computes another function
-    error, where = worst_error(provider.results(), own() if own else exact)
+    reference = getattr(provider, "exact", None)  # set if the provider computes another function
+    error, where = worst_error(provider.results(), reference() if reference else exact)
     if error <= tolerance:
         return "ok", {"error": error}
     return "mismatch", {"error": error, "note": f"error {error:.1e} in {where}, allowed {tolerance:.0e}"}
 
 
 @contextmanager
-def attempt(name: str, report: Callable[..., None], device: str) -> Iterator[None]:
+def attempt(name: str, report: Report, device: str) -> Iterator[None]:
     """Reports a provider's exception as its result. Raises only if the GPU no longer answers."""
     report(name, "running")
     try:
         yield
     except Exception as error:
-        failed(name, error, report, device)
+        report_failure(name, error, report, device)
 
 
-def failed(name: str, error: Exception, report: Callable[..., None], device: str) -> None:
+def report_failure(name: str, error: Exception, report: Report, device: str) -> None:
     note = first_line(error).replace(f"{ROOT}/", "")
     report(name, "running", note)
     _recover(device)
@@ -96,7 +96,7 @@ def _recover(device):
 
 
 def _peak_mib(provider, device) -> float | None:
-    """Returns the peak memory of a training step, of a graph during capture. None for the floor and on a CPU."""
+    """Returns the peak memory of a training step, or of capturing its CUDA graph. None for the floor and on a CPU."""
     if provider.name == FLOOR or device != "cuda":
         return None
     _recover(device)
@@ -135,5 +135,5 @@ def _times(chosen, mode, clock, report, device):
         except Exception as error:
             del chosen[running]
             functions.clear()
-            failed(running, error, report, device)
+            report_failure(running, error, report, device)
     return {}, set()

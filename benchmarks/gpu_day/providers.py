@@ -1,4 +1,4 @@
-"""The cases of the GPU day, and their providers on one device."""
+"""The cases that a GPU day times, and the providers (implementations) of each."""
 
 import re
 from collections.abc import Callable
@@ -23,11 +23,11 @@ BACKENDS = (NATIVE, STEP, RESIDENT)
 class Precision(NamedTuple):
     dtype: torch.dtype
     tf32: bool
-    tolerance: float  # RMS error over the RMS of the exact value, of h and of every gradient
+    tolerance: float  # RMS error over the RMS of the exact value, for h and for every gradient
 
 
-# A provider with larger errors gets no time. The bounds are loose because the loops keep even the cell state in 16
-# bits. tests/scan/cuda/card/test_scan.py has tighter bounds for our kernels.
+# A provider with larger errors is not timed. The tolerances are loose because the loops store even the cell state in 16
+# bits. tests/scan/cuda/card/test_scan.py has tighter ones for our kernels.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),
     "tf32": Precision(torch.float32, True, 1e-2),
@@ -36,8 +36,8 @@ PRECISIONS = {
 }
 
 
-def use(precision: Precision) -> None:
-    """Switches tf32 on or off for all providers. By default cuDNN alone would use tf32."""
+def apply_precision(precision: Precision) -> None:
+    """Switches tf32 on or off in torch's matrix products and cuDNN. By default cuDNN alone would use tf32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.tf32
 
 
@@ -46,7 +46,7 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# Our layer on other work (harness/lstm2d.py).
+# Our LSTM2d layer with other work.
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 
@@ -66,16 +66,16 @@ BUILDS = {
 }
 
 
-def case_of(name: str) -> Case:
+def parse_case(name: str) -> Case:
     """Returns the case that a job names, such as "row k=3 B16 28x28 h16"."""
     kind, *sizes = re.fullmatch(r"(.+) B(\d+) (\d+)x(\d+) h(\d+)", name).groups()
     return Case(kind, Size(*map(int, sizes)), BUILDS[kind])
 
 
-CASES = {job.case: case_of(job.case) for job in BENCHMARKS}
+CASES = {job.case: parse_case(job.case) for job in BENCHMARKS}
 
 
-def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
+def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
     """Captures the function that ``start`` returns in a CUDA graph. Returns a function that replays the graph."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -95,19 +95,19 @@ def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
 
 
 class Graphed:
-    """A provider whose steps are captured once and then replayed as a CUDA graph."""
+    """Replays a provider's steps as CUDA graphs, each captured once."""
 
     def __init__(self, provider: Differentiable):
         self.name, self._provider = provider.name + GRAPH, provider
 
     def step(self, mode: str):
-        return captured(lambda: self._provider.step(mode))  # a lone backward runs on the stream of its forward
+        return capture_graph(lambda: self._provider.step(mode))  # a backward runs on the stream of its forward
 
     def results(self) -> dict[str, torch.Tensor]:
         return self._provider.named(self.step("forward+backward")())
 
 
-def compiled(loop: Differentiable) -> Differentiable:
+def compile_loop(loop: Differentiable) -> Differentiable:
     import torch._functorch.config as functorch
 
     torch._dynamo.reset()
@@ -116,11 +116,11 @@ def compiled(loop: Differentiable) -> Differentiable:
     return replace(loop, name=COMPILED, run=run)
 
 
-def providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
+def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
     """Returns the providers to time. ``with_compiled``: only the loop and the compiled loop."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
-        return [by_name[BASELINE], compiled(by_name[BASELINE])]
+        return [by_name[BASELINE], compile_loop(by_name[BASELINE])]
     chosen = [by_name[name] for name in (BASELINE, LSTM, *BACKENDS, *OTHER_WORK, FLOOR) if name in by_name]
     if device == "cuda":
         chosen += [Graphed(by_name[name]) for name in (BASELINE, STEP) if name in by_name]

@@ -2,26 +2,26 @@ from harness.alone import grid
 
 from .results import Results
 from .scan_tables import exchange_table, layouts_table, operators_table
-from .verdict import counts, verdict_table, verdicts
+from .verdict import summary, verdict_table, verdicts
 
 NOTES = (
     "Medians over rounds that time all providers of a case in turn, after a warm-up; caches are warm. As called: CUDA "
-    "events around three calls in a row, launches included. On the GPU: the calls wait in a queue behind a pause, so "
-    "that no launch is waited for; <= where the queue was too short for that. Speed-ups and the ratios to nn.LSTM are "
-    "medians of the ratios in each round.",
-    "Layouts, as a path of the operators names them, and operators: times of single kernels are medians of the "
-    "profiler's; a dash where it saw none. Cycles a line: of a wave of clusters, by the clock measured beside it. "
-    "Expected: what the plan of the layout says; a ! behind a ratio says that it is off by more than a fifth. A "
-    "layout's output was compared with the step path's before.",
-    "Exchange: cycles of the SM's own clock for pushes, arrivals and waits alone, with the strides and volumes of the "
-    "kernels; a piece costs what it does beyond the least exchange of as many blocks.",
+    "events around three calls in a row, launches included. On the GPU: the calls wait in a queue behind a pause, "
+    "which hides the launches; <= where the queue was too short. Speed-ups and the ratios to nn.LSTM are medians of "
+    "the ratios in each round.",
+    "Layouts (named as in a path of the operators) and operators: times of single kernels are the profiler's medians; "
+    "a dash where it saw none. Cycles a line: of a wave of clusters, by the clock measured beside it. Expected: the "
+    "plan's estimate; a ! marks a ratio that is off by more than a fifth. A layout's output was first compared with "
+    "the step path's.",
+    "Exchange: cycles of the SM's own clock for stores to peers, arrivals and waits alone, with the kernels' strides "
+    "and volumes. The least exchange of as many blocks is subtracted for the bytes a cycle.",
     "The floors are a model of an H100 SXM, not measurements; fp16 has bf16's. Backward includes the weight's "
-    "gradient. A scan is one direction from its input-to-state map to h; a layer has its convolution, and "
-    "DiagonalBiLSTM both directions. The good loop of a layer computes halves as float32 maps.",
+    "gradient. A scan is one direction from its input-to-state map to h; a layer adds its convolution, DiagonalBiLSTM "
+    "both directions. The good loop of a layer computes halves as float32 maps.",
     "Every output and gradient was compared with the float64 reference before it was timed. fp32 is strict: no tf32, "
     "nor in cuDNN.",
-    "Peak memory: what torch's allocator holds at the peak of one training step more than before it, inputs, "
-    "parameters and cotangents not counted; a graph's while it is captured.",
+    "Peak memory: the most that torch's allocator holds in one training step, less what it held before (inputs, "
+    "parameters, cotangents); a graph's while it is captured.",
 )
 
 
@@ -29,7 +29,7 @@ def markdown(results: Results) -> str:
     environment = results.data["environment"]
     facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in environment.items()]
     parts = [[name, part["status"], part["note"]] for name, part in results.data["parts"].items()]
-    benchmarks = results.of("small", "large")
+    benchmarks = results.select("small", "large")
     lines = verdicts(benchmarks)
     missing = [
         f"- {m['job']}, {m['provider'] or 'the rest'}: {m['status']} ({m['note']})"
@@ -42,11 +42,11 @@ def markdown(results: Results) -> str:
         "\n".join(facts),
         grid(["part", "status", "note"], parts, True),
         "## Tests that failed\n\n" + ("\n".join(failed) or "None."),
-        f"## Verdict\n\n{counts(lines)}",
-        verdict_table(lines, True),
-        "## Layouts of a scan\n\n" + layouts_table(results.of("layouts"), environment.get("multiprocessors", 1)),
-        "## Exchange between blocks\n\n" + exchange_table(results.of("exchange")),
-        "## Operators\n\n" + operators_table(results.of("operators")),
+        f"## Verdict\n\n{summary(lines)}",
+        verdict_table(lines),
+        "## Layouts of a scan\n\n" + layouts_table(results.select("layouts"), environment.get("multiprocessors", 1)),
+        "## Exchange between blocks\n\n" + exchange_table(results.select("exchange")),
+        "## Operators\n\n" + operators_table(results.select("operators")),
         "## Measurements\n\n" + measurements_table(benchmarks),
         "## Not measured\n\n" + ("\n".join(missing) or "Nothing was left out."),
         "## How\n\n" + "\n".join(f"- {note}" for note in NOTES),
@@ -72,8 +72,6 @@ def measurements_table(measurements: list[dict]) -> str:
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")
             line = [*key]
             line += [cell(m, kind, mode) for kind in ("called", "device") for mode in modes]
-            line += [f"{both['p20']:.1f}-{both['p80']:.1f}"]
-            line += ["-" if memory is None else f"{memory:.1f}", "-" if error is None else f"{error:.0e}"]
-            line += [m.get("note", "")]
-            lines.append(line)
+            line += [f"{both['p20']:.1f}-{both['p80']:.1f}", "-" if memory is None else f"{memory:.1f}"]
+            lines.append([*line, "-" if error is None else f"{error:.0e}", m.get("note", "")])
     return grid(header, lines, True) if lines else "None."

@@ -11,12 +11,12 @@ PENDING = (*STARTED, "not run")  # a later run measures providers of these statu
 class Results:
     """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
 
-    A measurement is the last report on a provider, or on a job if the provider is None. "failed" holds pytest's lines
-    on failed tests.
+    A measurement is the last report on a provider (implementation), or on a job if the provider is None. "failed" has
+    pytest's lines on failed tests.
     """
 
     def __init__(self, folder: Path):
-        """Reads earlier results. Changes no file, since a day may be running."""
+        """Reads earlier results. Writes no file, since another process may be measuring."""
         self.path, self.unsaved = folder / "results.json", None
         self.clear()
         if self.path.exists():
@@ -28,7 +28,7 @@ class Results:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Continues an earlier day. Drops results of another card or source, which are never mixed."""
+        """Continues earlier results. Drops results of another card or source, which are never mixed."""
         self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
@@ -36,18 +36,18 @@ class Results:
         self.data["environment"] = environment
         self.save()
 
-    def part(self, name: str, status: str, note: str, **facts) -> None:
+    def set_part(self, name: str, status: str, note: str, **facts) -> None:
         self.data["parts"][name] = {"status": status, "note": note, **facts}
         self.save()
 
-    def of(self, *parts: str) -> list[dict]:
+    def select(self, *parts: str) -> list[dict]:
         return [m for m in self.data["measurements"] if m["part"] in parts]
 
     def forget(self, part: str) -> None:
         self.data["measurements"] = [m for m in self.data["measurements"] if m["part"] != part]
 
     def add(self, part: str, job, provider: str | None, status: str, note: str = "", **facts) -> None:
-        """Adds a measurement in place of an earlier one of the provider."""
+        """Adds a measurement, in place of an earlier one of the provider."""
         names = {"part": part, "job": str(job), "case": job.case, "precision": job.precision, "provider": provider}
         found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
         found[part, str(job), provider] = {**names, "status": status, "note": note, **facts}
@@ -55,22 +55,22 @@ class Results:
         if status != "running":
             self.save()
 
-    def has(self, part: str, job) -> bool:
+    def is_finished(self, part: str, job) -> bool:
         return any(m["provider"] is None for m in self._finished(part, job))
 
-    def known(self, part: str, job) -> set[str]:
+    def finished_providers(self, part: str, job) -> set[str]:
         return {m["provider"] for m in self._finished(part, job)}
 
     def _finished(self, part: str, job) -> Iterator[dict]:
-        return (m for m in self.of(part) if m["job"] == str(job) and m["status"] not in PENDING)
+        return (m for m in self.select(part) if m["job"] == str(job) and m["status"] not in PENDING)
 
     def stop(self) -> None:
         """Marks unfinished jobs and providers as not run."""
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
-    def fail(self, part: str, why: str) -> None:
-        """Marks the providers that were running as failed, or the job where no provider was running."""
-        running = [m for m in self.of(part) if m["status"] == "running"]
+    def fail_running(self, part: str, why: str) -> None:
+        """Marks the running providers as failed, or the running job if no provider was running."""
+        running = [m for m in self.select(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)
         if not running:
             raise RuntimeError(why)
@@ -80,7 +80,7 @@ class Results:
             m.update(status=status, note=m["note"] or note)
         self.save()
 
-    def verdicts(self, lines: list) -> None:
+    def set_verdicts(self, lines: list) -> None:
         self.data["verdicts"] = [line._asdict() for line in lines]
         self.save()
 

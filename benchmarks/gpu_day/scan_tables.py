@@ -1,15 +1,15 @@
 from harness.alone import grid
 
-from .costs import expected, line_cycles, scan_us
+from .costs import line_cycles, parse_plan, scan_us
 
-PIECE = 16  # bytes that a thread pushes at once
+PIECE = 16  # bytes of a store to a peer
 LAUNCH_US = 3.0  # time of a launch that csrc/cuda/plan.h assumes
-FLAGGED = 0.2  # relative errors of a plan above this are marked
-SHOWN = 3  # the fastest layouts of a case that the table shows
+MAX_MODEL_ERROR = 0.2  # larger relative errors of an estimate are marked
+SHOWN = 3  # fastest layouts of a case in the table
 
 
 def cost_us(result: dict) -> float:
-    """Returns the time by which layouts are ranked: packing and scan where known, for the step path the whole call."""
+    """Returns the time by which layouts are ranked: packing and scan if known, for the step path the whole call."""
     if result["provider"] == "step":
         return result["call_us"]
     scan = scan_us(result)
@@ -28,16 +28,16 @@ def by_case(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 
 def layouts_table(results: list[dict], multiprocessors: int) -> str:
-    """Returns the fastest layouts of every case and the planner's choice, beside the estimates of their plans."""
+    """Returns every case's fastest layouts and the planner's choice, beside the estimates of their plans."""
     table = []
     for key, found in by_case(results).items():
         order = ranked(found)
         for rank, r in enumerate(order):
             if rank < SHOWN or r.get("chosen"):
-                plan, cycles = expected(r["plan"]), line_cycles(r, multiprocessors)
+                plan, cycles = parse_plan(r["plan"]), line_cycles(r, multiprocessors)
                 row = [*key, r["provider"].removeprefix("resident:"), _us(scan_us(r)), _us(_pack_us(r))]
-                row += _beside(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
-                row += _beside(cycles, plan and plan.cycles, "{:.0f}")
+                row += _compared_cells(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
+                row += _compared_cells(cycles, plan and plan.cycles, "{:.0f}")
                 note = ["best"] * (rank == 0) + ["the planner's"] * bool(r.get("chosen"))
                 row += ["-" if plan is None else str(plan.at_once), f"{cost_us(r) / cost_us(order[0]):.2f}"]
                 table.append([*row, ", ".join(note)])
@@ -46,12 +46,12 @@ def layouts_table(results: list[dict], multiprocessors: int) -> str:
     return grid(header, table, True) if table else "None."
 
 
-def _beside(measured, model, shape):
-    """Returns the cells measured, expected and ratio. The ratio is marked if the model is far off."""
+def _compared_cells(measured, model, shape):
+    """Returns cells: measured, expected and ratio, with a mark if the estimate is far off."""
     cells = ["-" if value is None else shape.format(value) for value in (measured, model)]
     if measured is None or not model:
         return [*cells, "-"]
-    return [*cells, f"{measured / model:.2f}" + " !" * (abs(measured / model - 1) > FLAGGED)]
+    return [*cells, f"{measured / model:.2f}" + " !" * (abs(measured / model - 1) > MAX_MODEL_ERROR)]
 
 
 def operators_table(results: list[dict]) -> str:
@@ -69,7 +69,7 @@ def operators_table(results: list[dict]) -> str:
 
 
 def exchange_table(results: list[dict]) -> str:
-    """Returns the cycles of each exchange, and its bytes a cycle beyond the least exchange of as many blocks."""
+    """Returns each exchange's cycles, and bytes a cycle beyond the least exchange of as many blocks."""
     found = [r for r in results if "cycles" in r]
     least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}
     table = []

@@ -1,7 +1,6 @@
-"""Measures the operators of a scan for the GPU day: every layout of one pass, or each operator's kernels."""
+"""Measures a scan's operators on a GPU: every layout (kernel, blocks, groups) of a pass, or each operator's kernels."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -13,19 +12,19 @@ from pixelrnn_ext.operators.scan.gpu import neighbour_states
 from pixelrnn_ext.operators.scan.products import weight_gradients
 
 from .clocks import DeviceClock, called_seconds, kernel_microseconds, sm_megahertz
-from .jobs import ScanJob
+from .jobs import Report, ScanJob
 from .measure import attempt
-from .providers import GRAPH, PRECISIONS, captured, use
+from .providers import GRAPH, PRECISIONS, apply_precision, capture_graph
 
-MOST_GROUPS = 8
-HOPELESS = 3
+MAX_GROUPS = 8
+HOPELESS_RATIO = 3
 
 
 class Scan:
     """The tensors of a job's scan, and the operators on a given path."""
 
     def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
-        use(PRECISIONS[job.precision])
+        apply_precision(PRECISIONS[job.precision])
         self.ops = torch.ops.pixelrnn_ext if ops is None else ops
         self.job, self.tf32 = job, PRECISIONS[job.precision].tf32
         dtype, (batch, height, width, hidden) = PRECISIONS[job.precision].dtype, job.size
@@ -62,7 +61,7 @@ class Scan:
         for kernel in kernels():
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
                 for blocks in kernel.blocks:
-                    for groups in range(1, MOST_GROUPS + 1):
+                    for groups in range(1, MAX_GROUPS + 1):
                         path = f"resident:{kernel.suffix}:{blocks}:{groups}"
                         plan = self.plan(path)
                         if plan.startswith(f"{kernel.name}:") and plan not in found.values():
@@ -70,7 +69,7 @@ class Scan:
         return found
 
 
-def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], device="cuda", ops=None) -> None:
+def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
     """Reports "plan", "chosen", "error", "call_us", "device_us", "mhz", "times" {kernel: [launches, us]} of layouts."""
     scan = Scan(job, device, ops)
     chosen = scan.plan("auto")
@@ -94,8 +93,8 @@ def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], 
                 report(path, "mismatch", note, **result)
 
 
-def measure_operators(job: ScanJob, known: set[str], report: Callable[..., None], device="cuda", ops=None) -> None:
-    """Reports "call_us", "device_us", "mhz" and "times" {kernel: [launches, microseconds]} of each operator."""
+def measure_operators(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
+    """Reports "call_us", "device_us", "mhz" and "times" {kernel: [launches, us]} of each operator."""
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")
     dx = scan.backward("step", c, gates)[0]
@@ -111,18 +110,18 @@ def measure_operators(job: ScanJob, known: set[str], report: Callable[..., None]
             with attempt(name, report, device):
                 function = functions[name.removesuffix(GRAPH)]
                 if name.endswith(GRAPH):
-                    function = captured(lambda function=function: function)
+                    function = capture_graph(lambda function=function: function)
                 function()
                 report(name, "ok", **_times(function, device))
 
 
 def _times(function, device, best=math.inf) -> dict:
-    """Times a warmed-up function, only once if it takes far longer than ``best`` microseconds."""
+    """Times a warmed-up function, with one call if it takes far longer than ``best`` microseconds."""
     if device != "cuda":
         return {}
     once = 1e6 * called_seconds(function, 1)
-    if once > HOPELESS * best:
-        return {"call_us": once, "note": f"more than {HOPELESS} times the best: called once"}
+    if once > HOPELESS_RATIO * best:
+        return {"call_us": once, "note": f"more than {HOPELESS_RATIO} times the best: called once"}
     clock = DeviceClock(calls=5)
     device_us = 1e6 * min(clock(function) for _ in range(3))
     return {

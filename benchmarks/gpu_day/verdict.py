@@ -1,6 +1,7 @@
-"""Compares the measurements of the GPU day with their targets."""
+"""Compares measurements on a GPU with their targets."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from harness.alone import grid
@@ -8,7 +9,7 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
 
-PATHS = ("resident", "step")  # the first path that can run is judged
+PATHS = ("resident", "step")  # the first that can run is judged
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
 
@@ -28,54 +29,54 @@ class Verdict(NamedTuple):
 def verdicts(measurements: list[dict]) -> list[Verdict]:
     found = {(m["job"], m["provider"]): m for m in measurements}
     lines = []
-    for case, precision, *_ in (job for job in BENCHMARKS if not job.compiled):
-        if case in floors.FLOORS:
-            lines += _scan(case, precision, found)
-        elif case in LIKE_LSTM:
-            lines += _like_lstm(case, precision, found)
-        elif case in LSTM2D:
-            lines += _lstm2d(case, precision, found)
+    for job in BENCHMARKS:
+        if not job.compiled:
+            measurement = partial(_measurement, found, job)
+            if job.case in floors.FLOORS:
+                lines += _scan(job, measurement)
+            elif job.case in LIKE_LSTM:
+                lines += _like_lstm(measurement(LAYER))
+            elif job.case in LSTM2D:
+                lines += _lstm2d(job.case, measurement(LAYER))
     return lines
 
 
-def _scan(case, precision, found) -> Iterator[Verdict]:
-    paths = [_measurement(case, precision, path, found) for path in PATHS]
+def _scan(job, measurement) -> Iterator[Verdict]:
+    paths = [measurement(path) for path in PATHS]
     judged = next((m for m in paths if m["status"] != "cannot run"), paths[-1])
-    by_precision, required = floors.FLOORS[case]
+    by_precision, required = floors.FLOORS[job.case]
     for mode, target in (("forward", floors.FORWARD_TARGET), ("backward", floors.BACKWARD_TARGET)):
-        microseconds, bound = getattr(by_precision[precision], mode), target if required else None
-        yield _line(case, precision, mode, judged, f"floor {microseconds:g} us", ("device", mode), microseconds, bound)
+        microseconds, bound = getattr(by_precision[job.precision], mode), target if required else None
+        yield _judge(mode, judged, f"floor {microseconds:g} us", ("device", mode), microseconds, bound)
     bound = floors.LOOP_TARGET if required else None
-    yield _line(case, precision, "forward+backward", judged, LOOP, ("called", "forward+backward"), None, bound)
+    yield _judge("forward+backward", judged, LOOP, ("called", "forward+backward"), None, bound)
 
 
-def _like_lstm(case, precision, found) -> Iterator[Verdict]:
-    layer = _measurement(case, precision, LAYER, found)
+def _like_lstm(layer) -> Iterator[Verdict]:
     for kind, name in (("called", "forward+backward, as called"), ("device", "forward+backward, on the GPU")):
-        yield _line(case, precision, name, layer, LSTM, (kind, "forward+backward"), None, floors.LSTM_TARGET)
+        yield _judge(name, layer, LSTM, (kind, "forward+backward"), None, floors.LSTM_TARGET)
 
 
-def _lstm2d(case, precision, found) -> Iterator[Verdict]:
-    layer = _measurement(case, precision, LAYER, found)
+def _lstm2d(case, layer) -> Iterator[Verdict]:
     targets = [(FOUR_GATES, floors.GATES_TARGET)]
     targets += [(ONE_DIRECTION, floors.DIRECTIONS_TARGET)] if "4 directions" in case else []
     targets += [(PADDED, floors.RAGGED_TARGET)] if "ragged" in case else []
     for other, target in targets:
-        yield _line(case, precision, "forward+backward", layer, other, ("device", "forward+backward"), None, target)
+        yield _judge("forward+backward", layer, other, ("device", "forward+backward"), None, target)
 
 
-def _measurement(case, precision, provider, found) -> dict:
-    job = f"{case} {precision}"
-    whole_job = found.get((job, None), {"status": "not run"})
-    return found.get((job, provider), {**whole_job, "provider": provider})
+def _measurement(found, job, provider) -> dict:
+    whole_job = found.get((str(job), None), {"status": "not run"})
+    measurement = found.get((str(job), provider), whole_job)
+    return {**measurement, "case": job.case, "precision": job.precision, "provider": provider}
 
 
-def _line(case, precision, quantity, measurement, against, where, floor_us, target) -> Verdict:
-    """Returns one line. Without ``floor_us`` the ratio is to the provider ``against``, in rounds that timed both."""
+def _judge(quantity, measurement, against, clock_and_mode, floor_us, target) -> Verdict:
+    """Returns a measurement's verdict. Without ``floor_us`` the ratio is to ``against``, timed in the same rounds."""
     faster = against == LOOP
     shown = "none" if target is None else f"{'>=' if faster else '<='} {target:g}"
-    head = case, precision, quantity, measurement["provider"]
-    entry = measurement.get(where[0], {}).get(where[1])
+    head = measurement["case"], measurement["precision"], quantity, measurement["provider"]
+    entry = measurement.get(clock_and_mode[0], {}).get(clock_and_mode[1])
     if measurement["status"] != "ok" or entry is None:
         broken = measurement["status"] in ("failed", "mismatch")
         return Verdict(*head, "-", against, "-", shown, "FAILED" if broken else "not run")
@@ -89,11 +90,11 @@ def _line(case, precision, quantity, measurement, against, where, floor_us, targ
     return Verdict(*head, measured, against, f"{ratio:.2f}", shown, verdict)
 
 
-def verdict_table(lines: list[Verdict], markdown: bool) -> str:
+def verdict_table(lines: list[Verdict]) -> str:
     header = ["case", "precision", "what", "provider", "median", "against", "ratio", "target", "verdict"]
-    return grid(header, [list(line) for line in lines], markdown)
+    return grid(header, list(map(list, lines)), True)
 
 
-def counts(lines: list[Verdict]) -> str:
+def summary(lines: list[Verdict]) -> str:
     kinds = [line.verdict for line in lines]
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("PASS", "MISS", "FAILED", "not run"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 
-def _module(name: str) -> ModuleType:
+def _load_module(name: str) -> ModuleType:
     """Loads a file of pixelrnn_ext/ that imports nothing from the package."""
     path = Path(importlib.util.find_spec("pixelrnn_ext").origin).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -14,9 +14,9 @@ def _module(name: str) -> ModuleType:
     return loaded
 
 
-grid = _module("benchmark/tables.py").grid
+grid = _load_module("benchmark/tables.py").grid
 
 
-def as_the_command() -> None:
-    """Configures this process like the command `pixelrnn`. To be called before torch is imported."""
-    _module("_command.py").own_process()
+def configure_like_command() -> None:
+    """Configures this process like the command `pixelrnn`. Must be called before torch is imported."""
+    _load_module("_command.py").configure_process()

@@ -1,4 +1,4 @@
-"""Puts the machine under load on purpose."""
+"""Keeps a core busy, to load the machine."""
 
 import contextlib
 import subprocess

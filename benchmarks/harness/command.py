@@ -14,11 +14,11 @@ from pixelrnn_ext.benchmark.problems import MODES, Case
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.operators import library
 
-from .options import CHECK, DEFAULT, FULL, VERDICT, parser
+from .options import CHECK, DEFAULT, FULL, VERDICT, make_parser
 from .report import header, report
 from .requirements import Target
 
-NOT_DEFAULT = "only with --full"
+FULL_ONLY = "only with --full"
 BUDGETS = {
     DEFAULT: SHORT,
     FULL: Budget(seconds=0.35, memory_of_all=True),
@@ -26,45 +26,43 @@ BUDGETS = {
     VERDICT: Budget(seconds=2.0, memory=0),
 }
 # {instruction set: its names in MKL, torch and oneDNN}
-ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
+LIBRARY_NAMES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 
 def parse(description: str, argv: list[str]) -> argparse.Namespace:
     full = "all sizes, modes and providers, 1 and 2 threads, float64 too, percentiles: many minutes"
-    made = parser(description, full, help="default: those of the case")
-    made.add_argument("--only", metavar="TEXT", help="the cases whose name contains it, the default run's or not")
-    made.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
-    made.add_argument("--csv", type=Path, metavar="FILE")
-    made.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
-    made.add_argument(
-        "--plot", type=Path, metavar="FILE", help="times faster than the baseline, as bars; needs matplotlib"
-    )
-    options = made.parse_args(argv)
+    parser = make_parser(description, full, help="default: chosen for each case")
+    parser.add_argument("--only", metavar="TEXT", help="run the cases with TEXT in their name, also those of --full")
+    parser.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
+    parser.add_argument("--csv", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw speed-ups as bars; needs matplotlib")
+    options = parser.parse_args(argv)
     for path in filter(None, (options.csv, options.markdown, options.plot)):
         if path.is_dir() or not path.parent.is_dir():
-            made.error(f"cannot write to {path}")
+            parser.error(f"cannot write to {path}")
     if options.plot:
         if importlib.util.find_spec("matplotlib") is None:
-            made.exit(2, "--plot needs matplotlib: pip install matplotlib\n")
+            parser.exit(2, "--plot needs matplotlib: pip install matplotlib\n")
         from matplotlib.backend_bases import FigureCanvasBase
 
         known = FigureCanvasBase.get_supported_filetypes()
         if options.plot.suffix[1:] not in known:
-            made.error(f"argument --plot: expected one of the endings {', '.join(known)}, got {options.plot}")
+            parser.error(f"argument --plot: expected one of the endings {', '.join(known)}, got {options.plot}")
     return options
 
 
 def use_instruction_set(name: str) -> None:
-    """Limits our kernels, MKL, oneDNN and torch to an instruction set. To be called before their first use."""
+    """Limits our kernels, MKL, oneDNN and torch to an instruction set. Must be called before their first use."""
     library.set_instruction_set(name)
     if name != library.instruction_sets()[-1]:
-        mkl, aten, onednn = ENGINES[name]
+        mkl, aten, onednn = LIBRARY_NAMES[name]
         os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the processes that measure memory
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
 
 
 def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
-    """Returns the jobs of the cases. A verdict times only what the targets name, a default run only the short table."""
+    """Returns the jobs of the cases. A default run has those of the short table, a verdict those of its targets."""
     if options.scope == VERDICT:
         wanted: dict[tuple[Case, int], set[str]] = {}
         for target in targets:
@@ -82,7 +80,7 @@ def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) 
 
 
 def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
-    """Runs a benchmark from its command line. Returns its exit status, 1 if a provider gave wrong numbers."""
+    """Runs a benchmark from its command line. Returns its exit status, 1 if any results were wrong."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
     if instruction_set := options.instruction_set or library.instruction_set():
@@ -101,11 +99,11 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
 
     benchmark = Benchmark(BUDGETS[options.scope], otherwise=" without --full")
     if options.scope == DEFAULT and not options.only:
-        benchmark.skip(NOT_DEFAULT, *(str(case) for case in cases if not case.in_default))
+        benchmark.skip(FULL_ONLY, *(str(case) for case in cases if not case.in_default))
         cases = [case for case in cases if case.in_default]
     benchmark.run(jobs(cases, targets, options))
     if options.scope == DEFAULT:
-        benchmark.skip(NOT_DEFAULT, "percentiles, forward and backward alone, other providers, float64, other threads")
+        benchmark.skip(FULL_ONLY, "percentiles, forward and backward alone, other providers, float64, other threads")
 
     threads = (result.job.threads for result in benchmark.results)
     report(benchmark, targets, header(script, argv, threads), options)

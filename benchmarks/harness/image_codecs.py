@@ -1,4 +1,4 @@
-"""Other lossless image codecs, with which bench_codec.py compares ours."""
+"""Lossless image codecs with which bench_codec.py compares ours."""
 
 import io
 import lzma
@@ -9,7 +9,7 @@ import numpy
 from PIL import Image, features
 
 try:
-    import pillow_jxl  # noqa: F401  # Pillow reads and writes JPEG XL from here on
+    import pillow_jxl  # noqa: F401  # lets Pillow read and write JPEG XL
 except ImportError:
     JPEG_XL = False
 else:
@@ -20,7 +20,7 @@ Pixels = numpy.ndarray  # uint8 (H, W) or (H, W, 3)
 
 @dataclass(frozen=True)
 class ImageCodec:
-    """``decode`` is told whether the picture was gray, since not every format keeps it."""
+    """``decode`` takes whether the picture was gray, since some formats do not store it."""
 
     name: str
     encode: Callable[[Pixels], bytes]
@@ -28,16 +28,16 @@ class ImageCodec:
 
 
 def available() -> list[ImageCodec]:
-    """Returns the installed codecs, on one thread and with the effort that makes the smallest files."""
-    codecs = [_of_pillow("PNG", "PNG", optimize=True)]
+    """Returns the installed codecs, with one thread and the effort for the smallest files."""
+    codecs = [_pillow_codec("PNG", "PNG", optimize=True)]
     if features.check("webp"):
-        codecs.append(_of_pillow("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))
+        codecs.append(_pillow_codec("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))
     if JPEG_XL:
-        codecs.append(_of_pillow("JPEG XL, effort 9", "JXL", lossless=True, effort=9, num_threads=1))
+        codecs.append(_pillow_codec("JPEG XL, effort 9", "JXL", lossless=True, effort=9, num_threads=1))
     return codecs
 
 
-def _of_pillow(name: str, kind: str, **options) -> ImageCodec:
+def _pillow_codec(name: str, kind: str, **options) -> ImageCodec:
     def encode(pixels: Pixels) -> bytes:
         picture, file = Image.fromarray(pixels), io.BytesIO()
         if kind == "PNG" and _is_binary(pixels):
@@ -53,7 +53,7 @@ def _of_pillow(name: str, kind: str, **options) -> ImageCodec:
 
 
 def xz(images: list[Pixels]) -> bytes:
-    """Returns one file of all images. Images of two values have one bit a value."""
+    """Returns all images as one file. Images of two values are packed to one bit a value."""
     pixels = numpy.stack(images)
     packed = numpy.packbits(pixels) if _is_binary(pixels) else pixels
     return lzma.compress(packed.tobytes(), preset=9 | lzma.PRESET_EXTREME)

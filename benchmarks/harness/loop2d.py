@@ -1,4 +1,4 @@
-"""LSTM2d as a good loop in PyTorch: all directions at once, one matrix product a line, each pixel once."""
+"""Computes LSTM2d by an efficient loop in PyTorch: one matrix product an anti-diagonal, for all directions at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from pixelrnn_ext.directions import CORNERS
 
 
 class Lines:
-    """The order in which each direction visits the pixels of a batch. It depends on no parameter, so it is made once.
+    """The order in which each direction visits the pixels of a batch. The order depends on no parameter.
 
-    Line t holds the pixels (r, t - r) of all images, row by row. For each direction an image is flipped within its own
-    size, so that it always lies in the top left corner, and its padding reaches no pixel.
+    Line t is the anti-diagonal of the pixels (r, t - r) of all images, row by row. Each direction flips an image within
+    its own size, so that all images begin in the top left corner, and no padding precedes a pixel.
     """
 
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
@@ -29,18 +29,18 @@ class Lines:
             rows, columns = torch.arange(height)[:, None, None], torch.arange(width)[:, None]
             self.inside = (rows < sizes[:, :1, None, None]) & (columns < sizes[:, 1:, None, None])
         r, c = torch.tensor([(r, t - r) for t, rows in enumerate(self.rows) for r in rows]).T[..., None]
-        own = (r < heights) & (c < widths)  # (H * W, N)
+        in_image = (r < heights) & (c < widths)  # (H * W, N)
 
-        def pixel(sense_of_rows: int, sense_of_columns: int) -> Tensor:
-            row = r if sense_of_rows > 0 else torch.where(own, heights - 1 - r, r)
-            column = c if sense_of_columns > 0 else torch.where(own, widths - 1 - c, c)
+        def pixel(row_sense: int, column_sense: int) -> Tensor:
+            row = r if row_sense > 0 else torch.where(in_image, heights - 1 - r, r)
+            column = c if column_sense > 0 else torch.where(in_image, widths - 1 - c, c)
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, visit]: a pixel's index. Visits are ordered by line, row and image.
-        # place[pixel, direction]: the index of the pixel's visit in the flattened ``pixel``.
+        # pixel[direction, visit]: index of a pixel. Visits are ordered by line, row and image.
+        # visit[pixel, direction]: index of the pixel's visit in the flattened ``pixel``.
         self.pixel: Tensor = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
-        self.place: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
+        self.visit: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
         self.output: Tensor = self.pixel * len(corners) + d[:, None]  # rows of the output (N * H * W * D, hidden)
 
 
@@ -56,7 +56,7 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
     pixels = input.permute(0, 2, 3, 1)
     if lines.inside is not None:
         pixels = torch.where(lines.inside, pixels, 0)
-    x = _rows(pixels.flatten(0, 2), lines.pixel.flatten(), lines.place).view(directions, -1, n, channels)
+    x = _rows(pixels.flatten(0, 2), lines.pixel.flatten(), lines.visit).view(directions, -1, n, channels)
     # One product for the input and both neighbours saves a pass over the line.
     weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
     bias = _tanh_last(bias[:, None])
@@ -68,11 +68,11 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
         h, c = (F.pad(state, (0, 0, 0, 0, 1, 1)) for state in (h, c))  # zero borders around the previous line
         z = torch.baddbmm(bias, torch.cat([line, h[:, up], h[:, left]], 3).flatten(1, 2), weight)
         sigmoids, g = z.view(directions, len(rows), n, -1).split([4 * hidden, hidden], 3)
-        i, f, o, share = sigmoids.sigmoid().chunk(4, 3)
-        c = torch.addcmul(i * g.tanh(), f, torch.lerp(c[:, left], c[:, up], share))
+        i, f, o, lambda_ = sigmoids.sigmoid().chunk(4, 3)
+        c = torch.addcmul(i * g.tanh(), f, torch.lerp(c[:, left], c[:, up], lambda_))
         h = o * c.tanh()
         maps.append(h)
-    y = _rows(torch.cat(maps, 1).view(-1, hidden), lines.place.flatten(), lines.output.view(-1, 1))
+    y = _rows(torch.cat(maps, 1).view(-1, hidden), lines.visit.flatten(), lines.output.view(-1, 1))
     y = y.view(n, height, width, directions * hidden)
     if lines.inside is not None:
         y = torch.where(lines.inside, y, 0)
@@ -80,13 +80,13 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
 
 
 def _tanh_last(gates: Tensor) -> Tensor:
-    """Moves g behind i, f, o and lambda, so that one call computes all sigmoids."""
+    """Moves gate g behind i, f, o and lambda, so that one call computes the sigmoids of the four."""
     i, f, g, *others = gates.chunk(5, 2)
     return torch.cat([i, f, *others, g], 2)
 
 
 class _Rows(torch.autograd.Function):
-    """Selects rows of a matrix by index. Its backward gathers rows, while torch's backward would scatter and add."""
+    """Selects rows of a matrix by index. The backward gathers rows, where torch's would scatter and add."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 import pixelrnn_ext as px
 from pixelrnn_ext._sentences import counted
-from pixelrnn_ext.benchmark.baselines import floor
-from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Case, Problem, Size, exact_layer, of_layer, with_backend
+from pixelrnn_ext.benchmark.baselines import gemm_floor
+from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Case, Problem, Size, exact_layer, from_layer, with_backend
 from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
 
-# Our layer on other work, which shows the cost of the fifth gate, of the directions and of the padding.
+# Our layer with other work, to show the cost of the fifth gate, of more directions and of padding.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
-# The usual substitutes, with about as many multiplications a pixel.
+# Layers that are used in place of LSTM2d, with about as many multiplications a pixel.
 PIXELS = "nn.LSTM over pixels (another function)"
 ROWS_AND_COLUMNS = "nn.LSTM along rows and columns (another function)"
 _CELL = "stable"
@@ -32,23 +32,23 @@ def ragged_sizes(size: Size) -> Tensor:
         return torch.stack([torch.full_like(widths, size.height), widths], 1)
 
 
-def share_of_area(size: Size) -> float:
+def area_fraction(size: Size) -> float:
     return int(ragged_sizes(size).prod(1).sum()) / size.cells
 
 
 class OverPixels(nn.Module):
     """nn.LSTM over all pixels of an image, row by row. It reads sequences (H * W, N, C)."""
 
-    def __init__(self, channels: int, products: int, both_ways: bool, dtype: torch.dtype) -> None:
+    def __init__(self, channels: int, products: int, bidirectional: bool, dtype: torch.dtype) -> None:
         super().__init__()
-        self.along_image = _lstm(channels, products, both_ways, dtype)
+        self.along_image = _lstm(channels, products, bidirectional, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.along_image(x)[0]
 
 
 class AlongRowsAndColumns(nn.Module):
-    """Two bidirectional nn.LSTMs, along the rows and along the columns of a map in channels_last."""
+    """Two bidirectional nn.LSTMs, along the rows and along the columns of images in channels_last."""
 
     def __init__(self, channels: int, products: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -56,17 +56,17 @@ class AlongRowsAndColumns(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, height, width = x.shape
-        by_row, by_column = x.permute(3, 0, 2, 1), x.permute(2, 0, 3, 1)  # (W, N, H, C), (H, N, W, C)
-        rows = self.along_row(by_row.flatten(1, 2))[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)
-        columns = self.along_column(by_column.flatten(1, 2))[0].unflatten(1, (n, width)).permute(1, 3, 0, 2)
+        along_width, along_height = x.permute(3, 0, 2, 1), x.permute(2, 0, 3, 1)  # (W, N, H, C), (H, N, W, C)
+        rows = self.along_row(along_width.flatten(1, 2))[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)
+        columns = self.along_column(along_height.flatten(1, 2))[0].unflatten(1, (n, width)).permute(1, 3, 0, 2)
         return torch.cat([rows, columns], 1)
 
 
-def _lstm(channels: int, products: float, both_ways: bool, dtype: torch.dtype) -> nn.LSTM:
-    """Returns an nn.LSTM with ``products`` multiplications a pixel: 4 H (C + H) for each way."""
-    one_way = products / (1 + both_ways)
+def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtype) -> nn.LSTM:
+    """Returns an nn.LSTM with ``products`` multiplications a pixel: 4 H (C + H) in each direction."""
+    one_way = products / (1 + bidirectional)
     hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
-    return nn.LSTM(channels, hidden, bidirectional=both_ways, dtype=dtype)
+    return nn.LSTM(channels, hidden, bidirectional=bidirectional, dtype=dtype)
 
 
 def layer(
@@ -86,7 +86,7 @@ def layer(
         dy = cotangents[:, : len(module.directions) * hidden].contiguous(memory_format=torch.channels_last)
         return module, x, dy, sizes
 
-    def instead(module: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
+    def substitute(module: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
         return module, x, torch.randn_like(module(x))
 
     ours = make()
@@ -98,12 +98,12 @@ def layer(
         others[PADDED] = arguments(make(), None)
     else:
         pixels = x.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
-        others[PIXELS] = instead(OverPixels(hidden, products, directions > 1, dtype), pixels)
+        others[PIXELS] = substitute(OverPixels(hidden, products, directions > 1, dtype), pixels)
     if directions == 4 and not ragged:
-        others[ROWS_AND_COLUMNS] = instead(AlongRowsAndColumns(hidden, products, dtype), x)
-    layers = [of_layer(NATIVE, *arguments(ours))]
-    layers += [of_layer(name, *arguments(with_backend(ours, name))) for name in backends if name != NATIVE]
-    layers += [replace(of_layer(name, *other), exact=partial(exact_layer, *other)) for name, other in others.items()]
+        others[ROWS_AND_COLUMNS] = substitute(AlongRowsAndColumns(hidden, products, dtype), x)
+    layers = [from_layer(NATIVE, *arguments(ours))]
+    layers += [from_layer(name, *arguments(with_backend(ours, name))) for name in backends if name != NATIVE]
+    layers += [replace(from_layer(name, *other), exact=partial(exact_layer, *other)) for name, other in others.items()]
 
     lines = Lines(size, ours.directions, sizes)
 
@@ -112,7 +112,7 @@ def layer(
 
     good_loop = replace(layers[0], name=BASELINE, run=loop)
     cells = size.cells if sizes is None else int(sizes.prod(1).sum())
-    products_alone = floor(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
+    products_alone = gemm_floor(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
     return Problem([good_loop, *layers, products_alone], partial(exact_layer, *arguments(ours)))
 
 
@@ -124,14 +124,14 @@ class Variant(NamedTuple):
     def kind(self) -> str:
         return f"LSTM2d, {counted(self.directions, 'direction')}{', ragged' if self.ragged else ''}"
 
-    def case(self, size: Size, in_default: bool) -> Case:
-        instead = () if self.ragged else (PIXELS, ROWS_AND_COLUMNS)[: 1 + (self.directions == 4)]
-        return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *instead))
+    def make_case(self, size: Size, in_default: bool) -> Case:
+        substitutes = () if self.ragged else (PIXELS, ROWS_AND_COLUMNS)[: 1 + (self.directions == 4)]
+        return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *substitutes))
 
 
-# Segmentation, lines of text of equal and of different widths, a large map.
+# Segmentation, lines of text (16x200) of equal and of different widths, a large map.
 VARIANTS = {
-    variant.case(size, in_default): variant
+    variant.make_case(size, in_default): variant
     for size, ragged, in_default in (
         (Size(16, 28, 28, 64), False, True),
         (Size(16, 16, 200, 32), False, False),

@@ -1,6 +1,7 @@
-"""Range coders without the network: ours and constriction's. They read batches of (values, logits) in float64."""
+"""Runs range coders, ours and constriction's, without the network. They read batches of (values, logits) in float64."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,17 +25,17 @@ def ours(batches: Batches) -> Coded:
     """Encodes precomputed intervals. Decoding is not timed: the network would have to run between the values."""
     intervals = []
     for values, logits in batches:
-        ends, symbols = range_coder.cumulative(PROFILES[0].written(_by_value(logits))), values.flatten().long()
+        ends, symbols = range_coder.cumulative(PROFILES[0].quantized(_flat_logits(logits))), values.flatten().long()
         start, stop = (ends.gather(1, symbols[:, None] + i)[:, 0] for i in (0, 1))
         intervals.append(start << 32 | stop)
-    together = torch.cat(intervals)
-    encode = columns.range_encode if columns.runs_on(torch.device("cpu")) else range_coder.encode
-    stream, seconds = timed(lambda: encode(together))
+    stacked = torch.cat(intervals)
+    encode = columns.range_encode if columns.can_run_on(torch.device("cpu")) else range_coder.encode
+    stream, seconds = timed(lambda: encode(stacked))
     return len(stream), (seconds, None)
 
 
 def constrictions(batches: Callable[[], Batches]) -> Coded | None:
-    """Codes with constriction, which rounds the probabilities itself. Returns None where it is not installed.
+    """Encodes and decodes with constriction, which rounds probabilities itself. Returns None if it is not installed.
 
     Raises:
         ValueError: constriction decodes other values.
@@ -44,20 +45,20 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
     encoder, encoding, decoding = CONSTRICTION.queue.RangeEncoder(), 0.0, 0.0
     family = CONSTRICTION.model.Categorical(perfect=False)
     for values, logits in batches():
-        symbols, given = values.flatten().int().numpy(), _by_value(logits).softmax(-1).numpy()
-        encoding += timed(lambda symbols=symbols, given=given: encoder.encode(symbols, family, given))[1]
+        symbols, probabilities = values.flatten().int().numpy(), _flat_logits(logits).softmax(-1).numpy()
+        encoding += timed(partial(encoder.encode, symbols, family, probabilities))[1]
     words = encoder.get_compressed()
     decoder = CONSTRICTION.queue.RangeDecoder(words)
     for values, logits in batches():
-        given = _by_value(logits).softmax(-1).numpy()
-        decoded, seconds = timed(lambda given=given: decoder.decode(family, given))
+        probabilities = _flat_logits(logits).softmax(-1).numpy()
+        decoded, seconds = timed(partial(decoder.decode, family, probabilities))
         decoding += seconds
         if (decoded != values.flatten().numpy()).any():
             raise ValueError("constriction decodes other values")
     return words.nbytes, (encoding, decoding)
 
 
-def _by_value(logits: Tensor) -> Tensor:
+def _flat_logits(logits: Tensor) -> Tensor:
     """Returns logits (values, levels) from logits (N, levels or 1, ...)."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

@@ -30,20 +30,20 @@ def finish(
     mismatches: list[str],
     doubts: Iterable[str] = (),
 ) -> int:
-    """Prints the report of a benchmark of whole models. Returns its exit status, 1 if a provider gave wrong numbers."""
+    """Prints the report of a benchmark of whole models. Returns its exit status, 1 if any results were wrong."""
     print(text(header(script, argv, threads), [*doubts], tables, [*notes, *mismatches]), end="")
     return 1 if mismatches else 0
 
 
-# {start of a column's name: its format in the long table}
-FORMS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
-FORMS |= {"max error": ".0e"}
+# {start of a column's name: format of its numbers in the long table}
+FORMATS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
+FORMATS |= {"max error": ".0e"}
 
 
 def long_table(rows: list[dict], markdown: bool) -> str:
     def cell(name: str, value: float | str | None) -> str:
-        form = next((form for start, form in FORMS.items() if name.startswith(start)), "")
-        return number(value, form)
+        format = next((format for start, format in FORMATS.items() if name.startswith(start)), "")
+        return number(value, format)
 
     return grid(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows], markdown, drop_empty=True)
 
@@ -65,7 +65,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str) -> None:
-    """Draws one labelled bar a value on a transparent ground. Grey and blue are legible on white and on black."""
+    """Draws a labelled bar for each value on a transparent ground. Grey and blue are legible on white and on black."""
     from matplotlib.figure import Figure
 
     grey, blue = "#808080", "#3d84d6"
@@ -102,7 +102,7 @@ def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], 
     results, level = benchmark.results, library.instruction_set()
     rows = [result.values(provider) for result in results for provider in result.providers]
 
-    def said(markdown: bool) -> str:
+    def rendered(markdown: bool) -> str:
         if options.scope == DEFAULT:
             return short_report(benchmark, header, markdown)
         if options.scope == VERDICT:
@@ -115,9 +115,9 @@ def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], 
             table = long_table(shown, markdown)
         return text(header, doubts, [table], [*notes, *benchmark.remarks()], markdown)
 
-    print(said(options.markdown == Path("-")), end="")
+    print(rendered(options.markdown == Path("-")), end="")
     if options.markdown and options.markdown != Path("-"):
-        options.markdown.write_text(said(True))
+        options.markdown.write_text(rendered(True))
     if options.csv:
         write_csv(options.csv, rows)
     if options.plot:

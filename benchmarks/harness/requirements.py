@@ -8,7 +8,7 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """A measurement beside its requirement. Both may be None; ``doubt`` is from ``Times.doubt``."""
+    """A measured and a required value, or None. ``doubt``: why the measurement is unreliable (``Times.doubt``)."""
 
     case: str
     quantity: str
@@ -35,8 +35,8 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 
 @dataclass(frozen=True)
 class Target:
-    """A requirement on a float32 training step: ``at_most`` bounds the ratio of the provider's time to the time of
-    ``against``; or ``faster`` is the least speed-up."""
+    """A requirement on a float32 training step of ``provider``, an implementation: ``at_most`` bounds the ratio of its
+    time to the time of ``against``, or ``faster`` is its least speed-up."""
 
     case: Case
     provider: str
@@ -46,7 +46,8 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the bound, if any. Bounds over the floor are for AVX-512, times 1.25 for AVX2 from 64 channels."""
+        """Returns the bound, or None. Bounds of the ratio to the floor (the matrix products alone) are for AVX-512, and
+        from 64 channels, times 1.25, for AVX2."""
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}
@@ -54,17 +55,17 @@ class Target:
         return None if factor is None else self.at_most * factor
 
     def verdict(self, results: list[Result], instruction_set: str | None) -> Verdict:
-        """Returns the verdict. It has no measured ratio if no result has this case and these threads."""
-        below, names = self.at_most is not None, (self.provider, self.against)
+        """Returns the verdict. Its measured ratio is None if no result has this case and number of threads."""
+        is_ratio, names = self.at_most is not None, (self.provider, self.against)
         ratio, doubt = None, ""
         for result in results:
             if result.is_training_step and (result.job.case, result.job.threads) == (self.case, self.threads):
-                ratio, doubt = result.times.ratio(*(names if below else names[::-1])), result.times.doubt(*names)
+                ratio, doubt = result.times.ratio(*(names if is_ratio else names[::-1])), result.times.doubt(*names)
         return Verdict(
             f"{self.case}, {counted(self.threads, 'thread')}",
-            f"{self.provider} {'time over' if below else 'faster than'} {self.against}",
+            f"{self.provider} {'time over' if is_ratio else 'faster than'} {self.against}",
             self.required(instruction_set),
             ratio,
-            below,
+            is_ratio,
             doubt if ratio else "",
         )

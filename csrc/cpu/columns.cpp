@@ -10,13 +10,13 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kLeastRounded = 1 << 15;  // fewest numbers to round for which waking a thread pays
-constexpr int64_t kTogether = 64;  // images of streams run at once, like BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer takes less time than waking a thread
+constexpr int64_t kImagesAtOnce = 64;  // most images of several streams; BLOCK in pixelrnn_ext/codec/container.py
 
 // Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
-template <class T> class Images {
+template <class T> class RowRun {
  public:
-  Images(
+  RowRun(
       const ColumnKernels<T>& kernels, const ColumnRun& run, int64_t image0, int64_t image1, Stream* streams = nullptr)
       : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), streams_(streams) {}
 
@@ -31,21 +31,22 @@ template <class T> class Images {
     switch (s.kind) {
       case StepKind::kLinear:
         return kernels_.linear(operands(s, column), int(s.taps.size()), s.packed, s.stop - s.start, count_,
-            {in(s.base, column, s.start), at(s.output, column, s.start), s.relu});
+            {input(s.base, column, s.start), view(s.output, column, s.start), s.relu});
       case StepKind::kCell:
         return kernels_.cell(operands(s, column), int(s.taps.size()), s.packed, s.stop - s.start, count_,
-            {in(s.base, column, s.start), in(s.carried, column + s.shift, s.start), in(s.addend, column, s.start),
-                at(s.c, column, s.start), at(s.h, column, s.start), at(s.output, column, s.start), s.h.channels});
+            {input(s.base, column, s.start), input(s.carried, column + s.shift, s.start),
+                input(s.addend, column, s.start), view(s.c, column, s.start), view(s.h, column, s.start),
+                view(s.output, column, s.start), s.h.channels});
       case StepKind::kPointwise: return pointwise(s, column);
       case StepKind::kDraw:
-        return values(s, column, [&](const T* logits, int64_t i) {
-          const auto uniform = at(s.uniform, column, s.colour);
-          return drawn(logits, s.stop - s.start, uniform.data[i * uniform.stride]);
+        return set_values(s, column, [&](const T* logits, int64_t i) {
+          const auto uniform = view(s.uniform, column, s.colour);
+          return draw(logits, s.stop - s.start, *uniform[i]);
         });
       case StepKind::kEncode: return encode(s, column);
       case StepKind::kDecode: {
         Stream* stream = streams_;
-        return values(s, column, [&](const T* logits, int64_t i) {
+        return set_values(s, column, [&](const T* logits, int64_t i) {
           while (stream->last <= image0_ + i) ++stream;
           distribution_.set(logits, s.stop - s.start);
           return stream->decode(run_.bytes, distribution_);
@@ -54,27 +55,26 @@ template <class T> class Images {
     }
   }
 
-  template <class U> Column<U> at(const RowBuffer<U>& b, int64_t column, int64_t channel) const {
+  template <class U> Column<U> view(const RowBuffer<U>& b, int64_t column, int64_t channel) const {
     return {b.data + (column * run_.images + image0_) * b.channels + channel, b.channels};
   }
-  Column<const T> in(const RowBuffer<T>& b, int64_t column, int64_t channel) const {
-    const Column<T> c = at(b, column, channel);
-    return {c.data, c.stride};
+  Column<const T> input(const RowBuffer<T>& b, int64_t column, int64_t channel) const {
+    return {view(b, column, channel).data, b.channels};
   }
   const ColumnOperand<T>* operands(const ColumnStep<T>& s, int64_t column) {
     operands_.clear();
-    for (const auto& tap : s.taps) operands_.push_back({in(tap.input, column + tap.shift, 0), tap.channels});
+    for (const auto& tap : s.taps) operands_.push_back({input(tap.input, column + tap.shift, 0), tap.channels});
     return operands_.data();
   }
 
   void pointwise(const ColumnStep<T>& s, int64_t column) const {
     const int64_t n = s.stop - s.start;
-    const Column<T> out = at(s.output, column, s.start);
-    const Column<const T> left = in(s.base, column, s.start),
-                          right = s.addend.data ? in(s.addend, column, s.start) : Column<const T>{nullptr, 0};
+    const auto out = view(s.output, column, s.start);
+    const Column<const T> left = input(s.base, column, s.start),
+                          right = s.addend.data ? input(s.addend, column, s.start) : Column<const T>{nullptr, 0};
     for (int64_t i = 0; i < count_; ++i) {
-      T* y = out.data + i * out.stride;
-      const T *a = left.data + i * left.stride, *b = right.data + i * right.stride;
+      T* y = out[i];
+      const T *a = left[i], *b = right[i];
       if (right.data)
         for (int64_t j = 0; j < n; ++j) y[j] = a[j] + b[j];
       else std::copy(a, a + n, y);
@@ -85,42 +85,41 @@ template <class T> class Images {
     }
   }
 
-  // Returns the value if it is a level, otherwise the last level: a step may have overwritten a checked value.
+  // Returns a valid index of `scaled`: a step may have overwritten a checked value.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
     return 0 <= value && value <= last ? value : last;
   }
 
-  // Sets each value that is not known to value_of(logits, image), and writes it, scaled, to the image.
-  template <class F> void values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
-    const auto known = at(s.known, column, s.colour);
-    const auto values = at(s.values, column, s.colour);
-    const auto logits = in(s.base, column, s.start);
-    const auto image = at(s.output, column, s.colour);
+  // Sets unknown values to value_of(logits, image), and writes all values, scaled, to the image.
+  template <class F> void set_values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
+    const auto known = view(s.known, column, s.colour);
+    const auto values = view(s.values, column, s.colour);
+    const auto logits = input(s.base, column, s.start);
+    const auto image = view(s.output, column, s.colour);
     for (int64_t i = 0; i < count_; ++i) {
-      int64_t& value = values.data[i * values.stride];
-      if (!known.data[i * known.stride]) value = value_of(logits.data + i * logits.stride, i);
-      image.data[i * image.stride] = s.scaled[level_of(value, s)];
+      int64_t& value = *values[i];
+      if (!*known[i]) value = value_of(logits[i], i);
+      *image[i] = s.scaled[level_of(value, s)];
     }
   }
 
   void encode(const ColumnStep<T>& s, int64_t column) {
-    const auto values = at(s.values, column, s.colour);
-    const auto intervals = at(s.intervals, column, s.colour);
-    const auto logits = in(s.base, column, s.start);
-    const auto image = at(s.output, column, s.colour);
+    const auto values = view(s.values, column, s.colour);
+    const auto intervals = view(s.intervals, column, s.colour);
+    const auto logits = input(s.base, column, s.start);
+    const auto image = view(s.output, column, s.colour);
     for (int64_t i = 0; i < count_; ++i) {
-      const int64_t value = level_of(values.data[i * values.stride], s);
-      distribution_.set(logits.data + i * logits.stride, s.stop - s.start);
-      intervals.data[i * intervals.stride] =
-          int64_t(distribution_.cumulative(value) << 32 | distribution_.cumulative(value + 1));
-      image.data[i * image.stride] = s.scaled[value];
+      const int64_t value = level_of(*values[i], s);
+      distribution_.set(logits[i], s.stop - s.start);
+      *intervals[i] = int64_t(distribution_.cumulative(value) << 32 | distribution_.cumulative(value + 1));
+      *image[i] = s.scaled[value];
     }
   }
 
   // Returns the value at which the cumulative distribution passes `uniform` (pixelrnn_ext/likelihood.py). A single
   // logit belongs to the value 1; the value 0 has the logit 0.
-  int64_t drawn(const T* logits, int64_t n, double uniform) {
+  int64_t draw(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);
     const auto largest = std::max_element(levels_.begin(), levels_.end());
@@ -153,7 +152,7 @@ template ColumnBlocks column_blocks<double>(int);
 
 template <class T>
 void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, const Team& team, int instruction_set) {
-  const ColumnKernels<T>& chosen =
+  const auto& column_kernels =
       run.on_grid ? kernels<T>(instruction_set).grid_columns : kernels<T>(instruction_set).columns;
   if (run.streams)
     return team.parallel(int(run.stream_count), [&](int s0, int s1) {
@@ -161,14 +160,14 @@ void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, 
       Stream *s = run.streams + s0, *const last = run.streams + s1;
       while (s < last) {
         Stream* const first = s++;
-        while (s < last && s->last - first->first <= kTogether) ++s;
-        Images<T>(chosen, run, first->first, s[-1].last, first).run(steps);
+        while (s < last && s->last - first->first <= kImagesAtOnce) ++s;
+        RowRun<T>(column_kernels, run, first->first, s[-1].last, first).run(steps);
       }
     });
   const int shares = int(std::min<int64_t>(team.threads, run.images));
   team.parallel(shares, [&](int s0, int s1) {
     const DefaultFloatEnvironment environment;
-    Images<T>(chosen, run, run.images * s0 / shares, run.images * s1 / shares).run(steps);
+    RowRun<T>(column_kernels, run, run.images * s0 / shares, run.images * s1 / shares).run(steps);
   });
 }
 template void run_columns(const std::vector<ColumnStep<float>>&, const ColumnRun&, const Team&, int);
@@ -177,7 +176,7 @@ template void run_columns(const std::vector<ColumnStep<double>>&, const ColumnRu
 void round_to_grid(double* x, int64_t n, int bits, double limit, const Team& team, int instruction_set) {
   const auto round = kernels<double>(instruction_set).round;
   const double integral = std::ldexp(1., DBL_MANT_DIG - 1 - bits);
-  const int shares = int(std::min<int64_t>(team.threads, (n + kLeastRounded - 1) / kLeastRounded));
+  const int shares = int(std::min<int64_t>(team.threads, (n + kRoundedPerThread - 1) / kRoundedPerThread));
   team.parallel(shares, [&](int s0, int s1) {
     const DefaultFloatEnvironment environment;
     const int64_t first = share(n, s0, shares);

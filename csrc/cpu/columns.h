@@ -1,8 +1,7 @@
-// Runs a network of masked layers column by column over an image row, for sampling and coding (steps:
-// pixelrnn_ext/incremental/steps.py). A buffer is [margin + width][images][channels]. A step takes channels start to
-// stop - 1 of the current column of all images. Images are independent: each share of the team takes its images through
-// the whole row. The same data and instruction set give the same bits: threads use the default floating-point
-// environment.
+// Samples or codes an image row with a network of masked layers: at each column (pixel of the row) it runs all steps of
+// pixelrnn_ext/incremental/steps.py. A buffer is [margin + width][images][channels]. A step computes channels start to
+// stop - 1 of the current column of all images. Images are independent: a thread runs its images through the whole row.
+// The same data and instruction set give the same bits: threads use the default floating-point environment.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -20,11 +19,11 @@ template <class T> struct RowBuffer {
 
 template <class T> struct ColumnTap {
   RowBuffer<T> input;
-  int64_t shift;     // from the current column to the column read, 0 or less
-  int64_t channels;  // how many first channels the tap reads
+  int64_t shift;     // from the current column to the tap's, 0 or less
+  int64_t channels;  // the tap reads channels 0 to channels - 1
 };
 
-// The kinds of steps, in 64 bits so that a program's integers convert exactly, and their names in the same order.
+// The kinds of steps, in 64 bits so that every integer of a program fits, and their names in the same order.
 enum class StepKind : int64_t { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
 constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "encode", "decode"};
 
@@ -34,28 +33,28 @@ template <class T> struct ColumnStep {
   // For linear and cell steps:
   std::vector<ColumnTap<T>> taps;
   const T* packed;  // weights, packed as in kernels.h
-  // Linear step: added to the products. Cell step: [4][hidden], added to the gates. Pointwise: left operand. Else:
-  // logits.
+  // Linear step: added to the products. Cell step: [4][hidden], added to the gates. Pointwise step: left operand. Other
+  // steps: logits.
   RowBuffer<T> base;
   RowBuffer<T> addend;  // cell step: added to h; pointwise step: right operand, or null
-  RowBuffer<T> output;  // in draw, encode and decode: the image, of scaled values
+  RowBuffer<T> output;  // draw, encode and decode: the image, of scaled values
   bool relu;
-  // A cell step reads the previous c from `carried`, `shift` columns along, and writes c and h.
+  // A cell step reads the previous c from `carried`, at the current column plus `shift`, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
   // Draw and decode keep known values. Encode writes each value's part of [0, 2^24) to `intervals`: start << 32 | stop.
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
-  const T* scaled;  // [levels]
+  const T* scaled;  // [levels] the image's number for each value
   int64_t colour;
 };
 
 struct ColumnRun {
   int64_t margin, width, images;
-  double temperature;  // temperature of draws; 0 takes the most likely value
+  double temperature;  // of draw steps; 0 takes the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // In decode steps each image belongs to a stream, in order. A share of the team takes whole streams.
+  // Decode: the streams of consecutive images. All images of a stream run on one thread.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;

@@ -10,9 +10,9 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kBandBytes = 128 << 10;  // bytes of a band of image rows, which shares L2 with the weights
+constexpr int64_t kBandBytes = 128 << 10;  // size of a band of image rows, which shares L2 with the weights
 
-// Returns each channel's colour, like pixelrnn_ext/masks.py.
+// Returns the colour of each channel, like pixelrnn_ext/masks.py.
 std::vector<int> colour_groups(int channels, int colours) {
   const int size = channels / colours, larger = channels % colours;
   std::vector<int> group(channels);
@@ -20,9 +20,9 @@ std::vector<int> colour_groups(int channels, int colours) {
   return group;
 }
 
-class Alive {
+class LiveWeights {
  public:
-  explicit Alive(const Convolution& s)
+  explicit LiveWeights(const Convolution& s)
       : strict_(s.strict),
         centre_(s.kernel_height * s.kernel_width / 2),
         units_(s.out_channels / s.gates),
@@ -38,7 +38,7 @@ class Alive {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that a convolution reads for each pixel: offset in the padded map, and number of pixels.
+// Adjacent pixels that an output pixel reads: their offset in the padded map, and their number.
 struct Piece { int row, column, pixels; };
 
 // Rows of one image, channels-last and padded with zeros, so that each kernel row reads contiguous memory.
@@ -49,52 +49,52 @@ template <class T> class Band {
         channels_(channels),
         height_(s.height),
         width_(s.width),
-        side_(s.kernel_width / 2),
+        padding_(s.kernel_width / 2),
         planar_(!s.channels_last && channels > 1),
-        own_(buffer<T>(int64_t(rows) * stride() * channels)) {
-    memset(own_.get(), 0, sizeof(T) * rows * stride() * channels);
+        buffer_(buffer<T>(int64_t(rows) * stride() * channels)) {
+    memset(buffer_.get(), 0, sizeof(T) * rows * stride() * channels);
   }
   int channels() const { return channels_; }
-  int stride() const { return width_ + 2 * side_; }
-  int side() const { return side_; }
+  int stride() const { return width_ + 2 * padding_; }
+  int padding() const { return padding_; }
   const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
-  // Loads rows r0 <= r < r1 of an image, in place if no copy is needed. If y is given, values with y <= 0 become zero.
-  void take(const T* map, const T* y, int image, int r0, int r1) {
+  // Loads rows r0 <= r < r1 of an image, in place if no copy is needed. Values become zero where y, if given, is <= 0.
+  void load(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
-    if (!side_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
+    if (!padding_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
       map_ = map + image * size + int64_t(r0) * width_ * channels_;
       return;
     }
-    map_ = own_.get();
+    map_ = buffer_.get();
     for (int r = r0; r < r1; ++r) {
-      T* to = own_.get() + (int64_t(r - r0) * stride() + side_) * channels_;
+      T* to = buffer_.get() + (int64_t(r - r0) * stride() + padding_) * channels_;
       const int64_t from = image * size + int64_t(r) * width_ * (planar_ ? 1 : channels_);
-      const T* gate = y ? y + from : nullptr;
+      const T* y_row = y ? y + from : nullptr;
       if (r < 0 || r >= height_) memset(to, 0, sizeof(T) * width_ * channels_);
-      else if (planar_) k_.transpose(channels_, width_, map + from, gate, size / channels_, to, channels_);
-      else k_.copy(int64_t(width_) * channels_, map + from, gate, to);
+      else if (planar_) k_.transpose(channels_, width_, map + from, y_row, size / channels_, to, channels_);
+      else k_.copy(int64_t(width_) * channels_, map + from, y_row, to);
     }
   }
 
  private:
   const ConvolutionKernels<T>& k_;
-  const int channels_, height_, width_, side_;
+  const int channels_, height_, width_, padding_;
   const bool planar_;
-  const Buffer<T> own_;
+  const Buffer<T> buffer_;
   const T* map_ = nullptr;
 };
 
-// Pointers of a band's cells to the pieces that they read. The bias reads a constant 1.
-template <class T> class Cells {
+// Finds the pixels that a band's cells read. The bias reads a constant 1.
+template <class T> class BandCells {
  public:
-  Cells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
+  BandCells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
       : band_(band), pieces_(pieces), width_(width) {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
   // index(row): the map index of a row's first cell.
-  template <class F> Rows<T> rows(int first, int count, const F& index) {
+  template <class F> Cells<T> at(int first, int count, const F& index) {
     cell_.resize(count), tap_.resize(channels_.size() * count);
     for (int i = 0; i < count;) {
       const int row = (first + i) / width_, column = (first + i) % width_, n = std::min(count - i, width_ - column);
@@ -120,7 +120,7 @@ template <class T> class Cells {
   std::vector<int64_t> cell_;
 };
 
-// The convolution reads above and left, its transpose below and right.
+// The convolution reads pixels above and to the left, its transpose pixels below and to the right.
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -134,8 +134,8 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
-// Packs the masked weight in the order in which tiles read it, [block of results][tap][source][results of a block]. The
-// transpose reverses the taps. The bias is the weight of a constant source 1.
+// Packs the masked weight in the order in which tiles read it: [block of results][tap][source][results of a block].
+// Sources are channels read, results channels written. The transpose reverses the taps. The bias has the source 1.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -143,10 +143,10 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   const int results = transposed ? s.in_channels : s.out_channels;
   const int taps = s.live_taps(), all_taps = s.kernel_height * s.kernel_width;
   const int64_t depth = int64_t(taps) * sources + (bias != nullptr);
-  const Alive alive(s);
+  const LiveWeights is_live(s);
   std::vector<int> first{0};
   while (first.back() < results) first.push_back(first.back() + k.block_outputs(results, first.back()));
-  Buffer<T> packed = buffer<T>(depth * first.back());
+  auto packed = buffer<T>(depth * first.back());
   const int blocks = first.size() - 1, shares = std::min(team.threads, blocks);
   team.parallel(shares, [&](int s0, int s1) {
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
@@ -160,7 +160,7 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
           const T* from = weight + (int64_t(out) * s.in_channels + in) * all_taps;
           for (int t = 0; t < taps; ++t) {
             const int tap = transposed ? taps - 1 - t : t;
-            to[(int64_t(t) * sources + source) * units] = result < results && alive(out, in, tap) ? from[tap] : T(0);
+            to[(int64_t(t) * sources + source) * units] = result < results && is_live(out, in, tap) ? from[tap] : T(0);
           }
         }
         if (bias) to[(depth - 1) * units] = result < results ? bias[result] : T(0);
@@ -205,8 +205,8 @@ template <class T> class Product {
 
  private:
   void tiles(int c0, int n, bool relu, T* y) {
-    const Rows<T> rows = cells_.rows(c0, n, [&](int row) { return row * s_.width; });
-    convolve_rows(k_, rows, results_, packed_, depth_, relu, y);
+    const auto cells = cells_.at(c0, n, [&](int row) { return row * s_.width; });
+    convolve_rows(k_, cells, results_, packed_, depth_, relu, y);
   }
 
   const Convolution& s_;
@@ -214,7 +214,7 @@ template <class T> class Product {
   const int results_;
   const int64_t depth_;
   const T* packed_;
-  Cells<T> cells_;
+  BandCells<T> cells_;
   const bool direct_;
   Buffer<T> map_;
 };
@@ -232,50 +232,50 @@ int shares_of(const Convolution& s, const Team& team) {
 template <class T>
 void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;
-  const Buffer<T> packed = pack(s, k, a.weight, a.bias, false, team);
-  const int shares = shares_of(s, team), rows = band_rows<T>(s), above = s.kernel_height / 2;
+  const auto packed = pack(s, k, a.weight, a.bias, false, team);
+  const int shares = shares_of(s, team), rows = band_rows<T>(s), halo = s.kernel_height / 2;
   team.parallel(shares, [&](int s0, int s1) {
-    Band<T> band(s, k, s.in_channels, rows + above);
+    Band<T> band(s, k, s.in_channels, rows + halo);
     Product<T> product(s, k, band, pieces_before(s), s.out_channels, packed.get(), a.bias, rows);
     for_bands(s, shares, s0, s1, rows, [&](int, int image, int r0, int r1) {
-      band.take(a.input, nullptr, image, r0 - above, r1);
+      band.load(a.input, nullptr, image, r0 - halo, r1);
       product.write(a.output, s.relu, image, r0, r1);
     });
   });
 }
 
-// The input gradient is the transposed convolution of dy. The weight gradient sums, over all pixels, the products of dy
-// and the inputs that a pixel reads. Each share has its own sum, and the sums are added in order.
+// The input gradient is the transposed convolution of dy. The weight gradient sums the products of dy and the inputs
+// that a pixel reads over all pixels. Each share has its own sum, and the sums are added in order.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;
   const auto& gradient = kernels<T>(instruction_set).weight_gradient;
   Buffer<T> packed;
-  if (a.dinput) packed = pack(s, k, a.weight, static_cast<const T*>(nullptr), true, team);
+  if (a.dinput) packed = pack<T>(s, k, a.weight, nullptr, true, team);
   const int taps = a.dweight ? s.live_taps() : 0;
   const int64_t columns = gradient.columns(s.out_channels);
   const int64_t size = (int64_t(taps) * s.in_channels + (a.dbias != nullptr)) * columns;
-  const int shares = shares_of(s, team), rows = band_rows<T>(s), around = s.kernel_height / 2;
-  const Buffer<T> sums = buffer<T>(size * shares);
+  const int shares = shares_of(s, team), rows = band_rows<T>(s), halo = s.kernel_height / 2;
+  const auto sums = buffer<T>(size * shares);
   team.parallel(shares, [&](int s0, int s1) {
     memset(sums.get() + size * s0, 0, sizeof(T) * size * (s1 - s0));
-    Band<T> dy(s, k, s.out_channels, rows + around), input(s, k, s.in_channels, taps ? rows + around : 0);
+    Band<T> dy(s, k, s.out_channels, rows + halo), input(s, k, s.in_channels, taps ? rows + halo : 0);
     Product<T> product(s, k, dy, pieces_behind(s), s.in_channels, packed.get(), false, rows);
-    Cells<T> cells(input, taps ? pieces_before(s) : std::vector<Piece>(), s.width, a.dbias);
-    const Buffer<T> scratch = buffer<T>(gradient.scratch_size);
+    BandCells<T> cells(input, taps ? pieces_before(s) : std::vector<Piece>(), s.width, a.dbias);
+    const auto scratch = buffer<T>(gradient.scratch_size);
     for_bands(s, shares, s0, s1, rows, [&](int q, int image, int r0, int r1) {
-      dy.take(a.dy, s.relu ? a.y : nullptr, image, r0, r1 + around);
+      dy.load(a.dy, s.relu ? a.y : nullptr, image, r0, r1 + halo);
       if (a.dinput) product.write(a.dinput, false, image, r0, r1);
-      if (taps) input.take(a.input, nullptr, image, r0 - around, r1);
-      const auto index = [&](int row) { return int64_t(row) * dy.stride() + dy.side(); };
+      if (taps) input.load(a.input, nullptr, image, r0 - halo, r1);
+      const auto index = [&](int row) { return int64_t(row) * dy.stride() + dy.padding(); };
       for (int c0 = 0, all = (r1 - r0) * s.width; size && c0 < all; c0 += kRunCells) {
-        const Rows<T> run = cells.rows(c0, std::min(kRunCells, all - c0), index);
-        gradient.add(run, s.out_channels, 0, columns, dy.at(0, 0), sums.get() + size * q, scratch.get());
+        const auto run = cells.at(c0, std::min(kRunCells, all - c0), index);
+        gradient.accumulate(run, s.out_channels, 0, columns, dy.at(0, 0), sums.get() + size * q, scratch.get());
       }
     });
   });
 
-  const Alive alive(s);
+  const LiveWeights is_live(s);
   const int all_taps = s.kernel_height * s.kernel_width, parts = std::min(team.threads, s.out_channels);
   const auto sum = [&](int64_t row, int out) {
     T total = 0;
@@ -286,7 +286,7 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
     for (int o = share(s.out_channels, p0, parts); o < share(s.out_channels, p1, parts); ++o) {
       T* to = a.dweight + (a.dweight ? int64_t(o) * s.in_channels * all_taps : 0);
       for (int c = 0; a.dweight && c < s.in_channels; ++c)
-        for (int t = 0; t < all_taps; ++t) *to++ = alive(o, c, t) ? sum(int64_t(t) * s.in_channels + c, o) : T(0);
+        for (int t = 0; t < all_taps; ++t) *to++ = is_live(o, c, t) ? sum(int64_t(t) * s.in_channels + c, o) : T(0);
       if (a.dbias) a.dbias[o] = sum(int64_t(taps) * s.in_channels, o);
     }
   });

@@ -11,13 +11,13 @@ namespace pixelrnn::cpu {
 struct Convolution {
   int images, height, width, in_channels, out_channels;
   int kernel_height, kernel_width;  // both odd
-  bool strict;  // true: mask A, whose centre tap reads only earlier colours; false: mask B, which also reads its own
-  int colours, gates;  // contiguous groups of channels, larger first; in each gate of the outputs
+  bool strict;  // true: mask A, whose centre tap reads only earlier colours; false: mask B, also the output's colour
+  int colours, gates;  // inputs, and the outputs of each gate, are `colours` contiguous groups, larger groups first
   bool relu;
   bool channels_last;  // maps are [images][height][width][channels]; otherwise [images][channels][height][width]
 
   int live_taps() const { return kernel_height * kernel_width / 2 + !(strict && colours == 1); }
-  // Live taps in the centre's row. All taps in the rows above are live.
+  // The number of live taps in the centre's row. All taps in the rows above are live.
   int half_row() const { return kernel_width / 2 + !(strict && colours == 1); }
   int64_t pixels() const { return int64_t(height) * width; }
 };

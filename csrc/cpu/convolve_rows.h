@@ -8,15 +8,14 @@ namespace pixelrnn::cpu {
 
 constexpr int kRunCells = 112;  // cells whose pointers are set up at once: 8 tiles of 14 cells (AVX-512)
 
-// Computes y [cells][outputs] for the masked convolution or a scan's input gradient: the taps' values times the packed
-// weights, with `depth` channels in all taps.
-template <class T> void convolve_rows(
-    const ConvolutionKernels<T>& k, const Rows<T>& rows, int outputs, const T* packed, int64_t depth, bool relu, T* y) {
-  const int groups = (rows.cells + k.max_cells - 1) / k.max_cells;
+// Computes y [cells][outputs] for the masked convolution or a scan's input gradient. `depth`: channels of all taps.
+template <class T> void convolve_rows(const ConvolutionKernels<T>& k, const Cells<T>& cells, int outputs,
+    const T* packed, int64_t depth, bool relu, T* y) {
+  const int groups = (cells.count + k.max_cells - 1) / k.max_cells;
   for (int o0 = 0; o0 < outputs; o0 += k.block_outputs(outputs, o0))
     for (int g = 0; g < groups; ++g) {
-      const int first = share(rows.cells, g, groups), last = share(rows.cells, g + 1, groups);
-      k.convolve(rows, first, last - first, outputs, o0, packed + o0 * depth, relu, y);
+      const int first = share(cells.count, g, groups), last = share(cells.count, g + 1, groups);
+      k.convolve(cells, first, last - first, outputs, o0, packed + o0 * depth, relu, y);
     }
 }
 

@@ -4,28 +4,28 @@
 
 namespace pixelrnn::cpu {
 
-// Sets the default environment of this thread: rounding to nearest, subnormal numbers kept, no traps. The destructor
-// restores the previous environment, exception flags included.
+// Gives this thread the default floating-point environment: rounding to nearest, subnormal numbers, no traps. The
+// destructor restores the previous environment with its exception flags.
 //
-// The compiler ignores the environment and could move arithmetic across a change. The two barriers prevent this for
-// arithmetic on memory visible to other code, as in all steps, but not on constants or numbers loaded earlier.
+// The compiler could move arithmetic across the change. The barriers prevent this for arithmetic on memory that other
+// code can see, as in all steps, but not on constants or numbers loaded earlier.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {
-    std::fegetenv(&found_);
+    std::fegetenv(&previous_);
     std::fesetenv(FE_DFL_ENV);
     barrier();
   }
   ~DefaultFloatEnvironment() {
     barrier();
-    std::fesetenv(&found_);
+    std::fesetenv(&previous_);
   }
   DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
   DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
 
  private:
   static void barrier() { __asm__ volatile("" ::: "memory"); }
-  std::fenv_t found_;
+  std::fenv_t previous_;
 };
 
 }  // namespace pixelrnn::cpu

@@ -12,8 +12,8 @@ namespace pixelrnn::cpu {
 template <class T> class InputGradient {
  public:
   InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const Weights<const T>& weight_ih)
-      : s_(s), map_(s), k_(k), weight_ih_(weight_ih), zeros_(s.columns()) {
-    map_.corner[0] = {};
+      : s_(s), from_top_left_(s), k_(k), weight_ih_(weight_ih), zeros_(s.columns()) {
+    from_top_left_.corner[0] = {};
     first_.push_back(0);
     while (weight_ih && first_.back() < s.input_channels)
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
@@ -28,20 +28,20 @@ template <class T> class InputGradient {
       const int n = std::min(size, s_.input_channels - first);
       for (int i = 0; i < s_.directions; ++i)
         for (int k = 0; k < s_.input_taps; ++k) {
-          const Weights<const T> weight = weight_ih_.of(i, k);
+          const auto weight = weight_ih_.at(i, k);
           for (int column = 0; column < s_.columns(); ++column) {
-            const T* from = weight.column(column, s_.hidden) + first * weight.channel;
-            if (weight.channel == 1) std::copy(from, from + n, to);
+            const T* from = weight.column(column, s_.hidden) + first * weight.channel_stride;
+            if (weight.channel_stride == 1) std::copy(from, from + n, to);
             else
-              for (int c = 0; c < n; ++c) to[c] = from[c * weight.channel];
+              for (int c = 0; c < n; ++c) to[c] = from[c * weight.channel_stride];
             std::fill(to + n, to + size, T(0));
             to += size;
           }
         }
     }
   }
-  // Writes image rows r0 <= r < r1, counted over all images from `image` on, where dinput and dx begin. It does not
-  // write outside images.
+  // Writes image rows r0 <= r < r1, except outside the images. Row 0 is the first of `image`, where dinput and dx
+  // begin.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)
@@ -49,7 +49,7 @@ template <class T> class InputGradient {
         const int left = input_tap(s_.input_kernel, k).left;
         taps.push_back({dx[i], s_.columns(), s_.columns(), {0, s_.corner[i].right ? -left : left}, zeros_.data()});
       }
-    LineCells<T> cells(map_, 0, image, taps, -1, true);
+    LineCells<T> cells(from_top_left_, 0, image, taps, -1, true);
     const int64_t step = std::max(1, kRunCells / s_.width);
     for (int64_t r = r0; r < r1; r += step)
       convolve_rows(
@@ -60,7 +60,7 @@ template <class T> class InputGradient {
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
-  Shape map_;  // like s_, but direction 0 starts at the top left
+  Shape from_top_left_;  // like s_, but direction 0 starts at the top left
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;

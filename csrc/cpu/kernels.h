@@ -5,106 +5,107 @@
 
 namespace pixelrnn::cpu {
 
-// A strided view of weights, [directions][taps][hidden][gates][channels]: a layer's parameters
-// [gates][hidden][channels][taps] are read, and their gradients written, without copies.
+// A strided view [directions][taps][hidden][gates][channels] of weights, so that a layer's parameters
+// [gates][hidden][channels][taps] and their gradients need no copies.
 template <class T> struct Weights {
   T* data = nullptr;  // null if the weights are absent
-  int64_t direction = 0, tap = 0, unit = 0, gate = 0, channel = 1;
+  int64_t direction_stride = 0, tap_stride = 0, unit_stride = 0, gate_stride = 0, channel_stride = 1;
 
   explicit operator bool() const { return data; }
-  // Returns the weights of tap k of direction d.
-  Weights of(int d, int k) const {
+  Weights at(int direction, int tap) const {
     Weights w = *this;
-    if (data) w.data += d * direction + k * tap;
+    if (data) w.data += direction * direction_stride + tap * tap_stride;
     return w;
   }
-  T* row(int64_t u, int64_t g) const { return data + u * unit + g * gate; }
-  // Returns column c of the weights. Columns are four gates of each unit, then the fifth gates of all units.
+  // Return the weights of one gate of one hidden unit. Columns are four gates of each unit, then all fifth gates.
+  T* row(int64_t unit, int64_t gate) const { return data + unit * unit_stride + gate * gate_stride; }
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
-// The cells that a kernel takes at once, and pointers to their operands.
-template <class T> struct Rows {
-  int cells, taps;
+// The cells of a kernel call, and pointers to their operands: arrays [length] of pointers -> [length] of values.
+template <class T> struct Cells {
+  int count, taps;
   const int* channels;    // [taps] values that a tap reads at a pixel
   const T* const* tap;    // [taps][cells] -> [channels]
   const T* const* carry;  // [cells] -> [hidden] c of the chain's previous cell
-  const T* const* dh;     // [cells] -> [hidden] gradient of h from outside the scan, backward
+  const T* const* dh;     // [cells] -> [hidden] backward: gradient of h from outside the scan
   const int64_t* cell;    // [cells] index of the cell in the maps of its direction
   const int64_t* chain;   // [cells] index of the chain of cells along which c is carried
-  int64_t ahead;          // index distance to the chain's next cell, for prefetching
-  // Only with two carries:
+  int64_t to_next;        // from a cell's index to that of the chain's next cell, for prefetching
+  // LSTM2d, whose cells also carry c of the cell above:
   const T* const* carry_up;  // [cells] -> [hidden] c of the cell above
-  const T* const* dc_below;  // [cells] -> [hidden] gradient of c that comes from the cell below, backward
-  T* const* dc_up;           // [cells] -> [hidden] output: gradient of carry_up, backward
+  const T* const* dc_below;  // [cells] -> [hidden] backward: gradient of c from the cell below
+  T* const* dc_up;           // [cells] -> [hidden] backward, output: gradient of carry_up
 };
 
-// A tile of the scan takes some cells and one block of units: it multiplies the cells' operands by the weights and
-// computes the LSTM cell from the sums in registers, so pre-activations are never stored. Maps are channels-last. A
-// pixel's gates are the four gates of each unit, then the fifth gates, if any, of all units.
+// A tile of the scan is some cells times a block of hidden units. The kernel multiplies the cells' operands by the
+// weights and computes the LSTM cells from the sums in registers, so pre-activations are never stored. Maps are
+// channels-last. A pixel's gates are four gates of each unit, then the fifth gates, if any, of all units.
 enum class Pass { kForward, kBackward };
+template <class T, class Maps>
+using ScanTile = void (*)(const Cells<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&);
 
 // The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden].
 template <class T> struct ForwardMaps {
   const T* x;  // added to the pre-activations; may be null
   T *h, *c, *gates;
-  int64_t h_stride;           // values from one pixel of h to the next; h holds the units of all directions
-  Cell<T> cell = {};          // used with five gates, like border
+  int64_t h_stride;  // from one pixel of h, which holds the units of all directions, to the next
+  // With five gates:
+  CellParameters<T> cell = {};
   const T* border = nullptr;  // carry_up of the cells without an upper neighbour
 };
 template <class T> struct BackwardMaps {
   const T *c, *gates;
-  T* dc;              // [chains][hidden] gradient of c, carried along the chain
-  T* dx;              // gradient of the pre-activations
-  int64_t dh_stride;  // values from one pixel of dh to the next
-  Cell<T> cell = {};  // used with five gates
+  T* dc;                        // [chains][hidden] gradient of c, carried along the chain
+  T* dx;                        // gradient of the pre-activations
+  int64_t dh_stride;            // from one pixel of dh to the next
+  CellParameters<T> cell = {};  // with five gates
 };
 
 template <class T> struct ScanKernels {
-  // A tile takes block_units units and at most max_cells cells.
+  // A tile has block_units units and at most max_cells cells.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Packs blocks b0 <= b < b1 of all taps' weights in a tile's order of reading, transposed for the backward.
+  // Packs blocks b0 <= b < b1 of all taps' weights in the tiles' order of reading, transposed for the backward.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
-  void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
-  void (*backward)(
-      const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);
+  ScanTile<T, ForwardMaps<T>> forward;
+  ScanTile<T, BackwardMaps<T>> backward;
 };
 
 template <class T> struct ConvolutionKernels {
-  // Computes y [cells][outputs] for the block of outputs from o0 on: the taps' values times packed [all
-  // channels][block_outputs].
+  // convolve() computes the block from o0 on of y [cells][outputs]: the taps' values times packed [channels of all
+  // taps][block_outputs].
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
-  void (*convolve)(const Rows<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
-  // copy() copies n values, transpose() turns [rows][columns] into [columns][rows]. If y, laid out like `from`, is
-  // given, values with y <= 0 become zero.
+  void (*convolve)(const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
+  // copy() copies n values, transpose() turns [rows][columns] into [columns][rows]. Both write zero where y, which is
+  // laid out like `from` or null, is <= 0.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
   void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
 
 template <class T> struct WeightGradientKernels {
-  // add() adds the products of the taps' values and dy [cells][outputs], summed over cells, to sum [channels of all
-  // taps][columns]. Columns are the outputs (a scan's gates), padded. It takes columns c0 <= c < c1: groups of
-  // group_columns except at the end. scratch holds scratch_size values.
+  // accumulate() adds the products of the taps' values and dy [cells][outputs], summed over cells, to sum [channels of
+  // all taps][columns]. Columns are the outputs (a scan's gates), padded. A call handles columns c0 <= c < c1: groups
+  // of group_columns except at the end. scratch holds scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
-  // total() adds `sums` sums [channels][columns], which lie `size` values apart, in order; `row` values lie between
-  // channels. Channel j of column i goes to to[i][j * step].
-  void (*total)(
-      int sums, int64_t size, const T* sum, int64_t row, int columns, int channels, T* const* to, int64_t step);
-  void (*add)(const Rows<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
+  // reduce() adds `sums` sums [channels][columns], in order. It writes channel j of column i to to[i][j * to_stride].
+  void (*reduce)(int sums, int64_t sum_stride, const T* sum, int64_t channel_stride, int columns, int channels,
+      T* const* to, int64_t to_stride);
+  void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
 
 // Packed weights of run_columns are [blocks][channels of all taps][outputs of a block], in a cell step
-// [blocks][channels of all taps][4 gates][units of a block], padded with zeros. A tile reads a block in order.
+// [blocks][channels of all taps][4 gates][units of a block], padded with zeros.
 struct ColumnBlocks { int outputs, units; };
 
-// The first image's values. The next image's values are `stride` values further.
+// One pixel of all images; column[i] points to image i's values.
 template <class T> struct Column {
   T* data;
   int64_t stride;
+  __attribute__((always_inline)) T* operator[](int64_t image) const { return data + image * stride; }
 };
 template <class T> struct ColumnOperand {
   Column<const T> input;
@@ -122,23 +123,25 @@ template <class T> struct CellColumn {
 };
 // All pointers are null if T has no kernels.
 template <class T> struct ColumnKernels {
+  template <class Step>
+  using Kernel = void (*)(
+      const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const Step&);
   ColumnBlocks blocks;
-  void (*linear)(
-      const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>&);
-  void (*cell)(const ColumnOperand<T>*, int taps, const T* packed, int64_t units, int64_t images, const CellColumn<T>&);
+  Kernel<LinearColumn<T>> linear;
+  Kernel<CellColumn<T>> cell;
 };
 
 template <class T> struct Kernels {
   ScanKernels<T> scan[2];  // kernels for four gates, for five gates
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
-  ColumnKernels<T> columns, grid_columns;               // grid_columns: rounded to the grid (grid.h), double only
-  void (*round)(T* x, int64_t n, T integral, T limit);  // tiles/columns.h, double only
+  ColumnKernels<T> columns, grid_columns;               // grid_columns rounds to the grid (grid.h); double only
+  void (*round)(T* x, int64_t n, T integral, T limit);  // round_to_grid in tiles/columns.h; double only
   // For tests: y = sigmoid(x) or tanh(x).
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// Instruction sets by level. x86-64: baseline, avx2 (with FMA), avx512. AArch64: baseline, neon. Others: baseline.
+// The levels 0, 1, ... are on x86-64 baseline, avx2 (with FMA), avx512; on AArch64 baseline, neon; elsewhere baseline.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 int best_instruction_set();

@@ -1,13 +1,12 @@
-// A cache of memory for the maps of a recurrence and for scratch. A new page costs a page fault and 4 KB of zeroing,
-// for small states more than the arithmetic, and malloc returns large blocks to the system each time. A block is kept
-// for the next request of about its size; all blocks take at most 1.25 times the peak use. Idle blocks beyond kMostIdle
-// bytes are lent: the system may take their pages.
+// A cache of memory for the maps of a recurrence and for scratch. malloc returns large blocks to the system, and a new
+// page costs a page fault and 4 KB of zeroing, for small states more than the arithmetic. The cache keeps a block for
+// the next request of about its size; all blocks take at most 1.25 times the peak use. Idle blocks beyond kMaxIdle
+// bytes are reclaimable: the system may take their pages.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -17,11 +16,11 @@
 
 namespace pixelrnn::cpu {
 
-// Huge pages, for the whole pages of a large block, save most of its page faults.
+// Asks for huge pages in a large block. They save most of its page faults.
 inline void advise_huge_pages(void* data, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096, least = 4 << 20;
-  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
+  const auto address = reinterpret_cast<uintptr_t>(data);
   const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
   if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
 #else
@@ -29,8 +28,8 @@ inline void advise_huge_pages(void* data, size_t bytes) {
 #endif
 }
 
-// Lets the system take the pages and lose their contents; until then they cost no fault. False: nothing changed.
-inline bool lend_to_system(void* data, size_t bytes) {
+// Lets the system take the pages with their contents. Returns whether it can.
+inline bool allow_reclaim(void* data, size_t bytes) {
 #if defined(MADV_FREE)
   return madvise(data, bytes, MADV_FREE) == 0;
 #else
@@ -46,27 +45,26 @@ struct Block {
 
 class Pages {
  public:
-  static constexpr size_t kMostIdle = 256 << 20;
-  static constexpr size_t kLeast = 256 << 10;  // smaller blocks come from malloc, which keeps them
-  explicit Pages(size_t most_idle = kMostIdle) : most_idle_(most_idle) {}
-  Pages(const Pages&) = delete;
-  ~Pages() { make_room(0); }
+  static constexpr size_t kMaxIdle = 256 << 20;
+  static constexpr size_t kMinBytes = 256 << 10;  // smaller blocks come from malloc, which caches them
+  explicit Pages(size_t max_idle = kMaxIdle) : max_idle_(max_idle) {}
+  ~Pages() { trim(0); }
 
   // The cache of the process. It is never destroyed, because tensors may outlive static objects.
   static Pages& shared() {
     static Pages& pages = *[] {
-      auto* made = new Pages;
+      auto* created = new Pages;
       pthread_atfork(
           [] { shared().mutex_.lock(); }, [] { shared().mutex_.unlock(); }, [] { shared().mutex_.unlock(); });
-      return made;
+      return created;
     }();
     return pages;
   }
 
-  // Returns a block, whose data is null if the system has no more memory.
+  // Returns a block, whose data is null if there is no more memory.
   Block take(size_t bytes) {
-    const size_t size = (bytes + kUnit - 1) / kUnit * kUnit;
-    std::lock_guard<std::mutex> lock(mutex_);
+    const size_t size = (bytes + kGranularity - 1) / kGranularity * kGranularity;
+    std::lock_guard lock(mutex_);
     auto best = idle_.end();
     for (auto i = idle_.begin(); i != idle_.end(); ++i)
       if (size <= i->bytes && i->bytes <= size + size / 8 && (best == idle_.end() || i->bytes < best->bytes)) best = i;
@@ -75,19 +73,19 @@ class Pages {
       block = *best;
       bytes_of(*best) -= block.bytes, idle_.erase(best);
     } else {
-      const size_t most = std::max(most_bytes_, used_bytes_ + size);
-      make_room(most + most / 4 - used_bytes_ - size);
-      block.data = mapped(size);
-      if (!block.data) make_room(0), block.data = mapped(size);
+      const size_t peak = std::max(peak_bytes_, used_bytes_ + size);
+      trim(peak + peak / 4 - used_bytes_ - size);
+      block.data = map_pages(size);
+      if (!block.data) trim(0), block.data = map_pages(size);
       if (!block.data) return block;
     }
     used_bytes_ += block.bytes;
-    most_bytes_ = std::max(most_bytes_, used_bytes_);
+    peak_bytes_ = std::max(peak_bytes_, used_bytes_);
     return block;
   }
 
   void give(Block block) noexcept {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard lock(mutex_);
     used_bytes_ -= block.bytes;
     try {
       idle_.push_back({block, false});
@@ -95,53 +93,53 @@ class Pages {
       munmap(block.data, block.bytes);
       return;
     }
-    if (idle_bytes_ + block.bytes > most_idle_) idle_.back().is_lent = lend_to_system(block.data, block.bytes);
+    if (idle_bytes_ + block.bytes > max_idle_) idle_.back().is_reclaimable = allow_reclaim(block.data, block.bytes);
     bytes_of(idle_.back()) += block.bytes;
-    if (idle_bytes_ > most_idle_) make_room(most_idle_);
+    if (idle_bytes_ > max_idle_) trim(max_idle_);
   }
 
   size_t used_bytes() const { return used_bytes_; }
-  size_t idle_bytes() const { return idle_bytes_; }  // bytes that are not lent
-  size_t lent_bytes() const { return lent_bytes_; }
-  size_t most_bytes() const { return most_bytes_; }
+  size_t idle_bytes() const { return idle_bytes_; }  // without reclaimable bytes
+  size_t reclaimable_bytes() const { return reclaimable_bytes_; }
+  size_t peak_bytes() const { return peak_bytes_; }
 
  private:
-  static constexpr size_t kUnit = 64 << 10;
+  static constexpr size_t kGranularity = 64 << 10;
 
-  struct Idle : Block { bool is_lent; };
-  size_t& bytes_of(const Idle& block) { return block.is_lent ? lent_bytes_ : idle_bytes_; }
+  struct Idle : Block { bool is_reclaimable; };
+  size_t& bytes_of(const Idle& block) { return block.is_reclaimable ? reclaimable_bytes_ : idle_bytes_; }
 
-  // Unmaps the blocks that are idle longest, until `most` bytes are left.
-  void make_room(size_t most) {
-    auto kept = idle_.begin();
-    for (; idle_bytes_ + lent_bytes_ > most; ++kept) {
-      munmap(kept->data, kept->bytes);
-      bytes_of(*kept) -= kept->bytes;
+  // Unmaps the blocks that are idle longest, until at most `limit` bytes are left.
+  void trim(size_t limit) {
+    auto block = idle_.begin();
+    for (; idle_bytes_ + reclaimable_bytes_ > limit; ++block) {
+      munmap(block->data, block->bytes);
+      bytes_of(*block) -= block->bytes;
     }
-    idle_.erase(idle_.begin(), kept);
+    idle_.erase(idle_.begin(), block);
   }
-  static void* mapped(size_t size) {
+  static void* map_pages(size_t size) {
     void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return nullptr;
     advise_huge_pages(data, size);
     return data;
   }
 
-  const size_t most_idle_;
+  const size_t max_idle_;
   std::mutex mutex_;
   std::vector<Idle> idle_;  // longest idle first
-  size_t used_bytes_ = 0, idle_bytes_ = 0, lent_bytes_ = 0, most_bytes_ = 0;
+  size_t used_bytes_ = 0, idle_bytes_ = 0, reclaimable_bytes_ = 0, peak_bytes_ = 0;
 };
 
 // Scratch memory of a call: large blocks from Pages, small blocks from malloc.
 struct Free {
-  size_t kept = 0;  // bytes of a block from Pages; 0: malloc's
-  void operator()(void* p) const { kept ? Pages::shared().give({p, kept}) : free(p); }
+  size_t bytes = 0;  // of a block from Pages; 0: from malloc
+  void operator()(void* p) const { bytes ? Pages::shared().give({p, bytes}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;
 template <class T> Buffer<T> buffer(int64_t n) {
   const size_t bytes = (n * sizeof(T) + 127) / 64 * 64;
-  const Block block = bytes < Pages::kLeast ? Block{aligned_alloc(64, bytes), 0} : Pages::shared().take(bytes);
+  const auto block = bytes < Pages::kMinBytes ? Block{aligned_alloc(64, bytes), 0} : Pages::shared().take(bytes);
   if (!block.data) throw std::bad_alloc();
   return Buffer<T>(static_cast<T*>(block.data), Free{block.bytes});
 }

@@ -2,20 +2,19 @@
 // pixelrnn_ext/incremental/range_coder.py defines both.
 #pragma once
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace pixelrnn::cpu {
 
-// The probabilities of symbols in units of 2^-24, at least one unit each.
+// The probabilities of symbols, at least 1 each, in units of 2^-24.
 class Distribution {
  public:
-  static constexpr int kBits = 24, kMostSymbols = 4096;  // small enough for cumulative() to fit 64 bits
-  static constexpr uint64_t kWhole = uint64_t(1) << kBits;
-  static constexpr double kFurthest = 18;  // e^-18 * 2^24 rounds to 0
+  static constexpr int kBits = 24, kMaxSymbols = 4096;  // small enough for cumulative() to fit 64 bits
+  static constexpr uint64_t kTotal = uint64_t(1) << kBits;
+  static constexpr double kMaxBelowTop = 18;  // e^-18 * 2^24 rounds to 0
 
-  // A single logit belongs to the symbol 1; the symbol 0 has the logit 0.
+  // A single logit belongs to symbol 1. The logit of symbol 0 is then 0.
   template <class T> void set(const T* logits, int64_t n) {
     sums_.assign(1, 0);
     double top = n == 1 ? 0 : double(logits[0]);
@@ -25,13 +24,13 @@ class Distribution {
     total_ = sums_.back() ? sums_.back() : 1;  // the sum is 0 only for NaN or infinite logits
   }
   int64_t symbols() const { return int64_t(sums_.size()) - 1; }
-  uint64_t cumulative(int64_t i) const { return sums_[i] * (kWhole - uint64_t(symbols())) / total_ + uint64_t(i); }
-  // The symbol with cumulative(symbol) <= at < cumulative(symbol + 1), or the last symbol if `at` is beyond all.
-  int64_t find(uint64_t at) const {
+  uint64_t cumulative(int64_t i) const { return sums_[i] * (kTotal - uint64_t(symbols())) / total_ + uint64_t(i); }
+  // Returns the symbol with cumulative(symbol) <= value < cumulative(symbol + 1), or the last symbol.
+  int64_t find(uint64_t value) const {
     int64_t low = 0, high = symbols();
     while (high - low > 1) {
       const int64_t middle = (low + high) / 2;
-      (cumulative(middle) <= at ? low : high) = middle;
+      (cumulative(middle) <= value ? low : high) = middle;
     }
     return low;
   }
@@ -39,13 +38,13 @@ class Distribution {
  private:
   void add(double below_top) {  // NaN adds a probability of 0
     sums_.push_back(
-        sums_.back() + (below_top <= kFurthest ? uint64_t(std::exp(-below_top) * double(kWhole) + 0.5) : 0));
+        sums_.back() + (below_top <= kMaxBelowTop ? uint64_t(std::exp(-below_top) * double(kTotal) + 0.5) : 0));
   }
   std::vector<uint64_t> sums_;
   uint64_t total_ = 1;
 };
 
-constexpr uint64_t kLeastRange = uint64_t(1) << 48;  // a smaller range shifts out a byte
+constexpr uint64_t kMinRange = uint64_t(1) << 48;  // a smaller range shifts out a byte
 
 // A carry propagates into bytes already written. finish() writes the shortest number of the last interval, at least one
 // byte; the decoder reads zeros behind it.
@@ -57,7 +56,7 @@ class Encoder {
     const uint64_t unit = range_ >> Distribution::kBits;
     add(unit * start);
     range_ = unit * (stop - start);
-    for (; range_ < kLeastRange; range_ <<= 8) bytes.push_back(uint8_t(low_ >> 56)), low_ <<= 8;
+    for (; range_ < kMinRange; range_ <<= 8) bytes.push_back(uint8_t(low_ >> 56)), low_ <<= 8;
   }
   void finish() {
     for (int bits = 8; bits <= 64; bits += 8) {
@@ -82,18 +81,18 @@ class Encoder {
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;
-  int64_t at, end;  // next byte, end; behind the end zeros are read, at most seven in a complete stream
+  int64_t position, end;  // the next byte; behind the end zeros are read, at most seven in a complete stream
 
   // Any bytes decode to some symbols. Only the caller can detect wrong bytes.
   int64_t decode(const uint8_t* bytes, const Distribution& d) {
-    const uint64_t unit = range >> Distribution::kBits, place = offset / unit;
-    const int64_t symbol = d.find(place < Distribution::kWhole ? place : Distribution::kWhole - 1);
+    const uint64_t unit = range >> Distribution::kBits, value = offset / unit;
+    const int64_t symbol = d.find(value < Distribution::kTotal ? value : Distribution::kTotal - 1);
     const uint64_t start = d.cumulative(symbol), stop = d.cumulative(symbol + 1);
     offset -= unit * start;
     range = unit * (stop - start);
-    for (; range < kLeastRange; range <<= 8) {
-      offset = offset << 8 | (at < end ? bytes[at] : 0);
-      ++at;
+    for (; range < kMinRange; range <<= 8) {
+      offset = offset << 8 | (position < end ? bytes[position] : 0);
+      ++position;
     }
     return symbol;
   }

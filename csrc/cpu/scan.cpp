@@ -13,8 +13,7 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// Returns the cell with one direction's peepholes.
-template <class T> Cell<T> of_direction(const Shape& s, Cell<T> cell, int direction) {
+template <class T> CellParameters<T> select_peepholes(const Shape& s, CellParameters<T> cell, int direction) {
   cell.peephole = part(cell.peephole, direction, 4 * int64_t(s.hidden));
   return cell;
 }
@@ -28,48 +27,47 @@ template <class T> class BackwardScan {
         zeros_(s.columns()),
         chains_(s.geometry(0).cells),
         dc_(buffer<T>(int64_t(s.directions) * s.images * chains_ * s.hidden)),
-        up_(s),
-        dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * up_.size() : 0)) {
+        layout_(s),
+        dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * layout_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
   }
-  // Returns the operands of direction i. All maps begin at `image`.
-  Direction<T, BackwardMaps<T>> at(int i, int64_t image, T* dx) const {
+  Operands<T, BackwardMaps<T>> operands(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
-    Direction<T, BackwardMaps<T>> d;
+    Operands<T, BackwardMaps<T>> d;
     for (int k = 0; k < s_.taps; ++k)
       d.taps.push_back(
-          {dx, s_.columns(), s_.columns(), state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.of(i, k)});
+          {dx, s_.columns(), s_.columns(), state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.at(i, k)});
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // The merge added h of this direction to the row below, which is earlier or later in the scan.
+    // kShift added h of direction 1 to the row below, which is earlier or later in the scan.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
-    d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden, dh_stride,
+    d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_offset(i, image)), s_.hidden, dh_stride,
         {shifted ? (s_.corner[i].bottom ? 1 : -1) : 0, 0}, zeros_.data()};
     d.maps = {a_.c + cell, a_.gates + s_.gates * cell, dc_.get() + first * chains_ * h, dx, dh_stride};
     if (s_.gates == 5) {
       d.carried.carry_up = {a_.c + cell, s_.hidden, s_.hidden, kUp, border};
-      d.carried.dc_up = dc_up_.get() + first * up_.size();
-      d.maps.cell = of_direction(s_, a_.cell, i);
+      d.carried.dc_up = dc_up_.get() + first * layout_.size();
+      d.maps.cell = select_peepholes(s_, a_.cell, i);
     }
     return d;
   }
   // Writes the gradients of h0, c0 and peephole for images whose scan is complete.
-  void states(int i, int64_t image, int images, const T* dx) const {
+  void write_gradients(int i, int64_t image, int images, const T* dx) const {
     const int64_t h = s_.hidden;
     for (int64_t b = 0, scan = i * s_.images + image; b < images; ++b, ++scan) {
-      const T* of_image = dx + b * s_.pixels() * s_.columns();
-      const Geometry g = s_.geometry(i, s_.extent(image + b));
-      if (a_.dc0) state_gradient(g, scan, a_.dc0 + scan * h);
-      if (a_.dh0) border_gradient(i, g, of_image, a_.dh0 + scan * h);
-      if (a_.dpeephole) peephole_gradient(i, g, scan, of_image, a_.dpeephole + scan * 4 * h);
+      const T* image_dx = dx + b * s_.pixels() * s_.columns();
+      const auto g = s_.geometry(i, s_.image_size(image + b));
+      if (a_.dc0) write_dc0(g, scan, a_.dc0 + scan * h);
+      if (a_.dh0) write_dh0(i, g, image_dx, a_.dh0 + scan * h);
+      if (a_.dpeephole) write_dpeephole(i, g, scan, image_dx, a_.dpeephole + scan * 4 * h);
     }
   }
 
  private:
-  // Writes the gradient of c0, the state before each chain and above the first row.
-  void state_gradient(const Geometry& g, int64_t scan, T* out) const {
+  // Writes the gradient of c0, which is c before each chain and, in LSTM2d, above the first row.
+  void write_dc0(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
       for (int u = 0; u < s_.hidden; ++u) out[u] += dc[u];
@@ -77,73 +75,74 @@ template <class T> class BackwardScan {
     if (g.lines == 0) return;
     for (int chain = 0; chain < g.cells; ++chain) add(dc_.get() + (scan * chains_ + chain) * s_.hidden);
     if (s_.gates != 5) return;
-    for (int column = 0; column < g.width; ++column) add(up_.top(dc_up_.get() + scan * up_.size(), column));
+    for (int column = 0; column < g.width; ++column) add(layout_.top(dc_up_.get() + scan * layout_.size(), column));
   }
   // Writes the gradient of h0 of one image: for each tap, dx of the cells whose tap lies outside, times the weight.
-  void border_gradient(int i, const Geometry& g, const T* dx, T* out) const {
+  void write_dh0(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
     std::fill(out, out + h, T(0));
-    for (const auto& tap : at(i, 0, nullptr).taps) {
+    for (const auto& tap : operands(i, 0, nullptr).taps) {
       std::fill(sums.begin(), sums.end(), T(0));
       for (int t = 0; t < g.lines; ++t)
-        for (int r = g.first(t); r < g.last(t); ++r) {
-          if (inside(g, t, r, tap.from)) continue;
-          const T* of_cell = dx + g.pixel(t, r) * columns;
-          for (int64_t j = 0; j < columns; ++j) sums[j] += of_cell[j];
+        for (int r = g.first(t); r < g.end(t); ++r) {
+          if (is_inside(g, t, r, tap.displacement)) continue;
+          const T* cell_dx = dx + g.pixel(t, r) * columns;
+          for (int64_t j = 0; j < columns; ++j) sums[j] += cell_dx[j];
         }
       for (int64_t j = 0; j < columns; ++j) {
         const T* weight = tap.weight.column(j, h);
-        for (int64_t u = 0; u < h; ++u) out[u] += sums[j] * weight[u * tap.weight.channel];
+        for (int64_t u = 0; u < h; ++u) out[u] += sums[j] * weight[u * tap.weight.channel_stride];
       }
     }
   }
-
   // Writes the peepholes' gradients of one image: the sum of each gate's gradient times the c that the gate reads.
-  void peephole_gradient(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
+  void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     std::fill(out, out + 4 * h, T(0));
     for (int t = 0; t < g.lines; ++t)
-      for (int r = g.first(t); r < g.last(t); ++r) {
+      for (int r = g.first(t); r < g.end(t); ++r) {
         const auto neighbour = [&](Displacement d) {
-          return inside(g, t, r, d) ? c + g.pixel(t - g.lag(d), r + g.shift(d)) * h : border;
+          return is_inside(g, t, r, d) ? c + g.pixel(t - g.lag(d), r + g.shift(d)) * h : border;
         };
         const T *up = neighbour(kUp), *left = neighbour(carry_tap(true));
-        const T *own = c + g.pixel(t, r) * h, *dz = dx + g.pixel(t, r) * s_.columns();
+        const T *cell_c = c + g.pixel(t, r) * h, *dz = dx + g.pixel(t, r) * s_.columns();
         for (int64_t u = 0; u < h; ++u) {
           out[u] += dz[4 * u] * (up[u] + left[u]);
           out[h + u] += dz[4 * u + 1] * left[u];
           out[2 * h + u] += dz[4 * h + u] * up[u];
-          out[3 * h + u] += dz[4 * u + 3] * own[u];
+          out[3 * h + u] += dz[4 * u + 3] * cell_c[u];
         }
       }
   }
-  static bool inside(const Geometry& g, int t, int r, Displacement d) { return g.active(t - g.lag(d), r + g.shift(d)); }
+  static bool is_inside(const Geometry& g, int t, int r, Displacement d) {
+    return g.is_active(t - g.lag(d), r + g.shift(d));
+  }
 
   const Shape& s_;
   const Backward<T>& a_;
   const std::vector<T> zeros_;
   const int chains_;
   const Buffer<T> dc_;
-  const DcUp<T> up_;
+  const DcUpLayout<T> layout_;
   const Buffer<T> dc_up_;
 };
 
-// Zeroes a map [images][pixels][values] outside the images of shares s0 <= s < s1.
+// Zeroes shares s0 <= s < s1 of a map [images][pixels][values], outside the images.
 template <class T> void clear_outside(const Shape& s, T* map, int64_t values, int shares, int s0, int s1) {
-  if (!s.extents) return;
+  if (!s.sizes) return;
   for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b) {
-    const Extent e = s.extents[b];
+    const auto size = s.sizes[b];
     for (int r = 0; r < s.height; ++r) {
       T* row = map + (b * s.height + r) * s.width * values;
-      std::fill(row + (r < e.height ? e.width : 0) * values, row + s.width * values, T(0));
+      std::fill(row + (r < size.height ? size.width : 0) * values, row + s.width * values, T(0));
     }
   }
 }
 
-// Writes rows r0 <= r < r1, counted over all images, of the merged map. kShift moves the second direction down by a row
-// (section 3.3), but never out of its image.
+// Writes rows r0 <= r < r1, counted over all images, of the merged map. kShift moves h of direction 1 down by a row
+// (section 3.3) and drops its last row.
 template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
   for (int64_t r = r0; r < r1; ++r) {
@@ -151,13 +150,13 @@ template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* m
     const T* second = first + hidden - (merge == Merge::kShift ? row_values : 0);
     T* out = merged + r * s.width * hidden;
     const int64_t row = r % s.height;
-    if (row >= s.extent(r / s.height).height) {
+    if (row >= s.image_size(r / s.height).height) {
       std::fill(out, out + s.width * hidden, T(0));
       continue;
     }
-    const bool alone = s.directions == 1 || (merge == Merge::kShift && row == 0);
+    const bool first_only = s.directions == 1 || (merge == Merge::kShift && row == 0);
     for (int p = 0; p < s.width; ++p, first += stride, second += stride, out += hidden) {
-      if (alone) std::copy(first, first + hidden, out);
+      if (first_only) std::copy(first, first + hidden, out);
       else
         for (int64_t u = 0; u < hidden; ++u) out[u] = first[u] + second[u];
       for (int d = 2; d < s.directions; ++d)
@@ -167,9 +166,9 @@ template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* m
 }
 
 // Calls f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
-template <class F> void for_own_images(const Shape& s, const Deal& deal, int s0, int s1, const F& f) {
+template <class F> void for_own_images(const Shape& s, const Split& split, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
-    for (int64_t image = deal.first(q), end = deal.first(q + 1); image < end;) {
+    for (int64_t image = split.first(q), end = split.first(q + 1); image < end;) {
       const int images = int(std::min<int64_t>(images_at_once(s), end - image));
       f(q, image, images);
       image += images;
@@ -180,38 +179,38 @@ template <class F> void for_own_images(const Shape& s, const Deal& deal, int s0,
 
 template <class T> void forward(const Shape& s, const Forward<T>& a, const Team& team, int instruction_set) {
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
-  const auto at = [&](int i, int64_t image) {
+  const auto operands_of = [&](int i, int64_t image) {
     const int64_t h = s.hidden, cell = (i * s.images + image) * s.pixels() * h;
-    T *hs = a.h + s.h_at(i, image), *cs = a.c + cell;
+    T *hs = a.h + s.h_offset(i, image), *cs = a.c + cell;
     const T* border = a.c0 ? a.c0 + i * h : zeros.data();
-    Direction<T, ForwardMaps<T>> d;
-    d.taps.state(s, hs, a.h0 ? a.h0 + i * h : zeros.data(), a.weight, i);
-    d.taps.input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(), a.weight_ih, i);
-    if (a.bias) d.taps.bias(a.bias, i);
+    Operands<T, ForwardMaps<T>> d;
+    d.taps.add_state(s, hs, a.h0 ? a.h0 + i * h : zeros.data(), a.weight, i);
+    d.taps.add_input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(), a.weight_ih, i);
+    if (a.bias) d.taps.add_bias(a.bias, i);
     d.carried.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), border};
     d.maps = {part(a.x, cell, s.gates), hs, cs, a.gates + s.gates * cell, s.h_stride()};
     if (s.gates == 5) {
       d.carried.carry_up = {cs, s.hidden, s.hidden, kUp, border};
-      d.maps.cell = of_direction(s, a.cell, i), d.maps.border = border;
+      d.maps.cell = select_peepholes(s, a.cell, i), d.maps.border = border;
     }
     return d;
   };
   const auto& k = kernels<T>(instruction_set).scan[s.gates - 4];
-  Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, at);
+  Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, operands_of);
   const int shares = team.threads;
   const auto merge = [&](int64_t r0, int64_t r1) { merge_rows<T>(s, a.merge, a.h, a.merged, r0, r1); };
   const auto prepare = [&](int s0, int s1) {
     sweep.pack(s0, s1);
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
-  if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
-  // A share with its own images scans all directions of a few images and merges them while they are in its cache.
-  const Deal deal(s, 1, shares);
-  const bool own_images = deal.balanced();
+  if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.run(s0, s1); });
+  // With own images, a share scans all directions of a few images and merges their h while it is in the cache.
+  const Split split(s, 1, shares);
+  const bool own_images = split.is_balanced();
   const auto scans = [&](int s0, int s1) {
-    if (!own_images) return sweep.whole(s0, s1);
-    for_own_images(s, deal, s0, s1, [&](int, int64_t image, int images) {
-      for (int i = 0; i < s.directions; ++i) sweep.images(i, at(i, image), image, images);
+    if (!own_images) return sweep.run(s0, s1);
+    for_own_images(s, split, s0, s1, [&](int, int64_t image, int images) {
+      for (int i = 0; i < s.directions; ++i) sweep.scan_images(i, operands_of(i, image), image, images);
       merge(image * s.height, (image + images) * s.height);
     });
   };
@@ -225,23 +224,23 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // A share with its own images scans all directions of a few images and computes the other gradients while dx is in
-  // its cache. If the caller wants no dx, the dx of these few images is all that is kept.
-  const Deal deal(s, 1, shares);
-  const bool own_images = deal.balanced();
-  const int together = std::min(images_at_once(s), (s.images - 1) / shares + 1);
+  // With own images, a share scans all directions of a few images and computes the other gradients while dx is in the
+  // cache. If the caller wants no dx, a buffer holds that of these few images only.
+  const Split split(s, 1, shares);
+  const bool own_images = split.is_balanced();
+  const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);
   const int64_t dx_size = s.pixels() * s.columns();
-  const Buffer<T> held = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
+  const auto own_dx = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * at_once : s.images));
   const auto dx_of = [&](int q, int i, int64_t image) {
     if (a.dx) return a.dx + (i * s.images + image) * dx_size;
-    return held.get() + dx_size * (own_images ? (int64_t(q) * s.directions + i) * together : i * s.images + image);
+    return own_dx.get() + dx_size * (own_images ? (int64_t(q) * s.directions + i) * at_once : i * s.images + image);
   };
 
   const BackwardScan<T> scan(s, a);
-  const auto at = [&](int i, int64_t image) { return scan.at(i, image, dx_of(0, i, image)); };
+  const auto operands_of = [&](int i, int64_t image) { return scan.operands(i, image, dx_of(0, i, image)); };
   const auto& tiles = k.scan[s.gates - 4];
-  Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, tiles, tiles.backward, team, at);
-  const WeightSums<T> sums(s, k.weight_gradient, a.of_weights, shares, own_images);
+  Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, tiles, tiles.backward, team, operands_of);
+  const WeightSums<T> sums(s, k.weight_gradient, a.dweights, shares, own_images);
   const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : Weights<const T>());
 
   const auto prepare = [&](int s0, int s1) {
@@ -252,27 +251,27 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     for (int i = 0; a.dx && i < s.directions; ++i)
       clear_outside(s, a.dx + i * s.images * dx_size, s.columns(), shares, s0, s1);
   };
-  const auto of_cells = [&](const T* dx, int i, int64_t image) -> WeightOperands<T> {
-    return {dx, a.h ? a.h + s.h_at(i, image) : nullptr, part(a.h0, i, s.hidden),
+  const auto weight_operands = [&](const T* dx, int i, int64_t image) -> WeightOperands<T> {
+    return {dx, a.h ? a.h + s.h_offset(i, image) : nullptr, part(a.h0, i, s.hidden),
         part(a.input, image, s.pixels() * s.input_channels)};
   };
-  const auto of_input = [&](int q, int64_t image, int64_t r0, int64_t r1) {
+  const auto write_dinput = [&](int q, int64_t image, int64_t r0, int64_t r1) {
     if (!a.dinput) return;
     std::vector<const T*> dx;
     for (int i = 0; i < s.directions; ++i) dx.push_back(dx_of(q, i, image));
     input.write(dx, a.dinput + image * s.pixels() * s.input_channels, image, r0, r1);
   };
   const auto scans = [&](int s0, int s1) {
-    if (!own_images) return sweep.whole(s0, s1);
-    for_own_images(s, deal, s0, s1, [&](int q, int64_t image, int images) {
+    if (!own_images) return sweep.run(s0, s1);
+    for_own_images(s, split, s0, s1, [&](int q, int64_t image, int images) {
       const int64_t rows = int64_t(images) * s.height;
       for (int i = 0; i < s.directions; ++i) {
         T* dx = dx_of(q, i, image);
-        sweep.images(i, scan.at(i, image, dx), image, images);
-        scan.states(i, image, images, dx);
-        sums.add_rows(q, i, of_cells(dx, i, image), image, 0, rows);
+        sweep.scan_images(i, scan.operands(i, image, dx), image, images);
+        scan.write_gradients(i, image, images, dx);
+        sums.add_rows(q, i, weight_operands(dx, i, image), image, 0, rows);
       }
-      of_input(q, image, 0, rows);
+      write_dinput(q, image, 0, rows);
     });
   };
   const auto rest = [&](int s0, int s1) {
@@ -280,14 +279,14 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     const int64_t all = int64_t(s.directions) * s.images, rows = int64_t(s.images) * s.height;
     for (int64_t n = share(all, s0, shares); n < share(all, s1, shares); ++n) {
       const int i = int(n / s.images);
-      scan.states(i, n % s.images, 1, dx_of(0, i, n % s.images));
+      scan.write_gradients(i, n % s.images, 1, dx_of(0, i, n % s.images));
     }
     for (int q = s0; q < s1; ++q) {
-      for (int i = 0; i < s.directions; ++i) sums.add_share(q, i, of_cells(dx_of(0, i, 0), i, 0));
-      of_input(q, 0, share(rows, q, shares), share(rows, q + 1, shares));
+      for (int i = 0; i < s.directions; ++i) sums.add_share(q, i, weight_operands(dx_of(0, i, 0), i, 0));
+      write_dinput(q, 0, share(rows, q, shares), share(rows, q + 1, shares));
     }
   };
-  team.parallel(shares, prepare, scans, rest, [&](int s0, int s1) { sums.total(s0, s1); });
+  team.parallel(shares, prepare, scans, rest, [&](int s0, int s1) { sums.reduce(s0, s1); });
 }
 
 #define INSTANTIATE(T)                                                         \

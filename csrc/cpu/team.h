@@ -1,4 +1,4 @@
-// The kernels start no threads: the caller lends a team.
+// The kernels start no threads: the caller passes a team of threads.
 #pragma once
 #include <sched.h>
 #include <atomic>
@@ -12,8 +12,8 @@ namespace pixelrnn::cpu {
 // Returns where share i of n items begins and share i - 1 ends.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier that opens when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork
-// and join for every line would cost several times the line when a core is busy.
+// A barrier that opens when all shares have arrived, on however many threads. It spins, then yields: a fork and join
+// for every line would take several times as long as the line when a core is busy.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -40,11 +40,11 @@ class Barrier {
 };
 
 // run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares), and returns when all
-// calls have. at_once: the ranges run concurrently, or there is only one, so shares may wait for each other.
+// calls have. concurrent: the ranges run concurrently, or there is only one, so shares may wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
-  bool at_once = true;
+  bool concurrent = true;
 
   template <class F> void parallel(int shares, const F& f) const {
     if (shares <= 0) return;
@@ -52,14 +52,14 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // Runs phases one after another: each begins when all shares are done with the previous one. A phase that waits may
-  // only follow phases that cannot throw. If shares may wait, all phases run in one parallel region, since the end of a
-  // region costs a time slice when a core is busy.
+  // Runs functions in turn: each begins when all shares are done with the previous one. A function that waits for other
+  // shares may only follow functions that cannot throw. If shares may wait, all functions run in one parallel region,
+  // since the end of a region costs a time slice when a core is busy.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
-    if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
+    if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // barriers left: if this share throws, the others must not wait there for ever
+      int left = sizeof...(then);  // barriers ahead; a share that throws arrives at them, so that the others go on
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

@@ -1,7 +1,6 @@
-// The weight gradients: the products of the values that cells read and the cells' dx, summed over all cells. There is
-// no recurrence, so cells are taken by image rows. Usually each share sums over its own cells, and the sums are added
-// in order. With few images many sums would outweigh the maps: then all shares fill one sum, each its own columns over
-// all cells, if the columns divide evenly.
+// The weight gradients: the products of the values that cells read and the cells' dx, summed over all cells, by image
+// rows. Usually each share sums over its own cells, and the sums are added in order. With few images, so many sums
+// would be larger than the maps: then all shares fill one sum, each its own columns, if the columns divide evenly.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -16,57 +15,54 @@ template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
  public:
-  // own_images: each share has its own images, and so its own sum.
   WeightSums(
-      const Shape& s, const WeightGradientKernels<T>& k, const WeightOutputs<T>& out, int shares, bool own_images)
+      const Shape& s, const WeightGradientKernels<T>& k, const WeightGradients<T>& out, int shares, bool own_images)
       : s_(s),
         k_(k),
         out_(out),
         shares_(shares),
         columns_(k.columns(s.columns())),
         groups_((columns_ + k.group_columns - 1) / k.group_columns),
-        sums_of_(!own_images && balanced((s.columns() + kShared - 1) / kShared, shares) ? 1 : shares),
+        sum_count_(!own_images && is_balanced((s.columns() + kMinColumns - 1) / kMinColumns, shares) ? 1 : shares),
         zeros_(std::max(s.hidden, s.input_channels)) {
     size_ = taps({}).all_channels() * columns_;
-    sums_ = buffer<T>(s.directions * sums_of_ * size_);
+    sums_ = buffer<T>(s.directions * sum_count_ * size_);
   }
-  // Zeroes shares s0 <= s < s1 of all sums, before anything is added.
   void clear(int s0, int s1) const {
-    const int64_t all = s_.directions * sums_of_ * size_;
+    const int64_t all = s_.directions * sum_count_ * size_;
     std::fill(sums_.get() + share(all, s0, shares_), sums_.get() + share(all, s1, shares_), T(0));
   }
-  // Adds share q of the products of all cells.
   void add_share(int q, int direction, const WeightOperands<T>& a) const {
     const int64_t rows = int64_t(s_.images) * s_.height;
-    if (sums_of_ > 1) return add_rows(q, direction, a, 0, share(rows, q, shares_), share(rows, q + 1, shares_));
+    if (sum_count_ > 1) return add_rows(q, direction, a, 0, share(rows, q, shares_), share(rows, q + 1, shares_));
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
     add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds image rows r0 <= r < r1 to share q's own sum. Rows are counted from `image` on, where the operands begin.
+  // Adds image rows r0 <= r < r1 to the sum of share q. Row 0 is the first of `image`, where the operands begin.
   void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
     add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
-  void total(int s0, int s1) const {
+  void reduce(int s0, int s1) const {
     const int c0 = share(s_.columns(), s0, shares_), c1 = share(s_.columns(), s1, shares_);
     for (int i = 0; i < s_.directions; ++i) {
       const T* row = sums(i, 0);
-      if (out_.weight) row = total(row, s_.taps, s_.hidden, i, out_.weight, c0, c1);
-      if (out_.weight_ih) row = total(row, s_.input_taps, s_.input_channels, i, out_.weight_ih, c0, c1);
-      if (out_.bias) total(row, 1, 1, i, out_.bias, c0, c1);
+      if (out_.weight) row = reduce(row, s_.taps, s_.hidden, i, out_.weight, c0, c1);
+      if (out_.weight_ih) row = reduce(row, s_.input_taps, s_.input_channels, i, out_.weight_ih, c0, c1);
+      if (out_.bias) reduce(row, 1, 1, i, out_.bias, c0, c1);
     }
   }
 
  private:
-  // The fewest columns worth a share. All instruction sets use the same, so that they add in the same order.
-  static constexpr int kShared = 64;
-  static constexpr int kRun = 128;   // cells whose pointers are set up at once
-  static constexpr int kBlock = 16;  // columns whose values are written at once
+  // The fewest columns of a share. All instruction sets use the same number, so that they add in the same order.
+  static constexpr int kMinColumns = 64;
+  static constexpr int kRunCells = 128;     // cells whose pointers are set up at once
+  static constexpr int kBlockColumns = 16;  // columns written at once
 
   Taps<T> taps(const WeightOperands<T>& a) const {
     Taps<T> taps;
-    if (out_.weight) taps.state(s_, a.h, a.h0 ? a.h0 : zeros_.data());
-    if (out_.weight_ih) taps.input(s_, a.input ? a.input : zeros_.data(), zeros_.data());
-    if (out_.bias) taps.bias();
+    if (out_.weight) taps.add_state(s_, a.h, a.h0 ? a.h0 : zeros_.data());
+    if (out_.weight_ih) taps.add_input(s_, a.input ? a.input : zeros_.data(), zeros_.data());
+    if (out_.bias) taps.add_bias();
     return taps;
   }
   void add(int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
@@ -75,20 +71,21 @@ template <class T> class WeightSums {
     const auto scratch = buffer<T>(k_.scratch_size);
     const Taps<T> taps = this->taps(a);
     LineCells<T> cells(s_, direction, image, taps, 1, true);
-    const int64_t step = std::max(1, kRun / s_.width);
+    const int64_t step = std::max(1, kRunCells / s_.width);
     for (int64_t r = r0; r < r1; r += step)
-      k_.add(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
+      k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
-  T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sums_of_ + share) * size_; }
-  // Writes columns c0 <= c < c1 of a direction's total to `out`. Returns the next row of the sums.
-  const T* total(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
+  T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
+  // Adds a direction's sums and writes columns c0 <= c < c1 to `out`. Returns the next row of the first sum.
+  const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
-      const Weights<T> to = out.of(direction, t);
-      for (int block = c0; block < c1; block += kBlock) {  // so that the block's part of the output stays in the cache
-        const int n = std::min(kBlock, c1 - block);
-        T* column[kBlock];
+      const auto to = out.at(direction, t);
+      for (int block = c0; block < c1;
+          block += kBlockColumns) {  // so that the block's part of the output stays in the cache
+        const int n = std::min(kBlockColumns, c1 - block);
+        T* column[kBlockColumns];
         for (int i = 0; i < n; ++i) column[i] = to.column(block + i, s_.hidden);
-        k_.total(sums_of_, size_, row + block, columns_, n, channels, column, to.channel);
+        k_.reduce(sum_count_, size_, row + block, columns_, n, channels, column, to.channel_stride);
       }
       row += channels * columns_;
     }
@@ -97,10 +94,10 @@ template <class T> class WeightSums {
 
   const Shape& s_;
   const WeightGradientKernels<T>& k_;
-  const WeightOutputs<T> out_;
+  const WeightGradients<T> out_;
   const int shares_;
-  const int64_t columns_, groups_;  // groups_: groups of columns that a tile takes at once
-  const int sums_of_;               // sums for each direction: one for each share, or a single sum
+  const int64_t columns_, groups_;  // groups_: of k_.group_columns columns
+  const int sum_count_;             // one sum for each share, or a single sum
   const std::vector<T> zeros_;
   int64_t size_;
   Buffer<T> sums_;  // [direction][sum][row][column]

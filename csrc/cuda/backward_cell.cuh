@@ -1,71 +1,75 @@
-// The place of a cell in the backward's maps, with four gates and with five.
+// Addresses of a cell in the maps of the backward scan, with four gates and with five.
 #pragma once
+#include "../cell.h"
 #include "../cell5.h"
 #include "block.cuh"
 #include "lanes.cuh"
 
 namespace pixelrnn::cuda {
 
-// Pointers to the maps of an image. An index `at` is first() of a pixel at this thread's first unit. Another pixel's
-// index differs by pixels * hidden.
+// Pointers to the maps of an image. first() is the index of a pixel at this thread's first hidden unit. Other pixels'
+// indices differ by pixels * hidden.
 template <Format F, int G> struct BackwardMaps {
   using T = Traits<F>;
-  const typename T::Value* dh;
-  const typename T::ActiveFour* gates;
+  using Value = typename T::Value;
+  using Four = typename T::Four;
+  using GateFour = typename T::GateFour;
+  const Value* dh;
+  const GateFour* gates;
   const float* c;
-  typename T::Four* dx;
+  Four* dx;
 
   // With `keep` the pointers stay in registers.
-  PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<G>& a, const Place& at, int hidden, int, bool keep) {
-    const int64_t image = at.map * hidden;
-    auto map = [&](auto* first) { return keep ? primitive::as_computed(first + image) : first + image; };
-    dh = map(static_cast<const typename T::Value*>(a.dh));
-    gates = map(static_cast<const typename T::ActiveFour*>(a.gates));
+  PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<G>& a, const ThreadIds& ids, int hidden, int, bool keep) {
+    const int64_t image = ids.first_pixel * hidden;
+    auto map = [&](auto* first) { return keep ? ptx::opaque(first + image) : first + image; };
+    dh = map(static_cast<const Value*>(a.dh));
+    gates = map(static_cast<const GateFour*>(a.gates));
     c = map(a.c);
-    dx = map(static_cast<typename T::Four*>(a.dx));
+    dx = map(static_cast<Four*>(a.dx));
   }
   static PIXELRNN_DEVICE int first(int pixel, int hidden, int unit) { return pixel * hidden + unit; }
-  PIXELRNN_DEVICE const typename T::Value* dh_at(int at) const { return dh + at; }
-  PIXELRNN_DEVICE const typename T::ActiveFour* gates_at(int at) const { return gates + at; }
-  PIXELRNN_DEVICE const float* c_at(int at) const { return c + at; }
-  PIXELRNN_DEVICE typename T::Four* dx_at(int at) const { return dx + at; }
+  PIXELRNN_DEVICE const Value* dh_at(int i) const { return dh + i; }
+  PIXELRNN_DEVICE const GateFour* gates_at(int i) const { return gates + i; }
+  PIXELRNN_DEVICE const float* c_at(int i) const { return c + i; }
+  PIXELRNN_DEVICE Four* dx_at(int i) const { return dx + i; }
 };
 
 template <Format F> struct BackwardMaps<F, 5> {
   using T = Traits<F>;
   using Value = typename T::Value;
-  using Active = typename T::Active;
+  using Gate = typename T::Gate;
+  using Four = typename T::Four;
+  using GateFour = typename T::GateFour;
   const Value* dh;
-  const Active* gates;
+  const Gate* gates;
   const float* c;
   Value* dx;
-  int directions;  // directions lie side by side in dh
-  int to_fifth;    // values from a unit's four gates to its fifth
+  int directions;  // a pixel of dh has all directions side by side
+  int to_fifth;    // distance from a unit's four gates to its fifth, in values
 
-  PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const Place& at, int hidden, int unit, bool keep) {
+  PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const ThreadIds& ids, int hidden, int unit, bool keep) {
     directions = gridDim.y, to_fifth = 4 * hidden - 3 * unit;
-    const int64_t image = at.map * hidden, four = 5 * image + 4 * unit;
-    auto map = [&](auto* at) { return keep ? primitive::as_computed(at) : at; };
+    const int64_t image = ids.first_pixel * hidden, four = 5 * image + 4 * unit;
+    auto map = [&](auto* first) { return keep ? ptx::opaque(first) : first; };
     dh = map(
-        static_cast<const Value*>(a.dh) + (int64_t(at.image) * a.pixels * directions + at.direction) * hidden + unit);
-    gates = map(static_cast<const Active*>(a.gates) + four);
+        static_cast<const Value*>(a.dh) + (int64_t(ids.image) * a.pixels * directions + ids.direction) * hidden + unit);
+    gates = map(static_cast<const Gate*>(a.gates) + four);
     c = map(a.c + image + unit);
     dx = map(static_cast<Value*>(a.dx) + four);
   }
   static PIXELRNN_DEVICE int first(int pixel, int hidden, int) { return pixel * hidden; }
-  PIXELRNN_DEVICE const Value* dh_at(int at) const { return dh + int64_t(at) * directions; }
-  PIXELRNN_DEVICE const typename T::ActiveFour* gates_at(int at) const {
-    return reinterpret_cast<const typename T::ActiveFour*>(gates + 5 * int64_t(at));
+  PIXELRNN_DEVICE const Value* dh_at(int i) const { return dh + int64_t(i) * directions; }
+  PIXELRNN_DEVICE const GateFour* gates_at(int i) const {
+    return reinterpret_cast<const GateFour*>(gates + 5 * int64_t(i));
   }
-  PIXELRNN_DEVICE const Active* fifth_at(int at) const { return gates + 5 * int64_t(at) + to_fifth; }
-  PIXELRNN_DEVICE const float* c_at(int at) const { return c + at; }
-  PIXELRNN_DEVICE typename T::Four* dx_at(int at) const {
-    return reinterpret_cast<typename T::Four*>(dx + 5 * int64_t(at));
-  }
-  PIXELRNN_DEVICE Value* dx_fifth_at(int at) const { return dx + 5 * int64_t(at) + to_fifth; }
+  PIXELRNN_DEVICE const Gate* fifth_at(int i) const { return gates + 5 * int64_t(i) + to_fifth; }
+  PIXELRNN_DEVICE const float* c_at(int i) const { return c + i; }
+  PIXELRNN_DEVICE Four* dx_at(int i) const { return reinterpret_cast<Four*>(dx + 5 * int64_t(i)); }
+  PIXELRNN_DEVICE Value* dx_fifth_at(int i) const { return dx + 5 * int64_t(i) + to_fifth; }
 };
 
-template <int N> PIXELRNN_DEVICE Slopes5<float> lane(const Slopes5<Lanes<N>>& s, int k) {
+template <int N> PIXELRNN_DEVICE Slopes5<float> element(const Slopes5<FloatN<N>>& s, int k) {
   return {s.c.v[k], s.m.v[k], s.f_of_h.v[k], s.o.v[k], s.m_of_c.v[k], s.i.v[k], s.f.v[k], s.g.v[k], s.up.v[k],
       s.left.v[k], s.above.v[k]};
 }

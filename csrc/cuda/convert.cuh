@@ -1,4 +1,4 @@
-// Conversions by name: torch disables the implicit conversions of 16-bit types.
+// Conversions of 16-bit types by name, because torch disables the implicit conversions.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -40,7 +40,7 @@ const Driver& driver() {
   return opened;
 }
 
-CUresult enter(int index) {
+CUresult make_current(int index) {
   const Driver& d = driver();
   CUdevice device = 0, current = 0;
   CUresult error = d.cuDeviceGet(&device, index);

@@ -1,4 +1,5 @@
-// Estimates how long a scan takes in the resident kernels and in the step path: a model, unless costs.h was measured.
+// Estimates how long a scan takes in a resident kernel (one launch) and in the step path (two launches a line): a
+// model, unless costs.h was measured.
 #pragma once
 #include <cstdint>
 
@@ -8,11 +9,11 @@ namespace pixelrnn::cuda {
 
 struct Estimate {
   double seconds = 0;
-  double cycles = 0;  // cycles of a line
+  double cycles = 0;  // of a line
   bool bound_by_memory = false;
 };
 
-// Estimates the time of a kernel. `concurrency` is the number of clusters, or single blocks, that run at once.
+// `concurrency` is the number of clusters, or single blocks, that run at once.
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 

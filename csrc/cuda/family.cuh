@@ -1,26 +1,26 @@
-// The arguments of kernels for cells of four and of five gates, and the geometry of an image.
+// Lets one source serve kernels for cells of four and of five gates, whose arguments differ.
 #pragma once
 #include "block.cuh"
 
 namespace pixelrnn::cuda {
 
-template <int G> struct Family;
-template <> struct Family<4> {
+template <int G> struct ArgsOf;
+template <> struct ArgsOf<4> {
   using Forward = ForwardArgs;
   using Backward = BackwardArgs;
   template <class Args> static PIXELRNN_DEVICE const Args& scan(const Args& a) { return a; }
-  template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const Place& at) {
-    return a.geometry[at.direction];
+  template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const ThreadIds& ids) {
+    return a.geometry[ids.direction];
   }
-  // Returns the cells of the longest line of any image.
+  // Returns the number of cells of the map's longest line. An image may be smaller.
   static PIXELRNN_DEVICE int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
 };
-template <> struct Family<5> {
+template <> struct ArgsOf<5> {
   using Forward = ForwardArgs5;
   using Backward = BackwardArgs5;
   template <class Args> static PIXELRNN_DEVICE const auto& scan(const Args& a) { return a.scan; }
-  template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const Place& at) {
-    return a.ragged.sizes ? a.ragged.diagonal_geometry(at.image, at.direction) : a.scan.geometry[at.direction];
+  template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const ThreadIds& ids) {
+    return a.ragged.sizes ? a.ragged.diagonal_geometry(ids.image, ids.direction) : a.scan.geometry[ids.direction];
   }
   static PIXELRNN_DEVICE int map_cells(const BackwardArgs5& a, const Geometry&) { return a.ragged.height; }
 };

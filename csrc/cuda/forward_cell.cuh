@@ -1,4 +1,4 @@
-// One hidden unit of a cell in the forward: its place in the maps, and its results.
+// One hidden unit of a cell in the forward scan: its addresses in the maps, and its results.
 #pragma once
 #include "../cell.h"
 #include "../cell5.h"
@@ -8,44 +8,42 @@
 
 namespace pixelrnn::cuda {
 
-// Pointers to a thread's unit in the maps of an image. Indices are pixel * hidden, which the planner limits to 32 bits.
+// Pointers to a thread's hidden unit in an image's maps. The planner limits indices, pixel * hidden, to 32 bits.
 template <Format F, int G = 4> struct ForwardMaps {
   using T = Traits<F>;
   using Input = typename T::Four;
   const Input* x;
   typename T::Value* h;
   float* c;
-  typename T::ActiveFour* gates;
+  typename T::GateFour* gates;
 
   // With `keep` the pointers stay in registers.
-  PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<G>& a, const Place& at, int unit, bool keep) {
-    const int64_t first = at.map * a.tiling.hidden + unit;
+  PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<G>& a, const ThreadIds& ids, int unit, bool keep) {
+    const int64_t first = ids.first_pixel * a.tiling.hidden + unit;
     x = static_cast<const Input*>(a.x) + first, h = static_cast<typename T::Value*>(a.h) + first, c = a.c + first,
-    gates = static_cast<typename T::ActiveFour*>(a.gates) + first;
-    if (keep)
-      x = primitive::as_computed(x), h = primitive::as_computed(h), c = primitive::as_computed(c),
-      gates = primitive::as_computed(gates);
+    gates = static_cast<typename T::GateFour*>(a.gates) + first;
+    if (keep) x = ptx::opaque(x), h = ptx::opaque(h), c = ptx::opaque(c), gates = ptx::opaque(gates);
   }
-  PIXELRNN_DEVICE Input load(int at) const { return x[at]; }
-  // Starts the gates' sums of cell j at x.
+  PIXELRNN_DEVICE Input load(int i) const { return x[i]; }
+  // Starts the sums of cell j's gates at x, the input-to-state product.
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     const float4 in = T::widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
   }
 };
 
-// Computes one unit of a cell, and holds its results until they are stored.
+// Computes one hidden unit of a cell, and holds the results until they are stored.
 template <Format F, int G = 4> struct CellResult {
   using T = Traits<F>;
   typename T::Value h;
-  typename T::ActiveFour gates;
+  typename T::GateFour gates;
   static PIXELRNN_DEVICE Gates<float> activated(float i, float f, float g, float o) {
     return activate<typename T::Math>(Gates<float>{i, f, g, o});
   }
-  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {  // returns the next c
+  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {  // returns the new c
     const float next = next_c(cell, c);
     h = T::narrow(hidden_state<typename T::Math>(cell, next));
-    gates = T::narrow_active(make_float4(cell.i, cell.f, cell.g, cell.o));
+    gates = T::narrow_gate(make_float4(cell.i, cell.f, cell.g, cell.o));
     return next;
   }
   PIXELRNN_DEVICE void store(const ForwardMaps<F>& maps, int to, float c) const {
@@ -58,7 +56,7 @@ template <Format F, int G = 4> struct CellResult {
 template <Format F> struct ForwardMaps<F, 5> {
   using T = Traits<F>;
   using Value = typename T::Value;
-  using Active = typename T::Active;
+  using Gate = typename T::Gate;
   struct Input {
     typename T::Four four;
     Value fifth;
@@ -66,24 +64,23 @@ template <Format F> struct ForwardMaps<F, 5> {
   const Value *x, *x_fifth;
   Value* h;
   float* c;
-  Active *gates, *gates_fifth;
-  int directions;  // directions lie side by side in h
+  Gate *gates, *gates_fifth;
+  int directions;  // a pixel of h has all directions side by side
 
-  PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<5>& a, const Place& at, int unit, bool keep) {
+  PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<5>& a, const ThreadIds& ids, int unit, bool keep) {
     const int hidden = a.tiling.hidden;
     directions = gridDim.y;
-    const int64_t image = at.map * hidden, four = 5 * image + 4 * unit, fifth = 5 * image + 4 * hidden + unit;
+    const int64_t image = ids.first_pixel * hidden, four = 5 * image + 4 * unit, fifth = 5 * image + 4 * hidden + unit;
     x = static_cast<const Value*>(a.x) + four, x_fifth = static_cast<const Value*>(a.x) + fifth;
-    h = static_cast<Value*>(a.h) + (int64_t(at.image) * a.pixels * directions + at.direction) * hidden + unit;
+    h = static_cast<Value*>(a.h) + (int64_t(ids.image) * a.pixels * directions + ids.direction) * hidden + unit;
     c = a.c + image + unit;
-    gates = static_cast<Active*>(a.gates) + four, gates_fifth = static_cast<Active*>(a.gates) + fifth;
+    gates = static_cast<Gate*>(a.gates) + four, gates_fifth = static_cast<Gate*>(a.gates) + fifth;
     if (keep)
-      x = primitive::as_computed(x), x_fifth = primitive::as_computed(x_fifth), h = primitive::as_computed(h),
-      c = primitive::as_computed(c), gates = primitive::as_computed(gates),
-      gates_fifth = primitive::as_computed(gates_fifth);
+      x = ptx::opaque(x), x_fifth = ptx::opaque(x_fifth), h = ptx::opaque(h), c = ptx::opaque(c),
+      gates = ptx::opaque(gates), gates_fifth = ptx::opaque(gates_fifth);
   }
-  PIXELRNN_DEVICE Input load(int at) const {
-    return {*reinterpret_cast<const typename T::Four*>(x + 5 * int64_t(at)), x_fifth[5 * int64_t(at)]};
+  PIXELRNN_DEVICE Input load(int i) const {
+    return {*reinterpret_cast<const typename T::Four*>(x + 5 * int64_t(i)), x_fifth[5 * int64_t(i)]};
   }
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     ForwardMaps<F, 4>::start(z, j, x.four);
@@ -95,29 +92,29 @@ template <Format F> struct ForwardMaps<F, 5> {
 template <Format F> struct CellResult<F, 5> {
   using T = Traits<F>;
   typename T::Value h;
-  typename T::ActiveFour four;
-  typename T::Active fifth;
-  // Computes a thread's two cells of a tile from the sums of their gates. Returns their next c.
-  template <int ROWS> static PIXELRNN_DEVICE Lanes<2> compute(CellResult (&results)[2], const Cell<float>& cell,
-      const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
-    using Math = LanesMath<typename T::Math>;
-    auto sum = [&](int gate) { return Lanes<2>{z[gate][0], z[gate][1]}; };
-    const CellOutput<Lanes<2>> out =
-        cell5<Math>(cell.formula, cell.scale, static_cast<const Peepholes<Lanes<2>>*>(nullptr),
-            LaneMask<2>{is_first, false}, {sum(0), sum(1), sum(2), sum(3), sum(4)}, c_left, c_up);
-    const Lanes<2> h = out.outer * Math::tanh(out.inner);
+  typename T::GateFour four;
+  typename T::Gate fifth;
+  // Computes a thread's two cells of a tile from the sums of their gates. Returns the new c of both cells.
+  template <int ROWS> static PIXELRNN_DEVICE FloatN<2> compute(CellResult (&results)[2],
+      const CellParameters<float>& cell, const float (&z)[ROWS][2], bool is_first, FloatN<2> c_left, FloatN<2> c_up) {
+    using Math = VectorMath<typename T::Math>;
+    auto sum = [&](int gate) { return FloatN<2>{z[gate][0], z[gate][1]}; };
+    const CellOutput<FloatN<2>> out =
+        cell5<Math>(cell.formula, cell.scale, static_cast<const Peepholes<FloatN<2>>*>(nullptr),
+            BoolN<2>{is_first, false}, {sum(0), sum(1), sum(2), sum(3), sum(4)}, c_left, c_up);
+    const FloatN<2> h = out.outer * Math::tanh(out.inner);
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const FiveGates<Lanes<2>>& a = out.gates;
-      results[j] = {T::narrow(h.v[j]), T::narrow_active(make_float4(a.i.v[j], a.f.v[j], a.g.v[j], a.o.v[j])),
-          T::narrow_active(a.up.v[j])};
+      const FiveGates<FloatN<2>>& a = out.gates;
+      results[j] = {T::narrow(h.v[j]), T::narrow_gate(make_float4(a.i.v[j], a.f.v[j], a.g.v[j], a.o.v[j])),
+          T::narrow_gate(a.up.v[j])};
     }
     return out.c;
   }
   PIXELRNN_DEVICE void store(const ForwardMaps<F, 5>& maps, int to, float c) const {
     maps.h[int64_t(to) * maps.directions] = h;
     maps.c[to] = c;
-    *reinterpret_cast<typename T::ActiveFour*>(maps.gates + 5 * int64_t(to)) = four;
+    *reinterpret_cast<typename T::GateFour*>(maps.gates + 5 * int64_t(to)) = four;
     maps.gates_fifth[5 * int64_t(to)] = fifth;
   }
 };

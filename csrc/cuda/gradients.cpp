@@ -16,9 +16,9 @@ CUresult gather_neighbours(NeighboursArgs a, int64_t state_bytes, CUstream strea
 CUresult sum_border(MapType type, const BorderSumsArgs& a, CUstream stream) {
   constexpr unsigned threads = 128;
   const MapShape& s = a.shape;
-  Layout layout{unsigned(s.images) * s.taps, (unsigned(a.columns) + threads - 1) / threads, threads};
-  layout.blocks_z = unsigned(s.directions);
-  return launch("border_sums_" + text(type), layout, a, stream);
+  LaunchShape grid{unsigned(s.images) * s.taps, (unsigned(a.columns) + threads - 1) / threads, threads};
+  grid.blocks_z = unsigned(s.directions);
+  return launch("border_sums_" + type_name(type), grid, a, stream);
 }
 
 }  // namespace pixelrnn::cuda

@@ -6,12 +6,12 @@
 
 namespace pixelrnn::cuda {
 
-// A block gathers the neighbours of one row of an image.
+// Gathers the neighbours of an image row in one block.
 template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) {
   const RaggedImages& maps = a.shape.maps;
   const int direction = blockIdx.y, image = blockIdx.x / maps.height, row = blockIdx.x - image * maps.height;
   const int height = maps.height_of(image), width = maps.width_of(image);
-  const int rows = maps.corner[direction].rows(), columns = maps.corner[direction].columns();
+  const int rows = maps.corner[direction].row_step(), columns = maps.corner[direction].column_step();
   const int pixel = a.shape.directions * a.pieces, out_pixel = a.count * a.pieces;
   const Piece* const h =
       static_cast<const Piece*>(a.h) + int64_t(blockIdx.x) * maps.width * pixel + direction * a.pieces;
@@ -46,9 +46,10 @@ template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
       static_cast<const T*>(a.dx) +
       (map * maps.height * maps.width + Geometry::start(height, width, corner, maps.width)) * a.columns + column;
   Sum sum = 0;
-  // Rows and columns count in the order of the scan.
+  // Rows and columns count from the scan's corner.
   const int up = min(move.up, height), sides = min(abs(move.left), width), side = move.left > 0 ? 0 : width - sides;
-  const int64_t to_row = int64_t(corner.rows()) * maps.width * a.columns, to_column = corner.columns() * a.columns;
+  const int64_t to_row = int64_t(corner.row_step()) * maps.width * a.columns,
+                to_column = corner.column_step() * a.columns;
   for (int row = 0; row < height; ++row) {
     const bool is_whole = row < up;
     const T* from = first + row * to_row + (is_whole ? 0 : side) * to_column;

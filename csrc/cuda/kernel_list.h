@@ -1,10 +1,10 @@
 // Every resident kernel: add a row here and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
 //
 // HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32. The arguments of a row are
-//   the pass (5: cells of five gates), the name of where the weights stay (s: in shared memory),
-//   pairs of weights in registers, pairs in shared memory,
-//   tiles of a warp (forward), or units of a thread (backward; 0: two units of any number of cells),
-//   threads, kind of launch.
+//   the pass (5: cells of five gates), the name of the weights' storage (s: shared memory),
+//   Pairs (variants.h) in registers, in shared memory,
+//   tiles of a warp (forward), or hidden units of a thread (backward; 0: two units of any number of cells),
+//   threads of a block, kind of launch.
 // All sizes are the most that a kernel takes.
 #pragma once
 
@@ -21,10 +21,10 @@
   HALF(forward, 8, 8, 0, 1, 256, images) \
   HALF(forward, 4s, 4, 4, 4, 512, single) \
   TF32(forward, 8s, 8, 8, 1, 256, cluster) \
-  ANY(forward, s, 0, Held::kAny, 1, 512, single) \
-  ANY(forward, s, 0, Held::kAny, 1, 512, cluster) \
-  ANY(forward, s, 0, Held::kAny, 4, 512, single) \
-  ANY(forward, s, 0, Held::kAny, 4, 512, cluster) \
+  ANY(forward, s, 0, Pairs::kAny, 1, 512, single) \
+  ANY(forward, s, 0, Pairs::kAny, 1, 512, cluster) \
+  ANY(forward, s, 0, Pairs::kAny, 4, 512, single) \
+  ANY(forward, s, 0, Pairs::kAny, 4, 512, cluster) \
   HALF(backward, 4, 4, 0, 4, 256, single) \
   TENSOR(backward, 8, 8, 0, 4, 256, single) \
   TENSOR(backward, 16, 16, 0, 0, 256, single) \
@@ -32,20 +32,20 @@
   HALF(backward, 4, 4, 0, 1, 512, cluster) \
   HALF(backward, 8, 8, 0, 4, 256, cluster) \
   TF32(backward, 8, 8, 0, 2, 256, cluster) \
-  ANY(backward, s, 0, Held::kAny, 0, 512, single) \
-  ANY(backward, s, 0, Held::kAny, 0, 512, cluster)
+  ANY(backward, s, 0, Pairs::kAny, 0, 512, single) \
+  ANY(backward, s, 0, Pairs::kAny, 0, 512, cluster)
 #define PIXELRNN_KERNELS_5 \
   HALF(forward5, 2, 2, 0, 1, 256, single) \
   TF32(forward5, 4, 4, 0, 1, 256, single) \
   HALF(forward5, 4, 4, 0, 4, 256, single) \
-  ANY(forward5, s, 0, Held::kAny, 1, 512, single) \
-  ANY(forward5, s, 0, Held::kAny, 1, 512, cluster) \
-  ANY(forward5, s, 0, Held::kAny, 4, 512, single) \
-  ANY(forward5, s, 0, Held::kAny, 4, 512, cluster) \
+  ANY(forward5, s, 0, Pairs::kAny, 1, 512, single) \
+  ANY(forward5, s, 0, Pairs::kAny, 1, 512, cluster) \
+  ANY(forward5, s, 0, Pairs::kAny, 4, 512, single) \
+  ANY(forward5, s, 0, Pairs::kAny, 4, 512, cluster) \
   TENSOR(backward5, 10, 10, 0, 4, 256, single) \
   TENSOR(backward5, 16s, 16, 4, 0, 256, single) \
-  ANY(backward5, s, 0, Held::kAny, 0, 512, single) \
-  ANY(backward5, s, 0, Held::kAny, 0, 512, cluster)
+  ANY(backward5, s, 0, Pairs::kAny, 0, 512, single) \
+  ANY(backward5, s, 0, Pairs::kAny, 0, 512, cluster)
 
 // The file that expands a list defines HALF, TF32 and FP32.
 #define TENSOR(...) HALF(__VA_ARGS__) TF32(__VA_ARGS__)

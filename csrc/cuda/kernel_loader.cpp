@@ -8,7 +8,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Compute capability 10.1 of CUDA 12 is 11.0 of CUDA 13.
+// CUDA 13 calls compute capability 10.1 of CUDA 12 11.0.
 bool is_jetson(int capability) {
   return capability == 72 || capability == 87 || capability == 101 || capability == 110;
 }
@@ -31,15 +31,15 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel all dynamic shared memory that its `__shared__` variables leave. Host threads that launch it with
-// different sizes would otherwise lower each other's limit.
+// Allows a kernel all shared memory of a block that its `__shared__` variables leave. With a limit for each launch,
+// host threads would lower each other's.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
-  int most = 0, taken = 0;
-  CUresult error = d.cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device);
-  if (!error) error = d.cuFuncGetAttribute(&taken, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kernel);
+  int limit = 0, used = 0;
+  CUresult error = d.cuDeviceGetAttribute(&limit, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device);
+  if (!error) error = d.cuFuncGetAttribute(&used, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kernel);
   if (error) return error;
-  return d.cuFuncSetAttribute(kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, most - taken);
+  return d.cuFuncSetAttribute(kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, limit - used);
 }
 
 struct LoadedCode {
@@ -59,7 +59,7 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
   if (!code) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   CUmodule& module = loaded.modules[code->data];
   if (!module) error = d.cuModuleLoadData(&module, code->data);
-  // With lazy loading, the driver's default, the kernel itself is loaded here, so that its launch loads nothing.
+  // With lazy loading, the driver's default, this loads the kernel's code, so that its launch loads nothing.
   if (!error) error = d.cuModuleGetFunction(&kernel, module, name.c_str());
   return error ? error : allow_all_shared_memory(kernel, device);
 }
@@ -67,13 +67,13 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
 }  // namespace
 
 CUresult load_kernel(const std::string& name, CUfunction& kernel) {
-  // The key is the context's number, which is never used again, unlike its address.
+  // The key is the context's id, which the driver never reuses, unlike an address.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
-  unsigned long long number = 0;
-  if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;
+  unsigned long long context_id = 0;
+  if (const CUresult error = driver().cuCtxGetId(nullptr, &context_id)) return error;
   const std::lock_guard<std::mutex> lock(mutex);
-  LoadedCode& loaded = contexts[number];
+  LoadedCode& loaded = contexts[context_id];
   if (const auto found = loaded.kernels.find(name); found != loaded.kernels.end()) {
     kernel = found->second;
     return CUDA_SUCCESS;

@@ -1,4 +1,4 @@
-// Defines the kernels of one format: the variants, and the packing of their weights.
+// Defines the kernels of one format: scans, and the packing of their weights.
 #pragma once
 #include "backward.cuh"
 #include "forward.cuh"
@@ -7,15 +7,15 @@
 #include "pack.cuh"
 #include "variants.h"
 
-// GPUs before compute capability 8.0 lack the instructions of resident kernels.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+// GPUs before compute capability 8.0 lack instructions of these kernels.
+#if __CUDA_ARCH__ < 800
 #define PIXELRNN_BODY_single(...)
 #else
 #define PIXELRNN_BODY_single(...) __VA_ARGS__
 #endif
 
 // GPUs before 9.0 have no clusters.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#if __CUDA_ARCH__ < 900
 #define PIXELRNN_BODY_cluster(...)
 #else
 #define PIXELRNN_BODY_cluster(...) __VA_ARGS__
@@ -23,8 +23,8 @@
 #define PIXELRNN_BODY_images PIXELRNN_BODY_cluster
 
 namespace pixelrnn::cuda {
-template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN_DEVICE void forward_of(
-    const typename Family<G>::Forward& a) {
+template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN_DEVICE void run_forward(
+    const typename ArgsOf<G>::Forward& a) {
   if constexpr (KIND == Kind::images) scan_forward_images<F, PAIRS>(a);
   else scan_forward<F, G, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
 }
@@ -37,10 +37,10 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN
   }
 #define PACK(name, F, G) PIXELRNN_KERNEL(name, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, G>)
 #define PIXELRNN_FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND)                    \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Forward, PIXELRNN_BODY_##KIND, \
-      forward_of<Format::F, G, REGISTERS, SHARED, TILES, Kind::KIND>)
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ArgsOf<G>::Forward, PIXELRNN_BODY_##KIND, \
+      run_forward<Format::F, G, REGISTERS, SHARED, TILES, Kind::KIND>)
 #define PIXELRNN_BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND)                    \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Backward, PIXELRNN_BODY_##KIND, \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ArgsOf<G>::Backward, PIXELRNN_BODY_##KIND, \
       scan_backward<Format::F, G, REGISTERS, SHARED, UNITS, Kind::KIND == Kind::cluster>)
 #define PIXELRNN_forward(...) PIXELRNN_FORWARD(4, __VA_ARGS__)
 #define PIXELRNN_forward5(...) PIXELRNN_FORWARD(5, __VA_ARGS__)
@@ -48,8 +48,8 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN
 #define PIXELRNN_backward5(...) PIXELRNN_BACKWARD(5, __VA_ARGS__)
 
 // Defines the kernel of format F in a row of kernel_list.h.
-#define KERNEL(F, PASS, HELD, REGISTERS, SHARED, OWN, THREADS, KIND) \
-  PIXELRNN_##PASS(PASS##_##F##_##HELD##_##OWN##_##THREADS##_##KIND, F, REGISTERS, SHARED, OWN, THREADS, KIND)
+#define KERNEL(F, PASS, STORAGE, REGISTERS, SHARED, SIZE, THREADS, KIND) \
+  PIXELRNN_##PASS(PASS##_##F##_##STORAGE##_##SIZE##_##THREADS##_##KIND, F, REGISTERS, SHARED, SIZE, THREADS, KIND)
 
 // A .cu file defines one of these macros, for its format. The others define no kernel.
 #ifndef HALF

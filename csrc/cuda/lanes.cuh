@@ -1,76 +1,77 @@
-// Small vectors: neighbouring values for one memory access, and the numbers of several cells or units of a thread.
+// Small vectors: neighbouring values for one memory access, or numbers of a thread's cells or hidden units.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// The unsigned type of a loaded vector. The compiler unpacks a vector of 16-bit values at once, and so waits for the
-// load.
-template <class T, int N> struct Neighbours { T v[N]; };
-template <int BYTES> struct WholeOf;
-template <> struct WholeOf<2> { using type = uint16_t; };
-template <> struct WholeOf<4> { using type = uint32_t; };
-template <> struct WholeOf<8> { using type = uint2; };
-template <> struct WholeOf<16> { using type = uint4; };
-template <class T> using Whole = typename WholeOf<int(sizeof(T))>::type;
+// Bits<T> is the type of a loaded vector. The compiler would unpack 16-bit values at once, and so wait for the load.
+template <class T, int N> struct Vector { T v[N]; };
+template <int BYTES> struct BitsOfSize;
+template <> struct BitsOfSize<2> { using type = uint16_t; };
+template <> struct BitsOfSize<4> { using type = uint32_t; };
+template <> struct BitsOfSize<8> { using type = uint2; };
+template <> struct BitsOfSize<16> { using type = uint4; };
+template <class T> using Bits = typename BitsOfSize<int(sizeof(T))>::type;
 
-template <class T> PIXELRNN_DEVICE Whole<T>* whole(void* values) { return static_cast<Whole<T>*>(values); }
-template <class T> PIXELRNN_DEVICE const Whole<T>* whole(const void* values) {
-  return static_cast<const Whole<T>*>(values);
+template <class T> PIXELRNN_DEVICE Bits<T> to_bits(const T& values) { return bit_cast<Bits<T>>(values); }
+template <class T> PIXELRNN_DEVICE Bits<T>* as_bits(void* values) { return static_cast<Bits<T>*>(values); }
+template <class T> PIXELRNN_DEVICE const Bits<T>* as_bits(const void* values) {
+  return static_cast<const Bits<T>*>(values);
 }
 
-// Vectors for ../cell5.h: one branch chooses the formula for all elements, and their chains of exponentials overlap.
-template <int N> using Lanes = Neighbours<float, N>;
-template <int N> using LaneMask = Neighbours<bool, N>;
+// Vectors for ../cell5.h. One branch chooses the formula for all elements, whose chains of exponentials overlap.
+template <int N> using FloatN = Vector<float, N>;
+template <int N> using BoolN = Vector<bool, N>;
 
-// Applies f to each pair of elements.
-template <class R = float, int N, class F> PIXELRNN_DEVICE Neighbours<R, N> of_each(
-    const Lanes<N>& a, const Lanes<N>& b, const F& f) {
-  Neighbours<R, N> all;
+template <class R = float, int N, class F> PIXELRNN_DEVICE Vector<R, N> elementwise(
+    const FloatN<N>& a, const FloatN<N>& b, const F& f) {
+  Vector<R, N> all;
 #pragma unroll
   for (int i = 0; i < N; ++i) all.v[i] = f(a.v[i], b.v[i]);
   return all;
 }
-template <int N> PIXELRNN_DEVICE Lanes<N> alike(float number) {
-  Lanes<N> all;
+template <int N> PIXELRNN_DEVICE FloatN<N> broadcast(float number) {
+  FloatN<N> all;
 #pragma unroll
   for (float& v : all.v) v = number;
   return all;
 }
 
-#define PIXELRNN_LANES(op, R)                                                                           \
-  template <int N> PIXELRNN_DEVICE Neighbours<R, N> operator op(const Lanes<N>& a, const Lanes<N>& b) { \
-    return of_each<R>(a, b, [](float x, float y) { return x op y; });                                   \
-  }                                                                                                     \
-  template <int N> PIXELRNN_DEVICE Neighbours<R, N> operator op(const Lanes<N>& a, float b) {           \
-    return a op alike<N>(b);                                                                            \
-  }                                                                                                     \
-  template <int N> PIXELRNN_DEVICE Neighbours<R, N> operator op(float a, const Lanes<N>& b) { return alike<N>(a) op b; }
-PIXELRNN_LANES(+, float)
-PIXELRNN_LANES(-, float)
-PIXELRNN_LANES(*, float)
-PIXELRNN_LANES(>=, bool)
-PIXELRNN_LANES(<=, bool)
-#undef PIXELRNN_LANES
-template <int N> PIXELRNN_DEVICE void operator+=(Lanes<N>& a, const Lanes<N>& b) { a = a + b; }
+#define PIXELRNN_OPERATOR(op, R)                                                                      \
+  template <int N> PIXELRNN_DEVICE Vector<R, N> operator op(const FloatN<N>& a, const FloatN<N>& b) { \
+    return elementwise<R>(a, b, [](float x, float y) { return x op y; });                             \
+  }                                                                                                   \
+  template <int N> PIXELRNN_DEVICE Vector<R, N> operator op(const FloatN<N>& a, float b) {            \
+    return a op broadcast<N>(b);                                                                      \
+  }                                                                                                   \
+  template <int N> PIXELRNN_DEVICE Vector<R, N> operator op(float a, const FloatN<N>& b) {            \
+    return broadcast<N>(a) op b;                                                                      \
+  }
+PIXELRNN_OPERATOR(+, float)
+PIXELRNN_OPERATOR(-, float)
+PIXELRNN_OPERATOR(*, float)
+PIXELRNN_OPERATOR(>=, bool)
+PIXELRNN_OPERATOR(<=, bool)
+#undef PIXELRNN_OPERATOR
+template <int N> PIXELRNN_DEVICE void operator+=(FloatN<N>& a, const FloatN<N>& b) { a = a + b; }
 
-template <int N> PIXELRNN_DEVICE Lanes<N> select(const LaneMask<N>& mask, const Lanes<N>& yes, const Lanes<N>& no) {
-  Lanes<N> all;
+template <int N> PIXELRNN_DEVICE FloatN<N> select(const BoolN<N>& mask, const FloatN<N>& yes, const FloatN<N>& no) {
+  FloatN<N> all;
 #pragma unroll
   for (int i = 0; i < N; ++i) all.v[i] = mask.v[i] ? yes.v[i] : no.v[i];
   return all;
 }
 
 // Applies the functions of Math to each element.
-template <class Math> struct LanesMath {
-  template <int N> static PIXELRNN_DEVICE Lanes<N> sigmoid(const Lanes<N>& x) {
-    return of_each(x, x, [](float v, float) { return Math::sigmoid(v); });
+template <class Math> struct VectorMath {
+  template <int N> static PIXELRNN_DEVICE FloatN<N> sigmoid(const FloatN<N>& x) {
+    return elementwise(x, x, [](float v, float) { return Math::sigmoid(v); });
   }
-  template <int N> static PIXELRNN_DEVICE Lanes<N> tanh(const Lanes<N>& x) {
-    return of_each(x, x, [](float v, float) { return Math::tanh(v); });
+  template <int N> static PIXELRNN_DEVICE FloatN<N> tanh(const FloatN<N>& x) {
+    return elementwise(x, x, [](float v, float) { return Math::tanh(v); });
   }
-  template <int N> static PIXELRNN_DEVICE Lanes<N> clamp(const Lanes<N>& x, float most) {
-    return of_each(x, alike<N>(most), [](float v, float limit) { return Math::clamp(v, limit); });
+  template <int N> static PIXELRNN_DEVICE FloatN<N> clamp(const FloatN<N>& x, float limit) {
+    return elementwise(x, broadcast<N>(limit), [](float v, float bound) { return Math::clamp(v, bound); });
   }
 };
 

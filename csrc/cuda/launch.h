@@ -5,13 +5,13 @@
 
 namespace pixelrnn::cuda {
 
-// Returns a type as the names of kernels spell it.
-inline std::string text(MapType type) {
+// Returns a type as kernels' names spell it.
+inline std::string type_name(MapType type) {
   constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
   return names[int(type)];
 }
 
-struct Layout {
+struct LaunchShape {
   unsigned blocks_x, blocks_y;
   unsigned threads;
   unsigned shared_memory = 0;  // bytes for each block
@@ -19,18 +19,18 @@ struct Layout {
   unsigned blocks_z = 1;
 };
 
-// The driver's arguments of a launch. `config` points to `cluster`, so there is no copy.
+// The driver's arguments of a launch. It cannot be copied, because `config` points to `cluster`.
 struct LaunchConfig {
   CUlaunchAttribute cluster{};
   CUlaunchConfig config{};
-  LaunchConfig(const Layout& l, CUstream stream) {
-    config.gridDimX = l.blocks_x, config.gridDimY = l.blocks_y, config.gridDimZ = l.blocks_z;
-    config.blockDimX = l.threads, config.blockDimY = config.blockDimZ = 1;
-    config.sharedMemBytes = l.shared_memory;
+  LaunchConfig(const LaunchShape& s, CUstream stream) {
+    config.gridDimX = s.blocks_x, config.gridDimY = s.blocks_y, config.gridDimZ = s.blocks_z;
+    config.blockDimX = s.threads, config.blockDimY = config.blockDimZ = 1;
+    config.sharedMemBytes = s.shared_memory;
     config.hStream = stream;
-    if (l.cluster > 1) {
+    if (s.cluster > 1) {
       cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
-      cluster.value.clusterDim.x = l.cluster;
+      cluster.value.clusterDim.x = s.cluster;
       cluster.value.clusterDim.y = cluster.value.clusterDim.z = 1;
       config.attrs = &cluster;
       config.numAttrs = 1;
@@ -39,16 +39,16 @@ struct LaunchConfig {
   LaunchConfig(const LaunchConfig&) = delete;
 };
 
-template <class Args> CUresult launch(CUfunction kernel, const Layout& layout, const Args& args, CUstream stream) {
-  const LaunchConfig launch(layout, stream);
-  void* list[] = {const_cast<Args*>(&args)};
-  return driver().cuLaunchKernelEx(&launch.config, kernel, list, nullptr);
+template <class Args> CUresult launch(CUfunction kernel, const LaunchShape& shape, const Args& args, CUstream stream) {
+  const LaunchConfig launch(shape, stream);
+  void* pointers[] = {const_cast<Args*>(&args)};
+  return driver().cuLaunchKernelEx(&launch.config, kernel, pointers, nullptr);
 }
 template <class Args> CUresult launch(
-    const std::string& name, const Layout& layout, const Args& args, CUstream stream) {
+    const std::string& name, const LaunchShape& shape, const Args& args, CUstream stream) {
   CUfunction kernel = nullptr;
   const CUresult error = load_kernel(name, kernel);
-  return error ? error : launch(kernel, layout, args, stream);
+  return error ? error : launch(kernel, shape, args, stream);
 }
 
 }  // namespace pixelrnn::cuda

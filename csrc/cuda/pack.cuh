@@ -1,5 +1,5 @@
-// Packs the weights of a scan in the order of weight_source() (tiling.h), before each launch of the recurrence. A warp
-// makes 32 pieces of 16 bytes, which are one step of one tile of matrix rows, so that no thread divides:
+// Packs the weights in the order of weight_source() (tiling.h), before each scan. A warp packs one step of one tile of
+// matrix rows at a time, 32 pieces of 16 bytes, so that no thread divides:
 //
 //   tensor core: 16 rows, 32 bytes along K; lane i makes the piece of lane i of the scan
 //   FMA:         32 rows, 4 values along K; a piece is 4 rows at one value
@@ -13,7 +13,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);
   Tiling s = a.tiling;
-  // The values stay the same, but the compiler then knows them and divides by shifts.
+  // These assignments change no value, but the compiler then knows them and divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
@@ -26,7 +26,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
 
 #pragma unroll 1
   for (int step = blockIdx.x * warps + threadIdx.x / 32; step < size.steps; step += gridDim.x * warps) {
-    int tap = 0, first = step * size.step_values;  // the step's first value in its tap
+    int tap = 0, first = step * size.step_values;  // the step's first value of its tap
     for (; first >= s.tap_width(); first -= s.tap_width()) ++tap;
     Piece piece;
 #pragma unroll
@@ -39,9 +39,9 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
         row = lane / 4 + 8 * (reg & 1),
         value = (reg >> 1) * (kStepBytes / 2 / int(sizeof(Value))) + lane % 4 * kRegister + half;
       }
-      const int at = weight_at(s, rank, tile * size.tile_rows + row, tap, first + value);
-      const Value weight = from[max(at, 0)];  // without a branch: all loads are in flight at once
-      piece.v[n] = at < 0 ? T::narrow(0.0f) : T::weight(weight);
+      const int source = weight_at(s, rank, tile * size.tile_rows + row, tap, first + value);
+      const Value weight = from[max(source, 0)];  // no branch: all loads are in flight at once
+      piece.v[n] = source < 0 ? T::narrow(0.0f) : T::round_weight(weight);
     }
     packed[T::kFma ? (step * 4 + lane / 8) * (s.matrix_rows() / 4) + tile * 8 + lane % 8
                    : (tile * size.steps + step) * 32 + lane] = piece;

@@ -1,4 +1,4 @@
-// Types of maps, and images of different sizes, each in the top left corner of its map.
+// Element types of maps, and images of different sizes, each in the top left corner of its map.
 #pragma once
 #include <cstdint>
 
@@ -12,7 +12,7 @@ struct RaggedImages {
   const int64_t* sizes = nullptr;  // [images][height, width], limited to the map's size; null: images fill their maps
   int height = 0, width = 0;       // size of every map
   bool diagonal = true;            // lines are anti-diagonals, or else rows
-  Corner corner[kMostDirections] = {};
+  Corner corner[kMaxDirections] = {};
 
   PIXELRNN_HOST_DEVICE int height_of(int image) const { return sizes ? clamped(sizes[2 * image], height) : height; }
   PIXELRNN_HOST_DEVICE int width_of(int image) const { return sizes ? clamped(sizes[2 * image + 1], width) : width; }
@@ -20,15 +20,15 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // Returns geometry() for sizes and anti-diagonals, in fewer registers.
+  // Returns geometry() if there are sizes and lines are anti-diagonals, in fewer registers.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);
   }
 
  private:
-  static PIXELRNN_HOST_DEVICE int clamped(int64_t size, int most) {
-    return size < 0 ? 0 : size > most ? most : int(size);
+  static PIXELRNN_HOST_DEVICE int clamped(int64_t size, int limit) {
+    return size < 0 ? 0 : size > limit ? limit : int(size);
   }
 };
 

@@ -13,25 +13,25 @@
 namespace pixelrnn::cuda {
 namespace {
 
-Layout layout(const Plan& p, int64_t images, int directions) {
+LaunchShape launch_shape(const Plan& p, int64_t images, int directions) {
   const unsigned cluster = p.tiling.blocks;
   return {unsigned((images + p.tiling.images - 1) / p.tiling.images) * cluster, unsigned(directions),
       unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
 }
 
-// A cache of answers that never change. A layer asks twice in every step of a training.
-template <class Key, class Value> class Remembered {
+// Caches results that never change. A layer asks twice in every training step.
+template <class Key, class Value> class Cache {
  public:
-  template <class Ask> Value get(const Key& key, const Ask& ask) {
+  template <class Compute> Value get(const Key& key, const Compute& compute) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (const auto found = known_.find(key); found != known_.end()) return found->second;
+    if (const auto found = values_.find(key); found != values_.end()) return found->second;
     const RelaxedCapture relaxed;
-    return known_.emplace(key, ask()).first->second;
+    return values_.emplace(key, compute()).first->second;
   }
 
  private:
   std::mutex mutex_;
-  std::map<Key, Value> known_;
+  std::map<Key, Value> values_;
 };
 
 bool is_refusal(CUresult e) {
@@ -39,19 +39,19 @@ bool is_refusal(CUresult e) {
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
-// Asks the driver how many clusters, or single blocks, of a layout run at once. Returns 0 if it refuses the layout, and
-// throws other errors.
+// Asks the driver how many clusters, or single blocks, run at once. 0: it refuses the layout. Throws other errors.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
-  const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
-  int found = 0;
+  const LaunchConfig launch(
+      {unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
+  int count = 0;
   CUfunction kernel = nullptr;
   CUresult error = load_kernel(v.name, kernel);
-  if (!error && s.blocks > 1) error = driver().cuOccupancyMaxActiveClusters(&found, kernel, &one.config);
+  if (!error && s.blocks > 1) error = driver().cuOccupancyMaxActiveClusters(&count, kernel, &launch.config);
   if (!error && s.blocks == 1) {
-    error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&found, kernel, s.threads(), size_t(shared));
-    found *= device.multiprocessors;
+    error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, kernel, s.threads(), size_t(shared));
+    count *= device.multiprocessors;
   }
-  if (!error) return found;
+  if (!error) return count;
   if (!is_refusal(error)) throw error;
   return 0;
 }
@@ -63,28 +63,28 @@ CUresult current_device(Device& d) {
   int capability = 0;
   CUresult error = driver().cuCtxGetDevice(&device);
   if (!error) error = capability_of(device, capability);
-  auto ask = [&](int& value, CUdevice_attribute attribute) {
+  auto read = [&](int& value, CUdevice_attribute attribute) {
     if (!error) error = driver().cuDeviceGetAttribute(&value, attribute, device);
   };
-  ask(d.shared_memory, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
-  ask(d.multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  read(d.shared_memory, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  read(d.multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   if (error) return error;
-  static Remembered<int, int> answers;
-  d.capability = answers.get(capability, [&] { return code_capability(capability); });
+  static Cache<int, int> cache;
+  d.capability = cache.get(capability, [&] { return code_capability(capability); });
   if (!d.capability) throw std::runtime_error("pixelrnn_ext: " + why_no_code(capability));
   return CUDA_SUCCESS;
 }
 
-CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
-  using Asked = std::tuple<std::array<int64_t, 13>, std::array<int, 4>, std::string>;
-  static Remembered<Asked, Plan> answers;
+CUresult plan_on_current_device(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
+  using Key = std::tuple<std::array<int64_t, 13>, std::array<int, 4>, std::string>;
+  static Cache<Key, Plan> cache;
   CUdevice device = 0;
   if (const CUresult error = driver().cuCtxGetDevice(&device)) return error;
-  const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden,
-                        p.taps, p.lines, p.cells, p.images, p.directions, p.gates},
+  const Key key{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden, p.taps,
+                    p.lines, p.cells, p.images, p.directions, p.gates},
       {r.max_blocks, r.blocks, r.groups, r.step}, r.variant};
   try {
-    chosen = answers.get(asked, [&] {
+    chosen = cache.get(key, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
     });
   } catch (CUresult error) {  // errors are not cached
@@ -94,26 +94,26 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
 }
 
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
-  constexpr unsigned warps = 4, most_blocks = 480;  // a few blocks for each multiprocessor
-  const std::string pack = a.tiling.gates == 5 ? "pack5_" : "pack_";
+  constexpr unsigned warps = 4, max_blocks = 480;  // a few blocks for each multiprocessor
+  const std::string prefix = a.tiling.gates == 5 ? "pack5_" : "pack_";
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),
                  ranks = unsigned(directions * a.tiling.blocks);
-  Layout layout{std::clamp(most_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
-  layout.blocks_z = ranks;
-  return launch(pack + kFormatNames[int(a.tiling.format)], layout, a, stream);
+  LaunchShape grid{std::clamp(max_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
+  grid.blocks_z = ranks;
+  return launch(prefix + kFormatNames[int(a.tiling.format)], grid, a, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs& a, int directions, CUstream stream) {
-  return launch(p.variant->name, layout(p, a.images, directions), a, stream);
+  return launch(p.variant->name, launch_shape(p, a.images, directions), a, stream);
 }
 CUresult backward(const Plan& p, const BackwardArgs& a, int directions, CUstream stream) {
-  return launch(p.variant->name, layout(p, a.images, directions), a, stream);
+  return launch(p.variant->name, launch_shape(p, a.images, directions), a, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs5& a, int directions, CUstream stream) {
-  return launch(p.variant->name, layout(p, a.scan.images, directions), a, stream);
+  return launch(p.variant->name, launch_shape(p, a.scan.images, directions), a, stream);
 }
 CUresult backward(const Plan& p, const BackwardArgs5& a, int directions, CUstream stream) {
-  return launch(p.variant->name, layout(p, a.scan.images, directions), a, stream);
+  return launch(p.variant->name, launch_shape(p, a.scan.images, directions), a, stream);
 }
 
 }  // namespace pixelrnn::cuda

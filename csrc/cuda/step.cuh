@@ -10,46 +10,46 @@
 
 namespace pixelrnn::cuda {
 
-// The type of arithmetic and of c, and the type of activated gates, for maps of T.
+// The type of arithmetic and c, and the type of activated gates, for maps of T.
 template <class T> struct StepTraits {
   using Compute = T;
-  using Active = T;
+  using Gate = T;
 };
 template <> struct StepTraits<__half> {
   using Compute = float;
-  using Active = __half;
+  using Gate = __half;
 };
 template <> struct StepTraits<__nv_bfloat16> : StepTraits<__half> {};
 
 // One hidden unit of a cell, and its indices.
 struct StepUnit {
   int unit, image, cell, direction;
-  int64_t product;  // cell's index in [directions][active][images]
-  int64_t pixel;    // cell's index in [directions][images][pixels]
-  int64_t hidden;   // unit's index in [images][pixels][directions][hidden]
-  int64_t row;      // cell's index in [directions][cells][images]
-  bool is_active;   // false only outside an image that is smaller than its map
-  // The cells of the line before whose c this cell reads: whether they are active, and their distance in pixels.
+  int64_t product_row;  // cell's index in [directions][active][images]
+  int64_t pixel;        // cell's index in [directions][images][pixels]
+  int64_t h_index;      // unit's index in [images][pixels][directions][hidden]
+  int64_t dc_row;       // cell's index in [directions][cells][images]
+  bool is_active;       // false only outside an image that is smaller than its map
+  // The left and upper cell on the line before, whose c this cell reads: is it active, and its distance in pixels.
   bool has_left, has_up;
   int to_left, to_up;
 
   PIXELRNN_DEVICE StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
-    const uint32_t row_of_line = i / s.hidden;
-    unit = int(i - row_of_line * s.hidden);
-    cell = s.first + int(row_of_line / s.images), image = int(row_of_line % s.images);
+    const uint32_t line_row = i / s.hidden;
+    unit = int(i - line_row * s.hidden);
+    cell = s.first + int(line_row / s.images), image = int(line_row % s.images);
     const Geometry g = s.ragged.sizes ? s.ragged.geometry(image, direction) : s.geometry[direction];
-    product = direction * int64_t(s.active) * s.images + row_of_line;
-    row = (int64_t(direction) * s.geometry[direction].cells + cell) * s.images + image;
-    is_active = g.active(s.line, cell);
+    product_row = direction * int64_t(s.active) * s.images + line_row;
+    dc_row = (int64_t(direction) * s.geometry[direction].cells + cell) * s.images + image;
+    is_active = g.is_active(s.line, cell);
     const int here = g.pixel(s.line, cell);
     pixel = (int64_t(direction) * s.images + image) * s.pixels + here;
-    hidden = ((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit;
-    has_left = g.active(s.line - 1, cell), has_up = g.active(s.line - 1, cell - 1);
-    to_left = -g.step, to_up = -g.step - g.cell;
+    h_index = ((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit;
+    has_left = g.is_active(s.line - 1, cell), has_up = g.is_active(s.line - 1, cell - 1);
+    to_left = -g.line_stride, to_up = -g.line_stride - g.cell_stride;
   }
 };
 
-// Calls f(row of the operand) for each cell and tap that read this cell. `sign` is 1 forward and -1 backward.
+// Calls f(row of the operand) for each cell and tap that read this cell. `sign` is 1 forward, -1 backward.
 template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, const StepUnit& u, int sign, F f) {
   const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
@@ -91,9 +91,9 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
 }
 
 // Loads c0 and the peepholes of a unit from memory of T.
-template <class T> struct OfUnits {
+template <class T> struct UnitLoads {
   using C = typename StepTraits<T>::Compute;
-  static PIXELRNN_DEVICE C c0(const void* states, const StepUnit& u, int hidden) {
+  static PIXELRNN_DEVICE C load_c0(const void* states, const StepUnit& u, int hidden) {
     return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : C(0);
   }
   // Calls f(peepholes) or f(null) in two places: one pointer for both would put the peepholes in memory.
@@ -111,26 +111,26 @@ template <class T, int G> PIXELRNN_DEVICE void step_forward(const StepForwardArg
   using C = typename StepTraits<T>::Compute;
   const int hidden = a.shape.hidden;
   for_each_unit(a.shape, [&](const StepUnit& u) {
-    const auto z = sum<G, C>(
-        load_gates<G, C, T>(a.product, u.product, u.unit, hidden), load_gates<G, C, T>(a.x, u.pixel, u.unit, hidden));
+    const auto z = sum<G, C>(load_gates<G, C, T>(a.product, u.product_row, u.unit, hidden),
+        load_gates<G, C, T>(a.x, u.pixel, u.unit, hidden));
     C* const c_here = static_cast<C*>(a.c) + u.pixel * hidden + u.unit;
-    const C c0 = OfUnits<T>::c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
+    const C c0 = UnitLoads<T>::load_c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
     GatesOf<G, C> gates;
     C c, h;
     if constexpr (G == 4) {
-      gates = activate<ScalarMath>(z);
-      c = next_c(gates, c_left), h = hidden_state<ScalarMath>(gates, c);
+      gates = activate<StepMath>(z);
+      c = next_c(gates, c_left), h = hidden_state<StepMath>(gates, c);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      OfUnits<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
+      UnitLoads<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
         const CellOutput<C> out =
-            cell5<ScalarMath>(a.cell.formula, C(a.cell.scale), peepholes, u.cell == 0, z, c_left, c_up);
-        gates = out.gates, c = out.c, h = out.outer * ScalarMath::tanh(out.inner);
+            cell5<StepMath>(a.cell.formula, C(a.cell.scale), peepholes, u.cell == 0, z, c_left, c_up);
+        gates = out.gates, c = out.c, h = out.outer * StepMath::tanh(out.inner);
       });
     }
     *c_here = c;
-    static_cast<T*>(a.h)[u.hidden] = narrow<T>(h);
-    store_gates<G, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden, gates);
+    static_cast<T*>(a.h)[u.h_index] = narrow<T>(h);
+    store_gates<G, C, typename StepTraits<T>::Gate>(a.gates, u.pixel, u.unit, hidden, gates);
     for_each_reader(
         a.shape, u, 1, [&](int64_t row) { static_cast<T*>(a.operand)[row * hidden + u.unit] = narrow<T>(h); });
   });
@@ -141,14 +141,14 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
   const int hidden = a.shape.hidden;
   for_each_unit(a.shape, [&](const StepUnit& u) {
     const C* const c_here = static_cast<const C*>(a.c) + u.pixel * hidden + u.unit;
-    const C c0 = OfUnits<T>::c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
-    C dh = widen(static_cast<const T*>(a.dh)[u.hidden]);
-    if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product * hidden + u.unit]);
-    const auto gates = load_gates<G, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden);
-    C& dc = static_cast<C*>(a.dc)[u.row * hidden + u.unit];
+    const C c0 = UnitLoads<T>::load_c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
+    C dh = widen(static_cast<const T*>(a.dh)[u.h_index]);
+    if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product_row * hidden + u.unit]);
+    const auto gates = load_gates<G, C, typename StepTraits<T>::Gate>(a.gates, u.pixel, u.unit, hidden);
+    C& dc = static_cast<C*>(a.dc)[u.dc_row * hidden + u.unit];
     GatesOf<G, C> d;
     if constexpr (G == 4) {
-      d = cell_backward<ScalarMath>(gates, *c_here, c_left, dh, dc);
+      d = cell_backward<StepMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
       // Passes the gradient from the cell below to the cell above, in a buffer for even and one for odd lines: other
@@ -159,8 +159,8 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
         return static_cast<C*>(a.dc_up)[(row * images + u.image) * hidden + u.unit];
       };
       C dc_up = slot(a.shape.line, u.cell + 1);
-      OfUnits<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
-        d = cell5_backward<ScalarMath>(
+      UnitLoads<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
+        d = cell5_backward<StepMath>(
             a.cell.formula, C(a.cell.scale), peepholes, gates, *c_here, c_left, c_up, dh, dc, dc_up);
       });
       if (u.cell > 0) slot(a.shape.line - 1, u.cell) = dc_up;

@@ -1,9 +1,9 @@
 // The pointwise kernels of the step path: one launch for each line, after a matrix product of torch. T, the type of
 // maps and weights, is float, double, half or bfloat16. C, the type of arithmetic, is float or double.
 //
-// The product's operand, [directions][cells][images][taps][...], has the neighbours' values of each cell side by side.
-// The kernel of a line writes each result to the rows of the cells that read it on the next line. Rows that no active
-// cell writes keep their initial values, h0 or zero.
+// The product's operand, [directions][cells][images][taps][...], has the values of each cell's neighbours side by side.
+// A line's kernel writes each result to the rows of the cells that read it on the next line. Rows that no active cell
+// writes keep their initial values, h0 or zero.
 #pragma once
 #include <cuda.h>
 
@@ -18,10 +18,10 @@ namespace pixelrnn::cuda {
 struct StepShape {
   int directions, images, pixels, hidden, taps;
   int line, first, active;  // the line, its first active cell, its number of active cells
-  Geometry geometry[kMostDirections];
+  Geometry geometry[kMaxDirections];
   RaggedImages ragged;  // `active` counts the cells of the whole map, also for smaller images
 };
-using StepCell = Cell<double, void>;  // peephole: T [directions][4][hidden]
+using StepCell = CellParameters<double, void>;  // peephole: T [directions][4][hidden]
 // The columns of a pixel are its gates: [hidden][4], then [hidden] fifth gates if the cell has five.
 struct StepForwardArgs {
   StepShape shape;
@@ -49,7 +49,7 @@ struct StepBackwardArgs {
   void* operand;   // T [directions][cells][images][taps][columns]
 };
 
-// Sets `kernel` to the kernel of all lines of a pass, so that the loop over the lines looks nothing up.
+// Looks up the kernel of a pass, once for all lines.
 CUresult load_step_kernel(MapType, int gates, bool backward, CUfunction& kernel);
 CUresult step_forward(CUfunction kernel, const StepForwardArgs&, CUstream);
 CUresult step_backward(CUfunction kernel, const StepBackwardArgs&, CUstream);

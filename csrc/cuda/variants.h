@@ -1,25 +1,25 @@
-// The choices that make a resident kernel: where the weights stay (Held), and the kind of launch (Kind).
+// Properties of a resident kernel (one launch for a scan): where the weights stay, and the kind of launch.
 #pragma once
 #include "../host_device.h"
 
 namespace pixelrnn::cuda {
 
-// The pairs of weights of a warp's slice in registers, and the further pairs in shared memory, filled up with zeros.
-// kAny: all pairs.
-struct Held {
+// A warp's weights, in pairs of 64 bytes along K for each matrix row: those in registers, and further ones in shared
+// memory. Zeros fill missing pairs. kAny: any number.
+struct Pairs {
   int registers, shared;
   static constexpr int kAny = 1 << 20;
-  constexpr int most() const { return registers + shared; }
+  constexpr int max() const { return registers + shared; }
 };
 // Returns how many tiles a forward warp multiplies at once. Two tiles share a load of a weight from shared memory.
-PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Held held, int most_tiles, bool fma) {
-  return most_tiles > 1 && held.registers == 0 && !fma ? 2 : 1;
+PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Pairs pairs, int max_tiles, bool fma) {
+  return max_tiles > 1 && pairs.registers == 0 && !fma ? 2 : 1;
 }
 
-// The launch of a kernel: single blocks, clusters that share an image, or clusters that share several images.
+// A kernel's launch: a block for each image, a cluster for each image, or a cluster for several images.
 enum class Kind { single, cluster, images };
 constexpr int kImages = 4, kImageBlocks = 8;  // of a cluster in Kind::images
-PIXELRNN_HOST_DEVICE constexpr int images_of(Kind kind) { return kind == Kind::images ? kImages : 1; }
+PIXELRNN_HOST_DEVICE constexpr int images_per_cluster(Kind kind) { return kind == Kind::images ? kImages : 1; }
 // Returns whether a kernel of this kind takes `blocks` blocks.
 PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {
   return kind == Kind::single ? blocks == 1 : kind == Kind::cluster ? blocks > 1 : blocks == kImageBlocks;

@@ -1,20 +1,21 @@
-// The arguments of `scan` and `scan_gradients`, on all devices, and of the recurrences on a GPU.
+// The arguments of `scan` and `scan_gradients`, on all devices, and of `recurrence`, on a GPU.
 //
-// D directions, B images of height H and width W, h hidden channels, G gates of a unit. An axis G h holds the four
+// D scan directions, B images of height H and width W, h hidden units, G gates of a unit. An axis G h holds the four
 // gates of each unit, then the fifth gates of all units.
-//   input      [B, H, W, channels]           read by all directions
-//   weight_ih  [D, taps, h, G, channels]     the first taps of a kernel of width input_kernel; any strides
-//   bias       [D, h, G]                     any strides
-//   x          [D, B, H, W, G h]             added to the pre-activations
-//   weight_hh  [D, taps, h, G, h]            any strides
-//   h0, c0     [D, h]                        states outside the image; None is zero
-//   peephole   [D, 4, h]                     of i, f_left, f_up, o
-//   sizes      [B, 2] of int64               height and width of each image in the top left of its map, clamped
+//   input      [B, H, W, channels]         read by all directions
+//   weight_ih  [D, taps, h, G, channels]   the first taps of a kernel of width input_kernel; any strides
+//   bias       [D, h, G]                   any strides
+//   x          [D, B, H, W, G h]           added to the pre-activations
+//   weight_hh  [D, taps, h, G, h]          any strides
+//   h0, c0     [D, h]                      states outside the image; None is zero
+//   peephole   [D, 4, h]                   of i, f_left, f_up, o
+//   sizes      [B, 2] of int64             height and width of each image, in its map's top left; clamped
 //   corners    the corner where each direction starts: 2 for the bottom plus 1 for the right
-//   diagonal   two taps, above and left; otherwise a row of an odd number of taps
+//   diagonal   whether a cell reads the states above and left of it, or an odd number of states in the row above
 //   cell       the name of a NamedCell
 //   merge      "none"; "shift", the first direction plus the second one moved down by a row; "sum" of all directions
-//   path       of the CUDA kernels, see Path in ../cuda/path.h; tf32: their float32 products may use TF32
+//   path       which CUDA kernels run (../cuda/path.h)
+//   tf32       whether their float32 products may use TF32
 // Operands without "any strides" are made contiguous. scan.cpp documents the outputs and scan_gradients.
 #pragma once
 #include <array>
@@ -34,11 +35,11 @@
 
 namespace pixelrnn {
 
-// A cell that has a name (pixelrnn_ext/cells.py has the formulas).
+// An LSTM cell (pixelrnn_ext/cells.py has the formulas).
 struct NamedCell {
   const char* name;
   int gates;
-  Formula formula;  // used by cells of five gates
+  Formula formula;  // only cells of five gates use it
   double scale;
   bool may_have_peepholes;
 };
@@ -57,7 +58,7 @@ inline const NamedCell& cell_named(const std::string& name) {
   STD_TORCH_CHECK(false, "scan: expected the name of a cell, got ", name);
 }
 
-// Takes a call's arguments from the dispatcher's stack, one after the other.
+// Reads a call's arguments from the dispatcher's stack, one after the other.
 class Stack {
  public:
   explicit Stack(const StableIValue* first) : next_(first), first_(first) {}
@@ -75,12 +76,12 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// Adapts a kernel, which takes a struct with a Stack& as its first member, to the dispatcher. Members read themselves
-// in the order of the schema, because C++ initialises them in the order of declaration.
-template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t arguments, uint64_t outputs) {
+// Adapts KERNEL(Arguments) to the dispatcher. Arguments has a Stack&, from which its other members read themselves.
+// C++ initialises them in the order of declaration, which must be the schema's.
+template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});
-  STD_TORCH_CHECK(from.taken() == arguments && std::tuple_size_v<decltype(result)> == outputs,
+  STD_TORCH_CHECK(from.taken() == num_args && std::tuple_size_v<decltype(result)> == num_outputs,
       "pixelrnn_ext: the kernel does not fit the operator's schema");
   stable::detail::box_from_tuple(stack, std::move(result));
 }
@@ -104,9 +105,9 @@ struct GradientsArguments {
   bool shares = from.flag();                // gradients of h0, c0 and peephole for each image, otherwise their sum
   ScanArguments scan{from};
 };
-enum Operand { kInput, kWeightIh, kBias, kX, kWeightHh, kH0, kC0, kPeephole, kOperands };
+enum Operand { kInput, kWeightIh, kBias, kX, kWeightHh, kH0, kC0, kPeephole, kOperandCount };
 
-// The sizes of a scan whose arguments passed check().
+// The sizes of a scan whose arguments passed checked_sizes().
 struct ScanSizes {
   int64_t directions, images, height, width, hidden, gates, taps, channels, input_taps;
   bool merged;
@@ -118,23 +119,23 @@ struct ScanSizes {
   std::vector<int64_t> maps(int64_t values) const { return {directions, images, height, width, values}; }
 };
 
-constexpr int64_t kMostTaps = 1 << 20;
+constexpr int64_t kMaxTaps = 1 << 20;
 
-// Returns where each direction starts. Throws unless each has a corner.
-inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
-  STD_TORCH_CHECK(directions >= 1 && directions <= kMostDirections && directions == int64_t(corners.size()),
-      "scan: expected 1 to ", kMostDirections, " directions and a corner of each, got ", directions, " and ",
+// Returns the corner where each direction starts. Throws unless each direction has a valid one.
+inline std::array<Corner, kMaxDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
+  STD_TORCH_CHECK(directions >= 1 && directions <= kMaxDirections && directions == int64_t(corners.size()),
+      "scan: expected 1 to ", kMaxDirections, " directions and a corner of each, got ", directions, " and ",
       corners.size());
-  std::array<Corner, kMostDirections> read{};
+  std::array<Corner, kMaxDirections> result{};
   for (int64_t d = 0; d < directions; ++d) {
     STD_TORCH_CHECK(corners[d] >= 0 && corners[d] < 4, "scan: expected corners from 0 to 3, got ", corners[d]);
-    read[d] = {corners[d] >= 2, corners[d] % 2 == 1};
+    result[d] = {corners[d] >= 2, corners[d] % 2 == 1};
   }
-  return read;
+  return result;
 }
 
-// Returns the sizes. Throws unless the arguments fit together. The caller checks the common dtype, weight_hh's.
-inline ScanSizes check(const ScanArguments& a) {
+// Throws unless the arguments' shapes, options and dtypes agree. The caller checks that kernels exist for the dtype.
+inline ScanSizes checked_sizes(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
   check_axes("weight_hh", w, "[D, taps, h, G, h]");
   STD_TORCH_CHECK(a.x || a.input, "scan: expected x or input");
@@ -147,13 +148,13 @@ inline ScanSizes check(const ScanArguments& a) {
   const NamedCell& cell = cell_named(a.cell);
   const ScanSizes s{w.size(0), map.size(first), map.size(first + 1), map.size(first + 2), w.size(2), cell.gates,
       w.size(1), a.input ? a.input->size(3) : 0, a.input ? a.weight_ih->size(1) : 0, a.merge != "none"};
-  constexpr int64_t most = int64_t(1) << 31;
-  check_below("pixels of an image", s.height * s.width, most);
+  constexpr int64_t limit = int64_t(1) << 31;
+  check_below("pixels of an image", s.height * s.width, limit);
   check_below("hidden channels", s.hidden, 1 << 22);
   check_below("channels of the input", s.channels, 1 << 24);
-  for (int64_t taps : {s.taps, s.input_taps, a.input_kernel}) check_below("taps and input_kernel", taps, kMostTaps);
+  for (int64_t taps : {s.taps, s.input_taps, a.input_kernel}) check_below("taps and input_kernel", taps, kMaxTaps);
   read_corners(a.corners, s.directions);
-  check_below("images of each direction", s.images, most / s.directions);
+  check_below("images of each direction", s.images, limit / s.directions);
   STD_TORCH_CHECK(a.diagonal ? s.taps == 2 : s.taps % 2 == 1, "scan: expected ",
       a.diagonal ? "2 taps" : "an odd number of taps", ", got ", s.taps);
   STD_TORCH_CHECK(!a.input || (a.input_kernel % 2 == 1 && a.input_kernel >= s.input_taps),
@@ -162,17 +163,17 @@ inline ScanSizes check(const ScanArguments& a) {
   STD_TORCH_CHECK(a.merge == "none" || a.merge == "sum" || (a.merge == "shift" && s.directions == 2),
       "scan: expected merge 'none', 'sum', or 'shift' of 2 directions, got '", a.merge, "' of ", s.directions);
   STD_TORCH_CHECK(!a.peephole || cell.may_have_peepholes, "scan: expected no peephole with the cell ", a.cell);
-  const auto fits = [&](const char* name, const Optional& t, const std::vector<int64_t>& sizes) {
+  const auto expect = [&](const char* name, const Optional& t, const std::vector<int64_t>& sizes) {
     check_sizes(name, t, sizes, w);
   };
-  fits("input", a.input, {s.images, s.height, s.width, s.channels});
-  fits("weight_ih", a.weight_ih, {s.directions, s.input_taps, s.hidden, s.gates, s.channels});
-  fits("bias", a.bias, {s.directions, s.hidden, s.gates});
-  fits("x", a.x, s.maps(s.columns()));
-  fits("weight_hh", w, {s.directions, s.taps, s.hidden, s.gates, s.hidden});
-  fits("h0", a.h0, {s.directions, s.hidden});
-  fits("c0", a.c0, {s.directions, s.hidden});
-  fits("peephole", a.peephole, {s.directions, 4, s.hidden});
+  expect("input", a.input, {s.images, s.height, s.width, s.channels});
+  expect("weight_ih", a.weight_ih, {s.directions, s.input_taps, s.hidden, s.gates, s.channels});
+  expect("bias", a.bias, {s.directions, s.hidden, s.gates});
+  expect("x", a.x, s.maps(s.columns()));
+  expect("weight_hh", w, {s.directions, s.taps, s.hidden, s.gates, s.hidden});
+  expect("h0", a.h0, {s.directions, s.hidden});
+  expect("c0", a.c0, {s.directions, s.hidden});
+  expect("peephole", a.peephole, {s.directions, 4, s.hidden});
   check_sizes("sizes", a.sizes, {s.images, 2}, ScalarType::Long);
   return s;
 }

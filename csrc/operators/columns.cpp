@@ -1,4 +1,4 @@
-// The operators of sampling and coding. run_columns runs a program (../cpu/column_program.h) in place on an image row.
+// The operators of sampling and coding. run_columns runs a program (../cpu/column_program.h) on the pixels of a row.
 #include <algorithm>
 #include <iterator>
 #include <string>
@@ -24,9 +24,10 @@ cpu::View view(const Tensor& t) {
   return v;
 }
 
-// A row of `streams` is a cpu::Stream: first, last, offset, range, at, end. Decoding moves offset, range and at.
+// A row of `streams` is a cpu::Stream: first, last, offset, range, position, end. Decoding moves offset, range and
+// position.
 constexpr int64_t kFields = 6;
-std::vector<cpu::Stream> streams_of(const Tensor& streams) {
+std::vector<cpu::Stream> read_streams(const Tensor& streams) {
   check_axes("streams", streams, "[n, 6]");
   check_sizes("streams", streams, {streams.size(0), kFields}, ScalarType::Long);
   STD_TORCH_CHECK(streams.is_contiguous(), "run_columns: expected contiguous streams");
@@ -36,9 +37,10 @@ std::vector<cpu::Stream> streams_of(const Tensor& streams) {
     all.push_back({row[0], row[1], uint64_t(row[2]), uint64_t(row[3]), row[4], row[5]});
   return all;
 }
-void put_back(const std::vector<cpu::Stream>& all, const Tensor& streams) {
+void write_streams(const std::vector<cpu::Stream>& all, const Tensor& streams) {
   int64_t* row = out<int64_t>(streams);
-  for (const cpu::Stream& s : all) row[2] = int64_t(s.offset), row[3] = int64_t(s.range), row[4] = s.at, row += kFields;
+  for (const cpu::Stream& s : all)
+    row[2] = int64_t(s.offset), row[3] = int64_t(s.range), row[4] = s.position, row += kFields;
 }
 
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
@@ -50,7 +52,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   std::vector<cpu::View> views;
   for (const Tensor& t : tensors) views.push_back(view(t));
   std::vector<cpu::Stream> opened;
-  if (streams) opened = streams_of(*streams);
+  if (streams) opened = read_streams(*streams);
   const int level = instruction_set;  // read once: another thread may change it
   dispatch(tensors[0], [&](auto zero) {
     using T = decltype(zero);
@@ -59,10 +61,10 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
         program.run(temperature, on_grid, streams ? &opened : nullptr, in<uint8_t>(bytes), bytes ? bytes->numel() : 0),
         team(), level);
   });
-  if (streams) put_back(opened, *streams);
+  if (streams) write_streams(opened, *streams);
 }
 
-// Returns how many outputs of each of `gates` gates a block of packed weights has (../cpu/kernels.h).
+// Returns how many outputs, each with `gates` gates, a block of packed weights has (../cpu/kernels.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;
@@ -74,7 +76,7 @@ int64_t column_step(std::string name) {
   return found - cpu::kStepNames;
 }
 
-// Encodes intervals, start << 32 | stop, to bytes, in integer arithmetic.
+// Encodes intervals of cumulative frequencies, start << 32 | stop, to bytes.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
       "range_encode: expected contiguous intervals of int64");
@@ -82,8 +84,8 @@ Tensor range_encode(Tensor intervals) {
   const int64_t* interval = in<int64_t>(intervals);
   for (int64_t i = 0; i < intervals.numel(); ++i) {
     const uint64_t start = uint64_t(interval[i]) >> 32, stop = uint64_t(interval[i]) & 0xffffffff;
-    STD_TORCH_CHECK(start < stop && stop <= cpu::Distribution::kWhole,
-        "range_encode: expected 0 <= start < stop <= ", cpu::Distribution::kWhole, ", got ", start, " and ", stop);
+    STD_TORCH_CHECK(start < stop && stop <= cpu::Distribution::kTotal,
+        "range_encode: expected 0 <= start < stop <= ", cpu::Distribution::kTotal, ", got ", start, " and ", stop);
     encoder.encode(start, stop);
   }
   encoder.finish();

@@ -15,12 +15,12 @@ cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool str
   check_axes("weight", weight, "[out, in, kh, kw]");
   const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2),
                 W = input.size(channels_last ? 2 : 3);
-  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), most = int64_t(1) << 30;
-  check_below("pixels of all images", B * H * W, most);
-  for (int64_t channels : {C, out}) check_below("taps of all channels", kh * kw * channels, most);
+  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), limit = int64_t(1) << 30;
+  check_below("pixels of all images", B * H * W, limit);
+  for (int64_t channels : {C, out}) check_below("taps of all channels", kh * kw * channels, limit);
   STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel, got ", kh, " x ", kw);
   STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours,
-      "masked_conv: expected channels for ", colours, " colours, and outputs for as many in ", gates, " gates, got ", C,
+      "masked_conv: expected ", colours, " or more input channels, and outputs in each of ", gates, " gates, got ", C,
       " and ", out);
   check_sizes("weight", weight, {out, C, kh, kw}, input);
   return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu,
@@ -37,7 +37,7 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, relu, channels_last);
   make_contiguous(input, weight, bias);
   check_sizes("bias", bias, {s.out_channels}, weight);
-  Tensor output = fresh(input, output_sizes(s));
+  Tensor output = new_tensor(input, output_sizes(s));
   if (output.numel() == 0) return output;
   dispatch(input, [&](auto zero) {
     using T = decltype(zero);
@@ -46,7 +46,7 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   return output;
 }
 
-// Returns the gradients of input, weight and bias, empty if not needed. With a ReLU y is the forward's output.
+// Returns the gradients of input, weight and bias, empty if not needed. y is the forward's output if it had a ReLU.
 std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict,
     int64_t colours, int64_t gates, bool channels_last, bool need_input, bool need_weight, bool need_bias) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);
@@ -54,7 +54,7 @@ std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, T
   check_sizes("dy", dy, output_sizes(s), weight);
   check_sizes("y", y, output_sizes(s), weight);
   const auto gradient = [&](bool needed, const auto& sizes) {
-    return fresh(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0});
+    return new_tensor(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0});
   };
   Tensor dinput = gradient(need_input, input.sizes()), dweight = gradient(need_weight, weight.sizes());
   Tensor dbias = gradient(need_bias, std::vector<int64_t>{s.out_channels});

@@ -1,4 +1,4 @@
-// The library _C. Loading it registers the operators of this folder and their settings.
+// The library _C. Loading it registers the CPU operators of this folder, and the settings below.
 #include <string>
 #include <utility>
 
@@ -7,19 +7,20 @@
 namespace pixelrnn {
 namespace {
 
-// Sets the level of the CPU kernels (cpu/kernels.h) if this machine has it. Returns the level in use.
+// Sets the instruction set level (cpu/kernels.h) if this CPU has it. Returns the level in use.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;
 }
 
 std::string instruction_set_name(int64_t level) {
-  STD_TORCH_CHECK(level >= 0 && level <= cpu::best_instruction_set(), "instruction_set_name: no level ", level);
+  STD_TORCH_CHECK(level >= 0 && level <= cpu::best_instruction_set(),
+      "instruction_set_name: expected a level from 0 to ", cpu::best_instruction_set(), ", got ", level);
   return cpu::instruction_set_name(int(level));
 }
 
-// Sets whether threads may wait for each other (operators.h). Returns the previous setting.
-bool set_threads_at_once(bool value) { return std::exchange(at_once, value); }
+// Sets concurrent_shares (operators.h). Returns the previous setting.
+bool set_threads_at_once(bool value) { return std::exchange(concurrent_shares, value); }
 
 }  // namespace
 }  // namespace pixelrnn

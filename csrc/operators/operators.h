@@ -10,14 +10,14 @@ namespace pixelrnn {
 
 // The instruction set level (cpu/kernels.h) of the CPU kernels.
 inline int instruction_set = cpu::best_instruction_set();
-// Whether all shares of stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
-inline bool at_once = true;
+// Whether all shares of a stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
+inline bool concurrent_shares = true;
 
 inline cpu::Team team() {
   const auto run = [](int shares, void (*body)(void*, int, int), void* context) {
     stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
   };
-  return {int(stable::get_num_threads()), run, at_once};
+  return {int(stable::get_num_threads()), run, concurrent_shares};
 }
 
 template <class T> const T* in(const Tensor& t) { return static_cast<const T*>(t.const_data_ptr()); }
@@ -25,19 +25,19 @@ template <class T> const T* in(const Optional& t) { return t ? in<T>(*t) : nullp
 template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
 template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
 
-inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
+inline Tensor new_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
   Tensor t = stable::new_empty(like, sizes);
   if (t.numel()) cpu::advise_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
   return t;
 }
 
-// Like `fresh`, but in memory from the page cache (cpu/pages.h). The storage cannot be resized.
-inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
+// Returns a tensor in memory from the page cache (cpu/pages.h). Its storage cannot be resized.
+inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
   int64_t bytes = like.element_size();
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
-      bytes < int64_t(cpu::Pages::kLeast) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
-  if (!block.data) return fresh(like, sizes);  // a small tensor, or no memory: torch throws then
+      bytes < int64_t(cpu::Pages::kMinBytes) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
+  if (!block.data) return new_tensor(like, sizes);  // small, or no memory: torch throws then
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
   return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),

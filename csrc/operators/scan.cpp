@@ -6,9 +6,9 @@
 // gates undefined.
 //
 // scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It returns a gradient for each operand, in
-// the operand's shape. With shares, the gradients of h0, c0 and peephole are separate for each image, [D, B, ...]. The
-// gradient of x, the gradient of the pre-activations, exists without x. An unwanted or absent operand's gradient has a
-// last axis of 0. The gradients of weights and bias have their operands' strides, which saves copies.
+// the operand's shape. With `shares`, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The gradient of
+// x, which is that of the pre-activations, exists without x. An unwanted or absent operand's gradient has a last axis
+// of 0. The gradients of weights and bias have their operands' strides, which saves copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -18,7 +18,7 @@
 namespace pixelrnn {
 namespace {
 
-constexpr int64_t kImagesOfShares[] = {1};  // the axis of images in [D, B, ...]
+constexpr int64_t kImageAxis[] = {1};  // of [D, B, ...]
 
 // Returns a view of weights [D, taps, h, gates, channels] or of a bias [D, h, gates].
 template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
@@ -29,30 +29,31 @@ template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
 template <class T> cpu::Weights<const T> weights_in(const Optional& t) {
   return t ? weights(in<T>(*t), *t) : cpu::Weights<const T>();
 }
-template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
-  return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
+template <class T> cpu::Weights<T> weights_out(const Tensor& t) {
+  return t.numel() ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a new gradient, which the kernels fill. Without cells it is zero. If unwanted its last axis is 0.
-Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
+// Returns a gradient for the kernels to fill. Without gates, when no kernel runs, it is zero. An unwanted gradient's
+// last axis is 0.
+Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
-  return cells.numel() ? kept(cells, sizes) : stable::new_zeros(cells, sizes);
+  return gates.numel() ? cached_tensor(gates, sizes) : stable::new_zeros(gates, sizes);
 }
-Tensor gradient_like(const Tensor& weight, const Tensor& cells) {
+Tensor new_gradient_like(const Tensor& weight, const Tensor& gates) {
   Tensor t = stable::empty_like(weight);
-  return cells.numel() ? t : stable::zero_(t);
+  return gates.numel() ? t : stable::zero_(t);
 }
 
 // The checked arguments of one call, in the kernels' form.
-struct Scan {
+struct ScanCall {
   const ScanSizes sizes;
   cpu::Shape shape;
   const NamedCell& cell;
   const cpu::Merge merge;
-  std::vector<cpu::Extent> extents;
+  std::vector<cpu::ImageSize> image_sizes;
 
-  explicit Scan(ScanArguments& a)
-      : sizes(check(a)),
+  explicit ScanCall(ScanArguments& a)
+      : sizes(checked_sizes(a)),
         cell(cell_named(a.cell)),
         merge(a.merge == "none"    ? cpu::Merge::kNone
               : a.merge == "shift" ? cpu::Merge::kShift
@@ -65,24 +66,24 @@ struct Scan {
     if (!a.sizes) return;
     const int64_t* size = in<int64_t>(*a.sizes);
     for (int64_t b = 0; b < sizes.images; ++b, size += 2)
-      extents.push_back(
+      image_sizes.push_back(
           {int(std::clamp<int64_t>(size[0], 0, sizes.height)), int(std::clamp<int64_t>(size[1], 0, sizes.width))});
-    shape.extents = extents.data();
+    shape.sizes = image_sizes.data();
   }
-  Scan(const Scan&) = delete;  // no copies: the shape points to extents
+  ScanCall(const ScanCall&) = delete;  // no copies: the shape points to image_sizes
 
-  template <class T> Cell<T> cell_of(const Optional& peephole) const {
+  template <class T> CellParameters<T> cell_of(const Optional& peephole) const {
     return {cell.formula, T(cell.scale), in<T>(peephole)};
   }
 };
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
-  const Scan s(a);
+  const ScanCall s(a);
   std::vector<int64_t> y_sizes = s.sizes.y();
   if (!s.sizes.merged) y_sizes.back() = 0;
-  const Tensor y = kept(a.weight_hh, y_sizes), h = kept(a.weight_hh, s.sizes.h()),
-               c = kept(a.weight_hh, s.sizes.maps(s.sizes.hidden)),
-               gates = kept(a.weight_hh, s.sizes.maps(s.sizes.columns()));
+  const Tensor y = cached_tensor(a.weight_hh, y_sizes), h = cached_tensor(a.weight_hh, s.sizes.h()),
+               c = cached_tensor(a.weight_hh, s.sizes.maps(s.sizes.hidden)),
+               gates = cached_tensor(a.weight_hh, s.sizes.maps(s.sizes.columns()));
   if (gates.numel() == 0) return {y, h, c, gates};
   dispatch(a.weight_hh, [&](auto zero) {
     using T = decltype(zero);
@@ -97,22 +98,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_gradients(GradientsArguments g) {
   ScanArguments& a = g.scan;
-  const Scan s(a);
+  const ScanCall s(a);
   make_contiguous(g.dh, g.h, g.c, g.gates);
   const ScanSizes& n = s.sizes;
-  STD_TORCH_CHECK(g.wanted.size() == kOperands, "scan_gradients: expected ", int(kOperands), " flags in wanted, got ",
-      g.wanted.size());
+  STD_TORCH_CHECK(g.wanted.size() == kOperandCount, "scan_gradients: expected ", int(kOperandCount),
+      " flags in wanted, got ", g.wanted.size());
   check_sizes("dh", g.dh, n.dh(), a.weight_hh);
   check_sizes("h", g.h, n.h(), a.weight_hh);
   check_sizes("c", g.c, n.maps(n.hidden), a.weight_hh);
   check_sizes("gates", g.gates, n.maps(n.columns()), a.weight_hh);
   const auto gradient = [&](Operand operand, bool exists, std::vector<int64_t> sizes) {
-    return pixelrnn::gradient(g.gates, g.wanted[operand] && exists, sizes);
+    return new_gradient(g.gates, g.wanted[operand] && exists, sizes);
   };
   const auto weight_gradient = [&](Operand operand, const Optional& weight, std::vector<int64_t> sizes) {
-    return g.wanted[operand] && weight ? gradient_like(*weight, g.gates) : gradient(operand, false, sizes);
+    return g.wanted[operand] && weight ? new_gradient_like(*weight, g.gates) : gradient(operand, false, sizes);
   };
-  const auto share = [&](Operand operand, const Optional& state, std::vector<int64_t> sizes) {
+  const auto image_gradient = [&](Operand operand, const Optional& state, std::vector<int64_t> sizes) {
     if (!g.shares && !(g.wanted[operand] && state)) sizes.erase(sizes.begin() + 1);
     return gradient(operand, state.has_value(), sizes);
   };
@@ -121,25 +122,24 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_
                dweight_ih = weight_gradient(kWeightIh, a.weight_ih, {D, n.input_taps, h, n.gates, n.channels}),
                dbias = weight_gradient(kBias, a.bias, {D, h, n.gates}), dx = gradient(kX, true, n.maps(n.columns())),
                dweight_hh = weight_gradient(kWeightHh, a.weight_hh, {D, n.taps, h, n.gates, h}),
-               dh0 = share(kH0, a.h0, {D, B, h}), dc0 = share(kC0, a.c0, {D, B, h}),
-               dpeephole = share(kPeephole, a.peephole, {D, B, 4, h});
+               dh0 = image_gradient(kH0, a.h0, {D, B, h}), dc0 = image_gradient(kC0, a.c0, {D, B, h}),
+               dpeephole = image_gradient(kPeephole, a.peephole, {D, B, 4, h});
   if (g.gates.numel() != 0)
     dispatch(g.gates, [&](auto zero) {
       using T = decltype(zero);
-      const auto place = [](const Tensor& t) { return out_if<T>(t.numel() > 0, t); };
-      const auto weights = [](const Tensor& t) { return weights_out<T>(t.numel() > 0, t); };
+      const auto output = [](const Tensor& t) { return out_if<T>(t.numel() > 0, t); };
       cpu::backward<T>(s.shape,
           {in<T>(g.dh), weights_in<T>(a.weight_hh), in<T>(a.h0), in<T>(a.c0), in<T>(g.h), in<T>(g.c), in<T>(g.gates),
-              in<T>(a.input), weights_in<T>(a.weight_ih), place(dx), place(dh0), place(dc0), place(dinput),
-              {weights(dweight_hh), weights(dweight_ih), weights(dbias)}, s.merge, s.cell_of<T>(a.peephole),
-              place(dpeephole)},
+              in<T>(a.input), weights_in<T>(a.weight_ih), output(dx), output(dh0), output(dc0), output(dinput),
+              {weights_out<T>(dweight_hh), weights_out<T>(dweight_ih), weights_out<T>(dbias)}, s.merge,
+              s.cell_of<T>(a.peephole), output(dpeephole)},
           team(), instruction_set);
     });
-  const auto of_images = [&](Operand operand, const Optional& state, const Tensor& t) {
-    return g.wanted[operand] && state && !g.shares ? stable::sum(t, kImagesOfShares) : t;
+  const auto sum_images = [&](Operand operand, const Optional& state, const Tensor& t) {
+    return g.wanted[operand] && state && !g.shares ? stable::sum(t, kImageAxis) : t;
   };
-  return {dinput, dweight_ih, dbias, dx, dweight_hh, of_images(kH0, a.h0, dh0), of_images(kC0, a.c0, dc0),
-      of_images(kPeephole, a.peephole, dpeephole)};
+  return {dinput, dweight_ih, dbias, dx, dweight_hh, sum_images(kH0, a.h0, dh0), sum_images(kC0, a.c0, dc0),
+      sum_images(kPeephole, a.peephole, dpeephole)};
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .. import reference
 
-diagonal_good_loop: Callable[..., Tensor] = reference.diagonal_scan
-row_good_loop: Callable[..., Tensor] = reference.row_scan
+diagonal_good_loop = reference.diagonal_scan
+row_good_loop = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[[Tensor], Tensor]) -> Tensor:
-    """Returns h, with its lines along ``dim``, like the lines of x."""
+    """Returns h of a loop over the lines of x, which lie along ``dim``."""
     h = c = x.new_zeros(x.shape[0], hidden, x.shape[5 - dim])
     states = []
     for t in range(x.shape[dim]):
@@ -47,7 +47,7 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
 
 @dataclass
 class GemmFloor:
-    """The matrix products of a recurrence alone, as pairs of factors."""
+    """The matrix products of a recurrence alone, as pairs of factors: a lower bound of its time."""
 
     forward: list[tuple[Tensor, Tensor]]
     backward: list[tuple[Tensor, Tensor]]
@@ -63,7 +63,7 @@ class GemmFloor:
         return run
 
 
-def floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
+def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
     """Returns each direction's product over all cells, [cells, k] x [k, gates * hidden], and its two gradients."""
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)

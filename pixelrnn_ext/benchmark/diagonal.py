@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from ..layers import DiagonalBiLSTM
-from .baselines import floor
+from .baselines import gemm_floor
 from .problems import AS_WRITTEN, BASELINE, NATIVE, Case, Problem, Size, layer_problem, recurrence_problem
 
 recurrence: Callable[..., Problem] = partial(recurrence_problem, diagonal=True, taps=2)
@@ -18,7 +18,7 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)
     loop = DiagonalBiLSTM(channels, hidden, backend="reference", dtype=dtype)
-    products = floor(size.cells, 2 * hidden + channels, hidden, dtype, directions=2)
+    products = gemm_floor(size.cells, 2 * hidden + channels, hidden, dtype, directions=2)
     return layer_problem(loop, x, dy, backends, [products])
 
 

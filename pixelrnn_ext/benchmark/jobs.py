@@ -19,7 +19,7 @@ class Budget:
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
     loop_limit: float = math.inf  # seconds for timing a loop as written
-    total: float = math.inf  # seconds after which no case or measurement of memory begins
+    total: float = math.inf  # seconds after which no job or measurement of memory begins
     memory: int | None = None  # number of jobs whose peak memory is measured. None for all
     memory_of_all: bool = False  # measures all providers, not only ours
 
@@ -59,8 +59,8 @@ class Result:
     job: Job
     mode: str
     times: Times
-    errors: dict[str, float]  # a provider with an error and without times gave wrong numbers
-    unlike: Collection[str] = ()  # providers of another function, which are not compared
+    errors: dict[str, float]  # a provider with an error but no times gave wrong numbers
+    incomparable: Collection[str] = ()  # providers that compute another function
     peak_mib: dict[str, float | None] = field(default_factory=dict)  # None if unknown
 
     @property
@@ -78,14 +78,14 @@ class Result:
 
     @property
     def doubt(self) -> str:
-        """Why the comparison of the providers is unreliable. Empty if it is reliable."""
+        """Why the compared times are unreliable. Empty if they are reliable."""
         return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
 
     def values(self, provider: str) -> dict[str, Any]:
         case, dtype, threads, times = self.job.case, self.job.dtype, self.job.threads, self.times
-        ran = provider in times
-        p20, median, p80 = (1e3 * t for t in percentiles(times[provider])) if ran else [None] * 3
-        is_like, peak = provider not in self.unlike, self.peak_mib.get(provider)
+        was_timed = provider in times
+        p20, median, p80 = (1e3 * t for t in percentiles(times[provider])) if was_timed else [None] * 3
+        comparable, peak = provider not in self.incomparable, self.peak_mib.get(provider)
         map_mib = case.size.cells * case.size.hidden * dtype.itemsize / MIB
         return {
             "case": str(case),
@@ -96,11 +96,11 @@ class Result:
             "median ms": median,
             "p20 ms": p20,
             "p80 ms": p80,
-            f"speed-up over {case.baseline}": times.ratio(case.baseline, provider) if is_like else None,
-            f"share of {FLOOR}": times.ratio(FLOOR, provider) if is_like else None,
+            f"speed-up over {case.baseline}": times.ratio(case.baseline, provider) if comparable else None,
+            f"share of {FLOOR}": times.ratio(FLOOR, provider) if comparable else None,
             "peak MiB": peak,
             "peak in h maps": None if peak is None else peak / map_mib,
             "max error": self.errors.get(provider),
-            "status": "" if ran else "mismatch",
+            "status": "" if was_timed else "mismatch",
             "unreliable": times.doubt(provider),
         }

@@ -1,4 +1,4 @@
-"""Cases, and the providers that are timed on them."""
+"""Cases, and the providers: implementations that are timed on them."""
 
 import copy
 import math
@@ -54,7 +54,7 @@ class Differentiable:
     names: list[str]  # names of the inputs
     # Converts the result and the gradients to the reference's layout.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Exact results, if the provider computes another function. It is then not compared.
+    # Exact results of a provider that computes another function, and is not compared.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Differentiable:
         return y.detach(), *torch.autograd.grad(y, self.inputs, self.cotangent)
 
     def named(self, output_and_gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Returns the results of ``step("forward+backward")`` by name, in the common layout."""
+        """Returns the results of ``step("forward+backward")`` by name, in the reference's layout."""
         names = ["output", *(f"gradient of {name}" for name in self.names)]
         return dict(zip(names, self.to_common(*output_and_gradients)))
 
@@ -85,7 +85,7 @@ class Differentiable:
 Provider = Differentiable | GemmFloor
 
 
-def of_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
+def from_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
     """Returns a layer as a provider with gradients of x and all parameters. ``others`` are its other arguments."""
     names = ["input", *dict(layer.named_parameters())]
     return Differentiable(name, lambda x, *_: layer(x, *others), [x, *layer.parameters()], dy, names)
@@ -93,7 +93,7 @@ def of_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | 
 
 def exact_layer(layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> dict[str, Tensor]:
     exact = with_backend(layer, "reference").double()
-    return of_layer("reference", exact, x.double(), dy.double(), *others).results()
+    return from_layer("reference", exact, x.double(), dy.double(), *others).results()
 
 
 def with_backend(layer: Module, backend: str) -> Any:
@@ -114,13 +114,17 @@ class Problem:
             self.providers = [p for p in self.providers if not p.name.startswith(NATIVE)]
 
 
+def _channels_last(*maps: Tensor) -> list[Tensor]:
+    return [m.contiguous(memory_format=torch.channels_last) for m in maps]
+
+
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns the problem of a layer. ``loop`` is the good loop. Its copies on ``backends`` run in channels_last."""
-    last = [t.contiguous(memory_format=torch.channels_last) for t in (x, dy)]
-    natives = [of_layer(backend, with_backend(loop, backend), *last) for backend in backends]
-    return Problem([of_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
+    """Returns the problem of a layer. ``loop`` is the baseline. Its copies on ``backends`` run in channels_last."""
+    maps = _channels_last(x, dy)
+    natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]
+    return Problem([from_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
@@ -138,7 +142,7 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 
 @dataclass(frozen=True)
 class Case:
-    """A default run compares the provider ``ours`` with the providers ``against``, the baseline first."""
+    """A layer or recurrence of one size. A default run compares ``ours`` with ``against``, the baseline first."""
 
     kind: str
     size: Size
@@ -183,7 +187,7 @@ def recurrence_problem(
 ) -> Problem:
     """Returns one direction alone: h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps).
 
-    ``natives`` maps names of providers to results of native_recurrence. By default it has the best path.
+    ``natives`` maps names of providers to results of native_recurrence, by default the best path.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
     exact: Recurrence = reference.diagonal_scan if diagonal else reference.row_scan
@@ -204,9 +208,7 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = (
-        t.contiguous(memory_format=torch.channels_last) for t in (x, dy)
-    )  # the good loop is faster in it
+    loop_x, loop_dy = _channels_last(x, dy)  # in which the good loop is faster
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()
@@ -218,7 +220,7 @@ def recurrence_problem(
                 provider(*native, native_x, native_weight, native_dy, to_common=from_native)
                 for native in natives.items()
             ),
-            baselines.floor(size.cells, taps * hidden, hidden, dtype),
+            baselines.gemm_floor(size.cells, taps * hidden, hidden, dtype),
         ],
         lambda: provider("reference", exact, x.double(), weight.double(), dy.double()).results(),
     )

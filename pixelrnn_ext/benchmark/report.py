@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .._command import WAITING
+from .._command import WAIT_VARIABLES
 from ..machine import processor
 from ..operators import library
 from .jobs import Result
@@ -17,7 +17,7 @@ from .timing import warning
 
 
 def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
-    waiting = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
+    waiting = [f"{name}={os.environ[name]}" for name in WAIT_VARIABLES if name in os.environ]
     return {
         "command": command,
         "CPU": processor(),

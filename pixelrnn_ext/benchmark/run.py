@@ -19,19 +19,19 @@ class Benchmark:
     """A run of cases, and its results. ``otherwise`` is appended to a reason for a skip, such as " without --full"."""
 
     def __init__(self, budget: Budget, otherwise: str = "") -> None:
-        self.budget: Budget = budget
-        self.otherwise: str = otherwise
+        self.budget = budget
+        self.otherwise = otherwise
         self.results: list[Result] = []
-        self.skipped: dict[str, list[str]] = {}  # {reason: what was skipped}
+        self.skipped: dict[str, list[str]] = {}  # {reason: skipped items}
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
             self.skip(reason, NATIVE)
 
-    def skip(self, why: str, *what: str) -> None:
-        self.skipped.setdefault(why, []).extend(what)
+    def skip(self, reason: str, *items: str) -> None:
+        self.skipped.setdefault(reason, []).extend(items)
 
     def remarks(self) -> list[str]:
-        skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in self.skipped.items()]
+        skipped = [f"skipped, {reason}: {'; '.join(items)}" for reason, items in self.skipped.items()]
         return [*skipped, *self.mismatches]
 
     def run(self, jobs: Iterable[Job]) -> None:
@@ -60,14 +60,14 @@ class Benchmark:
         """Returns the job's last result, and the providers whose peak memory can be measured."""
         problem = job.case.problem(job.dtype)
         exact, errors = problem.reference(), dict[str, float]()
-        asked = [p for p in problem.providers if job.providers is None or p.name in job.providers]
-        right = [p for p in asked if self._check(p, exact, job, errors)]
-        differentiable = [p for p in right if isinstance(p, Differentiable)]
-        unlike = [p.name for p in differentiable if p.exact]
+        requested = [p for p in problem.providers if job.providers is None or p.name in job.providers]
+        correct = [p for p in requested if self._check(p, exact, job, errors)]
+        differentiable = [p for p in correct if isinstance(p, Differentiable)]
+        incomparable = [p.name for p in differentiable if p.exact]
         for mode in job.modes:
-            steps = {p.name: p.step(mode) for p in right}
+            steps = {p.name: p.step(mode) for p in correct}
             times = paired(steps, self.budget.seconds, self.budget.fewest, self.budget.limit)
-            self.results.append(Result(job, mode, times, errors, unlike))
+            self.results.append(Result(job, mode, times, errors, incomparable))
         return self.results[-1], [p.name for p in differentiable]
 
     def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 FEWEST_ROUNDS = 5
-MOST_SPREAD = 0.25  # (80th percentile - 20th percentile) / median
-MOST_BUSY = 0.1  # share of the cores that other processes use
+MAX_SPREAD = 0.25  # (80th percentile - 20th percentile) / median
+MAX_BUSY = 0.1  # share of the cores that other processes use
 _STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")
 
@@ -39,9 +39,9 @@ def progress(label: str) -> Iterator[None]:
 
 def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
     """Returns the 20th percentile, the median and the 80th percentile. At least two times must not be None."""
-    ran = [t for t in times if t is not None]
-    p20, _, _, p80 = statistics.quantiles(ran, n=5, method="inclusive")
-    return p20, statistics.median(ran), p80
+    seconds = [t for t in times if t is not None]
+    p20, _, _, p80 = statistics.quantiles(seconds, n=5, method="inclusive")
+    return p20, statistics.median(seconds), p80
 
 
 class OtherProcesses:
@@ -63,9 +63,9 @@ class OtherProcesses:
 
     def _others(self) -> float | None:
         """Returns the seconds that the other processes have used so far."""
-        own = os.times()
+        this_process = os.times()
         total = busy_seconds(_STAT.read_text(), self._cores) if _STAT.exists() else None
-        return None if total is None else total - sum(own[:4])
+        return None if total is None else total - sum(this_process[:4])
 
 
 def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
@@ -83,7 +83,7 @@ def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
 class Times(dict[str, list[float | None]]):
     """Seconds of each function in each round. None: the function did not run in the round."""
 
-    busy: float | None = None  # share of the cores that other processes used
+    busy: float | None = None  # by other processes
 
     def median(self, name: str) -> float:
         return statistics.median(t for t in self[name] if t is not None)
@@ -98,9 +98,9 @@ class Times(dict[str, list[float | None]]):
         """Returns why these functions' times are unreliable. Empty if they are reliable."""
         reasons, timed = [], [percentiles(self[name]) for name in names if name in self]
         spread = max(((p80 - p20) / median for p20, median, p80 in timed), default=0.0)
-        if spread > MOST_SPREAD:
+        if spread > MAX_SPREAD:
             reasons.append(f"times spread by {spread:.0%}")
-        if timed and self.busy is not None and self.busy > MOST_BUSY:
+        if timed and self.busy is not None and self.busy > MAX_BUSY:
             reasons.append(f"others had {self.busy:.0%} of the cores")
         return ", ".join(reasons)
 
@@ -141,15 +141,15 @@ def paired(
 
 
 def warning(doubts: list[str]) -> str:
-    """Returns the warning above a table whose rows have these doubts. Empty without doubts."""
+    """Returns a warning about a table whose rows have these doubts, or ''."""
     doubtful = sum(map(bool, doubts))
     if not doubtful:
         return ""
     load = f"; load average {os.getloadavg()[0]:.1f} on {len(_cores())} cores" if hasattr(os, "getloadavg") else ""
     return (
         f"UNRELIABLE: the machine was not quiet in {doubtful} of {len(doubts)} rows, which are marked{load}. At most, "
-        f"times should spread by {MOST_SPREAD:.0%} of their median (20th to 80th percentile), and others have "
-        f"{MOST_BUSY:.0%} of the cores."
+        f"times should spread by {MAX_SPREAD:.0%} of their median (20th to 80th percentile), and others have "
+        f"{MAX_BUSY:.0%} of the cores."
     )
 
 

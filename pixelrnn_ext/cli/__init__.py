@@ -21,27 +21,27 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if hasattr(sys.stdout, "reconfigure"):  # escapes characters that a terminal cannot show, as stderr does
+    if hasattr(sys.stdout, "reconfigure"):  # escapes characters that a terminal cannot show, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = make(prog).parse_args(argv)
-        command = f"{_launched() or prog} {shlex.join(argv)}"
+        command = f"{_torchrun_command() or prog} {shlex.join(argv)}"
         outputs.check(options)
-        with _warnings_in_a_line(prog):
+        with _one_line_warnings(prog):
             status: int = options.run(options, command, argv[1:])
             return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # All processes usually fail alike, so one prints. A RuntimeError, such as a full GPU memory, may hit only one.
+        # Usually all processes fail with the same error: one prints it. A RuntimeError (a full GPU) may hit only one.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
 
 
 @contextmanager
-def _warnings_in_a_line(prog: str) -> Iterator[None]:
+def _one_line_warnings(prog: str) -> Iterator[None]:
     """Prints a warning as one line, without its source line. Only the first process of a machine prints it."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -53,7 +53,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
         yield
 
 
-def _launched() -> str | None:
+def _torchrun_command() -> str | None:
     """Returns the torchrun command that started this process, or None."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None

@@ -1,7 +1,6 @@
 """Types of command-line options, for argparse."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 from pathlib import Path
 
 
@@ -13,21 +12,25 @@ def size(text: str) -> list[int]:
     return [int(sides[0]), int(sides[-1])]
 
 
-def named(text: str) -> str:
+def non_empty(text: str) -> str:
     if not text:
         raise ArgumentTypeError("expected a path, got an empty one")
     return text
 
 
 def path(text: str) -> Path:
-    return Path(named(text))
+    return Path(non_empty(text))
 
 
-def whole(least: int) -> Callable[[str], int]:
+def positive(text: str) -> int:
+    return _integer(text, 1)
 
-    def integer(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) < 2**63:
-            raise ArgumentTypeError(f"expected an integer >= {least} of 64 bits, got {text!r}")
-        return int(text)
 
-    return integer
+def non_negative(text: str) -> int:
+    return _integer(text, 0)
+
+
+def _integer(text: str, minimum: int) -> int:
+    if not text.isdecimal() or not minimum <= int(text) < 2**63:
+        raise ArgumentTypeError(f"expected an integer >= {minimum} of 64 bits, got {text!r}")
+    return int(text)

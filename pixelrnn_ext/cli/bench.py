@@ -6,7 +6,7 @@ from ..benchmark.diagonal import CASES
 from ..benchmark.jobs import SHORT, short_jobs
 from ..benchmark.report import environment, short_report
 from ..benchmark.run import Benchmark
-from .arguments import whole
+from .arguments import positive
 
 SUMMARY = "time the layers on this machine"
 EXAMPLES = ("", "--markdown", '--only "B1 32x32 h128" --threads 1')
@@ -25,8 +25,6 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="the cases whose name contains it, and slower ones too"
-    )
-    parser.add_argument("--threads", type=whole(1), metavar="N", help="2 by default")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cases with TEXT in their name, slow ones, too")
+    parser.add_argument("--threads", type=positive, metavar="N", help="2 by default")
     parser.add_argument("--markdown", action="store_true", help="as a table of Markdown, for a bug report")

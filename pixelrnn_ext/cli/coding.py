@@ -5,7 +5,6 @@ import os
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +12,12 @@ from torch import Tensor
 from .. import models
 from .._sentences import counted
 from ..training import data, folder
+from ..training.checkpoint import Facts
 from ..training.exact_images import read_exact
 from ..training.images import pixel_limit
 from ..training.progress import bar
-from .arguments import whole
-from .inputs import add_checkpoint, check_data, classes_of, label_of
-
-Facts = dict[str, Any]
+from .arguments import positive
+from .inputs import Model, add_checkpoint, check_data, classes_of, label_of
 
 
 def add_options(parser: ArgumentParser, more: str = "") -> None:
@@ -31,21 +29,21 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
         action="append",
         default=[],
         metavar="CLASS",
-        help="that of all images, for a model of classes; or the labels in the order of the images, each the class of "
-        f"one or a split, such as digits:test, for those of its images; the file does not keep them{more}",
+        help="the class of all images, for a model of classes; or, once for each image, its class, or a split, such as "
+        f"digits:test, with the classes of its images; the file does not keep them{more}",
     )
-    parser.add_argument("--batch-size", type=whole(1), default=64, help="images at once (%(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=64, help="images at once (%(default)s)")
 
 
-def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:
-    """Reads the images of files, folders and data set splits, in order. Each result is a run of images of one size."""
-    parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
+def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[data.Split]:
+    """Reads the images of files, folders and splits, in order. Each result has consecutive images of one size."""
+    parts = [part for name in names for part in _read_parts(name, model, facts, max_pixels)]
     runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
     return [data.Split(torch.cat([part.images for part in run]), labels_of(run)) for run in runs]
 
 
 def conditions(
-    names: list[str], labels: Tensor | None, counts: list[int], model: models.AutoregressiveModel, facts: Facts
+    names: list[str], labels: Tensor | None, counts: list[int], model: Model, facts: Facts
 ) -> list[Tensor] | None:
     """Returns a condition per group of ``counts`` images, or None if the model takes no condition.
 
@@ -67,8 +65,8 @@ def conditions(
     return list(data.conditions(labels, len(classes)).split(counts))
 
 
-def _labels(name: str, classes: list[str], model: models.AutoregressiveModel, facts: Facts) -> Tensor:
-    found = None if name in classes or not classes else _split_of(name)
+def _labels(name: str, classes: list[str], model: Model, facts: Facts) -> Tensor:
+    found = None if name in classes or not classes else _parse_split(name)
     if found is None:
         return torch.tensor([label_of(name, classes)])
     labels = _load(*found, model, facts).labels
@@ -76,23 +74,23 @@ def _labels(name: str, classes: list[str], model: models.AutoregressiveModel, fa
     return labels
 
 
-def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> Iterator[data.Split]:
+def _read_parts(name: str, model: Model, facts: Facts, max_pixels: int) -> Iterator[data.Split]:
     if not os.path.lexists(name):
-        found = _split_of(name)
+        found = _parse_split(name)
         if found is None:
             expected = "a picture, a folder of pictures or a split of a data set, such as mnist5k:test"
             raise FileNotFoundError(f"expected {expected}, got {name}, which is none of them")
-        yield _of_fitting_size(name, _load(*found, model, facts), model)
+        yield _checked_size(name, _load(*found, model, facts), model)
         return
     files = files_of(Path(name))
     with pixel_limit(max_pixels), bar("files", len(files), "reading") as shown:
         for file in files:
             image = read_exact(file, model.image_channels, model.levels)
-            yield _of_fitting_size(file, data.Split(image[None]), model)
+            yield _checked_size(file, data.Split(image[None]), model)
             shown.update()
 
 
-def _of_fitting_size(name: str | Path, part: data.Split, model: models.AutoregressiveModel) -> data.Split:
+def _checked_size(name: str | Path, part: data.Split, model: Model) -> data.Split:
     if isinstance(model, models.MultiScalePixelRNN):
         try:
             model._check_multiples(*part.images.shape[2:])
@@ -106,7 +104,7 @@ def paths(name: str) -> list[Path]:
 
 
 def paths_of_split(name: str) -> list[Path]:
-    found = _split_of(name)
+    found = _parse_split(name)
     return data.paths(data.absolute(found[0])) if found else []
 
 
@@ -121,7 +119,7 @@ def files_of(path: Path) -> list[Path]:
     return [path / name for name in names]
 
 
-def _split_of(text: str) -> tuple[str, str] | None:
+def _parse_split(text: str) -> tuple[str, str] | None:
     """Parses NAME:SPLIT or NAME:PATH:SPLIT to (data set, split). Returns None if NAME is no data set."""
     spec, _, split = text.rpartition(":")
     name = (spec or text).partition(":")[0]
@@ -134,7 +132,7 @@ def _split_of(text: str) -> tuple[str, str] | None:
     return spec, split
 
 
-def _load(spec: str, split: str, model: models.AutoregressiveModel, facts: Facts) -> data.Split:
+def _load(spec: str, split: str, model: Model, facts: Facts) -> data.Split:
     dataset = data.load(data.absolute(spec))
     check_data(dataset, model, facts)
     return dataset.splits[split]

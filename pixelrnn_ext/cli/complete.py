@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..training import animation, data, drawing, grid, images
 from . import pictures
-from .arguments import whole
-from .inputs import add_data, data_of, load_model
+from .arguments import positive
+from .inputs import add_data, load_data, load_model
 
 SUMMARY = "draw hidden parts of images"
 EXAMPLES = (
@@ -28,21 +28,21 @@ def add(parser: ArgumentParser) -> None:
         metavar="WHAT",
         help="lower-half (default), box, or an image file of the images' size: white is hidden",
     )
-    parser.add_argument("--completions", type=whole(1), default=3, help="rows of the picture (%(default)s)")
-    add_data(parser, "whose images, by default what it was trained on")
+    parser.add_argument("--completions", type=positive, default=3, help="rows of the picture (%(default)s)")
+    add_data(parser, "whose images, by default those of the training")
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Draws what is hidden of images: originals, what is shown of them, and completions, a row each."""
+    """Draws hidden parts of images. The picture's rows are originals, their visible parts, and completions."""
     pictures.check_out(options.out, animate=options.animate)
     model, facts = load_model(options)
-    dataset = data_of(options, model, facts)
+    dataset = load_data(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
     index = torch.linspace(0, len(split) - 1, count).long()  # evenly spaced, because a split may be sorted
     originals, (_, height, width) = split.images[index], dataset.shape
-    if options.hide in drawing.HIDDEN:
+    if options.hide in drawing.HIDDEN_AREAS:
         known = drawing.known_pixels(options.hide, height, width)
     else:
         with images.pixel_limit():

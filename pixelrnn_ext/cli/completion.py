@@ -4,22 +4,22 @@ import argparse
 import sys
 from typing import Any
 
-from ..training.drawing import HIDDEN
+from ..training.drawing import HIDDEN_AREAS
 from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
 _PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}  # metavars of options that take a path
 # --hide takes a word or a path. tcsh has no functions, so it completes only the words.
-_WORDS = " ".join(HIDDEN)
-_HIDE = {"bash": "_pixelrnn_file_to_hide", "zsh": "_pixelrnn_file_to_hide", "tcsh": f"({_WORDS})"}
+_WORDS = " ".join(HIDDEN_AREAS)
+_HIDE = "_pixelrnn_file_to_hide"
 _FUNCTIONS = {
     "bash": f"""
-{_HIDE["bash"]}() {{
+{_HIDE}() {{
   compgen -W "{_WORDS}" -- $1
   compgen -f -- $1
 }}""",
     "zsh": f"""
-{_HIDE["zsh"]}() {{
+{_HIDE}() {{
   _alternative 'words:what:({_WORDS})' 'files:file:_files'
 }}""",
 }
@@ -28,7 +28,8 @@ _FUNCTIONS = {
 class Print(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: Any, flag: object = None) -> None:
         shtab, prog = need("shtab", "pip install shtab"), parser.prog
-        kinds = dict.fromkeys(_PATHS, shtab.FILE) | {"WHAT": _HIDE}
+        kinds = dict.fromkeys(_PATHS, shtab.FILE)
+        kinds["WHAT"] = dict(bash=_HIDE, zsh=_HIDE, tcsh=f"({_WORDS})")
         commands = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         for command in (parser, *(command for choices in commands for command in choices.values())):
             command.prog = command.prog.replace(prog, "pixelrnn", 1)  # users type "pixelrnn", not "python"

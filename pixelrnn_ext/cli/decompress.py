@@ -12,11 +12,11 @@ from ..training.exact_images import check_model, encode_png
 from ..training.files import folder_atomically
 from ..training.progress import bar, rows_bar
 from . import coding
-from .arguments import path, whole
+from .arguments import path, positive
 from .inputs import load_model
 from .outputs import add_out, check_writable
 
-SUMMARY = "make pictures of such a file"
+SUMMARY = "restore compressed images"
 EXAMPLES = (
     "mnist5k-diagonal digits.prnn --out digits",
     "runs/pictures photographs.prnn --out photographs --max-bytes 20000000000",
@@ -26,28 +26,24 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     coding.add_options(parser)
-    parser.add_argument("file", type=path, metavar="FILE", help="what compress wrote")
-    add_out(parser, "folder", "-o", metavar="DIR", help="the folder, which is not there or empty")
+    parser.add_argument("file", type=path, metavar="FILE", help="a file of compress")
+    add_out(parser, "folder", "-o", metavar="DIR", help="a new or empty folder")
     parser.add_argument(
-        "--max-bytes",
-        type=whole(1),
-        default=2**32,
-        metavar="COUNT",
-        help="of memory that decoding may take (%(default)s); a file that claims to need more is refused",
+        "--max-bytes", type=positive, default=2**32, metavar="N", help="memory limit of decoding a file (%(default)s)"
     )
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Makes the images of a file of compress numbered PNG files, in a new folder, with the same CHECKPOINT."""
+    """Decodes a file of compress to numbered PNG files in a new folder, with the same CHECKPOINT."""
     _check_folder(options.out)
     model, facts = load_model(options)
     check_model(model.image_channels, model.levels)
     codec = Codec(model)
     data = options.file.read_bytes()
-    with _said_of(options.file):
+    with _naming(options.file):
         counts = [group.images for group in container.read(data).groups]
     conditions = coding.conditions(options.labels, None, counts, model, facts)
-    with _said_of(options.file), rows_bar("decoding") as progress:
+    with _naming(options.file), rows_bar("decoding") as progress:
         groups = codec.decompress_groups(
             data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=progress
         )
@@ -62,13 +58,13 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 @contextmanager
-def _said_of(file: Path) -> Iterator[None]:
-    """Makes decoding errors name the file, and the option --max-bytes instead of the argument max_bytes."""
+def _naming(file: Path) -> Iterator[None]:
+    """Makes a decoding error name the file, and --max-bytes instead of the argument max_bytes."""
     try:
         yield
     except ValueError as error:
-        said = str(error).replace("within max_bytes", "within --max-bytes")
-        raise ValueError(f"{file} cannot be decoded: {said}") from error
+        message = str(error).replace("within max_bytes", "within --max-bytes")
+        raise ValueError(f"{file} cannot be decoded: {message}") from error
 
 
 def _check_folder(path: Path) -> None:

@@ -10,8 +10,8 @@ from .. import models
 from ..operators.library import VERSION
 from ..training import builder, checkpoint, data, distributed
 from ..training.evaluation import split_score
-from .arguments import whole
-from .inputs import add_checkpoint, add_data, add_device, data_of, load_model
+from .arguments import positive
+from .inputs import Model, add_checkpoint, add_data, add_device, load_data, load_model
 
 SUMMARY = "score a model"
 EXAMPLES = (
@@ -23,9 +23,9 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     add_checkpoint(parser)
-    add_data(parser, "what to score, by default what it was trained on")
+    add_data(parser, "what to score, by default the data of the training")
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
-    parser.add_argument("--batch-size", type=whole(1), default=16, help="images at once (%(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=16, help="images at once (%(default)s)")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="one object for programs, instead of a line")
 
@@ -33,12 +33,12 @@ def add(parser: ArgumentParser) -> None:
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Prints the likelihood of a split."""
     model, facts = load_model(options)
-    dataset = data_of(options, model, facts)
-    here = distributed.World(0, 1, next(model.parameters()).device)
-    score = split_score(model, dataset, options.split, here, options.batch_size)
+    dataset = load_data(options, model, facts)
+    world = distributed.World(0, 1, next(model.parameters()).device)
+    score = split_score(model, dataset, options.split, world, options.batch_size)
     step = facts["progress"]["step"]
     if options.json:
-        found = {
+        result = {
             "score": score,
             "unit": dataset.unit,
             "data": dataset.description,
@@ -50,13 +50,13 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             "checkpoint": str(checkpoint.resolve(options.checkpoint)),
             "versions": versions(),
         }
-        print(json.dumps(found, allow_nan=False))
+        print(json.dumps(result, allow_nan=False))
     else:
         print(headline(options.split, score, dataset, model, step))
     return 0
 
 
-def headline(split: str, score: float, dataset: data.DataSet, model: models.AutoregressiveModel, step: int) -> str:
+def headline(split: str, score: float, dataset: data.DataSet, model: Model, step: int) -> str:
     count = len(dataset.splits[split])
     kind = " ".join(filter(None, [getattr(model, "layer", None), type(model).__name__]))
     return f"{split}: {score:.4f} {dataset.unit}; {dataset.description}, {count} images; {kind}, step {step}"

@@ -23,7 +23,7 @@ EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Says what a training did; without RUN what a bug report needs: versions, the machine, what was compiled in."""
     if path := getattr(options, "checkpoint", None):
-        facts = _of_training(path)
+        facts = _training_facts(path)
     else:
         version, *others = build_config().items()
         facts = dict([version, *machine.facts().items(), *others])
@@ -49,7 +49,7 @@ def _readable(value: object) -> str:
     return str(value)
 
 
-def _of_training(path: str) -> dict[str, object]:
+def _training_facts(path: str) -> dict[str, object]:
     file = checkpoint.resolve(path, without_score=True)
     _, facts = checkpoint.load(file)
     with torch.device("meta"):
@@ -60,7 +60,7 @@ def _of_training(path: str) -> dict[str, object]:
         step += f", the best on validation {progress['best_step']}"
         validation = f"{score_of(progress['best'], model.levels, data['shape']):.4f} {unit}"
     test = _test_score(file, progress["step"])
-    beside = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
+    files = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
     log, curve = folder / LOG, folder / CURVE
     return {
         "model": f"{type(model).__name__}({model.extra_repr()})",
@@ -69,13 +69,11 @@ def _of_training(path: str) -> dict[str, object]:
         "validation": validation,
         "test": None if test is None else f"{test:.4f} {unit}",
         "step": step,
-        "training": _how_far(folder),
+        "training": _progress_in_words(folder),
         "command": facts.get("command"),
         "options": _options(facts),
         "versions": f"pixelrnn_ext {facts.get('version', 'unknown')}",
-        "checkpoints": ", ".join(
-            f"{path} ({in_bytes(path.stat().st_size)})" for path in dict.fromkeys([*beside, file])
-        ),
+        "checkpoints": ", ".join(f"{path} ({in_bytes(path.stat().st_size)})" for path in dict.fromkeys([*files, file])),
         "log": log if log.exists() else None,
         "learning curve": curve if curve.exists() else None,
     }
@@ -101,7 +99,7 @@ def _test_score(file: Path, step: int) -> float | None:
     return entries[-1]["score"] if entries else None
 
 
-def _how_far(folder: Path) -> str | None:
+def _progress_in_words(folder: Path) -> str | None:
     last = folder / checkpoint.LAST
     if not last.exists():
         return None

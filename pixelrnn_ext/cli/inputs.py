@@ -1,4 +1,4 @@
-"""The options CHECKPOINT, ``--data`` and ``--device`` of several commands. Loads the models and data they name."""
+"""Options of several commands (CHECKPOINT, ``--data``, ``--device``), and loading of the models and data they name."""
 
 import sys
 import warnings
@@ -12,34 +12,26 @@ from .. import models
 from ..operators import backends
 from ..training import checkpoint, data, distributed, images, stored_data
 from ..training.builder import check_fits
-from .arguments import size, whole
+from ..training.checkpoint import Facts
+from .arguments import positive, size
+
+Model = models.AutoregressiveModel
 
 
 def add_data(parser: ArgumentParser, what: str) -> None:
-    group = parser.add_argument_group("data set")
+    add = parser.add_argument_group("data set").add_argument
     names = ", ".join(data.DATA_SETS)
-    group.add_argument("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
-    group.add_argument(
-        "--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch"
-    )
-    group.add_argument("--image-size", type=size, metavar="HxW", help="folder: size of the images, 32x32 by default")
-    group.add_argument(
-        "--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut"
-    )
-    group.add_argument("--gray", action="store_true", default=None, help="folder: one channel instead of three")
-    group.add_argument(
-        "--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped"
-    )
-    group.add_argument(
-        "--max-pixels",
-        type=whole(1),
-        metavar="COUNT",
-        help=f"folder: larger pictures are unreadable, {images.MAX_PIXELS} by default",
-    )
+    add("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
+    add("--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch")
+    add("--image-size", type=size, metavar="HxW", help="folder: size of the images, 32x32 by default")
+    add("--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut")
+    add("--gray", action="store_true", default=None, help="folder: one channel instead of three")
+    add("--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped")
+    add("--max-pixels", type=positive, metavar="N", help=f"folder: larger images are unreadable ({images.MAX_PIXELS})")
 
 
 def add_device(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; a GPU by default where there is one")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; by default a GPU, if any")
 
 
 def add_checkpoint(parser: ArgumentParser) -> None:
@@ -51,7 +43,7 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     )
 
 
-def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
+def load_model(options: Namespace) -> tuple[Model, Facts]:
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
     slow = why_slow(model, device)
@@ -60,14 +52,14 @@ def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str
     return model, facts
 
 
-def why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | None:
+def why_slow(model: Model, device: torch.device) -> str | None:
     """Returns why no kernels run. None if kernels run, or if the user chose plain PyTorch."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)
 
 
-def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
+def load_data(options: Namespace, model: Model, facts: Facts) -> data.DataSet:
     dataset = stored_data.load_again(facts, options.data, **data_options(options))
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
@@ -77,11 +69,11 @@ def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[s
     return dataset
 
 
-def classes_of(model: models.AutoregressiveModel, facts: dict[str, Any]) -> list[str]:
+def classes_of(model: Model, facts: Facts) -> list[str]:
     return facts["data"]["classes"] if model.condition_channels else []
 
 
-def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: dict[str, Any]) -> None:
+def check_data(dataset: data.DataSet, model: Model, facts: Facts) -> None:
     check_fits(model, dataset)
     before = facts["data"]["classes"]
     if model.condition_channels and list(dataset.classes) != before:
@@ -97,9 +89,9 @@ def label_of(name: str, classes: list[str]) -> int:
 
 
 def data_options(options: Namespace) -> dict[str, Any]:
-    return given(vars(options), data.OPTIONS)
+    return select_options(vars(options), data.OPTIONS)
 
 
-def given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def select_options(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Returns the named options that are not None."""
     return {name: options[name] for name in names if options.get(name) is not None}

@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..training import checkpoint, data, files, output, stored_data
-from ..training.drawing import HIDDEN
+from ..training.drawing import HIDDEN_AREAS
 from . import arguments, coding
 
 
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
     """Adds ``--out``, and ``--force`` unless the output is a new folder. ``writes`` is a key of ``REPLACED``."""
     # A checkpoint stores the options of its training as JSON, which has no type for paths.
-    kind = arguments.named if writes == "training" else arguments.path
+    kind = arguments.non_empty if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
     parser.set_defaults(writes=writes)
     if writes != "folder":
@@ -32,10 +32,10 @@ def check_writable(folder: Path) -> None:
 def check_file(path: Path) -> None:
     """Raises OSError if --out cannot become a file."""
     target = Path(os.path.realpath(path))
-    made = files.is_replaceable(path)
-    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
+    creates = files.is_replaceable(path)
+    if path.is_dir() or path.is_socket() or (creates and not target.parent.is_dir()):
         raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
-    if made:
+    if creates:
         check_writable(target.parent)
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
@@ -46,28 +46,28 @@ def say(line: str, out: Path) -> None:
     print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)
 
 
-def _data_set(options: Namespace) -> list[Path]:
+def _data_files(options: Namespace) -> list[Path]:
     if hasattr(options, "checkpoint"):
         trained = checkpoint.resolve(options.checkpoint)
     elif options.resume:
-        trained = output.resumable(Path(options.out))
+        trained = output.resume_path(Path(options.out))
     else:
         return data.paths(options.data or "")
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
 
 
-# By kind of output (``writes`` of add_out): a function from --out to the existing files that it would replace.
+# {kind of output (``writes`` of add_out): function from --out to the existing files that the command would replace}
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
     "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
     "folder": lambda out: [],  # a folder is new or empty
     "training": output.linked_files,
 }
-# By option: a function from a command's options to the files that the command reads.
+# {option: function from a command's options to the files that the command reads}
 INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
     "checkpoint": lambda options: [checkpoint.resolve(options.checkpoint)],
-    "data": _data_set,
+    "data": _data_files,
     "file": lambda options: [options.file],
-    "hide": lambda options: [] if options.hide in HIDDEN else [Path(options.hide)],
+    "hide": lambda options: [] if options.hide in HIDDEN_AREAS else [Path(options.hide)],
     "images": lambda options: [path for name in options.images for path in coding.paths(name)],
     "labels": lambda options: [path for name in options.labels for path in coding.paths_of_split(name)],
 }
@@ -80,18 +80,18 @@ def check(options: Namespace) -> None:
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return
-    own = output.own_files(Path(options.out)) if options.writes == "training" else []
+    own = output.training_files(Path(options.out)) if options.writes == "training" else []
     for file in (*REPLACED[options.writes](Path(options.out)), *own):
-        kind = None if file in own else _protected(file)
+        kind = None if file in own else _protected_kind(file)
         if kind or _is_input(file, options):
             expected = "expected --out to replace no input, no checkpoint and no file of a training"
             raise FileExistsError(f"{expected}, got {file}, {kind or 'an input of this command'}: --force replaces it")
 
 
-def _protected(file: Path) -> str | None:
+def _protected_kind(file: Path) -> str | None:
     if checkpoint.is_checkpoint(file):
         return "a checkpoint"
-    for path in _ways(file):
+    for path in _link_chain(file):
         if folder := output.training_of(path):
             return f"a file of the training in {folder}"
     return None
@@ -105,8 +105,8 @@ def _is_input(file: Path, options: Namespace) -> bool:
     return False
 
 
-def _ways(file: Path) -> Iterator[Path]:
-    """Yields a path, the target of each symbolic link from it, and the path with all links resolved."""
+def _link_chain(file: Path) -> Iterator[Path]:
+    """Yields a path, the target of each link that it leads through, and the path with all links resolved."""
     yield file
     while file.is_symlink():
         file = file.parent / os.readlink(file)

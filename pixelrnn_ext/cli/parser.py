@@ -8,7 +8,7 @@ from ..operators.library import VERSION
 from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
 # A command's module has SUMMARY (a line), EXAMPLES (lines of arguments), add(parser), which adds its options, and
-# run(options, command, argv), which returns the exit status. ``command`` is the whole line, ``argv`` its arguments.
+# run(options, command, argv), which returns the exit status. ``command`` is the command line, ``argv`` its arguments.
 COMMANDS: dict[str, ModuleType] = {
     "info": info,
     "train": train,

@@ -11,23 +11,21 @@ from .._command import INTERRUPTED
 from ..training import animation, grid
 from ..training.interrupt import Interrupt
 from ..training.progress import rows_bar
-from .arguments import whole
+from .arguments import non_negative, positive
 from .inputs import add_checkpoint, add_device
 from .outputs import add_out, check_file, say
 
 
 def add_options(parser: ArgumentParser, count: int) -> None:
     add_checkpoint(parser)
-    add_out(parser, "file", metavar="FILE.png", help="the picture; .jpg, .webp (lossless), .gif (how it is drawn) too")
+    add_out(parser, "file", metavar="FILE.png", help="the picture: PNG, .jpg, lossless .webp, or .gif, an animation")
     parser.add_argument(
-        "--animate", action="store_true", help="how it is drawn, a GIF, as where --out ends in .gif: into a pipe, too"
+        "--animate", action="store_true", help="write a GIF of the drawing, even into a pipe; the default for .gif"
     )
-    parser.add_argument("--count", type=whole(1), default=count, help="images (default %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
-    parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument(
-        "--batch-size", type=whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches"
-    )
+    parser.add_argument("--count", type=positive, default=count, help="images (default %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="divides the logits")
+    parser.add_argument("--seed", type=non_negative, default=0)
+    parser.add_argument("--batch-size", type=positive, default=16, help="images at once; Ctrl-C keeps whole batches")
     add_device(parser)
 
 
@@ -37,7 +35,7 @@ def check_out(path: Path, *, animate: bool) -> None:
 
 
 def make(
-    what: str,
+    noun: str,
     options: Namespace,
     draw: Callable[..., tuple[Tensor, bool]],
     compose: Callable[[Tensor], tuple[Tensor, Tensor]],
@@ -48,7 +46,7 @@ def make(
     """Draws images and writes them as one picture. Returns the exit status. Ctrl-C keeps the finished images.
 
     Args:
-        what: a plural noun for the images.
+        noun: a plural noun for the images.
         draw: drawing.draw with all arguments but the command's options.
         compose: takes the drawn images in [0, 1], returns all images of the picture before and after drawing.
         order: returns the pixel indices in the order of drawing, for an animation.
@@ -59,15 +57,15 @@ def make(
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))
-        with Interrupt() as stop:  # after a signal the picture is still written, with fewer frames
+        with Interrupt() as stop:  # a signal leaves out frames, and keeps the picture
             if options.animate or animation.is_animation(options.out):
                 animation.write_animation(options.out, before, after, order(), columns, stop)
             else:
                 grid.write_grid(options.out, after, columns)
             finished &= not stop()
     if finished:
-        say(f"{len(drawn)} {what}: {options.out}", options.out)
+        say(f"{len(drawn)} {noun}: {options.out}", options.out)
         return 0
-    kept = f"{len(drawn)} finished {what} are in {options.out}" if len(drawn) else f"no {what} were finished"
+    kept = f"{len(drawn)} finished {noun} are in {options.out}" if len(drawn) else f"no {noun} were finished"
     print(f"interrupted; {kept}", file=sys.stderr)
     return INTERRUPTED

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..training import animation, data, drawing, grid
 from . import pictures
-from .arguments import size, whole
+from .arguments import positive, size
 from .inputs import classes_of, label_of, load_model
 
 SUMMARY = "draw images"
@@ -24,7 +24,7 @@ EXAMPLES = (
 def add(parser: ArgumentParser) -> None:
     pictures.add_options(parser, 16)
     parser.add_argument("--size", type=size, metavar="HxW", help="of an image, by default as in training")
-    parser.add_argument("--columns", type=whole(1), help="of the picture")
+    parser.add_argument("--columns", type=positive, help="of the picture")
     parser.add_argument("--label", help="class of all images; by default one class after the other")
 
 

@@ -19,10 +19,10 @@ from ..training.journal import TENSORBOARD
 from ..training.loop import Training
 from ..training.optional import need
 from ..training.settings import POSITIVE, Settings
-from .arguments import whole
+from .arguments import non_negative, positive
 from .evaluate import headline, versions
 from .info import parameters_in_words
-from .inputs import add_data, add_device, data_options, given, why_slow
+from .inputs import add_data, add_device, data_options, select_options, why_slow
 from .outputs import add_out, check_writable
 
 SUMMARY = "train a model"
@@ -32,16 +32,22 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not of the training
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of a command, not of its training
+
+
+def _count(help: str) -> dict[str, Any]:
+    return dict(type=positive, help=help)
+
+
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
-    "hidden_channels": dict(type=whole(1), help="h; the maps have 2h channels (16)"),
-    "parameters": dict(type=whole(1), help="choose hidden channels such that there are about so many"),
+    "hidden_channels": _count("h; the maps have 2h channels (16)"),
+    "parameters": _count("approximate number, instead of --hidden-channels"),
     "layer": dict(choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"),
-    "num_layers": dict(type=whole(1), help="blocks (7)"),
-    "head_channels": dict(type=whole(1), help="of the 1x1 convolutions before the logits (32)"),
-    "kernel_size": dict(type=whole(1), help="of the Row LSTM, or of PixelCNN's blocks (3)"),
-    "factor": dict(type=whole(1), help="multiscale: how much smaller the small image is (2)"),
-    "upsampling_channels": dict(type=whole(1), help="multiscale: of the map that conditions the large model (32)"),
+    "num_layers": _count("blocks (7)"),
+    "head_channels": _count("of the 1x1 convolutions before the logits (32)"),
+    "kernel_size": _count("of the Row LSTM, or of PixelCNN's blocks (3)"),
+    "factor": _count("multiscale: how much smaller the small image is (2)"),
+    "upsampling_channels": _count("multiscale: of the map that conditions the large model (32)"),
     "residual": dict(action=BooleanOptionalAction, help="residual connections (yes)"),
     "skip": dict(action=BooleanOptionalAction, help="skip connections to the head (no)"),
     "initial_state": dict(choices=("learned", "zero"), help="outside the image (learned)"),
@@ -52,22 +58,14 @@ LENGTH = ("steps", "epochs")
 # Options that --resume may change. A folder of images may have moved: stored_data.py checks its content.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
-# Options absent from older checkpoints, with the behaviour those versions had.
-LATER: dict[str, Any] = {"shift": 0, "weight_decay": None}
+# Options absent from older checkpoints, with values for the behaviour of their versions.
+OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
 def add(parser: ArgumentParser) -> None:
-    add_out(
-        parser,
-        "training",
-        metavar="DIR",
-        help="folder for checkpoints, log and pictures; several machines must all see it",
-    )
+    add_out(parser, "training", metavar="DIR", help="folder of checkpoints, log and pictures; all machines must see it")
     parser.add_argument(
-        "--tensorboard",
-        action=BooleanOptionalAction,
-        default=False,
-        help="write the log for TensorBoard, too, into a folder of that name in --out",
+        "--tensorboard", action=BooleanOptionalAction, default=False, help="also log to tensorboard in --out"
     )
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="go on with the training in --out, with its options")
@@ -77,7 +75,7 @@ def add(parser: ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     names = [*builder.KINDS, *models.CONFIGURATIONS]
     model.add_argument("--model", metavar="NAME", help=f"one of {', '.join(names)}")
-    model.add_argument("--conditional", action="store_true", help="the model is told the class")
+    model.add_argument("--conditional", action="store_true", help="condition the model on the class")
     width = model.add_mutually_exclusive_group()
     for name, option in MODEL_OPTIONS.items():
         (width if name in WIDTH else model).add_argument(_flag(name), **option)
@@ -96,7 +94,7 @@ def _option(setting: Field) -> dict[str, Any]:
     if metadata["choices"]:
         return option | dict(choices=metadata["choices"])
     is_float = setting.type in (float, float | None)
-    kind = float if is_float else whole(1 if metadata["allowed"] is POSITIVE else 0)
+    kind = float if is_float else positive if metadata["allowed"] is POSITIVE else non_negative
     return option | dict(type=kind, metavar=metadata["metavar"])
 
 
@@ -109,11 +107,11 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     for package in ("filelock", "safetensors.torch", "tqdm"):  # checked now, not after hours of training
         need(package)
     out = Path(options.out)
-    last = output.resumable(out)
-    there = next(above for above in last.parents if above.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(f"expected --out to be a folder, got {there}")
-    check_writable(there)
+    last = output.resume_path(out)
+    existing = next(folder for folder in last.parents if folder.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"expected --out to be a folder, got {existing}")
+    check_writable(existing)
     if options.resume:
         if not last.exists():
             raise FileNotFoundError(f"expected a training to go on with in --out, got no checkpoint in {out}")
@@ -128,7 +126,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         raise ValueError("expected --data and --model")
     if options.backend != "reference" and library.hidden_installation():
         raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
-    model_options = given(vars(options), MODEL_OPTIONS)
+    model_options = select_options(vars(options), MODEL_OPTIONS)
     if not options.resume:
         builder.check_options(options.model, model_options)
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
@@ -138,23 +136,23 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             return stored_data.load_again(before, options.data, same=True, **data_options(options))
         return data.load(options.data, **data_options(options))
 
-    with distributed.world(options.device) as here, ExitStack() as stack:
-        with here.alike():
-            if here.first:  # the first process downloads and writes files
+    with distributed.world(options.device) as world, ExitStack() as stack:
+        with world.fail_together():
+            if world.is_first:  # the first process downloads and writes files
                 stack.enter_context(output.locked(out, command))
                 if not (options.resume or options.overwrite):
                     output.check_unused(out)
                 dataset = load()
-        if not here.first:
+        if not world.is_first:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True  # so that --resume gives the same bits
         model = builder.build(options.model, dataset, conditional=options.conditional, **model_options)
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
-        say = need("tqdm").tqdm.write if here.first else lambda line: None
+        say = need("tqdm").tqdm.write if world.is_first else lambda line: None
         facts: dict[str, Any] = {"arguments": arguments, "command": command, "version": library.VERSION}
-        training = Training(model, dataset, settings, here, out, facts, say, options.overwrite, options.tensorboard)
+        training = Training(model, dataset, settings, world, out, facts, say, options.overwrite, options.tensorboard)
         if options.resume and training.resume(last).get("arguments") != stored:
             raise ValueError(f"expected no other process to train in {out}, got one a moment ago: run --resume again")
         for line in _header(command, training):
@@ -164,9 +162,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
                 go_on = f"{command.split(' train ')[0]} train --out {shlex.quote(options.out)} --resume"
                 say(f"stopped after step {training.progress.step}; to go on: {go_on}")
                 return INTERRUPTED
-        here.barrier()
-        best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
-        score = split_score(best, dataset, "test", here, settings.batch_size)
+        world.barrier()
+        best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), world.device)
+        score = split_score(best, dataset, "test", world, settings.batch_size)
         step = facts["progress"]["step"]
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)
@@ -179,7 +177,7 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
     """Returns a training's stored options, updated by this command. Raises ValueError if an option must not change."""
     parser = ArgumentParser()
     add(parser)
-    stored = LATER | stored
+    stored = OLD_DEFAULTS | stored
     others = {name: value for name, value in stored.items() if name not in LENGTH}
     options = parser.parse_args(argv, Namespace(**others))
     if not any(getattr(options, name) for name in LENGTH):
@@ -198,15 +196,14 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
 
 
 def _header(command: str, training: Training) -> list[str]:
-    dataset, here = training.data, training.world
-    sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
-    processes = f", {here.size} processes" if here.size > 1 else ""
+    dataset, world = training.data, training.world
+    processes = f", {world.size} processes" if world.size > 1 else ""
     kernels = library.instruction_set() or "no native kernels"
-    device = torch.cuda.get_device_name(here.device) if here.device.type == "cuda" else here.device
-    slow = why_slow(training.model, here.device)
+    device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else world.device
+    slow = why_slow(training.model, world.device)
     return [
         f"command     {command}",
-        f"data        {dataset.description}: {sizes}; {'x'.join(map(str, dataset.shape))}",
+        f"data        {dataset.description}: {dataset.counts}; {'x'.join(map(str, dataset.shape))}",
         *(f"            {note}" for note in dataset.notes),
         f"model       {type(training.model).__name__}({training.model.extra_repr()})",
         f"parameters  {parameters_in_words(training.model)}",

@@ -18,24 +18,24 @@ from ..incremental.run import runs_native
 from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
-from ..operators.operands import readable
+from ..operators.operands import concrete_tensor
 from ..sampling import Draws, Progress, Report, Sampler
-from . import container, self_check
-from .coding import WRONG, Decoding, Encoding, Intervals, Measuring, Needs, Sized, needs_of_transposed
-from .container import Bytes, Contents, Group
-from .model import fingerprint, prepared, recordings
+from . import coding, container, self_check
+from .coding import ImageGroup, Intervals
+from .container import Bytes, Contents, Group, Span
+from .model import fingerprint, prepared_copy, record_networks
 
 Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-STREAM = 8192  # target size in bytes; a stream's end and length take three or four more
-MEMORY_AT_ONCE = 256 << 20  # target bytes for encoding a batch or decoding a stream; one image may take more
+STREAM_BYTES = 8192  # target size; a stream's end and length take three or four more
+MEMORY_AT_ONCE = 256 << 20  # target bytes of memory for encoding a batch or decoding a stream; one image may take more
 
 
 @contextmanager
-def _on_real_tensors() -> Iterator[None]:
-    """Turns off a user's torch mode, such as ``with torch.device("meta")``, within the block."""
+def _no_torch_modes() -> Iterator[None]:
+    """Turns off torch modes of the caller, such as ``with torch.device("meta")``, within the block."""
     with torch._C.DisableTorchFunction():
         yield
 
@@ -77,19 +77,19 @@ class Codec:
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
         self._grid = PROFILES[PROFILE]
         backends = {getattr(module, "backend", "auto") for module in model.modules()}
-        self._guarded = all(runs_native(backend, torch.device("cpu")) for backend in backends)
-        with _on_real_tensors():
+        self._all_native = all(runs_native(backend, torch.device("cpu")) for backend in backends)
+        with _no_torch_modes():
             self._check_threads()
-            self._model = prepared(model, self._grid)
-        self._recordings = recordings(unwrapped(model), self._model)
+            self._model = prepared_copy(model, self._grid)
+        self._recordings = record_networks(unwrapped(model), self._model)
         self._native = runs_native(self._model.backend, torch.device("cpu"))
-        with _on_real_tensors():
+        with _no_torch_modes():
             self.fingerprint: bytes = fingerprint(self._model, self._grid, self._recordings)
             for backend in backends:
                 self_check.check(backend, self._grid)
-        self._needs: list[Needs] = []
+        self._costs: list[coding.MemoryCost] = []
 
-    @_on_real_tensors()
+    @_no_torch_modes()
     def compress(
         self,
         images: Tensor | Sequence[Tensor],
@@ -121,7 +121,7 @@ class Codec:
             groups.append(self._group(sized, intervals, streams))
         return container.write(Contents(PROFILE, self.fingerprint, container.checksum(tensors), groups))
 
-    @_on_real_tensors()
+    @_no_torch_modes()
     def bits(
         self,
         images: Tensor | Sequence[Tensor],
@@ -140,7 +140,7 @@ class Codec:
         ]
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
-    @_on_real_tensors()
+    @_no_torch_modes()
     def decompress(
         self,
         data: bytes | bytearray | memoryview,
@@ -166,10 +166,10 @@ class Codec:
         contents = self._read(data)
         if len(contents.groups) != 1:
             got = len(contents.groups)
-            raise ValueError(f"expected a file of one size of images, got {got}, which decompress_groups gives")
+            raise ValueError(f"expected a file with images of one size, got {got} sizes: call decompress_groups")
         return self._decoded(contents, condition, max_bytes, batch_size, progress)[0]
 
-    @_on_real_tensors()
+    @_no_torch_modes()
     def decompress_groups(
         self,
         data: bytes | bytearray | memoryview,
@@ -182,46 +182,46 @@ class Codec:
         """Returns the images of a file, one tensor per size. Arguments and errors as in :meth:`decompress`."""
         return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
 
-    def _read(self, data: bytes | bytearray | memoryview) -> Contents:
+    def _read(self, data: Bytes) -> Contents:
         contents = container.read(data)
         if contents.profile != PROFILE:
             raise ValueError(f"expected a file of arithmetic profile {PROFILE}, got one of {contents.profile}")
         if contents.fingerprint != self.fingerprint:
-            got, own = contents.fingerprint.hex(), self.fingerprint.hex()
-            raise ValueError(f"expected a file that was written with this model, {own}, got one of {got}")
+            expected, got = self.fingerprint.hex(), contents.fingerprint.hex()
+            raise ValueError(f"expected a file that was written with this model, {expected}, got one of {got}")
         return contents
 
     def _encoded(
         self, images: Images, condition: Condition, batch_size: int, progress: bool | Progress
-    ) -> Iterator[tuple[Sized, list[Intervals]]]:
+    ) -> Iterator[tuple[ImageGroup, list[Intervals]]]:
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
         if not isinstance(images, Iterable):
-            raise TypeError(f"expected images as a Tensor or several, got {type(images).__name__}")
+            raise TypeError(f"expected a Tensor of images or several, got {type(images).__name__}")
         tensors = [images] if isinstance(images, Tensor) else list(images)
         for tensor in tensors:
             self._model._check_images(tensor)
-        groups = self._with_conditions([_on_cpu("images", t).long() for t in tensors], condition)
+        groups = self._image_groups([_on_cpu("images", t).long() for t in tensors], condition)
         report = Report(progress, sum(group.rows for group in groups))
         for group in groups:
             batches = []
-            for index in torch.arange(group.n).split(min(batch_size, self._at_once(group))):
-                encoding = Encoding(self._grid, self._recordings)
+            for index in torch.arange(group.n).split(min(batch_size, self._images_at_once(group))):
+                encoding = coding.Encoding(self._grid, self._recordings)
                 self._run(encoding, group.select(index), report)
                 batches.append(encoding.parts)
             yield group, [Intervals(*(torch.cat(fields, 2) for fields in zip(*parts))) for parts in zip(*batches)]
         self._check_threads()
 
-    def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
+    def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
-            everything = [part.of_block(0, group.n) for part in parts]
-            size = len(self._encode(torch.cat(everything)))  # not a sum of logarithms, which differs between machines
-            together = self._at_once(group)
-            needed = -(-group.n // together) if together < container.BLOCK else 1
-            streams = max(size // STREAM, needed)
+            intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
+            size = len(self._encode(intervals))  # not a sum of logarithms, which differs between machines
+            at_once = self._images_at_once(group)
+            needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
+            streams = max(size // STREAM_BYTES, needed)
         data = [
-            self._encode(torch.cat([part.of_block(*block) for block in container.blocks(*share) for part in parts]))
-            for share in container.shares(group.n, min(streams, group.n))
+            self._encode(torch.cat([part.stream_order(*block) for block in container.blocks(*span) for part in parts]))
+            for span in container.stream_spans(group.n, min(streams, group.n))
         ]
         _, _, height, width = group.images.shape
         return Group(group.n, height, width, data)
@@ -237,37 +237,37 @@ class Codec:
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
         # Counts at least one image, because a group without images may claim any height and width.
-        own = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
-        needed = own + max(map(self._bytes_of_block, contents.groups), default=0)
+        image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
+        needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
-            raise _too_large(contents.groups, max_bytes, needed)
-        # Views of one number, so that the condition is checked before memory is allocated.
+            raise _too_large_error(contents.groups, max_bytes, needed)
+        # Views of one number: the condition is checked before memory is allocated.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
-        groups = self._with_conditions(empty, condition)
+        groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
         out = []
         for group, g in zip(groups, contents.groups):
             images = torch.empty(group.images.shape, dtype=torch.int64)
-            for shares, data in self._plan(g, max_bytes - own, batch_size):
-                self._decode(group, range_coder.Streams.opened(data), shares, images, report)
+            for spans, data in self._stream_batches(g, max_bytes - image_bytes, batch_size):
+                self._decode(group, range_coder.Streams.from_bytes(data), spans, images, report)
             out.append(images)
         self._check_threads()
         if container.checksum(out) != contents.checksum:
-            raise ValueError(f"{WRONG}: the images have not the checksum that was written with them")
+            raise ValueError(f"{coding.UNDECODABLE}: the images do not have the checksum that was written with them")
         return out
 
-    def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
-        """Returns batches of streams to decode at once: the image range of each stream, and the streams.
+    def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
+        """Returns batches of streams to decode at once: each stream's range of images, and the streams.
 
         A batch has one stream per thread, or more if ``batch_size`` images have more blocks, within ``memory`` bytes.
         """
         streams = group.streams
         if not streams:
             return []
-        shares = container.shares(group.images, len(streams))
+        spans = container.stream_spans(group.images, len(streams))
         wanted = max(torch.get_num_threads(), batch_size // _block(group))
         at_once = min(wanted, memory // self._bytes_of_block(group))
-        return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
+        return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
         # Decoding copies the condition of the block's images.
@@ -275,57 +275,58 @@ class Codec:
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
-        self, group: Sized, streams: range_coder.Streams, shares: list[tuple[int, int]], images: Tensor, report: Report
+        self, group: ImageGroup, streams: range_coder.Streams, spans: list[Span], images: Tensor, report: Report
     ) -> None:
         """Decodes streams into ``images``, a block of each stream at once."""
-        for together in itertools.zip_longest(*(container.blocks(*share) for share in shares), fillvalue=(0, 0)):
-            index = torch.cat([torch.arange(*block) for block in together])
-            streams.take([last - first for first, last in together])
-            images[index] = self._run(Decoding(self._grid, self._recordings, streams), group.select(index), report)
+        decoding = coding.Decoding(self._grid, self._recordings, streams)
+        for blocks in itertools.zip_longest(*(container.blocks(*span) for span in spans), fillvalue=(0, 0)):
+            index = torch.cat([torch.arange(*block) for block in blocks])
+            streams.assign_images([last - first for first, last in blocks])
+            images[index] = self._run(decoding, group.select(index), report)
         if not streams.finished():
-            raise ValueError(f"{WRONG}: a stream goes on behind its images")
+            raise ValueError(f"{coding.UNDECODABLE}: a stream continues after its images")
 
-    def _at_once(self, group: Sized) -> int:
+    def _images_at_once(self, group: ImageGroup) -> int:
         return max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
 
     def _bytes_of_image(self, height: int, width: int) -> int:
-        channels, told = self._model.image_channels, self._model.condition_channels
-        if not self._needs:
-            side = getattr(self._model, "factor", 1)
-            measuring = Measuring(self._grid, self._recordings, side)
-            none = torch.zeros(0, told, 1, 1) if told else None
-            self._run(measuring, Sized(torch.zeros(0, channels, side, side, dtype=torch.int64), none), None)
-            transposed = [layer for layer in self._model.modules() if isinstance(layer, nn.ConvTranspose2d)]
-            self._needs = [*measuring.needs, *map(needs_of_transposed, transposed)]
+        model, channels = self._model, self._model.image_channels
+        if not self._costs:
+            side = getattr(model, "factor", 1)
+            measuring = coding.Measuring(self._grid, self._recordings, side)
+            condition = torch.zeros(0, model.condition_channels, 1, 1) if model.condition_channels else None
+            self._run(measuring, ImageGroup(torch.zeros(0, channels, side, side, dtype=torch.int64), condition), None)
+            transposed = [layer for layer in model.modules() if isinstance(layer, nn.ConvTranspose2d)]
+            self._costs = [*measuring.costs, *map(coding.transposed_cost, transposed)]
         pixels = height * width
-        largest = max(fixed + column * width + pixel * pixels for fixed, column, pixel in self._needs)
+        largest = max(fixed + column * width + pixel * pixels for fixed, column, pixel in self._costs)
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks the rounding mode of PyTorch's threads. Compiled operators need no check: they set their own."""
-        if not self._guarded:
+        """Checks the rounding mode of PyTorch's threads. Compiled operators set their own."""
+        if not self._all_native:
             self_check.check_threads()
 
     @torch.no_grad()
-    def _run(self, sampler: Sampler, group: Sized, report: Report | None) -> Tensor:
+    def _run(self, sampler: Sampler, group: ImageGroup, report: Report | None) -> Tensor:
         if has_global_hooks() and not any(network is self._model for network in self._recordings):
-            raise TypeError("expected no hook of all modules while a multi-scale model codes, got one")
+            raise TypeError("expected no global forward hook while a multi-scale model codes, got one")
         images = group.images
-        no_numbers = torch.zeros((), dtype=torch.float64).expand(images.shape)
-        draws = Draws(no_numbers, torch.zeros(images.shape, dtype=torch.bool), images, 1.0)
+        no_randomness = torch.zeros((), dtype=torch.float64).expand(images.shape)
+        draws = Draws(no_randomness, torch.zeros(images.shape, dtype=torch.bool), images, 1.0)
         with without_autocast("cpu"):
-            condition = None if group.condition is None else self._grid.written(group.condition.double())
-            return self._model._draw(sampler, draws, condition, report and report.of_part(group.rows))
+            condition = None if group.condition is None else self._grid.quantized(group.condition.double())
+            return self._model._draw(sampler, draws, condition, report and report.next_part(group.rows))
 
-    def _with_conditions(self, tensors: list[Tensor], condition: Condition) -> list[Sized]:
+    def _image_groups(self, tensors: list[Tensor], condition: Condition) -> list[ImageGroup]:
         conditions: list[Any] = list(condition) if isinstance(condition, (list, tuple)) else [condition]
         if len(conditions) == 1:
             conditions *= len(tensors)
         if len(conditions) != len(tensors):
             raise ValueError(f"expected a condition for each of {len(tensors)} sizes, got {len(conditions)}")
-        return [Sized(images, self._condition(images, c)) for images, c in zip(tensors, conditions)]
+        return [ImageGroup(images, self._checked_condition(images, c)) for images, c in zip(tensors, conditions)]
 
-    def _condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
+    def _checked_condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
         condition = _on_cpu("a condition", condition) if isinstance(condition, Tensor) else condition
         n, _, height, width = images.shape
         self._model._check_condition(condition, n, height, width)
@@ -335,18 +336,18 @@ class Codec:
 
 
 def _on_cpu(name: str, tensor: Tensor) -> Tensor:
-    if readable(tensor) is None:
+    if concrete_tensor(tensor) is None:
         raise ValueError(f"expected {name} with values, got a meta tensor, which has none")
     return tensor.cpu()
 
 
 def _block(group: Group) -> int:
-    """Returns how many images of each stream are decoded at once, or 0 for a group without images."""
+    """Returns the most images of a stream that are decoded at once, 0 for a group without images."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 
-def _too_large(groups: list[Group], max_bytes: int, needed: int) -> ValueError:
-    what = ", ".join(f"{counted(n, 'image')} of {height}x{width}" for n, height, width, _ in groups[:3])
+def _too_large_error(groups: list[Group], max_bytes: int, needed: int) -> ValueError:
+    sizes = ", ".join(f"{counted(n, 'image')} of {height}x{width}" for n, height, width, _ in groups[:3])
     more = f" and {counted(len(groups) - 3, 'size')} more" if len(groups) > 3 else ""
     expected = f"a file that decodes within max_bytes {max_bytes}"
-    return ValueError(f"expected {expected}, got one of {what}{more}, which needs {needed}")
+    return ValueError(f"expected {expected}, got one of {sizes}{more}, which needs {needed}")

@@ -1,4 +1,4 @@
-"""Samplers that encode images or decode streams. A model codes its pixels in the order in which it samples them."""
+"""Samplers that encode images or decode streams, pixel by pixel in the order of sampling."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ from ..incremental.network import Network, PixelModel, RowNetwork
 from ..incremental.range_coder import Streams
 from ..incremental.recording import Operation, Recording
 from ..incremental.rows import Rows
-from ..incremental.run import each_row
+from ..incremental.run import run_rows
 from ..incremental.steps import Decode, Encode
 from ..sampling import Draws, Progress
 from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
-# Why an undamaged file of this model may fail to decode.
-WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes for coding an image: a constant, per column and per pixel. Exact, because the number of streams depends on them.
-Needs = tuple[Fraction, Fraction, Fraction]
-_PIXELS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
+# Why an undamaged file of this model may not decode.
+UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
+# Bytes of memory for coding an image: a constant, per column and per pixel. Exact: the number of streams depends on it.
+MemoryCost = tuple[Fraction, Fraction, Fraction]
+_PIXELS_PER_PASS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
 
 
-class Sized(NamedTuple):
+class ImageGroup(NamedTuple):
     """Images of one size, (N, C, H, W) of int64, and their condition."""
 
     images: Tensor
@@ -41,12 +41,12 @@ class Sized(NamedTuple):
     def rows(self) -> int:
         return self.n * self.images.shape[2]
 
-    def select(self, index: Tensor) -> "Sized":
-        return Sized(self.images[index], _condition_of(self.condition, index))
+    def select(self, index: Tensor) -> "ImageGroup":
+        return ImageGroup(self.images[index], _select_condition(self.condition, index))
 
 
-def _condition_of(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
-    """Selects the condition of some images. A condition of batch size 1 applies to all images."""
+def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
+    """Selects the condition of the images at ``index``. A condition of batch size 1 applies to all images."""
     return condition if condition is None or condition.shape[0] == 1 else condition[index]
 
 
@@ -60,15 +60,15 @@ class Intervals(NamedTuple):
         widths = (self.values & 0xFFFFFFFF) - (self.values >> 32)
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
-    def of_block(self, first: int, last: int) -> Tensor:
-        """Returns the coded intervals of images first..last - 1 in stream order: row, column, colour, image."""
+    def stream_order(self, first: int, last: int) -> Tensor:
+        """Returns the coded intervals of images first..last - 1, ordered by row, column, colour, image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
 
 @dataclass
 class Encoding:
-    """Sampler that encodes: it collects the range-coder intervals of images in ``parts``, a part per network."""
+    """Sampler that encodes: appends the range-coder intervals of its images to ``parts``, a part per network."""
 
     grid: Grid
     recordings: Recordings
@@ -80,22 +80,22 @@ class Encoding:
         n, colours, height, width = draws.values.shape
         recording = self.recordings[model]
         recurrent = any(layer.function in RECURRENT for layer in recording.layers())
-        together = max(n if recurrent else _PIXELS // (height * width), 1)
+        batch_size = max(n if recurrent else _PIXELS_PER_PASS // (height * width), 1)
         intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
         levels = _scaled(model, torch.arange(model.levels), self.grid)
-        for first in range(0, max(n, 1), together):
-            batch = slice(first, first + together)
-            images, told = draws.values[batch], _condition_of(condition, batch)
+        for first in range(0, max(n, 1), batch_size):
+            batch = slice(first, first + batch_size)
+            images, condition_part = draws.values[batch], _select_condition(condition, batch)
             network: Network
             if recurrent:
-                network = RowNetwork(model, len(images), width, told, self.grid, recording)
+                network = RowNetwork(model, len(images), width, condition_part, self.grid, recording)
             else:
-                network = _Passes(recording, self.grid, _scaled(model, images, self.grid), told)
+                network = _BandNetwork(recording, self.grid, _scaled(model, images, self.grid), condition_part)
             rows = network.rows
-            values, found = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
-            steps = [Encode(network.output, values, found, levels, network.input, k) for k in range(colours)]
-            for r in each_row(model, network, steps, [(values, images)]):
-                intervals[r, :, batch] = found[rows.margin :]
+            values, row_intervals = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
+            steps = [Encode(network.output, values, row_intervals, levels, network.input, k) for k in range(colours)]
+            for r in run_rows(model, network, steps, [(values, images)]):
+                intervals[r, :, batch] = row_intervals[rows.margin :]
                 if progress and n:
                     progress(height * first + len(images) * (r + 1), height * n)
         self.parts.append(Intervals(intervals, ~draws.known.permute(2, 3, 0, 1)))
@@ -119,9 +119,9 @@ class Decoding:
         operands = network.output, known, values, levels, network.input
         steps = [Decode(*operands, colour, self.streams) for colour in range(colours)]
         images = torch.empty_like(draws.values)
-        for r in each_row(model, network, steps, [(known, draws.known), (values, draws.values)]):
+        for r in run_rows(model, network, steps, [(known, draws.known), (values, draws.values)]):
             if self.streams.past_end():
-                raise ValueError(f"{WRONG}: a stream ends before its images do")
+                raise ValueError(f"{UNDECODABLE}: a stream ends before its images do")
             images[:, :, r : r + 1] = rows.map(values)
             if progress:
                 progress(r + 1, height)
@@ -130,35 +130,35 @@ class Decoding:
 
 @dataclass
 class Measuring:
-    """Sampler that measures: it collects in ``needs`` the memory for coding an image of ``side`` x ``side``."""
+    """Sampler that measures: appends the memory for coding an image of ``side`` x ``side`` to ``costs``."""
 
     grid: Grid
     recordings: Recordings
     side: int
-    needs: list[Needs] = field(default_factory=list)
+    costs: list[MemoryCost] = field(default_factory=list)
 
     def __call__(self, model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None) -> Tensor:
         _, colours, height, width = draws.values.shape
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
-        column = network.rows.bytes_of_column + value
+        column = network.rows.bytes_per_column + value
         # The factor 2 counts a copy of the condition; ``value`` counts a copy of the known values.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
-        self.needs.append((Fraction(column * network.rows.margin), column * columns, pixel * pixels))
+        self.costs.append((Fraction(column * network.rows.margin), column * columns, pixel * pixels))
         return draws.values
 
 
-def needs_of_transposed(layer: nn.ConvTranspose2d) -> Needs:
-    """Returns the memory for a transposed convolution. torch stores all products before it adds them up."""
+def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
+    """Returns the memory for a transposed convolution. torch stores all products before it adds them."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     pixel = (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
     return Fraction(), Fraction(), pixel
 
 
-class _Passes(Network):
-    """A convolutional network over known images, computed in one pass per band of rows and the rows above it.
+class _BandNetwork(Network):
+    """A convolutional network over known images, computed in bands of rows, each with the rows above that it reads.
 
     Sums are exact, so the logits are the same as pixel by pixel.
     """
@@ -168,14 +168,16 @@ class _Passes(Network):
         self._recording, self._grid, self._images = recording, grid, images
         maps: dict[Operation, Any] = {} if recording.condition is None else {recording.condition: condition}
         for operation in recording.operations:
-            if operation not in recording.depends:
+            if operation not in recording.image_dependent:
                 maps[operation] = self._result(operation, maps)
-        read = {read for operation in recording.depends for read in operation.inputs}
+        read = {read for operation in recording.image_dependent for read in operation.inputs}
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
-        self._last_read = recording.last_read()
+        self._last_uses = recording.last_uses()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # A band is at least twice as high as the rows above it, which are computed again.
-        self._height = height if height * width <= _PIXELS else max(_PIXELS // width, 2 * self._above, 1)
+        # A band is at least twice as high as the rows above it, which are computed twice.
+        self._height = height
+        if height * width > _PIXELS_PER_PASS:
+            self._height = max(_PIXELS_PER_PASS // width, 2 * self._above, 1)
         self._logits = self._band(0)
         self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
         self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self._logits.shape[1])
@@ -193,9 +195,9 @@ class _Passes(Network):
         results = {o: map[:, :, rows] if _has_rows(map) else map for o, map in self._maps.items()}
         results[self._recording.input] = self._images[:, :, rows]
         for operation in self._recording.operations:
-            if operation in self._recording.depends:
+            if operation in self._recording.image_dependent:
                 results[operation] = self._result(operation, results)
-                for read in self._last_read[operation]:
+                for read in self._last_uses[operation]:
                     results.pop(read)
         return results[self._recording.output][:, :, row - top :]
 
@@ -203,9 +205,9 @@ class _Passes(Network):
         result = operation.compute(results, torch.float64)
         if not isinstance(result, Tensor) or not result.is_floating_point() or operation.is_relu:
             return result
-        if operation in self._recording.depends:
-            return self._grid.write_(result)  # in place, because no other operation holds the result
-        return self._grid.written(result.double())
+        if operation in self._recording.image_dependent:
+            return self._grid.quantize_(result)  # in place, because no other operation holds the result
+        return self._grid.quantized(result.double())
 
 
 def _has_rows(value: Any) -> bool:

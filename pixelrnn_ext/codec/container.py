@@ -10,8 +10,8 @@
 | varints | the number of groups; for each group N, H, W, the number of streams and the bytes of each stream |
 | rest | the streams, in the order of the groups |
 
-A group is a run of images of one size, and a stream is a part of a group (`shares`). The order in a stream is block of
-images (`blocks`), network (a multi-scale model's small network first), row, column, colour, image. The last group's
+A group is consecutive images of one size, and a stream codes a range of its images (`stream_spans`), ordered by block
+of images (`blocks`), network (a multi-scale model's small network first), row, column, colour, image. The last group's
 last stream takes the rest, so its size is not in the file. A varint has seven bits per byte, low bits first; the eighth
 bit says that another byte follows. It has the fewest possible bytes.
 """
@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 
 Bytes = bytes | bytearray | memoryview
+Span = tuple[int, int]  # a range of images: first, last + 1
 
 MAGIC = b"\x8bPRN"
 VERSION = 1
-BLOCK = 64  # most images decoded together: they share each read of the weights, and their states fit into a cache
+BLOCK = 64  # most images of a stream decoded at once: they share weight reads, and their states fit into a cache
 _HEAD = struct.Struct("<4sB8sI")
 _CHECKSUM = struct.Struct("<I")  # CRC-32 of the file, after the head
 _START = _HEAD.size + _CHECKSUM.size
@@ -54,12 +55,12 @@ class Contents(NamedTuple):
     groups: list[Group]
 
 
-def shares(images: int, streams: int) -> list[tuple[int, int]]:
-    """Returns each stream's range of images, (first, last + 1)."""
+def stream_spans(images: int, streams: int) -> list[Span]:
+    """Returns each stream's range of images."""
     return [(images * s // streams, images * (s + 1) // streams) for s in range(streams)]
 
 
-def blocks(first: int, last: int) -> list[tuple[int, int]]:
+def blocks(first: int, last: int) -> list[Span]:
     return [(i, min(i + BLOCK, last)) for i in range(first, last, BLOCK)]
 
 
@@ -77,12 +78,12 @@ def write(contents: Contents) -> bytes:
         raise ValueError(f"expected a profile below 16 and 8 bytes of fingerprint, got {profile} and {fingerprint!r}")
     numbers = [len(groups)]
     payload: list[Bytes] = []
-    for later, (images, height, width, streams) in zip(range(len(groups) - 1, -1, -1), groups):
+    for groups_left, (images, height, width, streams) in zip(range(len(groups) - 1, -1, -1), groups):
         lengths = [len(stream) for stream in streams]
         if not _fit(images, height, width, lengths):
             expected = f"streams of {images} images of {height}x{width}"
             raise ValueError(f"expected {expected}, got these bytes of each: {lengths}")
-        numbers += [images, height, width, len(lengths), *(lengths if later else lengths[:-1])]
+        numbers += [images, height, width, len(lengths), *(lengths if groups_left else lengths[:-1])]
         payload += streams
     body = b"".join([*map(_varint, numbers), *payload])
     head = _HEAD.pack(MAGIC, VERSION | profile << 4, fingerprint, images_checksum)
@@ -93,7 +94,7 @@ def read(data: Bytes) -> Contents:
     """Returns the contents of a file. The streams are views of ``data``.
 
     Checks that the numbers in the file fit each other and its size, but not that the images fit into memory. Raises
-    TypeError or ValueError for anything but a whole file of this format.
+    TypeError or ValueError for anything but a complete file of this format.
     """
     try:
         view = memoryview(data).cast("B")
@@ -106,8 +107,8 @@ def read(data: Bytes) -> Contents:
     _, version, fingerprint, images_checksum = _HEAD.unpack_from(view)
     if version & 15 != VERSION:
         raise ValueError(f"expected a file of format {VERSION}, got one of format {version & 15}")
-    (whole,) = _CHECKSUM.unpack_from(view, _HEAD.size)
-    if zlib.crc32(view[_START:], zlib.crc32(view[: _HEAD.size])) != whole:
+    (stored,) = _CHECKSUM.unpack_from(view, _HEAD.size)
+    if zlib.crc32(view[_START:], zlib.crc32(view[: _HEAD.size])) != stored:
         raise ValueError("the file is damaged or not complete: its checksum does not fit")
     return Contents(version >> 4, fingerprint, images_checksum, _read_groups(view[_START:]))
 
@@ -118,12 +119,12 @@ def _fit(images: int, height: int, width: int, lengths: list[int]) -> bool:
 
 
 def _read_groups(view: memoryview) -> list[Group]:
-    numbers, sizes, streams = _Numbers(view), [], 0
-    for later in range(numbers.next() - 1, -1, -1):
+    numbers, sizes, streams = _VarintReader(view), [], 0
+    for groups_left in range(numbers.next() - 1, -1, -1):
         images, height, width, streams = (numbers.next() for _ in range(4))
-        sizes.append((images, height, width, [numbers.next() for _ in range(streams if later else streams - 1)]))
-    at = numbers.at
-    rest = len(view) - at - sum(sum(lengths) for *_, lengths in sizes)
+        sizes.append((images, height, width, [numbers.next() for _ in range(streams if groups_left else streams - 1)]))
+    offset = numbers.offset
+    rest = len(view) - offset - sum(sum(lengths) for *_, lengths in sizes)
     if streams:
         sizes[-1][-1].append(rest)
     elif rest:
@@ -132,32 +133,31 @@ def _read_groups(view: memoryview) -> list[Group]:
     for images, height, width, lengths in sizes:
         if not _fit(images, height, width, lengths):
             raise ValueError("the file is damaged: its numbers do not fit each other")
-        ends = list(itertools.accumulate(lengths, initial=at))
+        ends = list(itertools.accumulate(lengths, initial=offset))
         groups.append(Group(images, height, width, [view[i:j] for i, j in itertools.pairwise(ends)]))
-        at = ends[-1]
+        offset = ends[-1]
     return groups
 
 
 def _varint(number: int) -> bytes:
-    out = bytearray()
+    out = []
     while number > 127:
         out.append(number & 127 | 128)
         number >>= 7
-    out.append(number)
-    return bytes(out)
+    return bytes([*out, number])
 
 
-class _Numbers:
+class _VarintReader:
     def __init__(self, view: memoryview) -> None:
-        self.view, self.at = view, 0
+        self.view, self.offset = view, 0
 
     def next(self) -> int:
         number = 0
         for shift in range(0, _VARINT_BITS, 7):
-            if self.at == len(self.view):
+            if self.offset == len(self.view):
                 raise ValueError("the file is damaged: it ends within its numbers")
-            byte = self.view[self.at]
-            self.at += 1
+            byte = self.view[self.offset]
+            self.offset += 1
             number |= (byte & 127) << shift
             if byte < 128:
                 if shift and not byte:

@@ -2,7 +2,7 @@
 
 A changed rounding mode, a library with sums of lower precision or a libm with errors in the tenth digit would write
 files that no other process can read. Compiled operators set their threads' floating-point environment, so :func:`check`
-runs once per process. PyTorch uses the environment it finds, so :func:`check_threads` runs before and after its steps.
+runs once per process. PyTorch leaves the environment as it is, so :func:`check_threads` runs before and after coding.
 """
 
 import functools
@@ -15,17 +15,16 @@ from torch import Tensor
 from ..incremental.grid import Grid
 from ..incremental.range_coder import PRECISION
 from ..incremental.rows import Rows
-from ..incremental.run import runner_of
+from ..incremental.run import runner_type
 from ..incremental.steps import CellStep, Encode
 
-# {input: rounded result} for the 32 inputs whose results are nearest to a rounding tie: a wrong digit shows here first.
-# The unit is 2^-14, and 2^-24 for the results of exp(-x) (tests/codec/functions.py).
-NEAREST: dict[str, dict[int, int]] = {
+# {input: rounded result} for the 32 inputs whose results are nearest to a rounding tie, where an error shows first.
+# The unit is 2^-14; for results of exp(-x) it is 2^-24 (tests/codec/functions.py).
+NEAR_TIES: dict[str, dict[int, int]] = {
     "sigmoid": {
-        2: 8192, 6: 8193, 10: 8194, 14: 8195, 18: 8196, 22: 8197, 26: 8198, 30: 8199, 34: 8200, 38: 8201,
-        42: 8202, 46: 8203, 50: 8204, 54: 8205, 58: 8206, 62: 8207, 66: 8208, 70: 8209, 8065: 10169,
-        14908: 11681, 25251: 13495, 36849: 14821, 40486: 15107, 45073: 15400, 57762: 15916, 66538: 16106,
-        91713: 16323, 123920: 16376, 134344: 16379, 152347: 16383, 170347: 16383, 170348: 16384,
+        **{4 * k + 2: 8192 + k for k in range(18)}, 8065: 10169, 14908: 11681, 25251: 13495, 36849: 14821,
+        40486: 15107, 45073: 15400, 57762: 15916, 66538: 16106, 91713: 16323, 123920: 16376, 134344: 16379,
+        152347: 16383, 170347: 16383, 170348: 16384,
     },
     "tanh": {
         2512: 2493, 3157: 3118, 4564: 4450, 6250: 5964, 6376: 6072, 8402: 7736, 9074: 8248, 12737: 10669,
@@ -43,7 +42,7 @@ NEAREST: dict[str, dict[int, int]] = {
     },
 }  # fmt: skip
 
-_PART = 2**15  # fewest elements that PyTorch gives to each of several threads
+_GRAIN_SIZE = 2**15  # fewest elements that PyTorch gives to each of several threads
 # Rows of two numbers and their sum, (m, e) for m * 2**e. Row 1 detects rounding up, row 2 rounding down or to zero, row
 # 3 results flushed to zero, row 4 operands flushed to zero.
 _SUMS = (
@@ -56,7 +55,7 @@ _SUMS = (
 
 def check_threads() -> None:
     """Raises RuntimeError if a PyTorch thread does not round to nearest, or flushes subnormal numbers to zero."""
-    size = torch.get_num_threads(), len(_SUMS), _PART // len(_SUMS)
+    size = torch.get_num_threads(), len(_SUMS), _GRAIN_SIZE // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
     # Compares bits, because a thread that flushes operands finds a subnormal number equal to zero.
     if not torch.equal((left + right).view(torch.int64), sums):
@@ -74,24 +73,24 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
     """Raises RuntimeError if rounding, a matrix product or a function of the backend gives a wrong result."""
-    inputs = {name: _on_grid(values, grid) for name, values in NEAREST.items()}
+    inputs = {name: _from_units(values, grid) for name, values in NEAR_TIES.items()}
     # The cell's old c is 1, so its new c is sigmoid(f) + sigmoid(i) * tanh(g).
-    sigmoid = _carry(backend, grid, 100.0, inputs["sigmoid"], 0.0)
-    tanh = _carry(backend, grid, 100.0, -100.0, inputs["tanh"])
-    whole = 2**PRECISION
-    ends = [whole * (whole - 2) // (whole + weight) + 1 for weight in NEAREST["exp"].values()]
-    for what, right in (
+    sigmoid = _cell_state(backend, grid, 100.0, inputs["sigmoid"], 0.0)
+    tanh = _cell_state(backend, grid, 100.0, -100.0, inputs["tanh"])
+    total = 2**PRECISION
+    ends = [total * (total - 2) // (total + weight) + 1 for weight in NEAR_TIES["exp"].values()]
+    for name, is_right in (
         ("rounding to even", _rounds_to_even(grid)),
         ("a matrix product of integers", _products_are_exact()),
-        ("sigmoid", torch.equal(sigmoid, _on_grid(NEAREST["sigmoid"].values(), grid))),
-        ("tanh", torch.equal(tanh, _on_grid(NEAREST["tanh"].values(), grid))),
+        ("sigmoid", torch.equal(sigmoid, _from_units(NEAR_TIES["sigmoid"].values(), grid))),
+        ("tanh", torch.equal(tanh, _from_units(NEAR_TIES["tanh"].values(), grid))),
         ("exp", _first_ends(backend, grid, inputs["exp"]) == ends),
     ):
-        if not right:
-            raise RuntimeError(f"files cannot be coded here: {what} is not computed as it is elsewhere")
+        if not is_right:
+            raise RuntimeError(f"files cannot be coded here: {name} is not computed as it is elsewhere")
 
 
-def _on_grid(units: Iterable[int], grid: Grid) -> Tensor:
+def _from_units(units: Iterable[int], grid: Grid) -> Tensor:
     return torch.tensor([math.ldexp(unit, -grid.activation) for unit in units], dtype=torch.float64)
 
 
@@ -110,24 +109,24 @@ def _products_are_exact() -> bool:
     return torch.equal(product.long(), (left[:, :, None] * right).sum(1))
 
 
-def _carry(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | float) -> Tensor:
-    units = len(NEAREST["sigmoid"])
+def _cell_state(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | float) -> Tensor:
+    units = len(NEAR_TIES["sigmoid"])
     rows = Rows(1, 1, 1, torch.float64, torch.device("cpu"), grid)
     base, carried, c, h, output = (rows.buffer(channels) for channels in (4 * units, *[units] * 4))
     for gate, value in enumerate((i, f, g)):
         base[:, :, gate * units : (gate + 1) * units] = value
     carried.fill_(1.0)
     step = CellStep([], base, carried, 0, c, h, rows.buffer(units), output, 0, units)
-    runner_of(backend, rows.device)(rows, [step]).run()
+    runner_type(backend, rows.device)(rows, [step]).run()
     return c[-1, 0]
 
 
 def _first_ends(backend: str, grid: Grid, inputs: Tensor) -> list[int]:
-    """Returns where the first symbol's interval ends, for two symbols of weights exp(0) and exp(-x)."""
+    """Returns the end of the first symbol's interval, for two symbols of weights exp(0) and exp(-x)."""
     rows = Rows(len(inputs), 1, 0, torch.float64, torch.device("cpu"), grid)
     logits, image = rows.buffer(2), rows.buffer(1)
     logits[0, :, 1] = -inputs
     values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
     step = Encode(logits, values, intervals, torch.zeros(2, dtype=torch.float64), image, 0)
-    runner_of(backend, rows.device)(rows, [step]).run()
+    runner_type(backend, rows.device)(rows, [step]).run()
     return (intervals[0, :, 0] & 0xFFFFFFFF).tolist()

@@ -1,6 +1,5 @@
 """Runs steps in PyTorch, on any device. This is the definition of csrc/cpu/columns.cpp."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
-    """Runs the steps at each column of a row. ``column`` is a tensor, so that one CUDA graph serves all columns."""
+    """Runs the steps at each column of a row. ``column`` is a tensor, so that all columns replay one CUDA graph."""
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows: Rows = rows
@@ -26,7 +25,7 @@ class EagerRow:
         if self.rows.device.type == "cuda" and self._graph is None and self.steps:
             self._capture()
         for _ in range(self.rows.width if self.steps else 0):
-            self._graph.replay() if self._graph else self._pixel()
+            self._graph.replay() if self._graph else self._run_steps()
 
     def _capture(self) -> None:
         device = self.rows.device
@@ -34,15 +33,15 @@ class EagerRow:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                self._pixel()  # warm-up; a second run writes the same values
+                self._run_steps()  # warm-up; repeating a column writes the same values
                 self.column.fill_(self.rows.margin)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
-                self._pixel()
+                self._run_steps()
             self._graph = graph
 
-    def _pixel(self) -> None:
+    def _run_steps(self) -> None:
         for step in self.steps:
             _RUN[type(step)](self, step)
         self.column += 1
@@ -60,21 +59,21 @@ class EagerRow:
     def clamped(self, x: Tensor) -> Tensor:
         return x if self.rows.grid is None else self.rows.grid.clamped(x)
 
-    def products(self, taps: list[Tap], total: Tensor) -> Tensor:
+    def add_products(self, taps: list[Tap], total: Tensor) -> Tensor:
         for tap in taps:
             total = torch.addmm(total, self.read(tap.input, tap.shift)[:, : tap.channels], tap.weight)
         return total
 
 
 def _linear(row: EagerRow, s: Linear) -> None:
-    y = row.clamped(row.rounded(row.products(s.taps, row.read(s.base)[:, s.start : s.stop])))
+    y = row.clamped(row.rounded(row.add_products(s.taps, row.read(s.base)[:, s.start : s.stop])))
     row.write(s.output, s.start, s.stop, y.relu() if s.relu else y)
 
 
 def _cell(row: EagerRow, s: CellStep) -> None:
     units = slice(s.start, s.stop)
     base = row.read(s.base).unflatten(1, (4, -1))[:, :, units].flatten(1)
-    i, f, g, o = row.rounded(row.products(s.taps, base)).chunk(4, 1)
+    i, f, g, o = row.rounded(row.add_products(s.taps, base)).chunk(4, 1)
     i, f, g, o = (row.rounded(gate) for gate in (i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()))
     c = row.clamped(row.rounded(f * row.read(s.carried, s.shift)[:, units] + i * g))
     h = row.rounded(o * row.rounded(c.tanh()))
@@ -95,9 +94,9 @@ def _draw(row: EagerRow, s: Draw) -> None:
 
 
 def _encode(row: EagerRow, s: Encode) -> None:
-    k, ends = s.colour, cumulative(_logits(row, s))
+    k, bounds = s.colour, cumulative(_logits(row, s))
     values = row.read(s.values)[:, k : k + 1]
-    interval = ends.gather(1, values) << 32 | ends.gather(1, values + 1)
+    interval = bounds.gather(1, values) << 32 | bounds.gather(1, values + 1)
     row.write(s.intervals, k, k + 1, interval)
     row.write(s.image, k, k + 1, s.scaled[values])
 
@@ -111,18 +110,11 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes the known value, or else ``new``, and the scaled value that the network reads."""
+    """Writes a pixel's value, ``new`` unless it is known, and its scaled value, which the network reads."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])
     row.write(s.image, k, k + 1, s.scaled[value][:, None])
 
 
-_RUN: dict[Any, Callable[[EagerRow, Any], None]] = {
-    Linear: _linear,
-    CellStep: _cell,
-    Pointwise: _pointwise,
-    Draw: _draw,
-    Encode: _encode,
-    Decode: _decode,
-}
+_RUN: Any = {Linear: _linear, CellStep: _cell, Pointwise: _pointwise, Draw: _draw, Encode: _encode, Decode: _decode}

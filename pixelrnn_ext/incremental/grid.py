@@ -1,4 +1,4 @@
-"""Grids of numbers whose sums are exact, for the codec (docs/compression.md)."""
+"""Fixed-point grids on which the codec's sums are exact (docs/compression.md)."""
 
 import math
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from ..operators import columns
 
 
 class Grid(NamedTuple):
-    """A grid: activations are multiples of 2**-activation in [-limit, limit], weights multiples of 2**-weight.
+    """A fixed-point grid: activations are multiples of 2**-activation in [-limit, limit], weights of 2**-weight.
 
-    Every sum of a layer is exact in float64, so order, batch, threads, instruction set and library change no bit.
-    csrc/cpu/grid.h has the same numbers.
+    Every sum of a layer is exact in float64, so summation order, batch size, threads, instruction set and library
+    change no bit. csrc/cpu/grid.h has the same numbers.
     """
 
     activation: int = 14
@@ -26,11 +26,11 @@ class Grid(NamedTuple):
     def clamped(self, x: Tensor) -> Tensor:
         return x.clamp(-self.limit, self.limit)
 
-    def written(self, x: Tensor) -> Tensor:
+    def quantized(self, x: Tensor) -> Tensor:
         return on_grid(x, self.activation, self.limit)
 
-    def write_(self, x: Tensor) -> Tensor:
-        """Like :meth:`written`, in place."""
+    def quantize_(self, x: Tensor) -> Tensor:
+        """Rounds and clamps ``x`` in place."""
         return _round(x, self.activation, self.limit)
 
 
@@ -40,8 +40,8 @@ def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
 
 
 def _round(x: Tensor, bits: int, limit: float) -> Tensor:
-    """Rounds and clamps in place. PyTorch's result depends on the thread's rounding mode (codec/self_check.py)."""
-    if not columns.runs_on(x.device):
+    """Rounds and clamps in place. In PyTorch this depends on the thread's rounding mode (codec/self_check.py)."""
+    if not columns.can_run_on(x.device):
         # Both factors are powers of two, so only ``round_`` rounds.
         return x.mul_(math.ldexp(1, bits)).round_().mul_(math.ldexp(1, -bits)).clamp_(-limit, limit)
     contiguous = x.contiguous()

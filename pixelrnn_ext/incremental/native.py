@@ -10,7 +10,7 @@ from .steps import CellStep, Step, Tap
 
 
 class NativeRow:
-    """Runs the steps at each column of a row, as a program: a list of integers (csrc/cpu/column_program.h)."""
+    """Compiles steps to a list of integers (csrc/cpu/column_program.h), and runs it at each column of a row."""
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self._rows = rows
@@ -29,12 +29,12 @@ class NativeRow:
             )
 
     def _emit(self, step: Step) -> None:
-        """Appends a step to the program: kind, fields, taps. All steps share temperature and streams."""
+        """Appends a step to the program: kind, fields, taps. Temperature and streams are the same for all steps."""
         fields = step._asdict()
         taps = fields.pop("taps", None)
         self._temperature = fields.pop("temperature", self._temperature)
         self._streams = fields.pop("streams", self._streams)
-        self._code.append(columns.step(type(step).__name__.removesuffix("Step").lower()))
+        self._code.append(columns.step_code(type(step).__name__.removesuffix("Step").lower()))
         self._code += [int(value) if isinstance(value, int) else self._index(value) for value in fields.values()]
         if taps is not None:
             self._emit_taps(taps, 4 if isinstance(step, CellStep) else 1, fields["stop"] - fields["start"])
@@ -49,7 +49,7 @@ class NativeRow:
         return len(self._tensors) - 1
 
     def _emit_taps(self, taps: list[Tap], gates: int, outputs: int) -> None:
-        block = columns.block(gates, self._rows.dtype)
+        block = columns.block_width(gates, self._rows.dtype)
         self._code += [self._index(_pack(taps, gates, outputs, block, self._rows.dtype)), block, len(taps)]
         for tap in taps:
             self._code += [self._index(tap.input), tap.shift, tap.channels]

@@ -1,4 +1,4 @@
-"""Turns the recording of a network of masked layers into layer states and steps, which run it row by row."""
+"""Turns a recorded network of masked layers into layer states and steps, which run the network row by row."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -31,11 +31,9 @@ class PixelModel(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
-    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
-
 
 class Network(State):
-    """A network that computes logits row by row, from the scaled image in buffer ``input`` to buffer ``output``."""
+    """A network that reads scaled images from the buffer ``input`` and writes logits to ``output``, row by row."""
 
     rows: Rows
     input: Tensor
@@ -44,8 +42,8 @@ class Network(State):
 class RowNetwork(Network):
     """The layer states and steps of a model, for ``images`` images of ``width`` columns.
 
-    Between :meth:`begin_row` and :meth:`end_row`, ``steps(colour)`` compute a colour's logits at a column, once all
-    earlier pixels and colours are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row.
+    Between :meth:`begin_row` and :meth:`end_row`, ``steps(colour)`` compute a colour's logits at a column, once
+    ``input`` holds all earlier pixels and colours. After :meth:`end_row`, ``mirrored_steps()`` run over the row.
     ``map_channels`` counts the channels of maps that do not depend on the images. ``recording`` None records the model.
     """
 
@@ -71,26 +69,26 @@ class RowNetwork(Network):
         if recording.condition is not None and condition is not None:
             values[recording.condition] = condition.to(dtype)
         for operation in recording.operations:
-            if operation in recording.depends:
-                state = self._state(operation, values, recording.depends)
+            if operation in recording.image_dependent:
+                state = self._make_state(operation, values, recording.image_dependent)
                 self._states.append(state)
                 values[operation] = state.output
             else:
-                values[operation] = self._map(operation, values)
+                values[operation] = self._compute_map(operation, values)
         self.output: Tensor = values[recording.output]
 
-    def _state(self, operation: Operation, values: dict[Operation, Any], depends: set[Operation]) -> State:
-        """Returns the state of an operation that depends on the images. Raises TypeError if it is unsupported."""
+    def _make_state(self, operation: Operation, values: dict[Operation, Any], image_dependent: set[Operation]) -> State:
+        """Returns the state of an image-dependent operation. Raises TypeError for an unsupported operation."""
         operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
-        channels = {values[read].shape[2] for read in operation.inputs if read in depends}
-        known = [values[read] for read in operation.inputs if read not in depends]
-        if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in known):
+        channels = {values[read].shape[2] for read in operation.inputs if read in image_dependent}
+        maps = [values[read] for read in operation.inputs if read not in image_dependent]
+        if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in maps):
             raise operation.unsupported()
-        if operation.is_sum and any(map.shape[1] > max(channels) for map in known):
+        if operation.is_sum and any(map.shape[1] > max(channels) for map in maps):
             raise operation.unsupported()
         if operation.is_layer:
             gate_bias = operation.kwargs.get("gate_bias")
-            if set(operation.inputs[1:]) - {gate_bias} or isinstance(gate_bias, Tensor) or gate_bias in depends:
+            if set(operation.inputs[1:]) - {gate_bias} or isinstance(gate_bias, Tensor) or gate_bias in image_dependent:
                 raise operation.unsupported()
             options = operation.kwargs | ({"gate_bias": values[gate_bias]} if gate_bias is not None else {})
             return _STATES[operation.function](self.rows, operands[0], **options)
@@ -100,14 +98,14 @@ class RowNetwork(Network):
             return PointwiseState(operands, self.rows, self._image_channels, relu=False)
         raise operation.unsupported()
 
-    def _map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
+    def _compute_map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
         result = operation.compute(values, self.rows.dtype)
         if not isinstance(result, Tensor):
             return result
         self.map_channels += result.shape[1] if result.dim() == 4 else 0
         if self.rows.grid is None or not result.is_floating_point():
             return result
-        return self.rows.grid.written(result.to(self.rows.dtype))
+        return self.rows.grid.quantized(result.to(self.rows.dtype))
 
     def begin_row(self, row: int) -> None:
         for state in self._states:
@@ -125,7 +123,7 @@ class RowNetwork(Network):
 
 
 def _margin(recording: Recording) -> int:
-    """Returns how many columns to the left of a pixel a layer may read."""
+    """Returns the most columns to the left of a pixel that a layer reads."""
     weights = [layer.kwargs.get("weight", layer.kwargs.get("weight_ih")) for layer in recording.layers()]
     widths = [weight.shape[3] for weight in weights if isinstance(weight, Tensor)]
     return max(3, *widths) // 2

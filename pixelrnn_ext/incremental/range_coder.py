@@ -1,8 +1,8 @@
 """A range coder in Python integers, its integer probabilities, and streams that are being decoded.
 
-This is the definition of csrc/cpu/range_coder.h, which writes the same bytes. A symbol's interval is start..stop - 1 of
-2^24 parts. A stream is a number in the interval of all its symbols, in the fewest bytes, at least one. The decoder
-reads zeros after the end.
+csrc/cpu/range_coder.h writes the same bytes. A symbol's interval is start..stop - 1 of 2^24 parts of the current range.
+A stream is a number in the interval that its symbols narrow down to, in the fewest bytes, at least one. The decoder
+reads zeros after the end of the stream.
 """
 
 from bisect import bisect_right
@@ -15,18 +15,18 @@ from torch import Tensor
 
 PRECISION = 24
 MAX_LEVELS = 4096  # keeps products in `cumulative` below 2^63
-_FURTHEST = 18.0  # 2^24 * e^-18 rounds to 0
+_MAX_DISTANCE = 18.0  # 2^24 * e^-18 rounds to 0
 
 _WORD = 64
 _MASK = 2**_WORD - 1
-_SMALLEST = 2**48  # smallest range: dividing it into 2^24 parts wastes less than 2^-24 of it
+_MIN_RANGE = 2**48  # dividing a range of this size into 2^24 parts wastes less than 2^-24 of it
 
 
 def cumulative(logits: Tensor) -> Tensor:
     """Returns the bounds of the symbols' intervals, (..., levels + 1): increasing integers from 0 to 2^24.
 
     The logits are finite float64 (..., levels) on the codec's grid, so that exp, rounded to 2^-24, is the same on every
-    machine. A single logit belongs to the symbol 1; the symbol 0 then has the logit 0.
+    machine. A single logit is symbol 1's; symbol 0 then has the logit 0.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -35,7 +35,7 @@ def cumulative(logits: Tensor) -> Tensor:
     if logits.shape[-1] == 1:
         logits = F.pad(logits, (1, 0))
     below = logits.amax(-1, keepdim=True) - logits
-    weights = torch.where(below > _FURTHEST, 0.0, (torch.exp(-below) * 2**PRECISION + 0.5).floor()).long()
+    weights = torch.where(below > _MAX_DISTANCE, 0.0, (torch.exp(-below) * 2**PRECISION + 0.5).floor()).long()
     sums = F.pad(weights.cumsum(-1), (1, 0))
     levels = logits.shape[-1]
     return sums * (2**PRECISION - levels) // sums[..., -1:] + torch.arange(levels + 1, device=logits.device)
@@ -43,16 +43,16 @@ def cumulative(logits: Tensor) -> Tensor:
 
 class Encoder:
     def __init__(self) -> None:
-        self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: the bits of the interval's start after _out
+        self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: bits of the interval's start that follow _out
 
     def encode(self, start: int, stop: int) -> None:
-        """Appends the symbol of the interval ``start``..``stop - 1``. Raises ValueError for an invalid interval."""
+        """Encodes the symbol with the interval ``start``..``stop - 1``. Raises ValueError for an invalid interval."""
         if not 0 <= start < stop <= 2**PRECISION:
             raise ValueError(f"expected 0 <= start < stop <= {2**PRECISION}, got {start} and {stop}")
         part = self._range >> PRECISION
         self._add(part * start)
         self._range = part * (stop - start)
-        while self._range < _SMALLEST:
+        while self._range < _MIN_RANGE:
             self._shift()
             self._range <<= 8
 
@@ -73,7 +73,7 @@ class Encoder:
             self._carry()
 
     def _carry(self) -> None:
-        """Carries one into the written bytes. They cannot overflow, because the interval ends below 1."""
+        """Adds a carry to the written bytes, which cannot overflow, because the interval ends below 1."""
         last = len(self._out) - 1
         while self._out[last] == 255:
             self._out[last] = 0
@@ -86,33 +86,33 @@ class Encoder:
 
 
 class Decoder:
-    """Decodes a stream to symbols, from its beginning or from the ``state`` of an earlier decoder.
+    """Decodes symbols from a stream, from its beginning or from the ``state`` of an earlier decoder.
 
-    Any bytes decode to symbols. ``past_end`` and ``finished`` detect a wrong length.
+    Any bytes decode to symbols; ``past_end`` and ``finished`` detect a stream of the wrong length.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
-        self._data, self._at = data, 0  # _at: bytes read, including zeros after the end
+        self._data, self._position = data, 0  # _position: bytes read, including zeros after the end
         self._offset, self._range = 0, _MASK  # _offset: the stream's number minus the start of the current interval
         if state:
-            self._offset, self._range, self._at = state
+            self._offset, self._range, self._position = state
         else:
             for _ in range(_WORD // 8):
                 self._read()
 
     @property
     def state(self) -> tuple[int, int, int]:
-        return self._offset, self._range, self._at
+        return self._offset, self._range, self._position
 
-    def decode(self, cumulative: Sequence[int]) -> int:
-        """Returns the next symbol. ``cumulative`` are the bounds that the encoder used."""
+    def decode(self, bounds: Sequence[int]) -> int:
+        """Returns the next symbol. ``bounds`` are the encoder's, from :func:`cumulative`."""
         part = self._range >> PRECISION
         place = min(self._offset // part, 2**PRECISION - 1)
-        symbol = bisect_right(cumulative, place) - 1
-        start, stop = cumulative[symbol], cumulative[symbol + 1]
+        symbol = bisect_right(bounds, place) - 1
+        start, stop = bounds[symbol], bounds[symbol + 1]
         self._offset -= part * start
         self._range = part * (stop - start)
-        while self._range < _SMALLEST:
+        while self._range < _MIN_RANGE:
             self._read()
             self._range <<= 8
         return symbol
@@ -120,20 +120,20 @@ class Decoder:
     @property
     def past_end(self) -> bool:
         """Whether more symbols were read than the stream holds. The last symbol needs at most 7 zeros after the end."""
-        return self._at > len(self._data) + 7
+        return self._position > len(self._data) + 7
 
     @property
     def finished(self) -> bool:
-        return self._at >= len(self._data)
+        return self._position >= len(self._data)
 
     def _read(self) -> None:
-        byte = self._data[self._at] if self._at < len(self._data) else 0
+        byte = self._data[self._position] if self._position < len(self._data) else 0
         self._offset = self._offset << 8 & _MASK | byte
-        self._at += 1
+        self._position += 1
 
 
 class Streams(NamedTuple):
-    """Streams that are being decoded, by compiled steps or in PyTorch. ``data`` joins their bytes.
+    """Streams that compiled steps or PyTorch decode. ``data`` joins the streams' bytes.
 
     ``state`` (streams, 6), int64, has for each stream: first image, last image + 1, the decoder's offset and range
     (unsigned 64 bits), its position in ``data``, and the stream's end in ``data``.
@@ -143,28 +143,28 @@ class Streams(NamedTuple):
     data: Tensor
 
     @classmethod
-    def opened(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
+    def from_bytes(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
         rows, end = [], 0
         for stream in streams:
-            offset, range_, at = Decoder(stream).state
-            rows.append([0, 0, _signed(offset), _signed(range_), end + at, end + len(stream)])
+            offset, range_, position = Decoder(stream).state
+            rows.append([0, 0, _signed(offset), _signed(range_), end + position, end + len(stream)])
             end += len(stream)
         data = torch.frombuffer(bytearray(b"".join(streams)) or bytearray(1), dtype=torch.uint8)
         return cls(torch.tensor(rows, dtype=torch.int64).view(-1, 6), data)
 
-    def take(self, images: Sequence[int]) -> None:
+    def assign_images(self, images: Sequence[int]) -> None:
         """Assigns the next images to the streams in order: ``images[s]`` of them to stream s."""
         ends = torch.tensor(images).cumsum(0)
         self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
-    def decode(self, ends: Tensor, known: Tensor) -> Tensor:
-        """Decodes a value of every image, (N,) int64, 0 where ``known``. ``ends`` is from :func:`cumulative`."""
-        values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().data
-        for row, (first, last, offset, range_, at, end) in zip(self.state, self.state.tolist()):
-            decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, at))
+    def decode(self, bounds: Tensor, known: Tensor) -> Tensor:
+        """Decodes a value per image, (N,) int64, 0 where ``known``. ``bounds`` are from :func:`cumulative`."""
+        values, rows, skip, data = [0] * len(bounds), bounds.tolist(), known.tolist(), self.data.numpy().data
+        for row, (first, last, offset, range_, position, end) in zip(self.state, self.state.tolist()):
+            decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, position))
             for i in range(first, last):
                 if not skip[i]:
-                    values[i] = decoder.decode(cumulative[i])
+                    values[i] = decoder.decode(rows[i])
             row[2:5] = torch.tensor([_signed(word) for word in decoder.state])
         return torch.tensor(values, dtype=torch.int64)
 

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .. import functional
-from .._recordable import Recorded, name_of
+from .._recordable import Recorded, op_name
 from .._sentences import reason
-from .wrappers import check_whole, plain_name, uncompiled
+from .wrappers import check_unsharded, plain_name, uncompiled
 
 LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bilstm)
-# Functions and methods whose results share no memory with an argument.
-_FRESH = {"add", "relu", "conv2d", "conv_transpose2d"}
+# Functions and methods that allocate their results.
+_ALLOCATING = {"add", "relu", "conv2d", "conv_transpose2d"}
 _READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__len__", "__array__", "item", "tolist"}
-_OWN = type("OwnDtype", (), {})()  # stands for the model's dtype in a recording
+_MODEL_DTYPE = type("ModelDtype", (), {})()  # stands for the model's dtype in a recording
 _EXPECTED = "expected a network of masked layers, ReLUs and sums"
 _CALL = nn.Module._call_impl.__code__
 
@@ -43,7 +43,7 @@ class Operation:
         self.inputs = [a for a in tree_leaves((self.args, self.kwargs)) if isinstance(a, Operation)]
 
     def __str__(self) -> str:
-        return f"{name_of(self.function)} in {self.module}"
+        return f"{op_name(self.function)} in {self.module}"
 
     @property
     def is_layer(self) -> bool:
@@ -51,11 +51,11 @@ class Operation:
 
     @property
     def is_relu(self) -> bool:
-        return name_of(self.function) == "relu" and len(self.args) == 1
+        return op_name(self.function) == "relu" and len(self.args) == 1
 
     @property
     def is_sum(self) -> bool:
-        return name_of(self.function) == "add" and len(self.args) == 2 and not self.kwargs
+        return op_name(self.function) == "add" and len(self.args) == 2 and not self.kwargs
 
     def unsupported(self) -> TypeError:
         return TypeError(f"{_EXPECTED}, got {self}")
@@ -67,9 +67,9 @@ class Operation:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
 
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
-        arguments = tree_map_only(type(_OWN), lambda _: dtype, arguments)
+        arguments = tree_map_only(type(_MODEL_DTYPE), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if name_of(self.function) == "__getitem__":  # recorded as Tensor.__getitem__, but torch.chunk returns a tuple
+        if op_name(self.function) == "__getitem__":  # was recorded for a Tensor, but torch.chunk returned a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
@@ -77,21 +77,24 @@ class Operation:
 class Recording(NamedTuple):
     """The operations that the logits depend on, in order, without ``input`` and ``condition``.
 
-    ``input`` stands for the scaled images. ``output`` computes the logits as channels. ``depends`` holds ``input`` and
-    the operations that depend on the images.
+    ``input`` stands for the scaled images. ``output`` computes the logits as channels. ``image_dependent`` holds
+    ``input`` and the operations that depend on it.
     """
 
     operations: list[Operation]
     input: Operation
     condition: Operation | None
     output: Operation
-    depends: set[Operation]
+    image_dependent: set[Operation]
 
     def layers(self) -> list[Operation]:
-        return [operation for operation in self.operations if operation.is_layer and operation in self.depends]
+        return [operation for operation in self.operations if operation.is_layer and operation in self.image_dependent]
 
-    def last_read(self) -> dict[Operation, list[Operation]]:
-        """Returns for each operation the inputs that no later operation reads."""
+    def arguments(self) -> list[Any]:
+        return tree_leaves([(o.args, o.kwargs) for o in self.operations])
+
+    def last_uses(self) -> dict[Operation, list[Operation]]:
+        """Returns, for each operation, the inputs whose last reader it is."""
         reader = {read: operation for operation in self.operations for read in operation.inputs}
         return {o: [read for read in dict.fromkeys(o.inputs) if reader[read] is o] for o in self.operations}
 
@@ -104,13 +107,13 @@ class _Recorder:
         self._names = {module: plain_name(name) for name, module in model.named_modules()}
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recorded:
-        if name_of(function) in _READS_VALUES:
+        if op_name(function) in _READS_VALUES:
             raise TypeError("it reads the values of a map")
         args, kwargs = tree_map_only(Recorded, lambda recorded: recorded.value, (args, kwargs))
-        args, kwargs = tree_map_only(torch.dtype, lambda d: _OWN if d == self.dtype else d, (args, kwargs))
+        args, kwargs = tree_map_only(torch.dtype, lambda d: _MODEL_DTYPE if d == self.dtype else d, (args, kwargs))
         operation = Operation(function, args, kwargs, self.module_of(sys._getframe()))
         self.operations.append(operation)
-        return Recorded.of(self, operation)
+        return Recorded.create(self, operation)
 
     def module_of(self, frame: FrameType | None) -> str:
         """Returns the name of the innermost module that is called on the stack of ``frame``."""
@@ -123,23 +126,23 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-# Functions of operations that compute nothing: they stand for a model's arguments, scaled images and logits.
+# Placeholder functions of operations that stand for a model's arguments, scaled images and logits.
 def _images() -> None: ...
 def _condition() -> None: ...
 def _scaled(images: Tensor) -> None: ...
 def _logits(map: Tensor, images: Tensor | None = None, condition: Tensor | None = None) -> None: ...
 
 
-def scaled(images: Recorded) -> Tensor:
+def record_scaled(images: Recorded) -> Tensor:
     return images.recorder.record(_scaled, (images,), {})
 
 
-def logits(map: Recorded) -> Tensor:
+def record_logits(map: Recorded) -> Tensor:
     return map.recorder.record(_logits, (map,), {})
 
 
-def logits_of_several(images: Recorded, condition: Tensor | None) -> Tensor:
-    """Records the logits of a model that consists of several models, for :func:`check_untouched`."""
+def record_multi_scale(images: Recorded, condition: Tensor | None) -> Tensor:
+    """Records the arguments of a multi-scale model, for :func:`check_hooks`."""
     return images.recorder.record(_logits, (images, images, condition), {})
 
 
@@ -149,7 +152,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
     Raises TypeError if the network is more than layers, ReLUs and sums, or changes a value that is read later.
     """
     operations, images, condition, logits = _call_outside_dynamo(model, conditional)
-    _check_changes(operations)
+    _remove_in_place(operations)
     output = logits.args[0]
     needed = {output}
     for operation in reversed(operations):
@@ -160,27 +163,27 @@ def record(model: nn.Module, conditional: bool) -> Recording:
     if input is None or images not in casts or casts & {read for o in needed - casts - {input} for read in o.inputs}:
         raise TypeError(f"expected a {type(model).__name__} that reads its images as they are, got another")
     needed -= {*casts, input, condition}
-    depends = {input}
-    kept = [operation for operation in operations if operation in needed]
-    for operation in kept:
-        if not depends.isdisjoint(operation.inputs):
+    image_dependent = {input}
+    operations = [operation for operation in operations if operation in needed]
+    for operation in operations:
+        if not image_dependent.isdisjoint(operation.inputs):
             if not (operation.is_layer or operation.is_relu or operation.is_sum):
                 raise operation.unsupported()
-            depends.add(operation)
-    return Recording(kept, input, condition, output, depends)
+            image_dependent.add(operation)
+    return Recording(operations, input, condition, output, image_dependent)
 
 
 def _casts(input: Operation, images: Operation) -> set[Operation]:
-    """Returns the images, and the casts that lead from the images to the scaled images."""
+    """Returns the images, and the casts between the images and the scaled images."""
     found = {input.args[0]}
-    while (cast := input.args[0]) is not images and name_of(cast.function) in ("to", "long", "int", "contiguous"):
+    while (cast := input.args[0]) is not images and op_name(cast.function) in ("to", "long", "int", "contiguous"):
         input = cast
         found.add(input.args[0])
     return found
 
 
-def check_untouched(model: nn.Module, conditional: bool) -> None:
-    """Raises TypeError if a hook changes images, condition or logits of a model that consists of several models."""
+def check_hooks(model: nn.Module, conditional: bool) -> None:
+    """Raises TypeError if a hook changes images, condition or logits of a multi-scale model."""
     _, images, condition, logits = _call_outside_dynamo(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
@@ -190,35 +193,35 @@ _Call = tuple[list[Operation], Operation, Operation | None, Operation]
 
 
 def _call_outside_dynamo(model: nn.Module, conditional: bool) -> _Call:
-    """Runs :func:`_call` uncompiled, even if the caller is compiled. Does not import Dynamo."""
+    """Runs :func:`_call` uncompiled, even in a compiled caller. Does not import Dynamo."""
     return (torch.compiler.disable(_call) if "torch._dynamo" in sys.modules else _call)(model, conditional)
 
 
 @torch.no_grad()
 def _call(model: nn.Module, conditional: bool) -> _Call:
     """Calls the model. Returns all operations, and the operations that stand for images, condition and logits."""
-    check_whole(model)
+    check_unsharded(model)
     model = uncompiled(model)
     recorder = _Recorder(model)
     images = recorder.record(_images, (), {})
     condition = recorder.record(_condition, (), {}) if conditional else None
-    kept = [(owner, dict(owner)) for module in model.modules() for owner in (vars(module), module._buffers)]
+    saved = [(owner, dict(owner)) for module in model.modules() for owner in (vars(module), module._buffers)]
     try:
         logits = model(images, condition)
     except Exception as error:
         where = recorder.module_of(_innermost_call(error.__traceback__))
         raise TypeError(f"{_EXPECTED}, got another computation in {where}: {reason(error)}") from error
     finally:
-        _forget(kept)
+        _restore(saved)
     if not isinstance(logits, Recorded) or logits.value.function is not _logits:
         got = logits.value if isinstance(logits, Recorded) else type(logits).__name__
         raise TypeError(f"expected a {type(model).__name__} that returns what its logit_map gives, got {got}")
     return recorder.operations, images.value, None if condition is None else condition.value, logits.value
 
 
-def _forget(kept: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Removes recorded tensors that hooks left in modules, and restores the earlier values."""
-    for owner, before in kept:
+def _restore(saved: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Removes recorded tensors that hooks stored in modules, and restores earlier values."""
+    for owner, before in saved:
         for name in [name for name, value in owner.items() if isinstance(value, Recorded)]:
             if name in before:
                 owner[name] = before[name]
@@ -235,14 +238,14 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
     return found
 
 
-def _check_changes(operations: list[Operation]) -> None:
+def _remove_in_place(operations: list[Operation]) -> None:
     """Makes in-place sums and ReLUs out-of-place if nothing else reads the changed value. Else raises TypeError."""
     read_later: set[Operation] = set()
-    aliased = {read for operation in operations if not _is_fresh(operation) for read in operation.inputs}
+    aliased = {read for operation in operations if not _allocates(operation) for read in operation.inputs}
     for operation in reversed(operations):
         if _is_in_place(operation):
-            kind, changed = name_of(operation.function).rstrip("_"), next(iter(operation.args), None)
-            allowed = kind in ("add", "relu") and _is_fresh(changed) and changed not in read_later
+            kind, changed = op_name(operation.function).rstrip("_"), next(iter(operation.args), None)
+            allowed = kind in ("add", "relu") and _allocates(changed) and changed not in read_later
             if not allowed or changed in aliased or "out" in operation.kwargs:
                 raise TypeError(f"expected a network that changes no value in place, got {operation}")
             if kind == "relu":
@@ -255,11 +258,11 @@ def _check_changes(operations: list[Operation]) -> None:
 def _is_in_place(operation: Operation) -> bool:
     if isinstance(operation.function, torch._ops.OpOverload):
         return operation.function._schema.is_mutable
-    name = name_of(operation.function)
+    name = op_name(operation.function)
     if operation.kwargs.get("inplace") or "out" in operation.kwargs or name in ("__set__", "__setitem__"):
         return True
     return name.endswith("_") and not name.endswith("__")
 
 
-def _is_fresh(value: Any) -> bool:
-    return isinstance(value, Operation) and (value.is_layer or name_of(value.function).rstrip("_") in _FRESH)
+def _allocates(value: Any) -> bool:
+    return isinstance(value, Operation) and (value.is_layer or op_name(value.function).rstrip("_") in _ALLOCATING)

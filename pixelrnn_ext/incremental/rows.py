@@ -10,9 +10,9 @@ from .grid import Grid
 
 @dataclass
 class Rows:
-    """Makes the buffers of one run: ``margin`` columns, then ``width`` columns of ``images`` images.
+    """Allocates buffers of one image row: ``margin`` columns, then ``width`` columns, of ``images`` images.
 
-    Layers round their outputs to ``grid``, unless it is None. ``bytes_of_column`` is the memory per column and image.
+    Layers round their outputs to ``grid``, unless it is None. ``bytes_per_column`` counts bytes per column and image.
     """
 
     images: int
@@ -21,14 +21,14 @@ class Rows:
     dtype: torch.dtype
     device: torch.device
     grid: Grid | None = None
-    bytes_of_column: int = 0
+    bytes_per_column: int = 0
 
     def buffer(self, channels: int, dtype: torch.dtype | None = None) -> Tensor:
         return self.zeros(self.margin + self.width, channels, dtype)
 
     def zeros(self, columns: int, channels: int, dtype: torch.dtype | None = None) -> Tensor:
         dtype = dtype or self.dtype
-        self.bytes_of_column += channels * dtype.itemsize
+        self.bytes_per_column += channels * dtype.itemsize
         return torch.zeros(columns, self.images, channels, dtype=dtype, device=self.device)
 
     def vector(self, channels: int, values: Tensor | None) -> Tensor:

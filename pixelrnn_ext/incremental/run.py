@@ -13,28 +13,28 @@ from .steps import Step
 
 
 def runs_native(backend: str, device: torch.device) -> bool:
-    return backend != "reference" and columns.runs_on(device)
+    return backend != "reference" and columns.can_run_on(device)
 
 
-def runner_of(backend: str, device: torch.device) -> type[NativeRow] | type[EagerRow]:
+def runner_type(backend: str, device: torch.device) -> type[NativeRow] | type[EagerRow]:
     return NativeRow if runs_native(backend, device) else EagerRow
 
 
-def each_row(
-    model: PixelModel, network: Network, values: Sequence[Step], filled: Sequence[tuple[Tensor, Tensor]]
+def run_rows(
+    model: PixelModel, network: Network, value_steps: Sequence[Step], row_inputs: Sequence[tuple[Tensor, Tensor]]
 ) -> Iterator[int]:
     """Runs a network row by row. Yields each row's index when the row is complete.
 
     Args:
-        values: each colour's last step, which reads the logits and writes the value to ``network.input``.
-        filled: pairs of a buffer and a map (N, channels, H, W), whose row is copied to the buffer before the row runs.
+        value_steps: each colour's last step, which reads the logits and writes the value to ``network.input``.
+        row_inputs: (buffer, map (N, channels, H, W)); before a row runs, its part of the map is copied to the buffer.
     """
-    steps = [step for colour, value in enumerate(values) for step in (*network.steps(colour), value)]
-    runner = runner_of(model.backend, network.rows.device)
+    steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
+    runner = runner_type(model.backend, network.rows.device)
     row, mirrored = runner(network.rows, steps), runner(network.rows, network.mirrored_steps())
-    height = filled[0][1].shape[2]
+    height = row_inputs[0][1].shape[2]
     for r in range(height):
-        for buffer, map in filled:
+        for buffer, map in row_inputs:
             network.rows.fill(buffer, map[:, :, r : r + 1])
         network.begin_row(r)
         row.run()

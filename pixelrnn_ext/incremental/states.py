@@ -1,9 +1,9 @@
 """The state that each layer keeps while images are made row by row, and the layer's steps.
 
 A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. ``begin_row``
-computes everything that comes from the rows above, for the whole row at once. ``steps`` compute the rest for a pixel
-and a colour. ``end_row`` keeps the values that later rows read. ``mirrored_steps`` run after ``end_row`` on mirrored
-buffers, for layers that scan the complete row from right to left.
+computes the contribution of the rows above, a whole row at once. ``steps`` add the contribution of the current row for
+a pixel and a colour. ``end_row`` stores the values that later rows read. ``mirrored_steps`` run after
+``end_row`` on mirrored buffers, for layers that scan the complete row from right to left.
 """
 
 import itertools
@@ -23,32 +23,30 @@ class State:
 
     output: Tensor
 
-    def begin_row(self, row: int) -> None:
-        pass
+    def begin_row(self, row: int) -> None: ...
 
     def steps(self, colour: int) -> list[Step]:
         return []
 
-    def end_row(self, row: int) -> None:
-        pass
+    def end_row(self, row: int) -> None: ...
 
     def mirrored_steps(self) -> list[Step]:
         return []
 
 
 class PointwiseState(State):
-    """State of a ReLU or a sum. An operand is a buffer (3 dimensions) or a map known from the start (4 dimensions)."""
+    """State of a ReLU or a sum. An operand is a buffer (3 dimensions) or an image-independent map (4 dimensions)."""
 
     def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool) -> None:
         self._rows, self._image_channels, self._relu = rows, image_channels, relu
         channels = max(operand.shape[1] if operand.dim() == 4 else operand.shape[2] for operand in operands)
         self._maps = [(operand, rows.buffer(channels)) if operand.dim() == 4 else None for operand in operands]
-        self._operands = [operand if known is None else known[1] for operand, known in zip(operands, self._maps)]
+        self._operands = [operand if pair is None else pair[1] for operand, pair in zip(operands, self._maps)]
         self.output: Tensor = rows.buffer(channels)
 
     def begin_row(self, row: int) -> None:
         for map, buffer in filter(None, self._maps):
-            self._rows.fill(buffer, _row_of(map, row))
+            self._rows.fill(buffer, _select_row(map, row))
 
     def steps(self, colour: int) -> list[Step]:
         left, *others = self._operands
@@ -58,7 +56,7 @@ class PointwiseState(State):
 
 
 class MaskedConvState(State):
-    """State of a masked convolution: the kernel height // 2 input rows above the current row."""
+    """State of a masked convolution: the input rows above the current row, kernel height // 2 of them."""
 
     def __init__(self, rows: Rows, input: Tensor, *, weight: Tensor, bias: Tensor | None, **options: Any) -> None:
         self._mask = mask = Mask(options["mask_type"], options["image_channels"], options["gates"])
@@ -71,7 +69,7 @@ class MaskedConvState(State):
         outputs, channels, height, width = weight.shape
         self._weight = weight[:, :, height // 2]
         columns = rows.width + 2 * (width // 2)
-        self._above = [(_by_tap(weight[:, :, i]), rows.zeros(columns, channels)) for i in range(height // 2)]
+        self._above = [(_taps_first(weight[:, :, i]), rows.zeros(columns, channels)) for i in range(height // 2)]
         self._bias = rows.vector(outputs, bias)
         self._base = rows.buffer(outputs).copy_(self._bias)
         self.output: Tensor = rows.buffer(outputs)
@@ -79,8 +77,8 @@ class MaskedConvState(State):
     def begin_row(self, row: int) -> None:
         if self._above:
             self._base.copy_(self._bias)
-        for weight, kept in self._above:
-            _add_products(self._base[self._rows.margin :], kept, weight)
+        for weight, input_row in self._above:
+            _add_products(self._base[self._rows.margin :], input_row, weight)
 
     def steps(self, colour: int) -> list[Step]:
         start, stop = colour_range(self.output.shape[2], self._mask.image_channels, colour)
@@ -88,7 +86,7 @@ class MaskedConvState(State):
         return [Linear(taps, self._base, self.output, start, stop, self._relu)]
 
     def end_row(self, row: int) -> None:
-        rows = [kept for _, kept in self._above]
+        rows = [input_row for _, input_row in self._above]
         for upper, lower in itertools.pairwise(rows):
             upper.copy_(lower)
         if rows:
@@ -113,7 +111,7 @@ class RowLSTMState(State):
 
 
 class DiagonalBiLSTMState(State):
-    """State of a Diagonal BiLSTM. Its right-to-left direction scans a mirrored copy of each complete row."""
+    """State of a Diagonal BiLSTM. Its right-to-left scan runs over a mirrored copy of each complete row."""
 
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         self._rows, self._image_channels = rows, options["image_channels"]
@@ -165,58 +163,58 @@ class _Scan:
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight_hh
         self.zeros, self.base = rows.buffer(self.hidden), rows.buffer(4 * self.hidden)
         self.bias, self.h0 = rows.vector(4 * self.hidden, direction.bias), rows.vector(self.hidden, direction.h0)
-        # At first, every column has the state outside the image.
+        # Above the first row, every column has the initial state.
         self.h = rows.buffer(self.hidden).copy_(self.h0)
         self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
 
     def begin_row(self, row: int, taps: int) -> None:
-        """Computes the part of the gates that comes from bias, condition and ``taps`` cells of the row above."""
+        """Computes what bias, condition and ``taps`` cells of the row above add to the gates."""
         self.base.copy_(self.bias)
         if self.gate_bias is not None:
-            self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
+            self.rows.map(self.base).add_(_select_row(self.gate_bias, row))
         above = self.h[self.rows.margin :]
         if taps > 1:
             border = self.h0.expand(taps // 2, self.rows.images, -1)
             above = torch.cat([border, above, border])
-        _add_products(self.base[self.rows.margin :], above, _by_tap(self.weight_hh[:, :, :taps]))
+        _add_products(self.base[self.rows.margin :], above, _taps_first(self.weight_hh[:, :, :taps]))
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
-        """Returns a colour's cell step. If ``shift`` is not 0, the step also reads h of the pixel at ``shift``."""
+        """Returns a colour's cell step. Unless ``shift`` is 0, the step also reads h of the pixel at ``shift``."""
         start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
 
-        def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
+        def select_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
             return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
 
-        read = _row_taps(self.input, of_units(self.weight_ih), self.mask, colour)
+        read = _row_taps(self.input, select_units(self.weight_ih), self.mask, colour)
         if shift:
-            read.append(Tap(self.h, shift, self.hidden, _by_tap(of_units(self.weight_hh))[1]))
+            read.append(Tap(self.h, shift, self.hidden, _taps_first(select_units(self.weight_hh))[1]))
         return [CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:
-    """Returns the taps in the current row that a colour's outputs read; weight is (outputs, channels, kernel width)."""
+    """Returns the taps in the current row that a colour reads. weight is (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
     if channels != input.shape[2]:
         raise ValueError(f"expected an input of {channels} channels, got {input.shape[2]}")
-    weight = _by_tap(weight)
+    weight = _taps_first(weight)
     taps = [Tap(input, k - width // 2, channels, weight[k]) for k in range(width // 2)]
-    before, own = colour_range(channels, mask.image_channels, colour)
-    alive = own if mask.mask_type == "B" else before
-    return [*taps, Tap(input, 0, alive, weight[width // 2, :alive])] if alive else taps
+    start, stop = colour_range(channels, mask.image_channels, colour)
+    visible = stop if mask.mask_type == "B" else start
+    return [*taps, Tap(input, 0, visible, weight[width // 2, :visible])] if visible else taps
 
 
-def _by_tap(weight: Tensor) -> Tensor:
+def _taps_first(weight: Tensor) -> Tensor:
     """(outputs, channels, taps) -> (taps, channels, outputs)."""
     return weight.permute(2, 1, 0).contiguous()
 
 
 def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:
-    """Adds columns (W + taps - 1, N, channels) convolved with weight (taps, channels, outputs) to base."""
+    """Convolves columns (W + taps - 1, N, channels) with weight (taps, channels, outputs), and adds them to base."""
     for k, tap in enumerate(weight):
         base.flatten(0, 1).addmm_(columns[k : k + len(base)].flatten(0, 1), tap)
 
 
-def _row_of(map: Tensor, row: int) -> Tensor:
-    """Returns a row of a map, (N, channels, 1, W or 1). A map of height 1 has the same row everywhere."""
+def _select_row(map: Tensor, row: int) -> Tensor:
+    """Returns a row of a map, (N, channels, 1, W or 1). A map of height 1 has one row for all."""
     row = min(row, map.shape[2] - 1)
     return map[:, :, row : row + 1]

@@ -2,9 +2,9 @@
 
 A buffer is [margin + W, N, channels]: the columns of a row for all images, after a margin of columns outside the image,
 which hold zeros or a layer's border state. A step writes the channels start..stop - 1 of the current column, which
-belong to one colour. It runs once all earlier colours are known, so every feature is computed once.
+belong to one colour. The step runs when all earlier colours are known, so every feature is computed once.
 
-The fields of a step are in the order of its words in a compiled program (csrc/cpu/column_program.h).
+A step has its fields in the order of a compiled program (csrc/cpu/column_program.h).
 """
 
 from typing import NamedTuple
@@ -35,9 +35,9 @@ class Linear(NamedTuple):
 
 
 class CellStep(NamedTuple):
-    """The LSTM cell (eq. 3), with the old c from the column at ``shift`` of ``carried``, and output = h + addend.
+    """The LSTM cell (eq. 3), with the previous c from ``carried`` at ``shift``, and output = h + addend.
 
-    Gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs).
+    Pre-activations of the gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs).
     """
 
     taps: list[Tap]
@@ -64,7 +64,7 @@ class Pointwise(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Writes the value of one colour, int64. A known value is kept, any other is drawn by likelihood.draw.
+    """Draws the value of one colour by likelihood.draw, int64, unless it is known.
 
     Also writes ``scaled[value]`` to ``image``, which the network reads. ``scaled`` is (levels,).
     """
@@ -80,7 +80,7 @@ class Draw(NamedTuple):
 
 
 class Encode(NamedTuple):
-    """Writes a value's range-coder interval, start << 32 | stop, int64. ``scaled`` and ``image`` are as in Draw."""
+    """Writes a value's range-coder interval, start << 32 | stop, int64, and ``scaled[value]`` as :class:`Draw` does."""
 
     logits: Tensor
     values: Tensor
@@ -91,7 +91,7 @@ class Encode(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """Like Draw, but an unknown value is the next value of the image's stream."""
+    """Like :class:`Draw`, but decodes an unknown value from the image's stream."""
 
     logits: Tensor
     known: Tensor

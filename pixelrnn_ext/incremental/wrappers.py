@@ -26,7 +26,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def check_whole(model: nn.Module) -> None:
+def check_unsharded(model: nn.Module) -> None:
     """Raises TypeError if a parameter is sharded, as by fully_shard."""
     for name, parameter in model.named_parameters():
         if hasattr(parameter, "device_mesh"):
@@ -45,10 +45,10 @@ def has_global_hooks() -> bool:
 
 
 def uncompiled(module: nn.Module, name: str = "", copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
-    """Returns the model without compiled modules, because Dynamo would compile a recording.
+    """Returns the model without compiled modules, in which Dynamo would compile the recorded operations.
 
     Compiled modules, and modules that contain them, become shallow copies with the same parameters, buffers and hooks.
-    Raises TypeError if a hook would be called with a copy, which it may not recognise.
+    Raises TypeError if a hook would be called with a copy, which the hook may not recognise.
     """
     copies = {} if copies is None else copies
     if module in copies:

@@ -13,7 +13,7 @@ from .. import likelihood, sampling
 from .._recordable import Recorded
 from ..codec import Codec
 from ..incremental import recording
-from ..operators.operands import check_dense, check_integers, check_levels, check_memory, readable
+from ..operators.operands import check_dense, check_integers, check_levels, check_memory, concrete_tensor
 from ..sampling import Draws, Progress, Sampler
 
 
@@ -108,7 +108,7 @@ class AutoregressiveModel(nn.Module):
         """
         draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
         self._check_condition(condition, n, *shape[1:])
-        return self._draw(sampling.incremental, draws, condition, sampling.reporter(progress))
+        return self._draw(sampling.incremental, draws, condition, sampling.progress_callback(progress))
 
     def compress(
         self,
@@ -150,10 +150,14 @@ class AutoregressiveModel(nn.Module):
         return sampler(self, draws, condition, progress)
 
     def scaled(self, values: Tensor) -> Tensor:
-        """Maps values in [0, levels) to [-1, 1] in the model's dtype, the network's input."""
+        """Maps values in [0, levels) to the network's input: [-1, 1] in the model's dtype."""
         if isinstance(values, Recorded):
-            return recording.scaled(values)
+            return recording.record_scaled(values)
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
+
+    def _check_inputs(self, images: Tensor, condition: Tensor | None, check: bool) -> None:
+        self._check_images(images, check)
+        self._check_condition(condition, images.shape[0], *images.shape[2:])
 
     def _check_images(self, images: Tensor, check: bool = True) -> None:
         if isinstance(images, Recorded):
@@ -164,7 +168,7 @@ class AutoregressiveModel(nn.Module):
             raise ValueError(f"expected images of shape {expected} with H, W >= 1, got {tuple(images.shape)}")
         if not check or torch.compiler.is_dynamo_compiling():
             return
-        values = readable(images)
+        values = concrete_tensor(images)
         if values is not None:
             with _disable_current_modes():  # keeps the check out of traces
                 check_levels("images", values, self.levels)

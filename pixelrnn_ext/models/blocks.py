@@ -1,4 +1,4 @@
-"""Parts of the models (table 1 and figure 5 of the paper): blocks of 2h channels around a layer of h, and the head.
+"""Parts of the models (table 1 and figure 5 of the paper): blocks from 2h to 2h channels through h, and the head.
 
 ``options`` are ``image_channels`` and ``backend``, which all layers of a model share.
 """
@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from ..operators import backends
 
-RECURRENT_LAYERS = ("row", "diagonal")
-
 
 def masked_conv(*arguments: Any, backend: str, **options: Any) -> MaskedConv2d:
     """Returns a masked convolution for a model whose recurrent layers use ``backend``."""
-    return MaskedConv2d(*arguments, backend=backends.of_convolutions(backend), **options)
+    return MaskedConv2d(*arguments, backend=backends.convolution_backend(backend), **options)
 
 
 class RecurrentBlock(nn.Module):

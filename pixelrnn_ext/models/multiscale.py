@@ -116,29 +116,28 @@ class MultiScalePixelRNN(AutoregressiveModel):
         :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
-            return recording.logits_of_several(images, condition)
+            return recording.record_multi_scale(images, condition)
         return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Returns the logits of :meth:`forward`, computed pixel by pixel as in sampling."""
-        recording.check_untouched(self, condition is not None)
+        recording.check_hooks(self, condition is not None)
         return self._logits(
             lambda model, *inputs: model.incremental_logits(*inputs, check=False), images, condition, check
         )
 
     def _logits(
         self,
-        logits_of: Callable[[PixelRNN, Tensor, Tensor | None], Tensor],
+        compute_logits: Callable[[PixelRNN, Tensor, Tensor | None], Tensor],
         images: Tensor,
         condition: Tensor | None,
         check: bool,
     ) -> Tensor:
-        self._check_images(images, check)
-        self._check_condition(condition, images.shape[0], *images.shape[2:])
+        self._check_inputs(images, condition, check)
         self._check_multiples(*images.shape[2:])
         small_images = images[..., :: self.factor, :: self.factor]
-        small = logits_of(self.small_model, small_images, self._small_condition(condition))
-        logits = logits_of(self.large_model, images, self._large_condition(small_images, condition))
+        small = compute_logits(self.small_model, small_images, self._small_condition(condition))
+        logits = compute_logits(self.large_model, images, self._large_condition(small_images, condition))
         # Out of place, because torch.func.linearize loses assignments.
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
@@ -147,19 +146,19 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
         self._check_multiples(*draws.values.shape[2:])
-        recording.check_untouched(self, condition is not None)
+        recording.check_hooks(self, condition is not None)
         rows = draws.values.shape[2]
         report = Report(progress or False, rows // self.factor + rows)
         uniform, known, values = (t[..., :: self.factor, :: self.factor] for t in draws[:3])
-        of_small = Draws(uniform, known, values, draws.temperature)
-        told = self._small_condition(condition)
-        small_images = self.small_model._draw(sampler, of_small, told, report.of_part(rows // self.factor))
+        small_draws = Draws(uniform, known, values, draws.temperature)
+        small_condition, small_rows = self._small_condition(condition), report.next_part(rows // self.factor)
+        small_images = self.small_model._draw(sampler, small_draws, small_condition, small_rows)
         known, values = draws.known.clone(), draws.values.clone()
         known[..., :: self.factor, :: self.factor] = True
         values[..., :: self.factor, :: self.factor] = small_images
-        rest = draws._replace(known=known, values=values)
-        told = self._large_condition(small_images, condition)
-        return self.large_model._draw(sampler, rest, told, report.of_part(rows))
+        large_draws = draws._replace(known=known, values=values)
+        large_condition = self._large_condition(small_images, condition)
+        return self.large_model._draw(sampler, large_draws, large_condition, report.next_part(rows))
 
     def _small_condition(self, condition: Tensor | None) -> Tensor | None:
         return None if condition is None else condition[..., :: self.factor, :: self.factor]

@@ -13,7 +13,7 @@ from ..layers import MaskedConv2d
 from ..likelihood import logit_channels
 from ..operators import backends
 from .autoregressive import AutoregressiveModel, head_channels_of
-from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
+from .blocks import ConvolutionalBlock, Head, RecurrentBlock, masked_conv
 
 
 class _Stack(AutoregressiveModel):
@@ -68,22 +68,20 @@ class _Stack(AutoregressiveModel):
         """
         if isinstance(images, Recorded):
             return self._by_level(self.logit_map(self.scaled(images), condition))
-        self._check_images(images, check)
-        self._check_condition(condition, images.shape[0], *images.shape[2:])
-        # Gives x the strides of channels_last, in which the recurrent layers compute. torch.vmap does not accept
-        # torch.channels_last itself. Without the clone, a map of one channel would keep its strides.
+        self._check_inputs(images, condition, check)
+        # Gives x the strides of channels_last, in which the recurrent layers compute. torch.vmap takes no
+        # torch.channels_last. Without the clone, a map of one channel would keep its strides.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Returns the logits of :meth:`forward`, computed pixel by pixel as in sampling."""
-        self._check_images(images, check)
-        self._check_condition(condition, images.shape[0], *images.shape[2:])
+        self._check_inputs(images, condition, check)
         return self._by_level(sampling.logit_map(self, images, condition))
 
     def _by_level(self, logits: Tensor) -> Tensor:
         if isinstance(logits, Recorded):
-            return recording.logits(logits)
+            return recording.record_logits(logits)
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
@@ -149,9 +147,9 @@ class PixelRNN(_Stack):
         condition_channels: int = 0,
         backend: str = "auto",
     ) -> None:
-        if layer not in RECURRENT_LAYERS:
+        if layer not in ("row", "diagonal"):
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        self.layer, self.initial_state = layer, initial_state  # super().__init__ makes the blocks from both
+        self.layer, self.initial_state = layer, initial_state  # read by _block in super().__init__
         super().__init__(
             image_channels=image_channels,
             levels=levels,

@@ -31,13 +31,13 @@ def pretrained(name: str) -> AutoregressiveModel:
         >>> model.sample(2, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 28, 28])
     """
-    tensors, config = _parsed(file_of(name).read_bytes())
+    tensors, config = _parsed(model_file(name).read_bytes())
     model = from_config(config)
     model.load_state_dict(tensors)
     return model.eval()
 
 
-def file_of(name: str) -> Path:
+def model_file(name: str) -> Path:
     if name not in PRETRAINED:
         raise ValueError(f"expected the name of a pretrained model, one of {', '.join(PRETRAINED)}, got {name!r}")
     path = FOLDER / f"{name}.safetensors"

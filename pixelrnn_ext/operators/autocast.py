@@ -8,22 +8,22 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast. torch 2.11 cannot compile torch.amp.is_autocast_available inside torch.func.
-_WITHOUT = ("meta", "lazy", "vulkan")
+# Device types. torch 2.11 cannot compile torch.amp.is_autocast_available inside torch.func.
+_NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 
-def autocasts(device: str) -> bool:
-    return device not in _WITHOUT and torch.is_autocast_enabled(device)
+def autocast_on(device: str) -> bool:
+    return device not in _NO_AUTOCAST and torch.is_autocast_enabled(device)
 
 
 def result_dtype(input: torch.Tensor) -> torch.dtype:
     """Returns the autocast dtype under autocast, unless ``input`` is float64; otherwise the dtype of ``input``."""
     device = input.device.type
-    return torch.get_autocast_dtype(device) if autocasts(device) and input.dtype != torch.float64 else input.dtype
+    return torch.get_autocast_dtype(device) if autocast_on(device) and input.dtype != torch.float64 else input.dtype
 
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
-    return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
+    return torch.autocast(device, enabled=False) if autocast_on(device) else nullcontext()
 
 
 def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -38,7 +38,7 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
     return run
 
 
-def casts_operands(library: torch.library.Library, name: str, device: str) -> None:
+def register_casts(library: torch.library.Library, name: str, device: str) -> None:
     """Registers torch's autocast rule for matrix products: all floating-point operands but float64 are cast."""
 
     def operand(value: object, dtype: torch.dtype) -> object:

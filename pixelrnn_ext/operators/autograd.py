@@ -1,9 +1,9 @@
 """Derivatives of the operators under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
 ``torch.library.register_autograd`` gives an operator only a backward: forward-mode derivatives are then silently zero,
-and torch.func refuses the operator. Here an operator also has a *decomposition* in differentiable PyTorch. It runs if
-an operand carries a tangent, so PyTorch takes derivatives of any order, in any nesting of the modes. Without a tangent
-the operator runs. Its backward is a given function, or the vector-Jacobian product of the decomposition.
+and torch.func refuses the operator. Here an operator also has a *decomposition* in differentiable PyTorch, which runs
+if an operand carries a tangent, so PyTorch takes derivatives of any order, in any nesting of the modes. Otherwise the
+operator runs. Its backward is a registered function, or the vector-Jacobian product of the decomposition.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,15 +34,15 @@ def register(
     if backward is None or setup_context is None:
         setup_context, backward = _save_inputs, lambda ctx, *grads: _vjp(decomposition, ctx, grads)
 
-    def below(keyset: Any, args: Sequence[Any]) -> Any:
+    def redispatch(keyset: Any, args: Sequence[Any]) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
             return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # An autograd Function switches derivatives off inside. Outer levels of torch.func still need them.
+        # An autograd Function disables derivatives in its forward. Outer levels of torch.func still need them.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
-            return below(keyset, args)
+            return redispatch(keyset, args)
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.set_materialize_grads(False)
@@ -54,7 +54,7 @@ def register(
         "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
-    # The dispatcher calls the kernel once for each level of torch.func's transforms. The Function serves one level.
+    # Serves one level of torch.func's transforms: the dispatcher calls the kernel once for each level.
     function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
@@ -64,7 +64,7 @@ def register(
         if any(isinstance(a, Tensor) and _has_tangent(a, transformed) for a in args):
             return decomposition(*args)
         if not transformed and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
-            return below(keyset, args)
+            return redispatch(keyset, args)
         with enable_single_level_autograd_function():
             return function.apply(*args, keyset)
 
@@ -72,24 +72,24 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # Forward mode has only level 0. While torch.func or torch.compile runs, PyTorch may report no level.
-    unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
-    return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
+    # While torch.func or torch.compile runs, PyTorch may report no level of forward mode. It has only level 0.
+    level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
+    return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 
 
-def within_jvp() -> bool:
+def is_inside_jvp() -> bool:
     levels = torch._C._functorch.get_interpreter_stack() or ()
     return any(level.key() == TransformType.Jvp for level in levels)
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*(a if isinstance(a, Tensor) else None for a in inputs))
-    ctx.rest = [None if isinstance(a, Tensor) else a for a in inputs]
+    ctx.non_tensors = [None if isinstance(a, Tensor) else a for a in inputs]
 
 
 def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """Returns the gradients of ``function``, which returns a tuple, with respect to the inputs saved in ``ctx``."""
-    args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.rest)]
+    args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.non_tensors)]
     needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
 
     def needed_inputs_to_outputs(*values: Tensor) -> Any:
@@ -101,5 +101,5 @@ def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None])
         gradients = pull_back(
             tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads))
         )
-    found = dict(zip(needed, gradients))
-    return tuple(found.get(i) for i in range(len(args)))
+    by_input = dict(zip(needed, gradients))
+    return tuple(by_input.get(i) for i in range(len(args)))

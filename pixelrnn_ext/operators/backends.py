@@ -1,4 +1,4 @@
-"""Chooses the backend of a call, for all families of operators by one rule: :func:`runs`."""
+"""Chooses the backend of a call. :func:`uses_kernels` is the rule for all operators."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,6 @@ from . import library
 
 BACKENDS = ("auto", "native", "step", "resident", "reference")
 CONVOLUTION_BACKENDS = ("auto", "native", "reference")
-# {backend: the ``path`` argument of the operators (csrc/operators/cuda/recurrence.h)}.
-_PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
 
 
 def check_name(backend: str, names: tuple[str, ...] = BACKENDS) -> None:
@@ -25,16 +23,16 @@ def why_not_native(device: torch.device) -> str | None:
     return f"the native kernels run on CPU and CUDA tensors, got tensors on {device}"
 
 
-def of_convolutions(backend: str) -> str:
+def convolution_backend(backend: str) -> str:
     """Returns the backend of the masked convolutions of a model whose recurrent layers have ``backend``."""
     return "native" if backend in ("step", "resident") else backend
 
 
-def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns whether an operator's kernels run. Otherwise plain PyTorch runs. ``names`` are the operator's backends.
+def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
+    """Returns whether an operator runs its kernels, not plain PyTorch. ``names`` are the operator's backends.
 
     ``why_not`` returns one sentence why the kernels cannot run, or None. If ``backend`` demands kernels that cannot
-    run, RuntimeError has this sentence.
+    run, this sentence becomes a RuntimeError.
     """
     check_name(backend, names)
     if backend == "reference":
@@ -46,9 +44,10 @@ def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]
 
 
 def choose(backend: str, device: torch.device) -> str | None:
-    """Returns the scan operator's ``path`` argument, or None for plain PyTorch. Raises the errors of :func:`runs`.
+    """Returns the scan operator's ``path`` argument, None for plain PyTorch. Raises the errors of :func:`uses_kernels`.
 
-    The operator, which knows the sizes, may later refuse ``"resident"``: see :func:`pixelrnn_ext.resident_plan`.
+    csrc/operators/cuda/recurrence.h has the paths. The operator, which knows the sizes, may later refuse
+    ``"resident"``: see :func:`pixelrnn_ext.resident_plan`.
     """
 
     def why_not() -> str | None:
@@ -56,4 +55,6 @@ def choose(backend: str, device: torch.device) -> str | None:
             return f"it is a path of the CUDA kernels, got tensors on {device}"
         return why_not_native(device)
 
-    return _PATHS[backend] if runs(backend, BACKENDS, why_not) else None
+    if not uses_kernels(backend, BACKENDS, why_not):
+        return None
+    return "auto" if backend == "native" else backend

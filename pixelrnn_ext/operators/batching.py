@@ -1,7 +1,7 @@
-"""Rules of the operators for torch.vmap. Batched images become a larger batch, batched parameters become a loop.
+"""Runs operators under torch.vmap. Batched images become one larger batch, batched parameters become a loop.
 
 ``info``, ``in_dims`` and ``args`` are the arguments of a rule of torch.library.register_vmap, which returns outputs and
-their batch dimensions. ``axes`` maps the position of an argument to its axis of images.
+their batch dimensions. ``axes`` maps the position of an argument to the axis of its images.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Dims = Sequence[int | None]
 Outputs = tuple[tuple[Tensor, ...], tuple[int, ...]]
 
 
-def folded(
+def run_folded(
     op: Callable[..., Sequence[Tensor]],
     axes: dict[int, int],
     output_axes: tuple[int, ...],
@@ -27,27 +27,27 @@ def folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op`` once on the images of the whole batch. All outputs must have an axis of images.
+    """Runs ``op`` once on the images of all vmap members. All outputs must have an axis of images.
 
     If an argument without images is batched, ``op`` runs once for each member.
     """
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
-        return each(op, info, in_dims, args)
-    args, images = fold(axes, info, in_dims, args)
+        return run_each_member(op, info, in_dims, args)
+    args, images = fold_batch(axes, info, in_dims, args)
     outputs = zip(op(*args), output_axes)
     return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in outputs), output_axes
 
 
-def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
-    """Runs ``op`` once for each member of the batch."""
+def run_each_member(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
+    """Runs ``op`` once for each member of the vmap batch."""
     dims = (*in_dims, *(None for _ in args[len(in_dims) :]))
     members = [[a if dim is None else a.select(dim, n) for a, dim in zip(args, dims)] for n in range(info.batch_size)]
     outputs = [torch.stack(outputs) for outputs in zip(*(op(*member) for member in members))]
     return tuple(outputs), (0,) * len(outputs)
 
 
-def fold(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """Folds the batch into the axes of images. Returns the arguments and each member's number of images."""
+def fold_batch(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
+    """Folds the vmap batch into the axes of images. Returns the arguments and a member's number of images."""
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

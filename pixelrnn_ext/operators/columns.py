@@ -8,17 +8,17 @@ from torch import Tensor
 from .library import why_no_native
 
 
-def runs_on(device: torch.device) -> bool:
+def can_run_on(device: torch.device) -> bool:
     return device.type == "cpu" and why_no_native() is None
 
 
 @functools.cache
-def step(name: str) -> int:
-    """Returns the number that stands for a kind of step in a program (csrc/cpu/column_program.h)."""
+def step_code(name: str) -> int:
+    """Returns the code of a kind of step in the sampler's program (csrc/cpu/column_program.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
-def block(gates: int, dtype: torch.dtype) -> int:
+def block_width(gates: int, dtype: torch.dtype) -> int:
     """Returns the number of outputs of each gate in a block of packed weights (csrc/cpu/kernels.h)."""
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 

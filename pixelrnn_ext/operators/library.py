@@ -24,33 +24,33 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# Hashes of the operators' schemas (csrc/operators). A library with a different hash was built from other sources.
+# Hashes of the operators' schemas (csrc/operators). Another hash shows that a library is of other sources.
 # After a change of a schema, build, and copy the hash from the error message.
 SCHEMAS = {"_C": "f3aed640", "_C_cuda": "8193580c"}
 
 
-def _package() -> Path:
+def _folder() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
 def _is_built(module: str) -> bool:
-    return (_package() / f"{module}.so").exists()
+    return (_folder() / f"{module}.so").exists()
 
 
 def hidden_installation() -> Path | None:
     """Returns the folder of the installed pixelrnn_ext that this unbuilt source folder hides, or None."""
     if _is_built("_C") or BUILD["why_no_native"]:
         return None
-    here = _package()
+    here = _folder()
     others = [entry for entry in sys.path if Path(entry or ".").resolve() != here.parent]
     found = PathFinder.find_spec(here.name, others)
     return Path(found.origin).parent.parent if found and found.origin else None
 
 
-def _not_built(kernels: str, reason: str | None) -> str:
+def _why_not_built(kernels: str, reason: str | None) -> str:
     if reason:
         return f"pixelrnn_ext was built without its {kernels} kernels: {reason}"
-    source = _package().parent
+    source = _folder().parent
     if installed := hidden_installation():
         return (
             f"the source folder {source} comes first on Python's path and hides the package that is installed in "
@@ -74,10 +74,10 @@ def _hash_of_schemas(operators: Iterable[str]) -> str | None:
     try:
         for name in sorted(operators):
             (schema,) = torch._C._jit_get_schemas_for_operator(name)
-            takes = [
+            arguments = [
                 (argument.name, kinds(argument.type), argument.has_default_value()) for argument in schema.arguments
             ]
-            facts.append((schema.name, takes, [kinds(result.type) for result in schema.returns]))
+            facts.append((schema.name, arguments, [kinds(result.type) for result in schema.returns]))
     except AttributeError:
         return None
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
@@ -87,13 +87,13 @@ def _load(module: str, kernels: str) -> str | None:
     """Registers the operators of a library. Returns one sentence why they cannot be used, or None."""
     before = _operators()
     try:
-        torch.ops.load_library(_package() / f"{module}.so")
+        torch.ops.load_library(_folder() / f"{module}.so")
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # ``brought`` is empty if this module is reloaded.
-    brought = _operators() - before
-    if brought and (found := _hash_of_schemas(brought)) not in (None, SCHEMAS[module]):
+    # Nothing is registered if this module is reloaded.
+    registered = _operators() - before
+    if registered and (found := _hash_of_schemas(registered)) not in (None, SCHEMAS[module]):
         return (
             f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "
             f"got {found}: build them again (pip install -e .)"
@@ -103,26 +103,26 @@ def _load(module: str, kernels: str) -> str | None:
 
 def _load_native() -> str | None:
     if not _is_built("_C"):
-        return _not_built("CPU", BUILD["why_no_native"])
+        return _why_not_built("CPU", BUILD["why_no_native"])
     return _load("_C", "CPU")
 
 
 def _load_cuda() -> str | None:
     if not _is_built("_C_cuda"):
-        return _not_built("CUDA", BUILD["why_no_cuda"])
+        return _why_not_built("CUDA", BUILD["why_no_cuda"])
     if _why_no_native:
         return f"the CUDA kernels need the CPU kernels: {_why_no_native}"
     return _load("_C_cuda", "CUDA")
 
 
 def _threads_run_at_once() -> bool:
-    """Returns whether torch's threads are an OpenMP team. Other threads may run in turn: none may wait for another."""
+    """Returns whether torch's threads are an OpenMP team. If not, they may run in turn: none may wait for another."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
 _why_no_native = _load_native()
 _why_no_planner = _load_cuda()
-# Names of the instruction sets by level (csrc/cpu/kernels.h), the machine's best last.
+# Names of the machine's instruction sets by level (csrc/cpu/kernels.h).
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)
@@ -136,7 +136,7 @@ def why_no_native() -> str | None:
 
 
 def why_no_planner() -> str | None:
-    """Returns why the CUDA kernels' planner is missing. The planner needs no CUDA in torch."""
+    """Returns why the CUDA kernels' planner, which needs no CUDA in torch, is missing."""
     return _why_no_planner
 
 

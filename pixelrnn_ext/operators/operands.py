@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import is_fake
 
 from .._arguments import check_dtype
-from .autocast import autocasts
+from .autocast import autocast_on
 
 Result = TypeVar("Result")
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch cannot clamp wider unsigned dtypes
@@ -30,7 +30,7 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
             raise ValueError(
                 f"expected all tensors on one device, got input on {input.device} and {name} on {tensor.device}"
             )
-        if tensor.dtype != input.dtype and not autocasts(input.device.type):
+        if tensor.dtype != input.dtype and not autocast_on(input.device.type):
             raise TypeError(
                 f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}"
             )
@@ -75,12 +75,12 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
     possible = torch.iinfo(values.dtype)
     if (possible.min >= 0 and possible.max < levels) or not values.numel():
         return
-    low, high = torch.stack(unrepeated(values).aminmax()).tolist()
+    low, high = torch.stack(unexpanded(values).aminmax()).tolist()
     if low < 0 or high >= levels:
         raise ValueError(f"expected {name} of integers in [0, {levels}), got values from {low} to {high}")
 
 
-def unrepeated(tensor: Tensor) -> Tensor:
+def unexpanded(tensor: Tensor) -> Tensor:
     """Returns a view with one element along each dimension that ``expand`` repeated."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
@@ -89,7 +89,7 @@ def unrepeated(tensor: Tensor) -> Tensor:
 
 
 @cache
-def memory() -> int | None:
+def machine_memory() -> int | None:
     """Returns the machine's memory in bytes, or None if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -98,7 +98,7 @@ def memory() -> int | None:
 
 
 def check_memory(name: str, size: Sequence[int], needed: int) -> None:
-    available = memory()
+    available = machine_memory()
     if available is not None and needed > available:
         raise ValueError(
             f"expected {name} that fit into this machine's {available >> 20} MiB of memory, got {tuple(size)}, "
@@ -117,20 +117,20 @@ def shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def readable(tensor: Tensor) -> Tensor | None:
-    """Returns the tensor inside torch.func's wrappers, with the whole batch of a vmap, or None if it has no values."""
+def concrete_tensor(tensor: Tensor) -> Tensor | None:
+    """Returns the tensor inside torch.func's wrappers, with the whole batch of a vmap. None if it is meta or fake."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return None if tensor.is_meta or is_fake(tensor) else tensor
 
 
-def together(tensors: Sequence[Tensor]) -> Tensor:
+def stack(tensors: Sequence[Tensor]) -> Tensor:
     """Stacks the tensors of all directions along a new first axis."""
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 
-def stacked(tensors: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
-    """Like :func:`together`, with zeros for an absent tensor. None if all are absent."""
+def stack_optional(tensors: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
+    """Like :func:`stack`, with zeros for an absent tensor. Returns None if all are absent."""
     if all(t is None for t in tensors):
         return None
-    return together([like.new_zeros(size) if t is None else t for t in tensors])
+    return stack([like.new_zeros(size) if t is None else t for t in tensors])

@@ -9,4 +9,4 @@ def allows_tf32() -> bool:
 
 
 # torch.compile treats the result as a constant. torch.compiler.assume_constant_result takes a second to do the same.
-allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it on the function
+allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]

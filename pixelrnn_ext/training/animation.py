@@ -15,8 +15,8 @@ from .grid import ANIMATED, picture
 from .optional import need
 from .progress import bar
 
-FRAMES = 100  # at most, plus a first frame without drawn pixels
-FRAME, LAST_FRAME = 50, 2000  # milliseconds
+FRAMES = 100  # most frames after the first, which has no drawn pixels
+FRAME, LAST_FRAME = 50, 2000  # durations in milliseconds
 
 
 def is_animation(path: Path) -> bool:
@@ -47,7 +47,7 @@ def write_animation(
 ) -> None:
     """Writes an endless GIF: a grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``.
 
-    Once ``stop()`` is true, only the last frame, of the finished images, follows.
+    Once ``stop()`` is true, writes only the last frame, the finished images.
     """
     gif = Gif()
 
@@ -73,7 +73,7 @@ def _pixels_done(order: Tensor) -> range:
 
 
 class Gif:
-    """An endless GIF, encoded frame by frame, because Pillow's ``save`` keeps all frames in memory.
+    """Encodes an endless GIF frame by frame. Pillow's ``save`` would keep all frames in memory.
 
     Gray frames are exact. The changed pixels of a coloured frame are reduced to 255 colours.
     """
@@ -90,13 +90,13 @@ class Gif:
         # Encodes only the box around all changes. Unchanged pixels in the box are transparent.
         box = changed.getbbox() or (0, 0, 1, 1)
         changed = changed.crop(box)
-        stays = need("PIL.ImageChops").invert(changed)
-        part = _indexed(image.fromarray(pixels).crop(box), stays)
+        unchanged = need("PIL.ImageChops").invert(changed)
+        part = _indexed(image.fromarray(pixels).crop(box), unchanged)
         options = {"duration": duration, "include_color_table": pixels.ndim == 3}
         counts = part.histogram(changed)
         if 0 in counts:
             options["transparency"] = counts.index(0)
-            part.paste(counts.index(0), mask=stays)
+            part.paste(counts.index(0), mask=unchanged)
         blocks = [] if self._encoded.tell() else plugin.getheader(part, info={"loop": 0})[0]
         self._encoded.write(b"".join(blocks + plugin.getdata(part, box[:2], **options)))
         self._shown = pixels
@@ -106,11 +106,11 @@ class Gif:
         return self._encoded.getbuffer()
 
 
-def _indexed(part: Any, stays: Any) -> Any:
-    """Gives part of a frame a palette: all grays, or 255 colours of the changed pixels and a spare index."""
+def _indexed(part: Any, unchanged: Any) -> Any:
+    """Gives part of a frame a palette: all grays, or 255 colours of the changed pixels and one unused index."""
     if part.mode == "L":
         return part.convert("P")
-    part.paste(0, mask=stays)
+    part.paste(0, mask=unchanged)
     part = part.convert("P", palette=need("PIL.Image").Palette.ADAPTIVE, colors=255)
     part.putpalette([*part.getpalette(), 0, 0, 0])
     return part

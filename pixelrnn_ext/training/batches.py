@@ -1,4 +1,4 @@
-"""Picks the images of a training step as a function of seed and step, and batches of any split."""
+"""Picks the images of each training step as a function of seed and step, and batches of any split."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from .seeds import generator
 
 
 class Order:
-    """The images of each step: a shuffle per epoch, in joint batches of all processes. Drops a partial last batch."""
+    """The image indices of each step: a shuffle per epoch, in batches of all processes. Drops a partial last batch."""
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:
@@ -36,11 +36,11 @@ def select(
     return part.images[index].to(device, non_blocking=True), condition
 
 
-def shifted(images: Tensor, most: int, source: torch.Generator) -> Tensor:
-    """Moves each image by up to ``most`` pixels along both axes, uniformly at random. Zeros fill the edges."""
+def shifted(images: Tensor, max_shift: int, source: torch.Generator) -> Tensor:
+    """Moves each image by up to ``max_shift`` pixels along both axes, uniformly at random. Zeros fill the edges."""
     count, _, height, width = images.shape
-    down, right = torch.randint(2 * most + 1, (2, count, 1, 1), generator=source)
-    padded = torch.nn.functional.pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
+    down, right = torch.randint(2 * max_shift + 1, (2, count, 1, 1), generator=source)
+    padded = torch.nn.functional.pad(images, [max_shift] * 4).permute(0, 2, 3, 1)
     rows, columns = down + torch.arange(height)[:, None], right + torch.arange(width)
     return padded[torch.arange(count)[:, None, None], rows, columns].permute(0, 3, 1, 2)
 
@@ -57,7 +57,7 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns a process's share of a joint batch. Random changes are the same for any number of processes."""
+    """Returns a process's ``share`` of a batch. Random changes do not depend on the number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:

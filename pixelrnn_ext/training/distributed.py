@@ -14,7 +14,7 @@ from .._sentences import reason
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among ``size`` processes. ``control`` is a CPU group for sums, None for one process."""
+    """This process, number ``rank`` of ``size``. ``control`` is a CPU group for sums, None for one process."""
 
     rank: int
     size: int
@@ -22,7 +22,7 @@ class World:
     control: dist.ProcessGroup | None = None
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process logs and writes files."""
         return self.rank == 0
 
@@ -37,7 +37,7 @@ class World:
         return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
 
     @contextmanager
-    def alike(self) -> Iterator[None]:
+    def fail_together(self) -> Iterator[None]:
         """Raises ChildProcessError if the block fails in another process, so that no process waits for it."""
         done = False
         try:

@@ -1,16 +1,14 @@
 """Draws samples and completions in batches. Ctrl-C keeps finished batches."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ..models import AutoregressiveModel
-from ..sampling import Report
+from ..sampling import Progress, Report
 from .data import conditions
 from .seeds import generator
 
-HIDDEN = ("lower-half", "box")
+HIDDEN_AREAS = ("lower-half", "box")
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
@@ -30,13 +28,13 @@ def draw(
     condition: Tensor | None = None,
     given: Tensor | None = None,
     known: Tensor | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Tensor, bool]:
     """Draws images with ``model.sample``, ``batch_size`` at once.
 
     Args:
         condition, given: first dimension ``count``; ``known``: (1, 1, H, W), see ``sample``.
-        progress: called with (rows done, all rows). A KeyboardInterrupt, which it may raise, ends the drawing.
+        progress: called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether N == count.
@@ -56,7 +54,7 @@ def draw(
                 condition=None if condition is None else condition[batch].to(device),
                 given=None if given is None else given[batch],
                 known=known,
-                progress=report.of_part(rows) or False,
+                progress=report.next_part(rows) or False,
             )
             drawn.append(images.cpu())
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The likelihood of a split, summed exactly over images and processes."""
+"""The likelihood of a split, summed in float64 over images and processes."""
 
 from collections.abc import Callable
 

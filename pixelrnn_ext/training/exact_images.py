@@ -1,4 +1,4 @@
-"""Reads and writes images without loss. Pixels are a model's levels: level v of L is byte round(v * 255 / (L - 1))."""
+"""Reads and writes images without loss. Level v of a model's L levels is the byte round(v * 255 / (L - 1))."""
 
 import io
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .images import opened
+from .images import open_picture
 from .optional import need
 
-# Formats whose files show whether they have more than the 8 bits a channel that Pillow reads.
+# Formats whose files show whether they have more bits a channel than the 8 that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _KINDS = {1: "gray", 3: "RGB"}  # {channels: name}
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # {Pillow's mode: channels}; palettes are RGB
@@ -26,7 +26,7 @@ def check_model(channels: int, levels: int) -> None:
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
     """Reads an image file as levels, uint8 (channels, H, W), rotated as EXIF says.
 
-    RGB and palettes count as gray if red, green and blue are equal everywhere: some formats have no other gray.
+    RGB and palettes count as gray if red, green and blue are equal everywhere: some formats have no gray mode.
 
     Raises:
         ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is no
@@ -34,8 +34,7 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     check_model(channels, levels)
-    kind = _KINDS[channels]
-    with opened(file) as picture:
+    with open_picture(file) as picture:
         got = _obstacle(picture, channels)
         if got is None:
             shown = ops.exif_transpose(picture)
@@ -44,6 +43,7 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
         red = pixels[..., :1]
         got, pixels = "RGB whose channels differ" if (pixels != red).any() else None, red[..., 0]
     if got is not None:
+        kind = _KINDS[channels]
         raise ValueError(f"{file} cannot be kept exactly: expected one {kind} picture of 8 bits a channel, got {got}")
     table = numpy.full(256, -1, numpy.int16)
     table[_bytes_of(levels)] = numpy.arange(levels)
@@ -98,12 +98,12 @@ def _obstacle(picture: Any, channels: int) -> str | None:
 
 
 def _bits(picture: Any) -> int:
-    """Returns the bits per channel in the file, of which Pillow reads only the first 8."""
+    """Returns the bits per channel in the file. Pillow reads only the first 8."""
     if picture.format == "TIFF":  # TIFF palettes have 16 bits
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if picture.format not in ("PNG", "PPM"):
         return 8
-    how = picture.tile[0][3]  # decoder arguments: the raw mode, and the largest value of some PPM files
-    if isinstance(how, str):
-        return 16 if how.endswith(";16B") else 8
-    return max(value.bit_length() for value in how if isinstance(value, int))
+    arguments = picture.tile[0][3]  # decoder arguments: the raw mode, and the largest value of some PPM files
+    if isinstance(arguments, str):
+        return 16 if arguments.endswith(";16B") else 8
+    return max(value.bit_length() for value in arguments if isinstance(value, int))

@@ -28,8 +28,8 @@ def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = F
     if not force and (path.exists() or name in models):
         raise ValueError(f"expected a name that no model has, got {name!r} of {folder}: --force replaces it")
     model, facts = checkpoint.load_model(run)
-    data, here = load_again(facts), World(0, 1, torch.device("cpu"))
-    scores = {split: round(split_score(model, data, split, here), 4) for split in ("validation", "test")}
+    data, world = load_again(facts), World(0, 1, torch.device("cpu"))
+    scores = {split: round(split_score(model, data, split, world), 4) for split in ("validation", "test")}
     arguments = {key: value for key, value in facts["arguments"].items() if key != "out"}
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     checkpoint.save(path, tensors, facts | {"arguments": arguments})

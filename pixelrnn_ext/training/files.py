@@ -1,4 +1,4 @@
-"""Writes files and folders whole or not at all. Follows links. Writes directly into devices and pipes."""
+"""Writes files and folders completely or not at all. Follows links. Writes directly into devices and pipes."""
 
 import glob
 import os
@@ -39,10 +39,10 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes temporary files that killed processes left. No process may be writing a file that ``names`` matches."""
-    for left in folder.glob(f".{names}.tmp"):
+    """Removes temporary files of killed processes. No process may be writing a file that ``names`` matches."""
+    for leftover in folder.glob(f".{names}.tmp"):
         with suppress(OSError):
-            left.unlink()
+            leftover.unlink()
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        if made:  # if not, another machine of the same name may own the folder
+        if made:  # otherwise another machine of the same name may own the folder
             shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -84,14 +84,14 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    """Returns a temporary name beside ``path``. Removes files there that killed processes of this machine left."""
-    mine = f".{path.name[:40]}.{platform.node()}."  # cut, because file systems limit the length of a name
-    for left in path.parent.glob(f"{glob.escape(mine)}*.tmp"):
-        process = left.name.removeprefix(mine).removesuffix(".tmp")
+    """Returns a temporary name beside ``path``. Removes temporary files of this machine's killed processes."""
+    prefix = f".{path.name[:40]}.{platform.node()}."  # cut, because file systems limit the length of a name
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        process = leftover.name.removeprefix(prefix).removesuffix(".tmp")
         if process.isdecimal() and not _is_running(int(process)):
             with suppress(OSError):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-    return path.with_name(f"{mine}{os.getpid()}.tmp")
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return path.with_name(f"{prefix}{os.getpid()}.tmp")
 
 
 def _replace(path: Path, data: bytes | memoryview) -> None:
@@ -104,7 +104,7 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # keeps the first error, as of a read-only file system
+        with suppress(OSError):  # keeps the first error, such as a read-only file system
             temporary.unlink(missing_ok=True)
 
 

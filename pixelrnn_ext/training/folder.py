@@ -1,4 +1,4 @@
-"""Reads a folder of pictures: the split and class of each file, and a description that finds the same files again.
+"""Reads a folder of pictures: split and class of each file, and a description that finds the same files.
 
 Split and class depend only on a file's *name*, its POSIX path in the folder. So the folder may move, and a new file
 changes no other file's split.
@@ -52,21 +52,21 @@ def class_of(name: str) -> str:
     return PurePosixPath(name).parent.name or "."
 
 
-def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
-    """Yields the names of the image files in a folder tree. Follows links, but not to a folder ``above``, a cycle."""
+def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
+    """Yields the names of the image files of a folder tree. Follows links unless they lead to ``parents``, a cycle."""
     status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:
+    identity = (status.st_dev, status.st_ino)
+    if identity in parents:
         return
     for entry in list(os.scandir(folder)):
         name = prefix + entry.name
         try:
             if entry.is_dir():
-                yield from _walk(entry.path, f"{name}/", (*above, here), unreadable)
+                yield from _walk(entry.path, f"{name}/", (*parents, identity), unreadable)
             elif Path(name).suffix.lower() in SUFFIXES:
                 yield name
             elif entry.is_symlink():
-                entry.stat()  # raises for a broken link, which might have been a folder
+                entry.stat()  # raises for a broken link, which may have led to a folder
         except OSError as error:
             unreadable[name] = f"{entry.path}: {error.strerror}"
 
@@ -101,7 +101,7 @@ def read_folder(
     found = len(candidates)
     if only is not None:
         only = set(only)
-        _check_all_there(folder, only, candidates, unreadable)
+        _check_complete(folder, only, candidates, unreadable)
         candidates = [name for name in candidates if name in only]
     elif strict and unreadable:
         raise ValueError(next(iter(unreadable.values())))
@@ -118,12 +118,12 @@ def read_folder(
             else:
                 names.append(name)
     if only is not None:
-        _check_all_there(folder, only, names, unreadable)
+        _check_complete(folder, only, names, unreadable)
     stacked = torch.stack(images) if images else torch.empty(0)
     return Pictures(names, stacked, unreadable, found - len(candidates))
 
 
-def _check_all_there(folder: Path, expected: set[str], got: list[str], unreadable: dict[str, str]) -> None:
+def _check_complete(folder: Path, expected: set[str], got: list[str], unreadable: dict[str, str]) -> None:
     missing = expected.difference(got)
     if missing:
         name = min(missing, key=os.fsencode)

@@ -20,7 +20,7 @@ from .progress import rows_bar
 
 
 class Gallery:
-    """Draws the learning curve and ``samples`` images. If a picture fails, the training goes on."""
+    """Draws the learning curve and ``samples`` images. If drawing fails, the training goes on."""
 
     def __init__(self, folder: Path, data: DataSet, samples: int, seed: int, say: Callable[[str], object]) -> None:
         self._folder, self._data, self._samples, self._seed, self._say = folder, data, samples, seed, say
@@ -28,19 +28,19 @@ class Gallery:
         self._draws_samples = samples > 0 and _can_draw("pictures of samples", "PIL.Image", "torchvision.utils")
 
     def draw(
-        self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], again: bool = True
+        self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], redraw: bool = True
     ) -> None:
-        """Draws the pictures of a step. Unless ``again``, an existing picture of samples stays."""
+        """Draws the pictures of a step. Unless ``redraw``, an existing picture of samples stays."""
         curve, samples = self._folder / CURVE, self._folder / SAMPLES.format(step)
         if self._draws_curve:
-            with self._without(curve):
+            with self._tolerate_failure(curve):
                 write_learning_curve(curve, entries, self._data.description, self._data.unit)
-        if self._draws_samples and (again or not samples.exists()):
-            with self._without(samples):
+        if self._draws_samples and (redraw or not samples.exists()):
+            with self._tolerate_failure(samples):
                 self._write_samples(samples, model, stop)
 
     @contextmanager
-    def _without(self, picture: Path) -> Iterator[None]:
+    def _tolerate_failure(self, picture: Path) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -75,7 +75,7 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
         if points:
             axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
     scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
-    # Cuts off the first scores, which are far above all later scores.
+    # Cuts off the first scores, far above all later scores.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.title.set_fontsize("small")

@@ -11,11 +11,11 @@ from torch import Tensor
 from .files import is_replaceable, write_atomically
 from .optional import need
 
-SIDE, MARGIN = 64, 2  # pixels: the side of magnified small images, about, and the gap between images
-_JPEG: tuple[str, dict[str, Any], int] = ("JPEG", dict(quality=100, subsampling=0), 65_500)
+SIDE, MARGIN = 64, 2  # in pixels: approximate side of magnified small images, and the gap between images
+_Format = tuple[str, dict[str, Any], int]  # Pillow's name, options that lose least, longest side in pixels
+_JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"
-# {suffix: (Pillow's name of the format, options that lose least, longest side in pixels)}
-FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
+FORMATS: dict[str, _Format] = {  # by suffix
     ".png": ("PNG", {}, 2**31 - 1),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
@@ -24,8 +24,8 @@ FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-def _format_of(path: Path, *, animate: bool = False) -> tuple[str, dict[str, Any], int]:
-    """Returns the format of the suffix. Without a suffix, and for a device or pipe: GIF if ``animate``, else PNG."""
+def _format_of(path: Path, *, animate: bool = False) -> _Format:
+    """Returns the suffix's format. For a device, a pipe or no suffix: GIF if ``animate``, else PNG."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
         if animate and suffix != ANIMATED:

@@ -31,7 +31,7 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
     return picture.crop((left, top, left + width, top + height))
 
 
-def _in_bytes(picture: Any, file_format: str | None) -> Any:
+def _to_8_bits(picture: Any, file_format: str | None) -> Any:
     """Returns a picture with 8 bits a channel, on black. ``convert`` would clip 16 bits and show hidden colours."""
     image, numpy = need("PIL.Image"), need("numpy")
     # Pillow may read 16 bits of these formats as 32. In other formats, 32 bits may hold anything.
@@ -48,7 +48,7 @@ def _in_bytes(picture: Any, file_format: str | None) -> Any:
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Makes Pillow refuse pictures of more pixels before it decodes them, even within a file such as an icon."""
+    """Makes Pillow refuse larger pictures before it decodes them, even within a file such as an icon."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:
@@ -60,7 +60,7 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Any]:
+def open_picture(file: Path) -> Iterator[Any]:
     """Yields a file's Pillow picture. All errors but MemoryError become ValueErrors that name the file."""
     image = need("PIL.Image")
     try:
@@ -69,7 +69,7 @@ def opened(file: Path) -> Iterator[Any]:
         # A stream: Pillow memory-maps a file that it opens by name, and then mixes up rows of some TIFF files.
         with open(file, "rb") as stream, image.open(stream) as picture:
             yield picture
-    except MemoryError as error:  # no ValueError, as the file is not damaged
+    except MemoryError as error:  # no ValueError, because the file may be intact
         raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
     except Exception as error:  # Pillow's decoders may raise anything on damaged bytes
         raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
@@ -82,8 +82,8 @@ def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "c
     ValueError for 32 bits a channel, and if the picture is too small for fit="cut".
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
-    with opened(file) as kept:
-        picture = _in_bytes(ops.exif_transpose(kept), kept.format).convert("L" if gray else "RGB")
+    with open_picture(file) as original:
+        picture = _to_8_bits(ops.exif_transpose(original), original.format).convert("L" if gray else "RGB")
         if size is not None:
             picture = _fitted(picture, size, fit)
         pixels = torch.from_numpy(numpy.array(picture))

@@ -1,4 +1,4 @@
-"""The log of a training, a JSON object per line that repeats the data set's description, and a copy for TensorBoard."""
+"""The log of a training, one JSON object a line, and a copy for TensorBoard."""
 
 import json
 import warnings
@@ -17,14 +17,14 @@ TENSORBOARD = "torch.utils.tensorboard", "pip install tensorboard, or --no-tenso
 Entry = dict[str, Any]
 
 
-def _entry(line: bytes) -> Entry | None:
+def _parse_entry(line: bytes) -> Entry | None:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float))
-    whole = isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in types.items())
-    return entry if whole else None
+    types: Any = dict(event=str, step=int, score=(int, float))
+    is_valid = isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in types.items())
+    return entry if is_valid else None
 
 
 def read(folder: Path) -> list[Entry]:
@@ -33,7 +33,7 @@ def read(folder: Path) -> list[Entry]:
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
     for number, line in enumerate(lines, 1):
-        entry = _entry(line)
+        entry = _parse_entry(line)
         if entry is None:
             warnings.warn(f"{path}: line {number} is not an entry of a log, and is left out", stacklevel=2)
         else:
@@ -42,14 +42,14 @@ def read(folder: Path) -> list[Entry]:
 
 
 class Journal:
-    """Appends entries to the log of a folder, and to ``board``, if any.
+    """Appends entries to the log of a folder, and to ``board``, if any. Every entry has the ``common`` values.
 
     A resumed training keeps the entries up to its step. A new training writes nothing before :meth:`begin`, which
     follows its first checkpoint.
     """
 
-    def __init__(self, folder: Path, step: int, board: "Board | None" = None, **always: Any) -> None:
-        self.always: Entry = always
+    def __init__(self, folder: Path, step: int, board: "Board | None" = None, **common: Any) -> None:
+        self.common: Entry = common
         self._board = board
         before = read(folder) if step else []
         # A resumed training has not ended, so an earlier test score is invalid.
@@ -59,19 +59,19 @@ class Journal:
             self.begin()
 
     def begin(self) -> None:
-        """Replaces the log by the entries so far. Does nothing when called again."""
+        """Replaces the log by the entries so far, at the first call."""
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
             if self._board:
-                self._board.begin(self.always | entry for entry in self.entries)
+                self._board.begin(self.common | entry for entry in self.entries)
 
     def close(self) -> None:
         if self._board:
             self._board.close()
 
     def write(self, event: str, step: int, **values: Any) -> None:
-        entry = {"event": event, "step": step, **values, **self.always}
+        entry = {"event": event, "step": step, **values, **self.common}
         self.entries.append(entry)
         if not self._begun:
             return

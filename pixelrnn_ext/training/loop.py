@@ -1,7 +1,7 @@
 """Trains a model: steps, evaluations, checkpoints. A resumed training has the same bits as an uninterrupted training.
 
-All randomness is a function of seed and step (batches.py), and so is the learning rate. A checkpoint needs only the
-parameters, their average, the optimiser's state and the number of the step.
+Random numbers (batches.py) and the learning rate are functions of seed and step. So a checkpoint needs only the
+parameters, their average, the optimiser's state and the step.
 """
 
 import math
@@ -30,7 +30,7 @@ from .progress import bar
 from .settings import Settings
 from .stored_data import check_same, check_same_everywhere
 
-LOG_EVERY = 25  # steps between points of the learning curve; reading the loss waits for the device
+LOG_EVERY = 25  # steps between log entries; reading the loss waits for the device
 
 Stop = Callable[[], bool]
 
@@ -46,7 +46,7 @@ class Progress:
 
 
 class Likelihood(nn.Module):
-    """Computes a model's nats per dimension in ``forward``, which is all that DistributedDataParallel wraps."""
+    """Computes nats per dimension in ``forward``, the only method that DistributedDataParallel wraps."""
 
     def __init__(self, model: models.AutoregressiveModel) -> None:
         super().__init__()
@@ -76,20 +76,20 @@ class Training:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        settings, here = self.settings, self.world
-        if settings.batch_size % here.size:
-            raise ValueError(f"expected a batch size divisible by {here.size} processes, got {settings.batch_size}")
+        settings, world = self.settings, self.world
+        if settings.batch_size % world.size:
+            raise ValueError(f"expected a batch size divisible by {world.size} processes, got {settings.batch_size}")
         check_fits(self.model, self.data)
         _, *sides = self.data.shape
         if settings.shift >= min(sides):
             raise ValueError(f"expected a shift smaller than the images' {min(sides)} pixels, got {settings.shift}")
         self.data.check_not_empty("train", "validation")
-        check_same_everywhere(self.data, here)
+        check_same_everywhere(self.data, world)
         self.order: Order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
         epochs = 20 if settings.epochs is None else settings.epochs
         self.steps: int = settings.steps or epochs * self.order.steps_per_epoch
         settings.check_warmup(self.steps)
-        self.model.to(here.device)
+        self.model.to(world.device)
         self.average: AveragedModel | None = None
         if settings.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
@@ -98,7 +98,7 @@ class Training:
             settings.optimiser, self.parameters, settings.learning_rate, settings.weight_decay
         )
         self.likelihood: nn.Module = Likelihood(self.model)
-        if here.size > 1:
+        if world.size > 1:
             self.likelihood = DistributedDataParallel(self.likelihood)
         self.progress: Progress = Progress()
         self.resumed: bool = False
@@ -106,7 +106,7 @@ class Training:
         self._has_checkpoint = False
         self.train_score: float | None = None
         self.images_per_second: float | None = None
-        self._nats, self._counted = torch.zeros((), device=here.device), 0
+        self._nats_since_log, self._steps_since_log = torch.zeros((), device=world.device), 0
 
     @property
     def scored_model(self) -> models.AutoregressiveModel:
@@ -116,15 +116,15 @@ class Training:
         """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings. Returns its facts."""
         tensors, facts = checkpoint.load(path)
         check_same(facts, self.data)
-        checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
+        checkpoint.load_into(self.model, checkpoint.tensors_of(tensors, "model"), path)
         self.progress = Progress(**{name: facts["progress"][name] for name in asdict(self.progress)})
         if self.progress.step > self.steps:
             done = f"the {self.progress.step} steps that are done"
             raise ValueError(f"expected a training no shorter than {done}, got one of {self.steps} steps")
         if self.average is not None:
-            checkpoint.fill(self.average.module, checkpoint.part(tensors, "average"), path)
+            checkpoint.load_into(self.average.module, checkpoint.tensors_of(tensors, "average"), path)
             self.average.n_averaged.fill_(self.progress.step)
-        state = checkpoint.part(tensors, "optimiser")
+        state = checkpoint.tensors_of(tensors, "optimiser")
         if self.progress.step or state:  # before the first step the optimiser has no state
             try:
                 optimiser.load_state_tensors(self.optimiser, state)
@@ -137,7 +137,7 @@ class Training:
         """Writes log and checkpoint, in the first process. Raises FloatingPointError if a parameter is not finite."""
         self._log_loss()
         self._check_finite("the norm of the parameters", float(nn.utils.get_total_norm(self.parameters)))
-        if not self.world.first:
+        if not self.world.is_first:
             return
         parts = {"model": self.model.state_dict(), "optimiser": optimiser.state_tensors(self.optimiser)}
         if self.average is not None:
@@ -153,8 +153,8 @@ class Training:
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
             self._has_checkpoint = True
-            if self.overwrite:  # only now, when a new checkpoint replaces the old training
-                output.clear(self.out, but=name)
+            if self.overwrite:  # only now that a new checkpoint exists
+                output.clear(self.out, keep=name)
         if self.journal:
             self.journal.begin()
 
@@ -164,8 +164,8 @@ class Training:
         Raises FloatingPointError if the loss is not finite.
         """
         with ExitStack() as stack:
-            with self.world.alike():
-                if self.world.first:
+            with self.world.fail_together():
+                if self.world.is_first:
                     stack.enter_context(output.locked(self.out, self.facts.get("command", "a training")))
                     self._begin(stack)
             return self._run(stop)
@@ -182,9 +182,9 @@ class Training:
     def _run(self, stop: Stop) -> bool:
         batch = self.settings.batch_size
         progress = self.progress
-        self._make_up(stop)
+        self._finish_evaluation(stop)
         with bar("images", self.steps * batch, delay=0, initial=progress.step * batch) as self._bar:
-            self._since = time.monotonic()
+            self._start = time.monotonic()
             while True:
                 if self._evaluation_is_due():
                     self._evaluate(stop)
@@ -193,8 +193,8 @@ class Training:
                     return False
                 if progress.step >= self.steps:
                     return True
-                self._nats += self._step(progress.step)
-                self._counted += 1
+                self._nats_since_log += self._step(progress.step)
+                self._steps_since_log += 1
                 progress.step += 1
                 self._bar.update(batch)
                 if progress.step % LOG_EVERY == 0:
@@ -203,7 +203,7 @@ class Training:
                     self.save()
 
     def _step(self, step: int) -> Tensor:
-        settings, here = self.settings, self.world
+        settings, world = self.settings, self.world
         images, condition = training_batch(
             self.data,
             self.order[step],
@@ -211,15 +211,15 @@ class Training:
             seed=settings.seed,
             flip=settings.flip,
             shift=settings.shift,
-            share=slice(here.rank, None, here.size),
-            device=here.device,
+            share=slice(world.rank, None, world.size),
+            device=world.device,
             conditional=self.model.condition_channels > 0,
         )
         rate = optimiser.learning_rate(settings.learning_rate, settings.schedule, step, self.steps, settings.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(here.device.type, torch.bfloat16, enabled=settings.bf16):
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=settings.bf16):
             nats = self.likelihood(images, condition)
         nats.backward()
         if settings.clip:
@@ -230,19 +230,19 @@ class Training:
         return nats.detach()
 
     def _log_loss(self) -> None:
-        if not self._counted:
+        if not self._steps_since_log:
             return
         step = self.progress.step
-        nats = float(self.world.sum(self._nats)) / (self._counted * self.world.size)
+        nats = float(self.world.sum(self._nats_since_log)) / (self._steps_since_log * self.world.size)
         self._check_finite("the loss", nats)
         self.train_score = self.data.score(nats * math.prod(self.data.shape))
-        self.images_per_second = self._counted * self.settings.batch_size / (time.monotonic() - self._since)
+        self.images_per_second = self._steps_since_log * self.settings.batch_size / (time.monotonic() - self._start)
         if self.journal:
             speed = round(self.images_per_second, 1)
             self.journal.write("train", step, score=self.train_score, images_per_second=speed)
         self._bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
-        self._nats.zero_()
-        self._counted, self._since = 0, time.monotonic()
+        self._nats_since_log.zero_()
+        self._steps_since_log, self._start = 0, time.monotonic()
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
@@ -253,21 +253,21 @@ class Training:
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
-        at_an_end = step % self.order.steps_per_epoch == 0 or step == self.steps
-        return self._unreported or (at_an_end and step != self.progress.evaluated)
+        is_end = step % self.order.steps_per_epoch == 0 or step == self.steps
+        return self._unreported or (is_end and step != self.progress.evaluated)
 
-    def _make_up(self, stop: Stop) -> None:
-        """Repeats an evaluation, or draws pictures, that a kill after the last checkpoint prevented."""
+    def _finish_evaluation(self, stop: Stop) -> None:
+        """Schedules the evaluation, or draws the pictures, that a kill after the last checkpoint prevented."""
         step = self.progress.step
-        here_last = self.resumed and 0 < step == self.progress.evaluated
+        evaluated_last = self.resumed and 0 < step == self.progress.evaluated
         journal = self.journal
         logged = journal and any((entry["event"], entry["step"]) == ("validation", step) for entry in journal.entries)
-        self._unreported = self.world.any(here_last and self.world.first and not logged)
-        if journal and here_last and logged:
-            self._gallery.draw(self.scored_model, step, journal.entries, stop, again=False)
+        self._unreported = self.world.any(evaluated_last and self.world.is_first and not logged)
+        if journal and evaluated_last and logged:
+            self._gallery.draw(self.scored_model, step, journal.entries, stop, redraw=False)
 
     def _evaluate(self, stop: Stop) -> None:
-        """Scores the validation split. After a stop, the resumed training does this."""
+        """Scores the validation split. After a stop, the resumed training scores it."""
         self._log_loss()
         progress = self.progress
         nats = nats_per_image(
@@ -284,7 +284,7 @@ class Training:
         if self.journal:
             self._report(self.journal, nats)
             self._gallery.draw(self.scored_model, progress.step, self.journal.entries, stop)
-        self._since = time.monotonic()
+        self._start = time.monotonic()
 
     def _report(self, journal: Journal, nats: float) -> None:
         progress, data = self.progress, self.data

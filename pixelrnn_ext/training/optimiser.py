@@ -25,11 +25,8 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# Optimiser state per parameter: the number of steps, and tensors of the parameter's shape.
-_STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
-    RMSprop: ("step", "square_avg"),
-    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
-}
+# State per parameter: the number of steps, and tensors of its shape.
+_STATES = {RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
 def make(
@@ -57,16 +54,16 @@ def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int
 def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Returns the optimiser's state as {"<parameter's number>.<name>": tensor}."""
     state = optimiser.state_dict()["state"]
-    return {f"{number}.{name}": value for number, kept in state.items() for name, value in kept.items()}
+    return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     """Loads a result of :func:`state_tensors`. Raises ValueError if it does not fit the parameters."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     expected = {
-        f"{number}.{kept}": torch.Size() if kept == "step" else parameter.shape
+        f"{number}.{name}": torch.Size() if name == "step" else parameter.shape
         for number, parameter in enumerate(parameters)
-        for kept in _STATES[type(optimiser)]
+        for name in _STATES[type(optimiser)]
     }
     got = {key: value.shape for key, value in tensors.items()}
     if got != expected:
@@ -75,6 +72,6 @@ def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torc
         raise ValueError(f"expected the state of {name} for every parameter, got another or none for {wrong[0]}")
     state: dict[int, dict] = {}
     for key, value in tensors.items():
-        number, kept = key.split(".")
-        state.setdefault(int(number), {})[kept] = value
+        number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = value
     optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

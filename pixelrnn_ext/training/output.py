@@ -18,17 +18,17 @@ from .optional import MissingPackage, need
 LOCK = ".lock"
 CURVE = "learning-curve.png"
 SAMPLES = "samples-{:07d}.png"
-_OWN = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
-_WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
-_PATIENCE = 0.2  # seconds to wait for another training's end
+_PATTERNS = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
+_NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
+_LOCK_TIMEOUT = 0.2  # seconds, for another training to end
 
 
 @contextmanager
 def locked(folder: Path, command: str = "a training") -> Iterator[None]:
     """Makes a folder, and locks it against trainings of other processes. A crash releases the lock.
 
-    A process may lock a folder twice. At the end, a new folder is removed if it is empty. Raises BlockingIOError, with
-    a message about the holder, if another process holds the lock.
+    A process may lock a folder twice. At the end, a new folder is removed if it is empty. Raises BlockingIOError, which
+    names the holder, if another process holds the lock.
     """
     folder = folder.resolve()
     lock = _lock(folder)
@@ -43,7 +43,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))
             yield
         finally:
-            with suppress(OSError):  # before the release, so that it removes no other training's file
+            with suppress(OSError):  # before the release, when the file cannot be another training's
                 (folder / LOCK).unlink()
             lock.release()
 
@@ -51,7 +51,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
 def _lock(folder: Path) -> Any:
     filelock = need("filelock")
     try:
-        return filelock.FileLock(folder / LOCK, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
+        return filelock.FileLock(folder / LOCK, timeout=_LOCK_TIMEOUT, is_singleton=True, fallback_to_soft=False)
     except TypeError as error:  # an older filelock, which overwrites the holder's name
         got = getattr(filelock, "__version__", "an older one")
         raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
@@ -67,22 +67,22 @@ def _acquire(lock: Any, folder: Path) -> bool:
             holder = (folder / LOCK).read_text(errors="replace").strip()[:1000] or holder
         raise BlockingIOError(f"{folder} is being trained in by {holder}") from error
     except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
+        if error.errno not in _NO_LOCKS:
             raise
         warnings.warn(f"{folder} is on a file system without locks: nothing keeps two trainings from it", stacklevel=4)
         return False
     return True
 
 
-def own_files(folder: Path) -> list[Path]:
+def training_files(folder: Path) -> list[Path]:
     """Returns the non-empty files in the folder that a training wrote."""
-    return [path for pattern in _OWN for path in sorted(folder.glob(pattern)) if _has_content(path)]
+    return [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern)) if _has_content(path)]
 
 
 def linked_files(folder: Path) -> list[Path]:
-    """Returns the files outside a training's folder that its links point to, which the training would replace."""
+    """Returns the files outside a training's folder that the training would replace through links in the folder."""
     root = os.path.realpath(folder)
-    files = [Path(os.path.realpath(path)) for path in own_files(folder)]
+    files = [Path(os.path.realpath(path)) for path in training_files(folder)]
     return [file for file in files if not file.is_relative_to(root)]
 
 
@@ -92,7 +92,7 @@ def training_of(file: Path) -> Path | None:
     The folder must hold a checkpoint, a log or a lock, because any picture may be called samples-1.png.
     """
     for folder in file.absolute().parents[:2]:  # TensorBoard's events are in a subfolder
-        own = [*own_files(folder), *filter(_has_content, [folder / LOCK])]
+        own = [*training_files(folder), *filter(_has_content, [folder / LOCK])]
         if {path.name for path in own} & {LAST, BEST, LOG, LOCK} and any(map(file.samefile, own)):
             return folder
     return None
@@ -103,27 +103,27 @@ def _has_content(path: Path) -> bool:
 
 
 def check_unused(folder: Path) -> None:
-    if own := own_files(folder):
+    if own := training_files(folder):
         names = ", ".join(path.name for path in own[:3])
         ways = "--overwrite to begin anew in its place, or another --out"
-        if resumable(folder).exists():
+        if resume_path(folder).exists():
             ways = f"--resume to go on with it, {ways}"
         raise ValueError(f"{folder} holds a training: expected {ways}, got {names} there")
 
 
-def clear(folder: Path, but: str) -> None:
-    """Removes a training except the file named ``but``. The caller must hold the folder's lock."""
-    for path in own_files(folder):
-        if path.name != but:
+def clear(folder: Path, keep: str) -> None:
+    """Removes a training except the file named ``keep``. The caller must hold the folder's lock."""
+    for path in training_files(folder):
+        if path.name != keep:
             path.unlink()
 
 
 def remove_left_over(folder: Path) -> None:
     """Removes half-written files of killed processes. The caller must hold the folder's lock."""
-    for pattern in _OWN:
+    for pattern in _PATTERNS:
         remove_temporary(folder, f"{pattern}.*")
 
 
-def resumable(folder: Path) -> Path:
+def resume_path(folder: Path) -> Path:
     last, best = folder / LAST, folder / BEST
     return best if best.exists() and not last.exists() else last

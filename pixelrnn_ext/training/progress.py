@@ -9,21 +9,21 @@ from .optional import need
 
 
 @contextmanager
-def bar(unit: str, total: int | None = None, what: str | None = None, delay: float = 1.0, **more: Any) -> Iterator[Any]:
+def bar(unit: str, total: int | None = None, desc: str | None = None, delay: float = 1.0, **more: Any) -> Iterator[Any]:
     """Yields a tqdm bar, which appears after ``delay`` seconds and vanishes at the end.
 
     Only the first process of a training shows it, and only on a terminal.
     """
     hidden = None if os.environ.get("RANK", "0") == "0" else True
-    options = dict(total=total, unit=f" {unit}", desc=what, delay=delay, leave=False, dynamic_ncols=True)
+    options = dict(total=total, unit=f" {unit}", desc=desc, delay=delay, leave=False, dynamic_ncols=True)
     with need("tqdm").tqdm(**options, disable=hidden, **more) as shown:
         yield shown
 
 
 @contextmanager
-def rows_bar(what: str | None = None) -> Iterator[Callable[[int, int], None]]:
+def rows_bar(desc: str | None = None) -> Iterator[Callable[[int, int], None]]:
     """Yields a callback that sets a bar to (rows done, all rows), for example for ``model.sample``."""
-    with bar("rows", what=what) as shown:
+    with bar("rows", desc=desc) as shown:
 
         def progress(done: int, total: int) -> None:
             shown.total = total

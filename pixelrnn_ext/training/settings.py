@@ -1,4 +1,4 @@
-"""How to train: a table of settings with their defaults, ranges and options of the command."""
+"""The settings of a training, with defaults, ranges, and help texts of the command's options."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 from .optimiser import OPTIMISERS, SCHEDULES
 
-# A range of numbers, in words and as a predicate.
+# A range of numbers, as text and as a predicate.
 Range = tuple[str, Callable[[Any], bool]]
 POSITIVE: Range = (">= 1", lambda value: value >= 1)
 NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)
@@ -43,9 +43,7 @@ class Settings:
     ema: float = _setting(0.0, "score a moving average of the weights, such as 0.999", allowed=DECAY, metavar="DECAY")
     bf16: bool = _setting(False, "train under bfloat16 autocast")
     flip: bool = _setting(False, "mirror images at random")
-    shift: int = _setting(
-        0, "move images at random by up to so many (%(default)s)", allowed=NOT_NEGATIVE, metavar="PIXELS"
-    )
+    shift: int = _setting(0, "largest random move of an image (%(default)s)", allowed=NOT_NEGATIVE, metavar="PIXELS")
     seed: int = _setting(0, "(%(default)s)", allowed=SEED)
     samples: int = _setting(16, "in the picture after each epoch (%(default)s; 0: no picture)", allowed=NOT_NEGATIVE)
     save_every: int = _setting(1000, "steps between checkpoints inside an epoch (%(default)s)", allowed=POSITIVE)

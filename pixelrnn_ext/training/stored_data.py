@@ -7,18 +7,19 @@ from typing import Any
 import torch
 
 from . import data
+from .checkpoint import Facts
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# Options that determine a folder's images. The other options are about unreadable files.
+# Options that determine a folder's images. Its other options concern unreadable files.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
-OLD = (
+OLD_FOLDER = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
     "folder depended on the number of its files and cannot be made again: train anew (it can still draw samples)"
 )
 
 
-def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
+def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
     """Loads the data set of a checkpoint's training, or another data set.
 
     Leaves out files that were added to the training's folder, and says so in a note.
@@ -28,7 +29,7 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
         same: refuse another data set. If False, a note says that a folder lacks files of the training.
         options: for :func:`data.load`, by default the training's. They must not change how a folder is read.
     """
-    folder, arguments, before = _folder(facts), facts.get("arguments", {}), _before(facts)
+    folder, arguments, before = _folder(facts), facts.get("arguments", {}), _stored_spec(facts)
     if not isinstance(before, str) and (same or spec is None):
         raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
     before = data.absolute(before) if isinstance(before, str) else ""
@@ -40,11 +41,11 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
             options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
         return data.load(where, **options)
     if folder is None:
-        raise ValueError(OLD)
+        raise ValueError(OLD_FOLDER)
     for name in IMAGE_OPTIONS:
-        used, given = _readable(folder["options"][name]), _readable(options.get(name))
-        if given not in (None, used):
-            raise ValueError(f"expected --{name.replace('_', '-')} {used}, with which the training began, got {given}")
+        used, wanted = _readable(folder["options"][name]), _readable(options.get(name))
+        if wanted not in (None, used):
+            raise ValueError(f"expected --{name.replace('_', '-')} {used}, with which the training began, got {wanted}")
     options = folder["options"] | options
     try:
         return data.load(where, **options, files=folder["files"])
@@ -58,8 +59,8 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
         return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {error}"))
 
 
-def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
-    folder, where = _folder(facts), data.absolute(spec or str(_before(facts)))
+def paths_again(facts: Facts, spec: str | None = None) -> list[Path]:
+    folder, where = _folder(facts), data.absolute(spec or str(_stored_spec(facts)))
     if folder is not None and where.startswith("folder:"):
         known = [Path(where.removeprefix("folder:")) / name for name in names_of(folder["files"])]
         if all(path.exists() for path in known):
@@ -67,12 +68,12 @@ def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
     return data.paths(where)
 
 
-def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
+def check_same(facts: Facts, now: data.DataSet) -> None:
     before, stored = _folder(facts), facts["data"]
     if _identity(before) == _identity(now.folder):
         return
     if before is None and stored.get("name") == "folder":
-        raise ValueError(OLD)
+        raise ValueError(OLD_FOLDER)
     got = f"{now.description} with other files or options"
     raise ValueError(f"expected the data of the training, {stored.get('description')}, got {got}")
 
@@ -96,22 +97,22 @@ def _readable(value: object) -> object:
     return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _before(facts: dict[str, Any]) -> Any:
+def _stored_spec(facts: Facts) -> Any:
     """Returns the training's data set as ``NAME`` or ``NAME:PATH``, or None if the checkpoint lacks it."""
     folder = _folder(facts)
     return facts.get("arguments", {}).get("data") if folder is None else f"folder:{folder['path']}"
 
 
-def _folder(facts: dict[str, Any]) -> dict[str, Any] | None:
+def _folder(facts: Facts) -> dict[str, Any] | None:
     """Returns the training's DataSet.folder. None for other data, and in older checkpoints."""
     folder = facts["data"].get("folder")
     if folder is None:
         return None
     try:
-        whole = isinstance(folder["path"], str) and {*IMAGE_OPTIONS, "max_pixels"} == folder["options"].keys()
-        whole = whole and isinstance(folder["files"]["digest"], str)
+        are_names = isinstance(folder["path"], str) and isinstance(folder["files"]["digest"], str)
+        is_valid = are_names and {*IMAGE_OPTIONS, "max_pixels"} == folder["options"].keys()
     except (AttributeError, KeyError, TypeError):
-        whole = False
-    if not whole:
+        is_valid = False
+    if not is_valid:
         raise ValueError("the checkpoint is damaged: it does not say how its folder of images was read")
     return folder

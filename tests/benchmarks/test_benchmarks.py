@@ -1,4 +1,4 @@
-"""The benchmarks run, check their providers before they time them, and write what they measured."""
+"""Tests that the benchmarks run, check results before they time them, and write reports."""
 
 import csv
 import importlib
@@ -45,15 +45,15 @@ native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(libr
 
 
 @pytest.fixture(autouse=True)
-def _environment_is_kept(monkeypatch):
-    # Otherwise the benchmarks would set these variables for the rest of the process.
+def _restore_environment(monkeypatch):
+    # The benchmarks would set these variables for the rest of the process.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     monkeypatch.setenv("GOMP_SPINCOUNT", "300000")
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a benchmark's script in this process, where torch is already loaded. Returns what it printed."""
+    """Runs a benchmark's script in this process, where torch is already loaded. Returns its output."""
 
     def script(name, *arguments):
         path = str(BENCHMARKS / f"{name}.py")
@@ -69,11 +69,15 @@ def run(monkeypatch, capsys):
     return script
 
 
+def read_rows(table):
+    return list(csv.DictReader(table.read_text().splitlines()))
+
+
 def main(*arguments):
     return command.main(bench_diag.__file__, bench_diag.__doc__, bench_diag.CASES, bench_diag.TARGETS, list(arguments))
 
 
-def tells_peak_memory():
+def has_peak_memory():
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -95,8 +99,7 @@ def test_check(script, run, tmp_path):
     printed = run(script, "--check", "--threads", "1", "--csv", table, "--markdown", text)
     assert f"command: python benchmarks/{script}.py --check" in printed
 
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(table)
     assert {row["provider"] for row in rows} == PROVIDERS[script]
     assert {row["mode"] for row in rows} == {"forward", "backward", "forward+backward"}
     for row in rows:
@@ -107,8 +110,8 @@ def test_check(script, run, tmp_path):
         assert (float(row["share of GEMM floor"] or 0) > 0) == (compared and "GEMM floor" in PROVIDERS[script])
         assert row["provider"] == "GEMM floor" or float(row["max error"]) < 1e-5
         assert all(" ".join(row[column].split()) in " ".join(printed.split()) for column in ("case", "provider"))
-    # One case's memory is measured, in a fresh process. Every case can be sent to a process.
-    assert len({row["case"] for row in rows if row["peak MiB"]}) == tells_peak_memory()
+    # A fresh process measures the memory of one case. For that, all cases must be picklable.
+    assert len({row["case"] for row in rows if row["peak MiB"]}) == has_peak_memory()
     assert all(str(pickle.loads(pickle.dumps(case))) == str(case) for case in importlib.import_module(script).CASES)
 
     lines = [line for line in text.read_text().splitlines() if line.startswith("| ") and " forward" in line]
@@ -126,8 +129,7 @@ def test_a_mismatch_is_reported_without_a_time(monkeypatch, tmp_path, capsys):
     table = tmp_path / "table.csv"
     assert main("--check", "--threads", "1", "--csv", str(table)) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 1 thread, loop as written: error " in capsys.readouterr().out
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(table)
     wrong_rows = [row for row in rows if row["provider"] == "loop as written"]
     assert len(wrong_rows) == 3
     for row in rows:
@@ -171,15 +173,14 @@ def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
         table = tmp_path / "table.csv"
         arguments = [*arguments, "--threads", "1", "--csv", str(table)]
         assert command.main(bench_diag.__file__, bench_diag.__doc__, [TINY, other], targets, arguments) == 0
-        with table.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_rows(table)
         assert {row["mode"] for row in rows} == {"forward+backward"}
         return capsys.readouterr().out, {row["provider"]: row for row in rows}
 
     printed, rows = ran()
     assert set(rows) == {"loop as written", "good loop", "native", "GEMM floor"}
     assert f"skipped, only with --full: {other}; percentiles" in printed and "missed" not in printed
-    assert [name for name in rows if rows[name]["peak MiB"]] == ["native"] * tells_peak_memory()
+    assert [name for name in rows if rows[name]["peak MiB"]] == ["native"] * has_peak_memory()
 
     printed, rows = ran("--verdict")
     assert set(rows) == {"good loop", "native"}
@@ -202,8 +203,8 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @native
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
-    """`bench` configures nothing that another program would not. Elsewhere, -m finds the installed package."""
-    for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAITING):
+    """`bench` changes no setting of malloc or OpenMP. In another folder, -m finds the installed package."""
+    for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAIT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     arguments = "bench", "--only", "layer B1 32x32 h128", "--threads", "1"
     done = child.python("-m", "pixelrnn_ext", *arguments, cwd=tmp_path)
@@ -236,7 +237,7 @@ def test_requirements():
 
 
 SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
-# {script: {text: how many times --check prints it}}
+# {script: {text: number of its occurrences in the output of --check}}
 WHOLE_MODELS = {
     "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
     "bench_training": {

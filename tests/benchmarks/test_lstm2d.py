@@ -70,7 +70,7 @@ def test_what_is_outside_an_image_reaches_nothing_of_the_good_loop():
 @pytest.mark.parametrize("case", TINY, ids=lambda case: case.kind)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_the_baselines_compute_what_they_are_checked_against(case, dtype):
-    """In bfloat16, 160 roundings (8 lines, both ways, about 10 each) err by 13 units of 2^-8, or 5e-2."""
+    """In bfloat16, 160 roundings (8 lines forward and backward, about 10 each) err by 13 units of 2^-8, or 5e-2."""
     problem = case.problem(dtype)
     baselines = {p.name: p for p in problem.providers if not p.name.startswith((NATIVE, FLOOR))}
     assert list(baselines) == list(case.against)
@@ -82,11 +82,9 @@ def test_the_baselines_compute_what_they_are_checked_against(case, dtype):
 
 @pytest.mark.parametrize("case", bench_lstm2d.CASES, ids=str)
 def test_an_lstm_instead_does_as_many_products(case):
-    channels, products = (
-        case.size.hidden,
-        lstm2d.VARIANTS[case].directions * 5 * case.size.hidden * 3 * case.size.hidden,
-    )
-    over_pixels = [lstm2d.OverPixels(channels, products, both_ways, torch.float32) for both_ways in (False, True)]
+    channels = case.size.hidden
+    products = lstm2d.VARIANTS[case].directions * 5 * channels * 3 * channels
+    over_pixels = [lstm2d.OverPixels(channels, products, both, torch.float32) for both in (False, True)]
     for module in (*over_pixels, lstm2d.AlongRowsAndColumns(channels, products, torch.float32)):
         weights = [weight for weight in module.parameters() if weight.ndim == 2]
         assert sum(weight.numel() for weight in weights) == pytest.approx(products, rel=0.02)
@@ -118,13 +116,13 @@ def test_ragged_images_are_of_all_widths():
     heights, widths = lstm2d.ragged_sizes(size).T
     assert set(heights.tolist()) == {16} and (widths.min(), widths.max()) == (60, 200)
     assert widths.tolist() != sorted(widths.tolist())
-    assert lstm2d.share_of_area(size) == pytest.approx(0.65, abs=0.01)
-    assert lstm2d.share_of_area(size.tiny()) == pytest.approx((2 + 5) / 10)
+    assert lstm2d.area_fraction(size) == pytest.approx(0.65, abs=0.01)
+    assert lstm2d.area_fraction(size.tiny()) == pytest.approx((2 + 5) / 10)
 
 
 def test_requirements():
-    def required(of: Case):
-        return {t.against: t.required("avx512") for t in bench_lstm2d.TARGETS if t.case == of}
+    def required(case: Case):
+        return {t.against: t.required("avx512") for t in bench_lstm2d.TARGETS if t.case == case}
 
     by_name = {str(case): required(case) for case in bench_lstm2d.CASES}
     assert by_name["LSTM2d, 1 direction B16 28x28 h64"] == {

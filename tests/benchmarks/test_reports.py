@@ -1,4 +1,4 @@
-"""Reports of the benchmarks of layers and recurrences, from made-up times."""
+"""Tests the reports of the benchmarks of layers and recurrences with made-up times."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ FIRST, SECOND = bench_diag.CASES[:2]
 
 
 def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
-    """Returns a result of made-up times. Our own times follow ``pattern``."""
+    """Returns a result with made-up times. The times of our implementation follow ``pattern``."""
     milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
     times = Times()
     for name, typical in milliseconds.items():
@@ -34,7 +34,7 @@ def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
     return Result(Job(case, 2), "forward+backward", times, errors, peak_mib={NATIVE: 12.25})
 
 
-def said(results, capsys, scope=DEFAULT, targets=(), markdown=None):
+def print_report(results, capsys, scope=DEFAULT, targets=(), markdown=None):
     benchmark = Benchmark(BUDGETS[scope])
     benchmark.results = results
     benchmark.skip("out of time", "one case", "another")
@@ -44,7 +44,7 @@ def said(results, capsys, scope=DEFAULT, targets=(), markdown=None):
 
 
 def test_a_visitor_sees_one_short_table(capsys):
-    facts, table, notes = said([made_up(FIRST), made_up(SECOND)], capsys).split("\n\n")
+    facts, table, notes = print_report([made_up(FIRST), made_up(SECOND)], capsys).split("\n\n")
     assert facts == "command: python benchmarks/bench_diag.py\nCPU: a CPU; threads: 2; torch: 2; date: today"
     header, _, *lines = table.splitlines()
     assert [" ".join(name.split()) for name in header.split("  ") if name] == [
@@ -61,7 +61,7 @@ def test_a_visitor_sees_one_short_table(capsys):
 
 def test_the_short_table_has_no_column_that_says_nothing(capsys):
     case = bench_masked_conv.CASES[0]
-    printed = said([made_up(case, {case.baseline: 10.0, case.ours: 5.0})], capsys)
+    printed = print_report([made_up(case, {case.baseline: 10.0, case.ours: 5.0})], capsys)
     assert "faster than conv2d, masked weight" in printed and "2.0 x" in printed
     assert all(name not in printed for name in (FLOOR, "peak MiB", "cropped", "unreliable"))
 
@@ -70,14 +70,14 @@ def test_the_short_table_has_no_column_that_says_nothing(capsys):
 @pytest.mark.parametrize("scope", [DEFAULT, FULL])
 def test_a_row_that_was_timed_under_load_is_marked(scope, markdown, capsys):
     quiet = made_up(FIRST)
-    assert "nreliable" not in said([quiet], capsys, scope, markdown=markdown).lower()
-    assert "nreliable" not in said([made_up(FIRST, busy=0.5)], capsys, CHECK).lower()
+    assert "nreliable" not in print_report([quiet], capsys, scope, markdown=markdown).lower()
+    assert "nreliable" not in print_report([made_up(FIRST, busy=0.5)], capsys, CHECK).lower()
 
     for result, why, marked in (
         (made_up(SECOND, pattern=RESTLESS), "times spread by 4", 1),
         (made_up(SECOND, busy=0.5), "others had 50% of the cores", 1 if scope == DEFAULT else len(quiet.providers)),
     ):
-        printed = said([quiet, result], capsys, scope, markdown=markdown)
+        printed = print_report([quiet, result], capsys, scope, markdown=markdown)
         assert f"UNRELIABLE: the machine was not quiet in {marked} of " in printed
         assert printed.index("UNRELIABLE") < printed.index("ours, ms" if scope == DEFAULT else "median ms")
         assert all((why in line) <= (str(SECOND) in line) for line in printed.splitlines())
@@ -87,7 +87,7 @@ def test_a_row_that_was_timed_under_load_is_marked(scope, markdown, capsys):
 def test_what_is_a_doubt():
     times = Times({"quiet": QUIET, "slow": [None, 2.0, None, 2.0], "restless": RESTLESS})
     assert times.doubt("quiet", "slow") == ""
-    times.busy = timing.MOST_BUSY
+    times.busy = timing.MAX_BUSY
     assert times.doubt("quiet") == ""
     times.busy = 0.75
     assert times.doubt("quiet", "restless").endswith("%, others had 75% of the cores") and times.doubt("other") == ""
@@ -121,16 +121,16 @@ def test_targets_stand_in_a_verdict_alone(capsys):
     met, missed = Target(FIRST, NATIVE, BASELINE, faster=9), Target(FIRST, NATIVE, FLOOR, at_most=1.2)
     nowhere = Target(SECOND, NATIVE, BASELINE, faster=9)
     for scope in (DEFAULT, FULL):
-        printed = said([made_up(FIRST)], capsys, scope, [met, missed])
+        printed = print_report([made_up(FIRST)], capsys, scope, [met, missed])
         assert "required" not in printed and "missed" not in printed
 
-    printed = said([made_up(FIRST)], capsys, VERDICT, [met, missed, nowhere])
+    printed = print_report([made_up(FIRST)], capsys, VERDICT, [met, missed, nowhere])
     lines = [" ".join(line.split()) for line in printed.splitlines() if " >= " in line or " <= " in line]
     assert f"{FIRST}, 2 threads native faster than good loop >= 9 10 met" in lines
     assert f"{SECOND}, 2 threads native faster than good loop >= 9 not timed -" in lines
     assert len(lines) == 3 or "none" in printed  # only AVX-512 and AVX2 have a target for the floor
 
-    printed = said([made_up(FIRST, pattern=RESTLESS)], capsys, VERDICT, [met])
+    printed = print_report([made_up(FIRST, pattern=RESTLESS)], capsys, VERDICT, [met])
     assert "UNRELIABLE: the machine was not quiet in 1 of 1 rows" in printed and "met, unreliable" in printed
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import bench_training
 from helpers import child
-from pixelrnn_ext._command import WAITING
+from pixelrnn_ext._command import WAIT_VARIABLES
 from pixelrnn_ext.benchmark.timing import Times
 
 
@@ -31,18 +31,18 @@ def test_a_training_step_under_load_is_judged():
     assert "none" in bench_training.verdicts(options, times, loaded)
 
 
-# Prints how long OpenMP's threads spin, and whether torch is imported.
-AS_THE_COMMAND = """
+# Prints how often idle OpenMP threads spin, and whether torch is imported.
+LIKE_COMMAND = """
 import os, sys
-from harness.alone import as_the_command
-as_the_command()
+from harness.alone import configure_like_command
+configure_like_command()
 print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
 """
 
 
 def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
-    environment = child.environment(Path(bench_training.__file__).parent, without=WAITING)
-    done = child.python("-c", AS_THE_COMMAND, env=environment)
+    environment = child.environment(Path(bench_training.__file__).parent, without=WAIT_VARIABLES)
+    done = child.python("-c", LIKE_COMMAND, env=environment)
     assert done.stdout == "1000 False\n", done.stderr
 
 
@@ -64,9 +64,9 @@ def test_a_core_is_busy_until_its_user_ends(name):
         while first is not None and user_ticks(pid) < first + 20:
             assert time.monotonic() < end
             time.sleep(0.02)
-        os.killpg(user.pid, getattr(signal, name))  # as Ctrl-C does, to all processes of the terminal
+        os.killpg(user.pid, getattr(signal, name))  # as Ctrl-C does
         try:
-            user.communicate(timeout=10)  # until both processes have ended, which share the standard error
+            user.communicate(timeout=10)  # waits for both processes, which share the standard error
         except subprocess.TimeoutExpired:
             os.kill(pid, signal.SIGKILL)
             raise

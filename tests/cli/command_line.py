@@ -8,24 +8,24 @@ from pixelrnn_ext.training import checkpoint
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
 
 
-def words(command, *more):
-    """Returns the arguments of a command line: the words of ``command``, and ``more`` as they are."""
+def split_command(command, *more):
+    """Splits ``command`` into words, and appends ``more`` as strings."""
     return [*command.split(), *map(str, more)]
 
 
 def pixelrnn(*command):
-    """Runs a command that must succeed."""
-    assert cli.main(words(*command)) == 0
+    """Runs a command and asserts that it succeeds."""
+    assert cli.main(split_command(*command)) == 0
 
 
 def train(out, *more):
-    """Trains 92 steps, two of them in the second epoch."""
+    """Trains for 92 steps, two of them in the second epoch. Returns the exit status."""
     return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
 
 
-def refused(capsys, *command):
-    """Returns the one sentence of a command that must fail."""
-    status = cli.main(words(*command))
+def error_of(capsys, *command):
+    """Runs a command, asserts that it fails, and returns its error, which is one sentence."""
+    status = cli.main(split_command(*command))
     printed = capsys.readouterr()
     assert status == 2 and "Traceback" not in printed.err
     (line,) = printed.err.splitlines()
@@ -33,8 +33,8 @@ def refused(capsys, *command):
     return line.removeprefix("pixelrnn: ")
 
 
-def ended(capsys, status, *arguments, prog="pixelrnn"):
-    """Returns what a command prints when the parser of its options ends it."""
+def exit_output(capsys, status, *arguments, prog="pixelrnn"):
+    """Returns the output of a command that its parser of options ends with ``status``."""
     with pytest.raises(SystemExit) as raised:
         cli.main(list(arguments), prog)
     assert raised.value.code == status

@@ -11,7 +11,7 @@ from .command_line import train
 
 @pytest.fixture(autouse=True)
 def _cheap_curve(monkeypatch):
-    """The fixture ``trained`` alone has matplotlib draw its curve."""
+    """Draws curves without matplotlib, to save time. Only the fixture ``trained`` uses matplotlib."""
     monkeypatch.setattr("pixelrnn_ext.training.gallery.write_learning_curve", write_cheap_curve)
 
 
@@ -33,7 +33,7 @@ def copied(trained, tmp_path):
 
 @pytest.fixture
 def nothing_is_loaded(monkeypatch):
-    """A command must fail before it loads a data set."""
+    """Makes every attempt to load a data set fail."""
     monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
     monkeypatch.setattr("pixelrnn_ext.training.stored_data.load_again", None)
 

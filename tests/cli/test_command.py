@@ -1,4 +1,4 @@
-"""The command while it is imported, and the source folder that hides an installed package."""
+"""The command during its imports, and a source folder that hides an installed package."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ from helpers import child
 from pixelrnn_ext import _command
 from pixelrnn_ext.operators import library
 
-# A module in torch's place, so that an import ends at once.
+# Replaces the module torch: sends Ctrl-C during the import.
 INTERRUPTED = """
 import os, signal, time
 try:
@@ -48,7 +48,7 @@ def start(folder, torch, command):
 def test_which_command_a_process_is(monkeypatch, argv, options, command):
     monkeypatch.setattr(sys, "argv", [argv])
     monkeypatch.setattr(sys, "orig_argv", ["python", *options.split()])
-    assert _command.running() == command
+    assert _command.running_command() == command
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def add_package(folder):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A source folder without built libraries, first on Python's path, as for `python -m` in that folder."""
+    """A source folder without built libraries that is first on Python's path, as for `python -m` in that folder."""
     folder = tmp_path / "checkout"
     monkeypatch.setattr(library, "__file__", str(folder / "pixelrnn_ext" / "operators" / "library.py"))
     monkeypatch.setattr(library, "_is_built", lambda module: False)
@@ -179,7 +179,8 @@ def test_a_torch_that_does_not_describe_schemas_is_no_error(monkeypatch):
     assert library._operators() == set()
 
 
-# A module in torch's place. It prints a step's page faults, and the variables by which OpenMP's threads wait.
+# Replaces the module torch. Prints the page faults of repeated allocations, and the variables that control how OpenMP's
+# threads wait.
 SETTINGS = """
 import os, resource
 for _ in range(3):
@@ -209,7 +210,7 @@ def test_a_command_keeps_its_pages_and_lets_its_threads_wait_briefly(
     tmp_path, monkeypatch, command, variables, waiting, keeps
 ):
     for name in [*os.environ]:
-        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name in _command.WAITING:
+        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name in _command.WAIT_VARIABLES:
             monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

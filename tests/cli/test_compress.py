@@ -15,7 +15,7 @@ from pixelrnn_ext.cli import compress as command
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.checkpoint import load_model
 
-from .command_line import pixelrnn, refused
+from .command_line import error_of, pixelrnn
 
 SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # sizes of pictures, in three groups
 
@@ -37,56 +37,56 @@ def pixels_of(file):
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def cwd(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def model(here):
-    return tiny_checkpoint(here / "model")
+def model(cwd):
+    return tiny_checkpoint(cwd / "model")
 
 
 @pytest.fixture
-def file(model, here):
-    write_pictures(here / "pictures")
+def file(model, cwd):
+    write_pictures(cwd / "pictures")
     pixelrnn("compress model pictures -o file")
-    return here / "file"
+    return cwd / "file"
 
 
 @pytest.mark.parametrize(("levels", "channels"), [(2, 1), (17, 1), (256, 1), (2, 3), (5, 3), (256, 3)])
-def test_pictures_come_back(here, capsys, levels, channels):
-    tiny_checkpoint(here / "model", levels, channels)
-    pictures = write_pictures(here / "pictures", levels, channels)
+def test_pictures_come_back(cwd, capsys, levels, channels):
+    tiny_checkpoint(cwd / "model", levels, channels)
+    pictures = write_pictures(cwd / "pictures", levels, channels)
     pixelrnn("compress model", "pictures/picture 3.png", "pictures", "--out", "file")
     pixelrnn("decompress model file --out out")
     values = channels * sum(height * width for height, width in [SIZES[3], *SIZES])
-    size = (here / "file").stat().st_size
+    size = (cwd / "file").stat().st_size
     printed = capsys.readouterr()
     compressed, decompressed = printed.out.splitlines()
     above = r"(\d+ bytes|\d\.\d\d %) above the likelihood"
     found = re.fullmatch(rf"5 images, {size} bytes, (\d+\.\d{{4}}) bits/dim, {above}", compressed)
     assert found and abs(float(found[1]) - 8 * size / values) < 1e-4
     assert decompressed == "5 images: out" and printed.err == ""
-    assert names_in(here / "out") == [f"{i}.png" for i in range(5)]
+    assert names_in(cwd / "out") == [f"{i}.png" for i in range(5)]
     for i, expected in enumerate([pictures[3], *pictures]):
         assert numpy.array_equal(pixels_of(f"out/{i}.png"), expected)
 
 
-def test_the_likelihood_is_that_of_the_model(here, capsys, monkeypatch):
-    """Images of more than ``PIXELS`` pixels have no likelihood."""
-    write_pictures(here / "pictures", 256)
-    model, facts = load_model(tiny_checkpoint(here / "model", 256))
+def test_the_likelihood_is_that_of_the_model(cwd, capsys, monkeypatch):
+    """Images of more than ``PIXELS_PER_PASS`` pixels have no likelihood."""
+    write_pictures(cwd / "pictures", 256)
+    model, facts = load_model(tiny_checkpoint(cwd / "model", 256))
     groups = coding.read(["pictures"], model, facts, 10**6)
     assert [tuple(group.images.shape) for group in groups] == [(2, 1, 4, 5), (1, 1, 1, 7), (1, 1, 4, 5)]
     with torch.no_grad():
         bits = -sum(float(model.double().log_prob(group.images).sum()) for group in groups) / numpy.log(2)
     lines = []
     for pixels in (2**18, 20, 19):
-        monkeypatch.setattr(command, "PIXELS", pixels)
+        monkeypatch.setattr(command, "PIXELS_PER_PASS", pixels)
         pixelrnn("compress model pictures -o file")
         lines.append(capsys.readouterr().out.strip())
-    more = (here / "file").stat().st_size - bits / 8
+    more = (cwd / "file").stat().st_size - bits / 8
     assert lines[0] == lines[1] == f"{lines[2]}, {more:.0f} bytes above the likelihood"
 
 
@@ -102,14 +102,14 @@ def test_the_likelihood_is_that_of_the_model(here, capsys, monkeypatch):
     ],
 )
 def test_how_a_size_is_beside_the_likelihood(size, expected, said):
-    assert command._beside_likelihood(size, expected) == f"{said} the likelihood"
+    assert command._versus_likelihood(size, expected) == f"{said} the likelihood"
 
 
-def given(labels):
+def label_options(labels):
     return [word for label in labels.split() for word in ("--label", label)]
 
 
-# {kind: (images, labels that compress needs, wrong labels)}; the labels of a split are known.
+# {kind: (images, labels that compress needs, wrong labels)}. If all images are of splits, compress knows the labels.
 LABELLED = {
     "a split": ("digits:test", "", "3"),
     "one for all": ("pictures", "4", "3"),
@@ -119,32 +119,31 @@ LABELLED = {
 
 
 @pytest.mark.parametrize("kind", LABELLED)
-def test_a_conditional_model_needs_the_labels_again(trained, here, capsys, kind):
-    """The labels are known only if all images are from splits."""
+def test_a_conditional_model_needs_the_labels_again(trained, cwd, capsys, kind):
     images, labels, wrong = LABELLED[kind]
-    right = given(labels or images)
-    pictures = write_pictures(here / "pictures", 17)
+    right = label_options(labels or images)
+    pictures = write_pictures(cwd / "pictures", 17)
     compress, decompress = f"compress {trained[0]} {images} -o file", f"decompress {trained[0]} file -o out"
     missing = "expected --label, a class of 0, .*, 9, got none$"
     if labels:
-        assert re.search(missing, refused(capsys, compress))
-    pixelrnn(compress, *given(labels))
-    assert re.search(missing, refused(capsys, decompress))
-    other = refused(capsys, decompress, *given(wrong))
-    assert re.search("file cannot be decoded: .*(stream|checksum)", other) and "out" not in names_in(here)
+        assert re.search(missing, error_of(capsys, compress))
+    pixelrnn(compress, *label_options(labels))
+    assert re.search(missing, error_of(capsys, decompress))
+    other = error_of(capsys, decompress, *label_options(wrong))
+    assert re.search("file cannot be decoded: .*(stream|checksum)", other) and "out" not in names_in(cwd)
     pixelrnn(decompress, *right)
     expected = []
     for name in images.split():
         split = None if name == "pictures" else data.load("digits").splits[name.removeprefix("digits:")]
         expected += pictures if split is None else list((split.images[:, 0] * (255 / 16)).round().numpy())
     digits = len(str(len(expected) - 1))
-    assert names_in(here / "out") == [f"{i:0{digits}}.png" for i in range(len(expected))]
+    assert names_in(cwd / "out") == [f"{i:0{digits}}.png" for i in range(len(expected))]
     for i, pixels in enumerate(expected):
         assert (pixels_of(f"out/{i:0{digits}}.png") == pixels).all()
     again = f"compress {trained[0]} out -o again"
-    assert re.search(missing, refused(capsys, again))
+    assert re.search(missing, error_of(capsys, again))
     pixelrnn(again, *right)
-    assert (here / "again").read_bytes() == (here / "file").read_bytes()
+    assert (cwd / "again").read_bytes() == (cwd / "file").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -156,13 +155,13 @@ def test_a_conditional_model_needs_the_labels_again(trained, here, capsys, kind)
         ("1 digits:two", "expected a split of a data set, such as digits:test, got digits:two$"),
     ],
 )
-def test_labels_that_are_not_those_of_the_images(trained, here, capsys, labels, message):
-    write_pictures(here / "pictures", 17)
+def test_labels_that_are_not_those_of_the_images(trained, cwd, capsys, labels, message):
+    write_pictures(cwd / "pictures", 17)
     pixelrnn("compress", trained[0], "pictures", "-o", "file", "--label", "1")
     for name, images in (("compress", "pictures"), ("decompress", "file")):
-        sentence = refused(capsys, name, trained[0], images, "-o", "out", *given(labels))
+        sentence = error_of(capsys, name, trained[0], images, "-o", "out", *label_options(labels))
         assert re.search(message, sentence), sentence
-    assert not (here / "out").exists()
+    assert not (cwd / "out").exists()
 
 
 def test_a_path_that_is_there_goes_before_a_split(model, capsys):
@@ -173,25 +172,25 @@ def test_a_path_that_is_there_goes_before_a_split(model, capsys):
     assert compressed.startswith("1 image, ") and decompressed == "1 image: out"
 
 
-def test_streams_make_another_file_of_the_same_images(file, here):
-    out = here / "out"
+def test_streams_make_another_file_of_the_same_images(file, cwd):
+    out = cwd / "out"
     out.mkdir(0o750)
     pixelrnn("compress model pictures -o other --streams 2")
-    assert (here / "other").stat().st_size > file.stat().st_size
+    assert (cwd / "other").stat().st_size > file.stat().st_size
     pixelrnn("decompress model other -o out")
     assert names_in(out) == [f"{i}.png" for i in range(4)] and out.stat().st_mode & 0o777 == 0o750
 
 
 @pytest.fixture
-def others(file, here):
-    """Models and files that do not fit each other, beside a model, its pictures and their file."""
-    tiny_checkpoint(here / "another-model", hidden_channels=2)
-    tiny_checkpoint(here / "deep-model", 300)
-    (here / "damaged").write_bytes(file.read_bytes()[:-1] + b"\0")
+def other_files(file, cwd):
+    """Adds models and files that do not fit the model of the other fixtures."""
+    tiny_checkpoint(cwd / "another-model", hidden_channels=2)
+    tiny_checkpoint(cwd / "deep-model", 300)
+    (cwd / "damaged").write_bytes(file.read_bytes()[:-1] + b"\0")
     for folder in ("empty", "broken"):
-        (here / folder).mkdir()
-    (here / "broken" / "link.png").symlink_to("link.png")
-    (here / "text").write_text("not an image")
+        (cwd / folder).mkdir()
+    (cwd / "broken" / "link.png").symlink_to("link.png")
+    (cwd / "text").write_text("not an image")
     Image.fromarray(numpy.full((2, 2), 7, numpy.uint8)).save("gray", "PNG")
     Image.new("RGB", (2, 2), "red").save("colours", "PNG")
     Image.fromarray(numpy.eye(4, dtype=bool)).save("bits", "PNG")
@@ -226,27 +225,27 @@ NO_PICTURES = "expected a model of 1 or 3 channels and at most 256 levels"
         ("decompress model file --label even", "expected no label for a model without classes, got 'even'"),
     ],
 )
-def test_what_does_not_fit_is_refused(others, here, capsys, command, message):
-    sentence = refused(capsys, command, "-o", "out")
+def test_what_does_not_fit_is_refused(other_files, cwd, capsys, command, message):
+    sentence = error_of(capsys, command, "-o", "out")
     assert re.match(message, sentence), sentence
-    assert not (here / "out").exists()
+    assert not (cwd / "out").exists()
 
 
-def test_the_label_of_a_split_of_one_image_is_not_that_of_all(here, capsys, monkeypatch):
+def test_the_label_of_a_split_of_one_image_is_not_that_of_all(cwd, capsys, monkeypatch):
     images = tiny_data()
     test = images.splits["test"]
     images.splits["test"] = data.Split(test.images[:1], test.labels[:1])
     monkeypatch.setattr(data, "load", lambda spec: images)
-    tiny_checkpoint(here / "model", classes=images.classes)
-    write_pictures(here / "pictures")
-    sentence = refused(capsys, "compress model pictures -o file --label digits:test")
+    tiny_checkpoint(cwd / "model", classes=images.classes)
+    write_pictures(cwd / "pictures")
+    sentence = error_of(capsys, "compress model pictures -o file --label digits:test")
     assert sentence == "expected labels of 4 images, or one class for all, got 1"
 
 
-def test_the_classes_of_a_split_are_those_of_the_training(here, capsys, monkeypatch):
+def test_the_classes_of_a_split_are_those_of_the_training(cwd, capsys, monkeypatch):
     monkeypatch.setattr(data, "load", lambda spec: tiny_data())
-    tiny_checkpoint(here / "model", classes=("even", "falling", "rising"))
-    sentence = refused(capsys, "compress model digits:test -o file")
+    tiny_checkpoint(cwd / "model", classes=("even", "falling", "rising"))
+    sentence = error_of(capsys, "compress model digits:test -o file")
     assert sentence.startswith("expected the classes of the training, even, falling, rising, got falling")
 
 
@@ -261,8 +260,8 @@ def test_verify_writes_nothing_that_is_decoded_to_other_images(file, capsys, mon
     monkeypatch.setattr(codec.Codec, "decompress_groups", others)
     compress = ["compress model -o file", "pictures/picture 2.png"]
     for verifying in ([], ["--verify"]):
-        sentence = refused(capsys, *compress, *verifying)
-        assert "expected the same images" in sentence and file.read_bytes() == before
+        sentence = error_of(capsys, *compress, *verifying)
+        assert "expected to decode the same images" in sentence and file.read_bytes() == before
     pixelrnn(*compress, "--no-verify")
     assert file.read_bytes() != before
 
@@ -285,12 +284,12 @@ def test_nothing_is_printed_behind_a_file_on_the_standard_output(file, capfdbina
         ("decompress", os, "fsync"),
     ],
 )
-def test_ctrl_c_leaves_nothing(file, here, capsys, interrupt, name, place, function):
-    before = {path: path.stat().st_mtime_ns for path in here.iterdir()}
+def test_ctrl_c_leaves_nothing(file, cwd, capsys, interrupt, name, place, function):
+    before = {path: path.stat().st_mtime_ns for path in cwd.iterdir()}
     interrupt(place, function)
     assert cli.main([name, "model", "pictures" if name == "compress" else "file", "-o", "new"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
-    assert {path: path.stat().st_mtime_ns for path in here.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in cwd.iterdir()} == before
 
 
 NO_PLACES = {
@@ -303,25 +302,25 @@ NO_PLACES = {
 
 
 @pytest.mark.parametrize("kind", NO_PLACES)
-def test_where_no_folder_is_made(file, here, capsys, monkeypatch, kind):
+def test_where_no_folder_is_made(file, cwd, capsys, monkeypatch, kind):
     monkeypatch.setattr(codec.Codec, "decompress_groups", None)  # nothing is decoded before the folder is refused
-    out, (make, expected) = here / kind, NO_PLACES[kind]
+    out, (make, expected) = cwd / kind, NO_PLACES[kind]
     make(out)
-    before = names_in(here)
-    sentence = refused(capsys, "decompress", here / "model", file, "-o", out)
+    before = names_in(cwd)
+    sentence = error_of(capsys, "decompress", cwd / "model", file, "-o", out)
     assert sentence == f"expected --out to {expected}, got {out}"
-    assert names_in(here) == before
+    assert names_in(cwd) == before
 
 
-def test_a_file_of_no_images_is_an_empty_folder(model, here):
-    (here / "file").write_bytes(codec.Codec(load_model(model)[0]).compress(torch.zeros(0, 1, 4, 5).long()))
+def test_a_file_of_no_images_is_an_empty_folder(model, cwd):
+    (cwd / "file").write_bytes(codec.Codec(load_model(model)[0]).compress(torch.zeros(0, 1, 4, 5).long()))
     pixelrnn("decompress model file -o out")
-    assert names_in(here / "out") == []
+    assert names_in(cwd / "out") == []
 
 
-def test_a_picture_that_a_multi_scale_model_cannot_take_is_named(here, capsys):
+def test_a_picture_that_a_multi_scale_model_cannot_take_is_named(cwd, capsys):
     sizes = dict(image_channels=1, levels=17, hidden_channels=1, num_layers=1, head_channels=1)
-    save_untrained(here / "model", models.MultiScalePixelRNN("row", **sizes), [1, 4, 6])
-    write_pictures(here / "pictures", 17, sizes=[(4, 6), (5, 6), (4, 6)])
+    save_untrained(cwd / "model", models.MultiScalePixelRNN("row", **sizes), [1, 4, 6])
+    write_pictures(cwd / "pictures", 17, sizes=[(4, 6), (5, 6), (4, 6)])
     expected = "pictures/picture 1.png cannot be compressed: expected H and W to be multiples of factor 2, got 5 x 6"
-    assert refused(capsys, "compress model pictures -o file") == expected
+    assert error_of(capsys, "compress model pictures -o file") == expected

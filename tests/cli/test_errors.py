@@ -1,4 +1,4 @@
-"""An error of a command is one sentence and a status, before any data set is loaded if possible."""
+"""An error of a command is one sentence and an exit status, if possible before any data set is loaded."""
 
 import re
 import shlex
@@ -15,12 +15,12 @@ from pixelrnn_ext.cli import parser
 from pixelrnn_ext.operators import library
 from pixelrnn_ext.training import builder, checkpoint
 
-from .command_line import MODEL, change_facts, ended, refused
+from .command_line import MODEL, change_facts, error_of, exit_output
 
 
 @pytest.fixture
-def places(trained, tmp_path):
-    """Paths by name: a training, nothing, a text, an empty folder, a mask of another size than the images."""
+def paths(trained, tmp_path):
+    """{name: path} of a training, a missing file, a text, an empty folder, and a mask of another size."""
     names = {"new": "new", "file": "text.safetensors", "empty": "empty", "mask": "mask.png"}
     paths = {name: tmp_path / path for name, path in names.items()} | {"trained": trained[0]}
     paths["file"].write_text("a text, and no checkpoint")
@@ -61,11 +61,11 @@ def places(trained, tmp_path):
         ("complete {trained} --out {new} --hide {new}.png", "^{new}.png cannot be read as an image"),
     ],
 )
-def test_bad_input_is_one_sentence(places, capsys, arguments, message):
-    sentence = refused(capsys, arguments.format(**places))
-    assert re.search(message.format(**places), sentence), sentence
+def test_bad_input_is_one_sentence(paths, capsys, arguments, message):
+    sentence = error_of(capsys, arguments.format(**paths))
+    assert re.search(message.format(**paths), sentence), sentence
     assert sentence.startswith("expected ") or message.startswith("^")
-    assert not places["new"].exists()
+    assert not paths["new"].exists()
 
 
 INTEGER = "expected an integer >= {} of 64 bits, got '{}'"
@@ -89,36 +89,36 @@ EMPTY = "expected a path, got an empty one"
     ],
 )
 def test_wrong_options_say_the_usage(arguments, message, capsys):
-    said = ended(capsys, 2, *shlex.split(arguments)).err
+    said = exit_output(capsys, 2, *shlex.split(arguments)).err
     assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
-LOADS = "'NoneType' object is not callable"  # the command went on to load the data
+STARTS_LOADING = "'NoneType' object is not callable"  # error of a command that goes on to load the data
 
 
-def not_taken(option, name):
+def not_taken_error(option, name):
     return f"expected no {option} for {name}, which does not take it"
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("--model row --layer diagonal", not_taken("layer", "row")),
-        ("--model cifar10-row --layer row", not_taken("layer", "cifar10-row")),
-        ("--model row --factor 2", not_taken("factor", "row")),
-        ("--model mnist-diagonal --upsampling-channels 8", not_taken("upsampling-channels", "mnist-diagonal")),
-        ("--model pixelcnn --initial-state zero", not_taken("initial-state", "pixelcnn")),
-        ("--model diagonal --kernel-size 5", not_taken("kernel-size", "diagonal")),
-        ("--model multiscale --kernel-size 5", not_taken("kernel-size", "multiscale")),
+        ("--model row --layer diagonal", not_taken_error("layer", "row")),
+        ("--model cifar10-row --layer row", not_taken_error("layer", "cifar10-row")),
+        ("--model row --factor 2", not_taken_error("factor", "row")),
+        ("--model mnist-diagonal --upsampling-channels 8", not_taken_error("upsampling-channels", "mnist-diagonal")),
+        ("--model pixelcnn --initial-state zero", not_taken_error("initial-state", "pixelcnn")),
+        ("--model diagonal --kernel-size 5", not_taken_error("kernel-size", "diagonal")),
+        ("--model multiscale --kernel-size 5", not_taken_error("kernel-size", "multiscale")),
         ("--model row --clip nan", "expected clip >= 0 and finite, got nan"),
         ("--model row --learning-rate 0", "expected learning_rate > 0 and finite, got 0.0"),
         ("--model row --steps 5 --warmup 6", "expected a warmup within the 5 steps of the training, got 6"),
-        ("--model row --steps 5 --warmup 5", LOADS),
+        ("--model row --steps 5 --warmup 5", STARTS_LOADING),
         ("--model resnet", f"expected a model of {', '.join([*builder.KINDS, *models.CONFIGURATIONS])}, got 'resnet'"),
     ],
 )
 def test_options_that_cannot_work(nothing_is_loaded, tmp_path, capsys, options, sentence):
-    assert refused(capsys, "train --data digits", *options.split(), "--out", tmp_path / "new") == sentence
+    assert error_of(capsys, "train --data digits", *options.split(), "--out", tmp_path / "new") == sentence
     assert not (tmp_path / "new").exists()
 
 
@@ -142,7 +142,7 @@ OLDER = ("shift", "weight_decay")  # options absent from older checkpoints
         ((), "--factor 2", f"expected no --factor, {BEGAN_WITHOUT}"),
         ((), "--no-skip", f"expected no --no-skip, {BEGAN_WITHOUT}"),
         ((), "--conditional", f"expected no --conditional, {BEGAN_WITHOUT}"),
-        (OLDER, "", LOADS),
+        (OLDER, "", STARTS_LOADING),
         (OLDER, "--shift 1", "expected --shift 0, with which the training began, got 1"),
         (OLDER, "--weight-decay 0.1", f"expected no --weight-decay, {BEGAN_WITHOUT}"),
         (("seed",), "", "expected --seed in the checkpoint, which does not say how the training began"),
@@ -155,23 +155,23 @@ def test_a_resumed_training_has_its_options(
     stored = {name: value for name, value in parsed.items() if name not in ("run", *missing)}
     monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
     (tmp_path / checkpoint.LAST).touch()
-    assert refused(capsys, "train --resume --out", tmp_path, *options.split()) == sentence
+    assert error_of(capsys, "train --resume --out", tmp_path, *options.split()) == sentence
 
 
 def test_a_hidden_installation_does_not_train_slowly_in_silence(nothing_is_loaded, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(library, "hidden_installation", lambda: tmp_path)
     monkeypatch.setattr(library, "_why_no_native", "the source folder hides it")
     arguments = ["train --data digits", *MODEL, "--out", tmp_path / "new"]
-    assert refused(capsys, *arguments) == "the source folder hides it; or train slowly, with --backend reference"
-    assert refused(capsys, *arguments, "--backend", "reference") == LOADS
+    assert error_of(capsys, *arguments) == "the source folder hides it; or train slowly, with --backend reference"
+    assert error_of(capsys, *arguments, "--backend", "reference") == STARTS_LOADING
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_first(nothing_is_loaded, trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
     expected = f"expected --out in a folder that can be written to, got {tmp_path}"
-    assert refused(capsys, "train --data digits", *MODEL, "--out", tmp_path / "new" / "er") == expected
+    assert error_of(capsys, "train --data digits", *MODEL, "--out", tmp_path / "new" / "er") == expected
     for command in ("sample", "complete"):
-        assert refused(capsys, command, trained[0], "--out", tmp_path / "x.png") == expected
+        assert error_of(capsys, command, trained[0], "--out", tmp_path / "x.png") == expected
 
 
 TRAIN = f"train --data digits {' '.join(MODEL)} --tensorboard --out new"
@@ -195,15 +195,15 @@ def test_a_package_is_missed_before_the_work(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    assert expected in refused(capsys, command)
+    assert expected in error_of(capsys, command)
     assert not any(tmp_path.iterdir())
 
 
 def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys):
     path = tmp_path / checkpoint.LAST
     change_facts(trained[0] / checkpoint.LAST, path, lambda facts: facts["arguments"].pop("data"))
-    assert refused(capsys, "evaluate", path).startswith("expected --data, since")
-    assert refused(capsys, "train --resume --out", tmp_path) == "expected --data and --model"
+    assert error_of(capsys, "evaluate", path).startswith("expected --data, since")
+    assert error_of(capsys, "train --resume --out", tmp_path) == "expected --data and --model"
 
 
 def test_torchrun_says_an_error_once(capsys, monkeypatch):
@@ -216,7 +216,7 @@ def test_torchrun_says_an_error_once(capsys, monkeypatch):
         assert cli.main(["evaluate", "nothing"]) == 2
         said.append(capsys.readouterr().err)
     assert "got nothing, which is none of them\n" in said[0] and not said[1]
-    assert cli._launched() == "torchrun --nnodes 3 --nproc-per-node 2 -m pixelrnn_ext"
+    assert cli._torchrun_command() == "torchrun --nnodes 3 --nproc-per-node 2 -m pixelrnn_ext"
 
 
 def test_the_console_script(tmp_path):

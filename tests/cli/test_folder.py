@@ -12,7 +12,7 @@ from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint
 from pixelrnn_ext.training.folder import names_of
 
-from .command_line import change_facts, pixelrnn, refused
+from .command_line import change_facts, error_of, pixelrnn
 
 OPTIONS = "--image-size 8 --gray --batch-size 4 --steps 1 --samples 0"
 OPTIONS = f"{OPTIONS} --model row --hidden-channels 3 --num-layers 1 --head-channels 4 --conditional".split()
@@ -20,7 +20,7 @@ OPTIONS = f"{OPTIONS} --model row --hidden-channels 3 --num-layers 1 --head-chan
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A folder with pictures and with a training on their relative path, and the training's last line."""
+    """A folder with pictures and a training on them by a relative path, and the last line that the training printed."""
     root = tmp_path_factory.mktemp("trained")
     write_named_pictures(root / "pictures")
     with pytest.MonkeyPatch.context() as patch:
@@ -32,8 +32,8 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture
-def here(run, tmp_path, monkeypatch):
-    """The working directory: a copy of the pictures, and a training whose checkpoints name the copy."""
+def cwd(run, tmp_path, monkeypatch):
+    """The working directory, with a copy of the pictures and of the training, whose checkpoints name the copy."""
     shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     change_run(lambda facts: facts["data"]["folder"].update(path=str(tmp_path / "pictures")))
@@ -47,11 +47,11 @@ def change_run(change):
 
 
 def damaged(change):
-    """Returns a function that damages the folder's facts in the checkpoints."""
+    """Returns a function that applies ``change`` to the facts about the folder in both checkpoints."""
     return lambda: change_run(lambda facts: change(facts["data"]["folder"]))
 
 
-def evaluated(capsys, *arguments):
+def evaluate(capsys, *arguments):
     capsys.readouterr()
     pixelrnn("evaluate", *arguments)
     printed = capsys.readouterr()
@@ -60,8 +60,8 @@ def evaluated(capsys, *arguments):
 
 def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
     root, headline = run
-    assert evaluated(capsys, root / "run") == (headline, ["24 images read"])
-    assert evaluated(capsys, root / "run", "--image-size", "8", "--fit", "crop", "--strict")[0] == headline
+    assert evaluate(capsys, root / "run") == (headline, ["24 images read"])
+    assert evaluate(capsys, root / "run", "--image-size", "8", "--fit", "crop", "--strict")[0] == headline
     stored = checkpoint.load(root / "run" / checkpoint.LAST)[1]["data"]
     assert stored["classes"] == ["cats", "dogs"] and stored["folder"]["path"] == str(root / "pictures")
     assert names_of(stored["folder"]["files"]) == sorted(NAMES)
@@ -96,61 +96,61 @@ COMMANDS = ["evaluate run", "complete run --out x.png", "train --resume --out ru
 
 
 @pytest.mark.parametrize("kind", OTHER_PICTURES)
-def test_other_pictures_and_damaged_facts_are_refused(here, capsys, kind):
+def test_other_pictures_and_damaged_facts_are_refused(cwd, capsys, kind):
     change, sentence = OTHER_PICTURES[kind]
     change()
     for command in COMMANDS:
         for where in ("", " --data folder:pictures"):
-            assert refused(capsys, command + where).startswith(sentence.format(pictures=here / "pictures"))
+            assert error_of(capsys, command + where).startswith(sentence.format(pictures=cwd / "pictures"))
 
 
 @pytest.mark.parametrize(("option", "used", "got"), [("--image-size", "8x8", "4x8"), ("--fit", "crop", "cut")])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_other_image_options_are_refused(here, capsys, command, option, used, got):
+def test_other_image_options_are_refused(cwd, capsys, command, option, used, got):
     sentence = f"expected {option} {used}, with which the training began, got {got}"
-    assert refused(capsys, command, option, got) == sentence
+    assert error_of(capsys, command, option, got) == sentence
 
 
-def test_a_checkpoint_without_its_pictures_draws_all_the_same(here):
+def test_a_checkpoint_without_its_pictures_draws_all_the_same(cwd):
     change_run(lambda facts: facts["data"].pop("folder"))
     pixelrnn("sample", "run", "--count", "1", "--out", "x.png")
 
 
 @pytest.mark.parametrize("place", ["pictures", "elsewhere"])
-def test_a_folder_may_move_and_new_files_are_left_out_and_said(here, run, capsys, place):
+def test_a_folder_may_move_and_new_files_are_left_out_and_said(cwd, run, capsys, place):
     Path("pictures").rename(place)
-    write_named_pictures(here / place, [f"birds/{i}.png" for i in range(40)])
+    write_named_pictures(cwd / place, [f"birds/{i}.png" for i in range(40)])
     where = [] if place == "pictures" else ["--data", f"folder:{place}"]
-    out, notes = evaluated(capsys, "run", *where)
+    out, notes = evaluate(capsys, "run", *where)
     score = run[1].split(" bits/dim")[0]
-    assert out.startswith(f"{score} bits/dim; {here / place} ") and ", 4 images;" in out
+    assert out.startswith(f"{score} bits/dim; {cwd / place} ") and ", 4 images;" in out
     assert notes == ["24 images read, 40 left out that the training has not seen"]
     pixelrnn("train", "--resume", "--steps", "2", "--out", "run", *where)
     assert "from step 1" in capsys.readouterr().out
-    facts = checkpoint.load(here / "run" / checkpoint.LAST)[1]
-    assert facts["arguments"]["data"] == f"folder:{here / place}"
-    assert facts["data"]["folder"]["path"] == str(here / place) and facts["data"]["folder"]["files"]["count"] == 24
+    facts = checkpoint.load(cwd / "run" / checkpoint.LAST)[1]
+    assert facts["arguments"]["data"] == f"folder:{cwd / place}"
+    assert facts["data"]["folder"]["path"] == str(cwd / place) and facts["data"]["folder"]["files"]["count"] == 24
 
 
-def test_another_folder_is_said_to_be_another(here, capsys):
-    other = write_named_pictures(here / "other", NAMES[2:])
-    out, notes = evaluated(capsys, "run", "--data", "folder:other")
+def test_another_folder_is_said_to_be_another(cwd, capsys):
+    other = write_named_pictures(cwd / "other", NAMES[2:])
+    out, notes = evaluate(capsys, "run", "--data", "folder:other")
     assert f"; {other} (8x8 gray, crop), 3 images;" in out
     expected = f"expected the 24 files of the training in {other}, got 2 fewer: cats/0.png is not there"
     assert notes == ["22 images read", f"not the images of the training: {expected}"]
-    write_named_pictures(here / "wolves", [name.replace("cats", "wolves") for name in NAMES])
-    write_named_pictures(here / "few", ["cats/0.png", "dogs/1.png"])
+    write_named_pictures(cwd / "wolves", [name.replace("cats", "wolves") for name in NAMES])
+    write_named_pictures(cwd / "few", ["cats/0.png", "dogs/1.png"])
     resume = ["train", "--resume", "--out", "run"]
     for command, where, sentence in (
         (resume, "folder:other", expected),
-        (resume, "digits", f"expected --data folder:{here}/pictures, with which the training began, got digits"),
+        (resume, "digits", f"expected --data folder:{cwd}/pictures, with which the training began, got digits"),
         (["evaluate", "run"], "folder:wolves", "expected the classes of the training, cats, dogs, got dogs, wolves"),
         (["evaluate", "run"], "folder:few", "expected images for test, got train 2, validation 0, test 0 of "),
     ):
-        assert refused(capsys, *command, "--data", where).startswith(sentence)
+        assert error_of(capsys, *command, "--data", where).startswith(sentence)
 
 
-def test_max_pixels(here, capsys):
+def test_max_pixels(cwd, capsys):
     Image.new("L", (9, 9)).save("pictures/cats/0.png")
     pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *OPTIONS, "--out", "new")
     expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"
@@ -158,7 +158,7 @@ def test_max_pixels(here, capsys):
         rf"23 images read, 1 skipped as unreadable, the first: .*cats/0.png cannot be read as an image: {expected}"
     )
     assert re.search(skipped, capsys.readouterr().out)
-    assert evaluated(capsys, "new")[1] == ["23 images read, 1 left out that the training has not seen"]
+    assert evaluate(capsys, "new")[1] == ["23 images read, 1 left out that the training has not seen"]
 
 
 def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from pixelrnn_ext.cli import completion, parser
 
-from .command_line import ended
+from .command_line import exit_output
 
 EXAMPLES = [(name, example) for name, module in parser.COMMANDS.items() for example in module.EXAMPLES]
 
@@ -15,11 +15,11 @@ EXAMPLES = [(name, example) for name, module in parser.COMMANDS.items() for exam
 def test_an_example_is_understood_and_shown(name, example, capsys):
     options = parser.make("pixelrnn").parse_args([name, *shlex.split(example)])
     assert options.run is parser.COMMANDS[name].run
-    assert f"  pixelrnn {name} {example}".rstrip() in ended(capsys, 0, name, "--help").out.splitlines()
+    assert f"  pixelrnn {name} {example}".rstrip() in exit_output(capsys, 0, name, "--help").out.splitlines()
 
 
 def test_the_help_of_all_commands_begins_with_examples(capsys):
-    *_, shown = ended(capsys, 0, "--help").out.partition("examples:\n")
+    *_, shown = exit_output(capsys, 0, "--help").out.partition("examples:\n")
     examples = [line.split(maxsplit=2) for line in shown.splitlines()]
     assert [name for _, name, _ in examples] == list(parser.FIRST)
     assert all(prog == "pixelrnn" and (name, example) in EXAMPLES for prog, name, example in examples)
@@ -27,7 +27,7 @@ def test_the_help_of_all_commands_begins_with_examples(capsys):
 
 def script(shell, capsys, prog="pixelrnn"):
     pytest.importorskip("shtab", reason="the completion extra brings it")
-    return ended(capsys, 0, "--print-completion", shell, prog=prog).out
+    return exit_output(capsys, 0, "--print-completion", shell, prog=prog).out
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
@@ -37,7 +37,7 @@ def test_a_shell_completes_commands_and_options(shell, capsys):
     assert script(shell, capsys, "python -m pixelrnn_ext") == printed
 
 
-ASK = """
+COMPLETE = """
 {script}
 cd {folder}
 COMP_WORDS=({words}) COMP_CWORD={last}
@@ -59,6 +59,6 @@ echo "${{COMPREPLY[@]}}"
 )
 def test_bash_completes(words, completed, tmp_path, capsys):
     (tmp_path / "run.safetensors").touch()
-    asked = ASK.format(script=script("bash", capsys), folder=tmp_path, words=words, last=words.count(" "))
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
+    code = COMPLETE.format(script=script("bash", capsys), folder=tmp_path, words=words, last=words.count(" "))
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
     assert completed in done.stdout.split(), done

@@ -10,17 +10,17 @@ import torch
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint, journal
 
-from .command_line import change_facts, pixelrnn, refused
+from .command_line import change_facts, error_of, pixelrnn
 
 
 @pytest.fixture
 def info(capsys):
-    def said(*run):
+    def run(*path):
         capsys.readouterr()
-        pixelrnn("info", *run)
+        pixelrnn("info", *path)
         return dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
 
-    return said
+    return run
 
 
 def test_info_of_a_training(trained, tmp_path, info):
@@ -76,7 +76,7 @@ def test_info_of_a_training_before_its_first_score(trained, tmp_path, info, caps
     change_facts(trained[0] / checkpoint.LAST, last, lambda facts: facts["progress"].update(best=math.inf, best_step=0))
     found = info(tmp_path)
     assert re.fullmatch("epoch .*, unfinished", found["training"]) and found["step"].isdecimal()
-    assert refused(capsys, "evaluate", tmp_path).endswith("whose training has not come to its first score")
+    assert error_of(capsys, "evaluate", tmp_path).endswith("whose training has not come to its first score")
 
 
 def test_info_of_a_pretrained_model(info):
@@ -84,10 +84,10 @@ def test_info_of_a_pretrained_model(info):
 
 
 def test_info_is_the_default_and_names_what_a_bug_report_needs(info, capsys):
-    said = info()
-    assert said["system"].startswith(platform.system()) and said["python"] == platform.python_version()
-    assert said["torch"] == torch.__version__ and "logical cores" in said["processor"]
-    assert {"version", "gpus", "compiler", "instruction_set", "cuda", "why_no_cuda"} <= said.keys()
+    printed = info()
+    assert printed["system"].startswith(platform.system()) and printed["python"] == platform.python_version()
+    assert printed["torch"] == torch.__version__ and "logical cores" in printed["processor"]
+    assert {"version", "gpus", "compiler", "instruction_set", "cuda", "why_no_cuda"} <= printed.keys()
     pixelrnn("info")
     printed = capsys.readouterr().out
     assert cli.main([]) == 0 and capsys.readouterr().out == printed

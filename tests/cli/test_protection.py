@@ -14,11 +14,11 @@ from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
 from pixelrnn_ext.training.folder import describe_files
 
-from .command_line import change_facts, pixelrnn, refused
+from .command_line import change_facts, error_of, pixelrnn
 
 # Options that take any text, but no path.
 WORDS = {"--label", "--device", "--model", "--only"}
-FREE = (None, str, arguments.path, arguments.named, data.absolute)
+FREE_TEXT = (None, str, arguments.path, arguments.non_empty, data.absolute)
 PARSER = parser.make("pixelrnn")
 (SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS = SUBPARSERS.choices
@@ -28,28 +28,30 @@ COMMANDS = SUBPARSERS.choices
 def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
     """A new option for an input must be in ``outputs.INPUTS``."""
     command = COMMANDS[name]
-    free = [action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE]
+    free = [
+        action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE_TEXT
+    ]
     others = [action for action in free if action.dest not in outputs.INPUTS]
     others = [action.dest for action in others if not WORDS.intersection(action.option_strings)]
     assert others == (["out"] if command.get_default("writes") in outputs.REPLACED else [])
     assert {action.dest for action in command._actions} >= ({"force"} if others and name != "decompress" else set())
 
 
-CHECKPOINT, OF_A_TRAINING, INPUT = "a checkpoint", "a file of the training", "an input of this command"
-FILES = {  # {file of a training: its kind in the error}
+CHECKPOINT, TRAINING_FILE, INPUT = "a checkpoint", "a file of the training", "an input of this command"
+FILES = {  # {file of a training: how the error calls it}
     checkpoint.LAST: CHECKPOINT,
     checkpoint.BEST: CHECKPOINT,
-    "log.jsonl": OF_A_TRAINING,
-    "learning-curve.png": OF_A_TRAINING,  # here a link to another disk
-    "samples-0000005.png": OF_A_TRAINING,
-    "tensorboard/events.out.tfevents.1": OF_A_TRAINING,
-    output.LOCK: OF_A_TRAINING,
+    "log.jsonl": TRAINING_FILE,
+    "learning-curve.png": TRAINING_FILE,  # here a link to another disk
+    "samples-0000005.png": TRAINING_FILE,
+    "tensorboard/events.out.tfevents.1": TRAINING_FILE,
+    output.LOCK: TRAINING_FILE,
 }
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a training, checkpoints and pictures, in which no command can do any work."""
+def cwd(tmp_path, monkeypatch):
+    """The working directory, with a training, checkpoints and pictures. No command can load a model or data there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "load_model", None)
     monkeypatch.setattr(data, "load", None)
@@ -72,21 +74,21 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ways(file, here, hard_link):
+def paths_to(file, cwd, hard_link):
     """Yields paths to a file: absolute, relative, through links, and with ``hard_link`` a hard link."""
     yield file
     yield os.path.relpath(file)
     yield file.parent / ".." / file.parent.name / file.name
-    (here / "link.png").symlink_to(file)
-    yield here / "link.png"
-    (here / "run" / "second").symlink_to("../link.png")
-    yield here / "run" / "second"
-    (here / "folder").symlink_to(file.parent)
-    yield here / "folder" / file.name
+    (cwd / "link.png").symlink_to(file)
+    yield cwd / "link.png"
+    (cwd / "run" / "second").symlink_to("../link.png")
+    yield cwd / "run" / "second"
+    (cwd / "folder").symlink_to(file.parent)
+    yield cwd / "folder" / file.name
     if hard_link:
-        (here / "other").mkdir()
-        os.link(file, here / "other" / "x.png")
-        yield here / "other" / "x.png"
+        (cwd / "other").mkdir()
+        os.link(file, cwd / "other" / "x.png")
+        yield cwd / "other" / "x.png"
 
 
 REFUSED = [
@@ -108,24 +110,24 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
-def test_what_is_not_replaced(here, capsys, words, file, kind):
+def test_what_is_not_replaced(cwd, capsys, words, file, kind):
     """A hard link to a training's log or picture counts as another file."""
-    before = (here / file).read_bytes()
-    for out in ways(here / file, here, hard_link=kind != OF_A_TRAINING):
-        sentence = refused(capsys, *words.split(), "--out", out)
+    before = (cwd / file).read_bytes()
+    for out in paths_to(cwd / file, cwd, hard_link=kind != TRAINING_FILE):
+        sentence = error_of(capsys, *words.split(), "--out", out)
         expected = f"expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
         assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)
-        assert (here / file).read_bytes() == before
+        assert (cwd / file).read_bytes() == before
         outputs.check(PARSER.parse_args([*words.split(), "--out", str(out), "--force"]))
 
 
-def test_the_files_of_packages_are_not_replaced(here, capsys):
+def test_the_files_of_packages_are_not_replaced(cwd, capsys):
     for name in trained.PRETRAINED:
-        assert CHECKPOINT in refused(capsys, "sample", "model", "--out", trained.FOLDER / f"{name}.safetensors")
+        assert CHECKPOINT in error_of(capsys, "sample", "model", "--out", trained.FOLDER / f"{name}.safetensors")
     for name in ("digits", "mnist5k", "photos"):
         files = data.paths(name)
         assert files and {*data.PHOTOS["test"]} <= {file.name for file in data.paths("photos")}
-        assert "an input" in refused(capsys, "complete", "model", "--data", name, "--out", files[0])
+        assert "an input" in error_of(capsys, "complete", "model", "--data", name, "--out", files[0])
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_the_files_of_packages_are_not_replaced(here, capsys):
         "info model",
     ],
 )
-def test_what_is_replaced_as_before(here, command):
+def test_what_is_replaced_as_before(cwd, command):
     outputs.check(PARSER.parse_args(command.split()))
 
 
@@ -159,28 +161,28 @@ def test_force_replaces(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
-def test_a_training_replaces_its_own_files_alone(here, capsys, name):
+def test_a_training_replaces_its_own_files_alone(cwd, capsys, name):
     """A link may not lead to a file of another training. A hard link counts as another file."""
     train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
-    (here / "new").mkdir()
-    tiny_checkpoint(here / "new" / "best.safetensors")
-    os.link(here / "run" / "log.jsonl", here / "new" / "log.jsonl")
+    (cwd / "new").mkdir()
+    tiny_checkpoint(cwd / "new" / "best.safetensors")
+    os.link(cwd / "run" / "log.jsonl", cwd / "new" / "log.jsonl")
     outputs.check(PARSER.parse_args(train))
-    (here / "new" / name).symlink_to(f"../run/{name}")
-    kind = FILES.get(name, OF_A_TRAINING)
-    sentence = refused(capsys, *train)
-    assert f", got {here}/run/{name}" in sentence and f", {kind}" in sentence and "--force" in sentence
+    (cwd / "new" / name).symlink_to(f"../run/{name}")
+    kind = FILES.get(name, TRAINING_FILE)
+    sentence = error_of(capsys, *train)
+    assert f", got {cwd}/run/{name}" in sentence and f", {kind}" in sentence and "--force" in sentence
     outputs.check(PARSER.parse_args([*train, "--force"]))
 
 
-def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):
-    (here / "new").mkdir()
-    (here / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
+def test_a_training_keeps_the_pictures_that_it_reads(cwd, capsys):
+    (cwd / "new").mkdir()
+    (cwd / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
     train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out"]
-    assert "a.png, an input of this command" in refused(capsys, *train, "new")
-    (here / "new" / "last.safetensors").write_bytes((here / "of-pictures").read_bytes())
-    assert "a.png, an input of this command" in refused(capsys, "train", "--resume", "--out", "new")
-    (here / "pictures" / "a.png").rename(here / "pictures" / "samples-0000001.png")
-    assert "samples-0000001.png, an input of this command" in refused(capsys, *train, "pictures")
-    (here / "pictures" / "samples-0000001.png").rename(here / "pictures" / "samples-best.png")
-    assert not output.own_files(here / "pictures")
+    assert "a.png, an input of this command" in error_of(capsys, *train, "new")
+    (cwd / "new" / "last.safetensors").write_bytes((cwd / "of-pictures").read_bytes())
+    assert "a.png, an input of this command" in error_of(capsys, "train", "--resume", "--out", "new")
+    (cwd / "pictures" / "a.png").rename(cwd / "pictures" / "samples-0000001.png")
+    assert "samples-0000001.png, an input of this command" in error_of(capsys, *train, "pictures")
+    (cwd / "pictures" / "samples-0000001.png").rename(cwd / "pictures" / "samples-best.png")
+    assert not output.training_files(cwd / "pictures")

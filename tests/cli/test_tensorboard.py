@@ -9,7 +9,7 @@ from pixelrnn_ext.training.loop import Training
 from .command_line import pixelrnn, train
 
 
-def board(out):
+def read_scalars(out):
     """Returns the scalars in TensorBoard, {name: {step: value}}. Fails if a step comes twice."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,10 +20,10 @@ def board(out):
     return {name: dict(points) for name, points in scalars.items()}
 
 
-def shows_the_log(out):
+def check_scalars(out):
     """Compares TensorBoard's scalars with the log, and returns them."""
     entries = journal.read(out)
-    scalars = board(out)
+    scalars = read_scalars(out)
     for event in ("train", "validation", "test"):
         logged = {e["step"]: pytest.approx(e["score"]) for e in entries if e["event"] == event}
         assert scalars.get(f"bits/dim/{event}", {}) == logged
@@ -31,33 +31,33 @@ def shows_the_log(out):
 
 
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
-    """It shows earlier steps, too, and no step twice after Ctrl-C or a crash, which repeats the last steps."""
+    """TensorBoard also shows steps without --tensorboard, and shows no step twice after Ctrl-C or a crash."""
     pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
     resume = ["train", "--out", str(tmp_path), "--resume"]
-    step, ends = Training._step, {}
+    step, actions = Training._step, {}
 
-    def ending(self, number):
-        ends.pop(number, int)()
+    def act_and_step(self, number):
+        actions.pop(number, int)()
         return step(self, number)
 
     def crash():
         raise MemoryError
 
-    monkeypatch.setattr(Training, "_step", ending)
+    monkeypatch.setattr(Training, "_step", act_and_step)
     assert train(tmp_path, "--steps", "30") == 0  # without TensorBoard
-    ends[40] = lambda: signal.raise_signal(signal.SIGINT)
+    actions[40] = lambda: signal.raise_signal(signal.SIGINT)
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 130
-    assert {25, 30, 41} <= shows_the_log(tmp_path)["bits/dim/train"].keys()
-    ends[55] = crash
+    assert {25, 30, 41} <= check_scalars(tmp_path)["bits/dim/train"].keys()
+    actions[55] = crash
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 2
-    assert 50 in board(tmp_path)["bits/dim/train"]
+    assert 50 in read_scalars(tmp_path)["bits/dim/train"]
     pixelrnn(*resume)  # --tensorboard stays on from before
-    scalars = shows_the_log(tmp_path)
+    scalars = check_scalars(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")
     for steps in (80, 80, 90):  # the second has nothing to do, the third prolongs a finished training
         pixelrnn(*resume, "--steps", steps, "--tensorboard")
-        scalars = shows_the_log(tmp_path)
+        scalars = check_scalars(tmp_path)
         assert list(scalars["bits/dim/test"]) == [steps] and {75, 80} <= scalars["bits/dim/train"].keys()
     assert train(tmp_path, "--overwrite", "--steps", "1", "--tensorboard") == 0
-    assert list(shows_the_log(tmp_path)["bits/dim/train"]) == [1]
+    assert list(check_scalars(tmp_path)["bits/dim/train"]) == [1]

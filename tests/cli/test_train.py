@@ -12,7 +12,7 @@ from helpers.tiny import assert_same_checkpoints
 from pixelrnn_ext.training import checkpoint, journal, output
 from pixelrnn_ext.training.loop import Training
 
-from .command_line import MODEL, pixelrnn, refused, train
+from .command_line import MODEL, error_of, pixelrnn, train
 
 
 def test_train_says_what_it_does(trained):
@@ -48,7 +48,7 @@ def test_a_folder_in_use_is_refused_and_the_holder_is_named(copied, nothing_is_l
     (copied / output.LOCK).write_text("process 42 on elsewhere since 1999-12-31: pixelrnn train ...")
     for more in (["--resume"], ["--data", "x", *MODEL]):
         expected = f"{copied} is being trained in by process 42 on elsewhere since 1999-12-31: pixelrnn train ..."
-        assert refused(capsys, "train --out", copied, *more) == expected
+        assert error_of(capsys, "train --out", copied, *more) == expected
 
 
 def test_a_training_without_a_last_checkpoint_is_kept_unless_overwritten(copied, capsys, monkeypatch):
@@ -57,9 +57,9 @@ def test_a_training_without_a_last_checkpoint_is_kept_unless_overwritten(copied,
     begin = ["train --data digits --out", copied]
     with monkeypatch.context() as patch:
         patch.setattr("pixelrnn_ext.training.data.load", None)
-        sentence = refused(capsys, *begin, *MODEL)
+        sentence = error_of(capsys, *begin, *MODEL)
     assert sentence.startswith(f"{copied} holds a training: expected --resume to go on with it, --overwrite")
-    assert "got 'nothing'" in refused(capsys, *begin, "--overwrite", "--model", "nothing")
+    assert "got 'nothing'" in error_of(capsys, *begin, "--overwrite", "--model", "nothing")
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
     assert train(copied, "--overwrite", "--steps", "1") == 0
     facts = checkpoint.load(copied / checkpoint.LAST)[1]
@@ -92,11 +92,11 @@ def test_cudnn_takes_the_kernels_that_repeat_their_bits(tmp_path, capsys, monkey
 
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     monkeypatch.setattr("pixelrnn_ext.cli.train.Training", training)
-    assert refused(capsys, "train --data digits", *MODEL, "--out", tmp_path / "new") == "deterministic: True"
+    assert error_of(capsys, "train --data digits", *MODEL, "--out", tmp_path / "new") == "deterministic: True"
 
 
 @contextlib.contextmanager
-def files_of_at_most(size):
+def file_size_limit(size):
     """Limits the bytes of a file that the process may write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -109,8 +109,8 @@ def files_of_at_most(size):
 def test_a_full_disk_while_training(copied, capsys):
     """The disk is full in the middle of the file."""
     before = (copied / checkpoint.LAST).read_bytes()
-    with files_of_at_most(len(before) // 2):
-        sentence = refused(capsys, "train", "--out", copied, "--resume", "--steps", "94")
+    with file_size_limit(len(before) // 2):
+        sentence = error_of(capsys, "train", "--out", copied, "--resume", "--steps", "94")
     expected = r".*(best|last).safetensors could not be written \(File too large\); the one that was there is kept"
     assert re.fullmatch(expected, sentence)
     assert (copied / checkpoint.LAST).read_bytes() == before

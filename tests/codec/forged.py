@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-HEAD, START = 17, 21  # byte offsets of the file's checksum: begin, end
+CHECKSUM_BEGIN, CHECKSUM_END = 17, 21  # byte offsets of the file's checksum
 
 
 def varint(number, bytes_at_least=1):
@@ -15,7 +15,11 @@ def varint(number, bytes_at_least=1):
 
 
 def with_checksum(file):
-    return file[:HEAD] + struct.pack("<I", zlib.crc32(file[:HEAD] + file[START:])) + file[START:]
+    return (
+        file[:CHECKSUM_BEGIN]
+        + struct.pack("<I", zlib.crc32(file[:CHECKSUM_BEGIN] + file[CHECKSUM_END:]))
+        + file[CHECKSUM_END:]
+    )
 
 
 def file_of(*numbers, payload=b"", varints=None, fingerprint=bytes(8)):

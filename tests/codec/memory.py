@@ -1,6 +1,6 @@
-"""Prints the bytes that coding takes, for test_damage.py: `python memory.py FUNCTION KIND SIZE...`.
+"""Measures the memory of coding, for test_damage.py: `python memory.py FUNCTION KIND SIZE...` prints bytes.
 
-It needs its own process, since memory that other tests freed would hide the growth.
+It runs in a process of its own, because memory that other tests freed would hide the growth.
 """
 
 import ctypes

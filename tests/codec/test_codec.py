@@ -16,7 +16,7 @@ LAYERS = ["row", "diagonal", "pixelcnn"]
 # (N, H, W)
 SIZES = [(1, 1, 1), (7, 1, 9), (3, 8, 1), (0, 4, 3), (5, 6, 7)]
 
-WAYS = {
+MODEL_OPTIONS = {
     "plain": {},
     "skip": dict(skip=True),
     "no residual": dict(residual=False),
@@ -25,13 +25,13 @@ WAYS = {
 
 
 @pytest.mark.covering(2)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("options", MODEL_OPTIONS)
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: "x".join(map(str, s)))
 @pytest.mark.parametrize("levels", LEVELS, ids="{} levels".format)
 @pytest.mark.parametrize("colours", [1, 3], ids=["gray", "RGB"])
 @pytest.mark.parametrize("layer", LAYERS)
-def test_round_trip(layer, colours, levels, size, way):
-    model = model_of(layer, colours, levels, **WAYS[way])
+def test_round_trip(layer, colours, levels, size, options):
+    model = model_of(layer, colours, levels, **MODEL_OPTIONS[options])
     images = images_of(model, *size)
     assert len(round_trip(model, images)) <= ideal_bytes(model, images) * 1.001 + 29
 
@@ -82,7 +82,7 @@ def test_same_bytes_whatever_computes_them(layer, colours, levels, scale, instru
     ("name", "value"),
     [
         pytest.param("RECURRENT", (px.functional.masked_conv2d,), id="steps"),
-        *(pytest.param("_PIXELS", pixels, id=f"{pixels}") for pixels in (1, 7, 68, 40 * 4, 2 * 40 * 4)),
+        *(pytest.param("_PIXELS_PER_PASS", pixels, id=f"{pixels}") for pixels in (1, 7, 68, 40 * 4, 2 * 40 * 4)),
     ],
 )
 def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps_and_of_bands(name, value, condition, monkeypatch):
@@ -142,7 +142,7 @@ def test_images_of_several_sizes():
     file = codec.compress(groups)
     assert all(map(torch.equal, codec.decompress_groups(file), groups))
     assert len(file) <= sum(ideal_bytes(model, images) for images in groups) * 1.001 + 27 + 2 * 3 + 6 * 2
-    with pytest.raises(ValueError, match="expected a file of one size of images, got 3"):
+    with pytest.raises(ValueError, match="expected a file with images of one size, got 3 sizes"):
         codec.decompress(file)
     assert codec.decompress_groups(codec.compress([])) == []
 
@@ -274,7 +274,7 @@ GRAY = torch.zeros(1, 1, 4, 4, dtype=torch.int64)
     "call,arguments,error,message",
     [
         ("compress", dict(images=GRAY + 2), ValueError, r"expected images of integers in \[0, 2\)"),
-        ("compress", dict(images=None), TypeError, "expected images as a Tensor or several, got NoneType"),
+        ("compress", dict(images=None), TypeError, "expected a Tensor of images or several, got NoneType"),
         ("compress", dict(images=GRAY.to("meta")), ValueError, "images with values, got a meta tensor, which has none"),
         ("compress", dict(condition=GRAY.float()), ValueError, "expected no condition"),
         ("compress", dict(condition=5), ValueError, "expected no condition"),
@@ -298,7 +298,7 @@ def test_wrong_arguments(call, arguments, error, message):
         getattr(model, call)(**right | arguments)
 
 
-NEEDING = {
+MEMORY_CASES = {
     "one size": (model_of, [(7, 5, 4)]),
     "several sizes": (lambda: model_of("row", 3, 17), [(2, 5, 4), (70, 2, 3), (1, 3, 9), (0, 8, 8), (3, 6, 6)]),
     "a pass": (lambda: model_of("pixelcnn", 1, 5), [(5, 6, 7)]),
@@ -308,10 +308,10 @@ NEEDING = {
 }
 
 
-@pytest.mark.parametrize("kind", NEEDING)
+@pytest.mark.parametrize("kind", MEMORY_CASES)
 @pytest.mark.parametrize("streams", [1, 3])
 def test_just_the_memory_that_is_needed(kind, streams):
-    make, sizes = NEEDING[kind]
+    make, sizes = MEMORY_CASES[kind]
     model = make()
     groups = [images_of(model, *size) for size in sizes]
     condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
@@ -340,7 +340,7 @@ def test_a_file_that_is_too_large_says_of_what():
 
 
 def test_another_device_is_left_alone():
-    """The meta device stands for a GPU."""
+    """Here the meta device stands for a GPU."""
     model, copied = model_of().to("meta"), "coding runs on the CPU: the model is copied there from meta"
     with pytest.warns(UserWarning, match=copied), pytest.raises(ValueError, match="got a meta tensor, first.weight"):
         Codec(model)

@@ -9,9 +9,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pixelrnn_ext.codec.container import Contents, Group, checksum, read, shares, write
+from pixelrnn_ext.codec.container import Contents, Group, checksum, read, stream_spans, write
 
-from .forged import START, file_of, varint, with_checksum
+from .forged import CHECKSUM_END, file_of, varint, with_checksum
 
 COUNT = st.one_of(st.integers(1, 200), st.integers(1, 2**63 - 1))
 STREAMS = st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4)
@@ -27,16 +27,16 @@ CONTENTS = st.builds(
     st.lists(GROUP, max_size=4),
 )
 
-TWO, NONE = Group(2, 3, 4, [b"ab", b"c"]), Group(0, 3, 4, [])
+TWO_IMAGES, NO_IMAGES = Group(2, 3, 4, [b"ab", b"c"]), Group(0, 3, 4, [])
 SMALL = Contents(0, bytes(range(8)), 0x01020304, [Group(3, 5, 300, [b"ab", b"c"]), Group(1, 1, 1, [b"\0"])])
 
 
 @given(CONTENTS)
 @example(SMALL._replace(groups=[]))
-@example(SMALL._replace(groups=[NONE]))
-@example(SMALL._replace(groups=[TWO, NONE]))
-@example(SMALL._replace(groups=[NONE, TWO]))
-@example(SMALL._replace(groups=[TWO, TWO]))
+@example(SMALL._replace(groups=[NO_IMAGES]))
+@example(SMALL._replace(groups=[TWO_IMAGES, NO_IMAGES]))
+@example(SMALL._replace(groups=[NO_IMAGES, TWO_IMAGES]))
+@example(SMALL._replace(groups=[TWO_IMAGES, TWO_IMAGES]))
 def test_round_trip(contents):
     file = write(contents)
     assert read(file) == contents
@@ -65,7 +65,7 @@ def test_what_is_not_bytes_is_refused(data):
         read(data)
 
 
-HEAD = write(SMALL)[:START]
+HEAD = write(SMALL)[:CHECKSUM_END]
 DAMAGED = "the file is damaged: "
 ENDS = DAMAGED + "it ends within its numbers"
 PARTS = DAMAGED + "its parts do not add up to its size"
@@ -110,7 +110,7 @@ def test_what_is_no_file_is_refused_in_a_sentence(name):
         read(data)
 
 
-def refused(data):
+def is_refused(data):
     try:
         read(data)
     except ValueError:
@@ -124,29 +124,29 @@ def test_every_other_value_of_every_byte_is_refused():
     for at, change in itertools.product(range(len(file)), range(1, 256)):
         damaged = bytearray(file)
         damaged[at] ^= change
-        if not refused(damaged):
+        if not is_refused(damaged):
             accepted.append((at, change))
     assert not accepted
 
 
 def test_every_other_length_is_refused():
     file = write(SMALL)
-    assert all(refused(file[:length]) for length in range(len(file)))
-    assert all(refused(file + bytes(more)) for more in range(1, 40))
+    assert all(is_refused(file[:length]) for length in range(len(file)))
+    assert all(is_refused(file + bytes(more)) for more in range(1, 40))
 
 
 @given(st.binary(max_size=60))
 def test_a_forged_file_is_read_as_it_would_be_written_or_refused(body):
     file = file_of(payload=body)
-    if not refused(file):
+    if not is_refused(file):
         assert write(read(file)) == file
 
 
 def test_no_byte_that_is_forged_makes_another_file_of_the_same_contents():
     file = write(SMALL)
-    for at, change in itertools.product(range(START, len(file)), range(1, 256)):
+    for at, change in itertools.product(range(CHECKSUM_END, len(file)), range(1, 256)):
         forged = with_checksum(file[:at] + bytes([file[at] ^ change]) + file[at + 1 :])
-        if not refused(forged):
+        if not is_refused(forged):
             assert read(forged) != SMALL and write(read(forged)) == forged
 
 
@@ -168,7 +168,7 @@ HUGE = 2**63 - 1
 def test_huge_counts_take_no_memory(file):
     tracemalloc.start()
     try:
-        assert refused(file)
+        assert is_refused(file)
         assert tracemalloc.get_traced_memory()[1] < 20_000
     finally:
         tracemalloc.stop()
@@ -199,7 +199,7 @@ def test_what_could_not_be_read_is_not_written(contents, sentence):
 
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_shares_are_all_images_in_order(images, streams):
-    parts = shares(images, streams)
+    parts = stream_spans(images, streams)
     assert [image for first, last in parts for image in range(first, last)] == list(range(images))
     assert len(parts) == streams
     sizes = [last - first for first, last in parts]

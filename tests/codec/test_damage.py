@@ -12,21 +12,21 @@ from helpers.checks import native
 from pixelrnn_ext.codec import Codec
 
 from .examples import images_of, model_of
-from .forged import START, file_of, varint, with_checksum
+from .forged import CHECKSUM_END, file_of, varint, with_checksum
 
 # One thread is faster for images this small.
 pytestmark = [pytest.mark.usefixtures("threads"), pytest.mark.parametrize("threads", [1], indirect=True)]
 MEMORY = 1 << 22
 
 
-class Sent:
+class EncodedImages:
     def __init__(self, model, *sizes):
         self.codec = Codec(model)
         self.groups = [images_of(model, *size) for size in sizes]
         self.file = self.codec.compress(self.groups, streams=2)
 
-    def got(self, file):
-        """Returns whether a file decodes. Asserts that it gives the images sent, or an error of one line."""
+    def decodes(self, file):
+        """Returns whether a file decodes. Asserts that it decodes to these images, or gives an error of one line."""
         try:
             groups = self.codec.decompress_groups(file, max_bytes=MEMORY)
         except ValueError as error:
@@ -40,23 +40,23 @@ SIZES = dict(hidden_channels=3, num_layers=1, head_channels=4)
 
 
 @pytest.fixture(scope="module", params=["one group", "two groups"])
-def sent(request):
+def encoded(request):
     if request.param == "one group":
-        return Sent(model_of("diagonal", **SIZES), (4, 6, 5))
-    return Sent(model_of("row", 3, 17, **SIZES), (3, 2, 4), (1, 5, 3))
+        return EncodedImages(model_of("diagonal", **SIZES), (4, 6, 5))
+    return EncodedImages(model_of("row", 3, 17, **SIZES), (3, 2, 4), (1, 5, 3))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file + bytes(9), "a stream goes on behind its images"),
-        (lambda file: file[:-2], "a stream ends before its images do|the images have not the checksum"),
+        (lambda file: file + bytes(9), "a stream continues after its images"),
+        (lambda file: file[:-2], "a stream ends before its images do|the images do not have the checksum"),
     ],
     ids=["longer", "shorter"],
 )
-def test_a_stream_of_another_length_is_refused(sent, change, message):
+def test_a_stream_of_another_length_is_refused(encoded, change, message):
     with pytest.raises(ValueError, match=message):
-        sent.codec.decompress_groups(with_checksum(change(sent.file)))
+        encoded.codec.decompress_groups(with_checksum(change(encoded.file)))
 
 
 def test_a_stream_that_ends_early_is_noticed_early():
@@ -75,7 +75,7 @@ def forged(file, rng):
     data = bytearray(file)
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(4, len(data))
-        at = rng.randrange(START, START + 12) if rng.random() < 0.5 else at  # bytes of the numbers
+        at = rng.randrange(CHECKSUM_END, CHECKSUM_END + 12) if rng.random() < 0.5 else at  # bytes of the numbers
         match rng.randrange(5):
             case 0:
                 data[at] ^= 1 << rng.randrange(8)
@@ -87,24 +87,24 @@ def forged(file, rng):
                 data[at:at] = rng.randbytes(rng.choice((1, 1, 2, 9)))
             case 4:
                 data[at : at + 1] = varint(rng.choice(AWKWARD))
-        data += bytes(max(0, START + 12 - len(data)))
+        data += bytes(max(0, CHECKSUM_END + 12 - len(data)))
     return with_checksum(bytes(data))
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(1500, marks=pytest.mark.sweep)])
-def test_forged_files_are_refused_or_are_the_images(sent, count):
-    assert sent.got(sent.file)
+def test_forged_files_are_refused_or_are_the_images(encoded, count):
+    assert encoded.decodes(encoded.file)
     rng = random.Random(count)
-    accepted = sum(sent.got(forged(sent.file, rng)) for _ in range(count))
+    accepted = sum(encoded.decodes(forged(encoded.file, rng)) for _ in range(count))
     assert accepted < count / 20  # a stream's last bytes may change, since zeros follow them
 
 
-def test_huge_images_are_refused_before_anything_is_made(sent):
-    mark = sent.codec.fingerprint
+def test_huge_images_are_refused_before_anything_is_made(encoded):
+    mark = encoded.codec.fingerprint
     for height, width in ((2**63 - 1, 2**63 - 1), (1, 2**63 - 1), (2**40, 2**30), (2**31, 1), (1, 2**31)):
         for numbers, payload in (((1, 1, height, width, 1), b"a"), ((1, 0, height, width, 0), b"")):
             with pytest.raises(ValueError, match="expected a file that decodes within max_bytes"):
-                sent.codec.decompress(file_of(*numbers, payload=payload, fingerprint=mark))
+                encoded.codec.decompress(file_of(*numbers, payload=payload, fingerprint=mark))
 
 
 def memory(*words):

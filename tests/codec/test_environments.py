@@ -33,7 +33,7 @@ each_model = pytest.mark.parametrize("name", MODELS)
 each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
 
 
-def sums():
+def environment_bits():
     """Returns the bits of sums by all threads. Any two floating-point environments give different bits."""
     left = torch.tensor([1.0, 1.0, -1.0, 1.5 * 2.0**-1022, 2.0**-1030], dtype=torch.float64).repeat(2**16)
     right = torch.tensor([2.0**-60, 1.5 * 2.0**-53, -(2.0**-60), -(2.0**-1022), 2.0**-1030], dtype=torch.float64)
@@ -45,10 +45,10 @@ def environment(name):
     """Sets the calling thread's floating-point environment, and asserts that it is unchanged at the end."""
     direction, flush = ENVIRONMENTS[name]
     assert MATHS.fesetround(direction) == 0 and torch.set_flush_denormal(flush) in (True, not flush)
-    before = sums()
+    before = environment_bits()
     try:
         yield
-        assert torch.equal(sums(), before), "a thread's environment was not restored"
+        assert torch.equal(environment_bits(), before), "a thread's environment was not restored"
     finally:
         MATHS.fesetround(0)
         torch.set_flush_denormal(False)
@@ -94,16 +94,16 @@ def test_an_environment_of_the_calling_thread(name, backend, where, threads):
 @each_model
 def test_an_environment_of_the_other_threads(name, backend):
     """A Python thread has its own OpenMP threads, which keep the environment they started in."""
-    calls, default = coding(name, backend), sums()
+    calls, default = coding(name, backend), environment_bits()
 
     def run():
         torch.set_num_threads(2)
         with environment("up"):
-            sums()
-        before = sums()
+            environment_bits()
+        before = environment_bits()
         assert not torch.equal(before, default)
         check(backend, calls)
-        assert torch.equal(sums(), before), "a thread's environment was not restored"
+        assert torch.equal(environment_bits(), before), "a thread's environment was not restored"
 
     with ThreadPoolExecutor(1) as executor:
         executor.submit(run).result()

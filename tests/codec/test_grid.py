@@ -43,7 +43,7 @@ def test_numbers_are_rounded_as_fractions_are(bits, limit, arithmetic):
 
 def test_no_numbers_and_infinity(arithmetic):
     x = torch.tensor([math.nan, math.inf, -math.inf], dtype=torch.float64)
-    torch.testing.assert_close(PROFILES[0].written(x), x.clamp(-256, 256), equal_nan=True, rtol=0, atol=0)
+    torch.testing.assert_close(PROFILES[0].quantized(x), x.clamp(-256, 256), equal_nan=True, rtol=0, atol=0)
     torch.testing.assert_close(PROFILES[0].rounded(x), x, equal_nan=True, rtol=0, atol=0)
 
 
@@ -53,10 +53,10 @@ def test_any_layout_is_rounded_in_place(size, arithmetic):
     expected = (x * 2**14).round().mul(2**-14).clamp(-256, 256)
     for view in (lambda t: t, lambda t: t.transpose(0, 3), lambda t: t[:, 1:], lambda t: t[:0], lambda t: t.mT[..., 0]):
         written = x.clone()
-        assert torch.equal(grid.written(view(written)), view(expected)) and torch.equal(written, x)
-        assert grid.write_(view(written)).shape == view(x).shape
+        assert torch.equal(grid.quantized(view(written)), view(expected)) and torch.equal(written, x)
+        assert grid.quantize_(view(written)).shape == view(x).shape
         assert torch.equal(view(written), view(expected))
-    assert torch.equal(grid.written(x[:1].expand(7, -1, -1, -1)), expected[:1].expand(7, -1, -1, -1))
+    assert torch.equal(grid.quantized(x[:1].expand(7, -1, -1, -1)), expected[:1].expand(7, -1, -1, -1))
     assert torch.equal(grid.clamped(grid.rounded(x)), expected)
 
 

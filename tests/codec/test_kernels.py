@@ -15,7 +15,7 @@ from . import functions
 pytestmark = native
 COLUMNS, HIDDEN = 64, 16
 UNIT = 2.0**-functions.BITS
-WHOLE = 2**PRECISION
+TOTAL = 2**PRECISION
 
 
 def on_grid(images, columns=COLUMNS):
@@ -68,7 +68,7 @@ def test_probabilities_are_those_of_the_correctly_rounded_exponential(instructio
         logits[0, :, 1 - first] = -x
         values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
         NativeRow(rows, [Encode(logits, values, intervals, torch.zeros(2).double(), rows.buffer(1), 0)]).run()
-        end = (weights if first else WHOLE) * (WHOLE - 2) // (WHOLE + weights) + 1
+        end = (weights if first else TOTAL) * (TOTAL - 2) // (TOTAL + weights) + 1
         np.testing.assert_array_equal(intervals.flatten().numpy(), end)  # the high 32 bits, the start, are 0
 
 

@@ -1,6 +1,6 @@
-"""Known files, each beside its checkpoint in tests/codec/known, are read and written again without any change.
+"""The codec reads the files in tests/codec/known, and writes them again byte for byte. A checkpoint lies beside each.
 
-The files never change: a version that writes other bytes or reads other images has another format. The models are
+The files never change: a version that writes other bytes or reads other images needs another format. The models are
 random, with weights of twice the usual size. The images are arithmetic, so the test depends on the codec alone.
 """
 

@@ -112,7 +112,7 @@ def with_nan():
     [
         (torch.nn.Linear(2, 2), TypeError, "expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got Linear"),
         (model_of("pixelcnn", levels=4097), ValueError, "expected a model of at most 4096 levels, got 4097"),
-        (with_nan(), ValueError, "finite parameters to code with, got others"),
+        (with_nan(), ValueError, "finite parameters to code with, got infinity or NaN"),
     ],
 )
 def test_models_that_cannot_code(model, error, message):
@@ -172,5 +172,5 @@ def test_an_upsampling_is_of_numbers_on_the_grid():
     with torch.no_grad():
         upsampling[0].weight.mul_(1024)
         y = upsampling(x)
-        assert torch.equal(y, upsampling(grid.rounded(x))) and torch.equal(y, grid.written(y))
+        assert torch.equal(y, upsampling(grid.rounded(x))) and torch.equal(y, grid.quantized(y))
         assert not torch.equal(grid.rounded(x), x) and y.abs().max() <= 256

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pixelrnn_ext.incremental import range_coder
 from pixelrnn_ext.incremental.range_coder import MAX_LEVELS, PRECISION, Decoder, Encoder
 
-WHOLE = 2**PRECISION
-SYMBOL = st.integers(0, WHOLE - 2).flatmap(lambda start: st.tuples(st.just(start), st.integers(start + 1, WHOLE)))
-ONE_PART = st.integers(0, WHOLE - 1).map(lambda start: (start, start + 1))
-HUGE = st.integers(0, 7).map(lambda cut: (cut & 1, WHOLE - (cut >> 1)))
+TOTAL = 2**PRECISION
+SYMBOL = st.integers(0, TOTAL - 2).flatmap(lambda start: st.tuples(st.just(start), st.integers(start + 1, TOTAL)))
+ONE_PART = st.integers(0, TOTAL - 1).map(lambda start: (start, start + 1))
+HUGE = st.integers(0, 7).map(lambda cut: (cut & 1, TOTAL - (cut >> 1)))
 INTERVALS = st.lists(st.one_of(SYMBOL, ONE_PART, HUGE), max_size=40)
 
 
@@ -26,7 +26,7 @@ def encoded(intervals):
 
 def table(start, stop):
     """Returns the ends of one to three symbols' intervals, and which symbol has the interval start .. stop - 1."""
-    ends = sorted({0, start, stop, WHOLE})
+    ends = sorted({0, start, stop, TOTAL})
     return ends, ends.index(start)
 
 
@@ -34,7 +34,7 @@ def oracle(intervals):
     """Returns the encoded stream, computed with one unbounded integer, and so without carries."""
     low, size, bits = 0, 2**64 - 1, 64
     for start, stop in intervals:
-        part = size // WHOLE
+        part = size // TOTAL
         low, size = low + part * start, part * (stop - start)
         while size < 2**48:
             low, size, bits = low << 8, size << 8, bits + 8
@@ -48,7 +48,7 @@ def around_one_half(symbols):
     """Returns intervals of two parts each. The middle of the first range is in the second part."""
     low, size, half, intervals = 0, 2**64 - 1, 2**63, []
     for _ in range(symbols):
-        part = size // WHOLE
+        part = size // TOTAL
         start = (half - low) // part - 1
         intervals.append((start, start + 2))
         low, size = low + part * start, 2 * part
@@ -59,7 +59,7 @@ def around_one_half(symbols):
 
 @given(INTERVALS)
 @example([])
-@example([(WHOLE - 1, WHOLE)] * 30)
+@example([(TOTAL - 1, TOTAL)] * 30)
 @example([(0, 1)] * 30)
 def test_round_trip(intervals):
     decoder = Decoder(encoded(intervals))
@@ -71,18 +71,18 @@ def test_round_trip(intervals):
 
 
 @given(INTERVALS)
-@example([(WHOLE - 1, WHOLE)] * 5)
-@example([*around_one_half(1), (WHOLE - 1, WHOLE)])
+@example([(TOTAL - 1, TOTAL)] * 5)
+@example([*around_one_half(1), (TOTAL - 1, TOTAL)])
 @example([*around_one_half(40), (0, 1)])
-@example([*around_one_half(40), (WHOLE - 1, WHOLE)])  # a carry runs back through all bytes
+@example([*around_one_half(40), (TOTAL - 1, TOTAL)])  # a carry runs back through all bytes
 def test_the_bytes_are_those_of_arithmetic_without_carries_and_as_few_as_can_be(intervals):
     assert encoded(intervals) == oracle(intervals)
 
 
 @pytest.mark.parametrize("symbols", [0, 1, 1000])
 def test_a_decoder_behind_the_end_says_so(symbols):
-    quarters = [0, WHOLE // 4, WHOLE // 2, WHOLE]
-    decoder = Decoder(encoded([(WHOLE // 4, WHOLE // 2)] * symbols))
+    quarters = [0, TOTAL // 4, TOTAL // 2, TOTAL]
+    decoder = Decoder(encoded([(TOTAL // 4, TOTAL // 2)] * symbols))
     assert [decoder.decode(quarters) for _ in range(symbols)] == [1] * symbols
     assert decoder.finished and not decoder.past_end
     for _ in range(40):
@@ -94,26 +94,26 @@ def test_a_decoder_behind_the_end_says_so(symbols):
 def test_a_decoder_is_behind_the_end_once_it_has_read_eight_zeros():
     decoder = Decoder(encoded([]))
     assert not decoder.past_end
-    assert decoder.decode([0, 2**6, WHOLE]) == 0  # narrows the range by 18 bits; beyond 16 the decoder reads a byte
+    assert decoder.decode([0, 2**6, TOTAL]) == 0  # narrows the range by 18 bits; beyond 16 the decoder reads a byte
     assert decoder.past_end
 
 
 def test_a_decoder_before_the_end_says_so():
     decoder = Decoder(encoded([(0, 1)] * 10) + b"\0")
     for _ in range(3):
-        decoder.decode([0, 1, WHOLE])
+        decoder.decode([0, 1, TOTAL])
     assert not decoder.finished
 
 
 @given(st.binary(max_size=40), st.integers(1, 300))
 @example(b"\xff" * 40, 2)
 def test_any_bytes_are_some_symbols(data, levels):
-    ends = [WHOLE * i // levels for i in range(levels + 1)]
+    ends = [TOTAL * i // levels for i in range(levels + 1)]
     decoder = Decoder(memoryview(data))
     assert all(0 <= decoder.decode(ends) < levels for _ in range(60))
 
 
-@pytest.mark.parametrize("interval", [(0, 0), (5, 4), (-1, 3), (0, WHOLE + 1)], ids=str)
+@pytest.mark.parametrize("interval", [(0, 0), (5, 4), (-1, 3), (0, TOTAL + 1)], ids=str)
 def test_what_is_no_interval_is_refused(interval):
     with pytest.raises(ValueError, match="expected 0 <= start < stop <= 16777216, got "):
         Encoder().encode(*interval)
@@ -144,11 +144,11 @@ def test_probabilities_are_those_of_the_logits(name, levels):
     assert ends.shape == (4, levels + 1) and ends.dtype == torch.int64
     for row, found in zip(both.tolist(), ends.tolist()):
         highest = max(row)
-        weights = [math.floor(math.exp(logit - highest) * WHOLE + 0.5) for logit in row]
+        weights = [math.floor(math.exp(logit - highest) * TOTAL + 0.5) for logit in row]
         sums = list(itertools.accumulate(weights, initial=0))
-        assert found == [total * (WHOLE - levels) // sums[-1] + i for i, total in enumerate(sums)]
-        assert found[0] == 0 and found[-1] == WHOLE
-    parts, expected = ends.diff(), both.double().softmax(1) * (WHOLE - levels) + 1
+        assert found == [total * (TOTAL - levels) // sums[-1] + i for i, total in enumerate(sums)]
+        assert found[0] == 0 and found[-1] == TOTAL
+    parts, expected = ends.diff(), both.double().softmax(1) * (TOTAL - levels) + 1
     assert (parts >= 1).all()
     # A weight errs by at most half a unit, and an end of an interval by less than one part of the whole.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
@@ -173,7 +173,7 @@ def test_what_is_no_logits_is_refused(logits, error, sentence):
 @pytest.mark.parametrize("levels", [2, 256])
 def test_the_size_is_the_information_of_the_symbols(name, levels):
     ends = range_coder.cumulative(logits_of(name, levels)[0])
-    probabilities = ends.diff().double() / WHOLE
+    probabilities = ends.diff().double() / TOTAL
     symbols = torch.multinomial(probabilities, 20_000, replacement=True)
     size = len(range_coder.encode(ends[symbols] << 32 | ends[symbols + 1]))
     information = -float(probabilities[symbols].log2().sum()) / 8

@@ -12,7 +12,7 @@ from .examples import model_of
 def test_the_values_nearest_to_a_tie_are_checked(name):
     values, _ = functions.rounded(name)
     nearest = [k for k in functions.nearest_to_ties(name, 33) if k][:32]
-    assert self_check.NEAREST[name] == {k: values[k] for k in nearest}
+    assert self_check.NEAR_TIES[name] == {k: values[k] for k in nearest}
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])

@@ -1,7 +1,4 @@
-"""Builds the headers of csrc that need neither torch nor CUDA as a Python module, with the C++ names.
-
-The package does not contain this module, which pybind11 binds.
-"""
+"""Builds a Python module, by pybind11, of the parts of csrc that need neither torch nor CUDA; names are as in C++."""
 
 import importlib.util
 import os
@@ -24,15 +21,15 @@ COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 @cache
 def load():
-    import pybind11  # tests on a GPU do not need the module and may lack pybind11
+    import pybind11  # missing where only the tests on a GPU run, which do not call load()
 
     includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
     flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden"]
     command = [*COMPILER, *flags, *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
     # macOS resolves Python's symbols when Python loads the module.
-    later = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    path = build_cache.link([*COMPILER, "-shared", *later, *objects], "core")
+    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    path = build_cache.link([*COMPILER, "-shared", *undefined, *objects], "core")
     spec = importlib.util.spec_from_file_location("pixelrnn_core", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -35,17 +35,16 @@ void bind_geometry(py::module_& m) {
       .def(py::init<int, int>())
       .def_readonly("up", &Displacement::up)
       .def_readonly("left", &Displacement::left);
-  py::class_<Geometry>(m, "Geometry")
-      .def_static("row", geometry<&Geometry::row>, "height"_a, "width"_a, "mirrored"_a = false, "bottom"_a = false,
-          "stride"_a = 0)
-      .def_static("diagonal", geometry<&Geometry::diagonal>, "height"_a, "width"_a, "mirrored"_a = false,
-          "bottom"_a = false, "stride"_a = 0)
-      .def_readonly("lines", &Geometry::lines)
+  py::class_<Geometry> bound(m, "Geometry");
+  for (const auto& [name, make] :
+      {std::pair("row", &geometry<&Geometry::row>), {"diagonal", &geometry<&Geometry::diagonal>}})
+    bound.def_static(name, make, "height"_a, "width"_a, "mirrored"_a = false, "bottom"_a = false, "stride"_a = 0);
+  bound.def_readonly("lines", &Geometry::lines)
       .def_readonly("cells", &Geometry::cells)
       .def("pixel", &Geometry::pixel)
       .def("first", &Geometry::first)
-      .def("last", &Geometry::last)
-      .def("active", &Geometry::active)
+      .def("end", &Geometry::end)
+      .def("is_active", &Geometry::is_active)
       .def("lag", &Geometry::lag)
       .def("shift", &Geometry::shift);
   m.def("state_tap", &state_tap);
@@ -57,7 +56,7 @@ void bind_pages(py::module_& m) {
   using cpu::Pages;
   using Block = std::pair<uintptr_t, size_t>;
   py::class_<Pages>(m, "Pages")
-      .def(py::init<size_t>(), "most_idle"_a)
+      .def(py::init<size_t>(), "max_idle"_a)
       .def("take",
           [](Pages& pages, size_t bytes) {
             const cpu::Block block = pages.take(bytes);
@@ -66,13 +65,13 @@ void bind_pages(py::module_& m) {
       .def("give", [](Pages& pages, Block block) { pages.give({reinterpret_cast<void*>(block.first), block.second}); })
       .def_property_readonly("used_bytes", &Pages::used_bytes)
       .def_property_readonly("idle_bytes", &Pages::idle_bytes)
-      .def_property_readonly("lent_bytes", &Pages::lent_bytes)
-      .def_property_readonly("most_bytes", &Pages::most_bytes);
+      .def_property_readonly("reclaimable_bytes", &Pages::reclaimable_bytes)
+      .def_property_readonly("peak_bytes", &Pages::peak_bytes);
 }
 
-// Python passes scalars: each fills all lanes of a vector, and lane 0 of a result is returned.
+// Python passes scalars, which fill all lanes of a vector. A result is lane 0.
 using cpu::baseline::Vec;
-template <class T> Vec<T> spread(T x) {
+template <class T> Vec<T> splat(T x) {
   Vec<T> v;
   for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
   return v;
@@ -82,21 +81,21 @@ template <class T> void bind_cell(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 4>;
   static constexpr auto vectors = [](const Numbers& n) {
-    return Gates<Vec<T>>{spread(n[0]), spread(n[1]), spread(n[2]), spread(n[3])};
+    return Gates<Vec<T>>{splat(n[0]), splat(n[1]), splat(n[2]), splat(n[3])};
   };
   static constexpr auto numbers = [](const Gates<Vec<T>>& g) { return Numbers{g.i[0], g.f[0], g.g[0], g.o[0]}; };
-  m.def("sigmoid", [](T x) { return T(Math::sigmoid(spread(x))[0]); });
-  m.def("tanh", [](T x) { return T(Math::tanh(spread(x))[0]); });
+  m.def("sigmoid", [](T x) { return T(Math::sigmoid(splat(x))[0]); });
+  m.def("tanh", [](T x) { return T(Math::tanh(splat(x))[0]); });
   m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors(z))); });
-  m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), spread(c_prev))[0]); });
-  m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), spread(c))[0]); });
-  // Returns the gradients with respect to the pre-activations and to c_prev.
+  m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), splat(c_prev))[0]); });
+  m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), splat(c))[0]); });
+  // Binds a function that returns the gradients with respect to the pre-activations and c_prev.
   const auto def_backward = [&](const char* name, auto derivative) {
     m.def(
         name,
         [=](const Numbers& a, T c, T c_prev, T dh, T dc) {
-          Vec<T> carried = spread(dc);
-          const Numbers dz = numbers(derivative(vectors(a), spread(c), spread(c_prev), spread(dh), carried));
+          Vec<T> carried = splat(dc);
+          const Numbers dz = numbers(derivative(vectors(a), splat(c), splat(c_prev), splat(dh), carried));
           return std::tuple(dz, T(carried[0]));
         },
         "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
@@ -107,44 +106,44 @@ template <class T> void bind_cell(py::module_ m) {
       [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
-// Peepholes are None, or an array in the order i, f, up, o.
+// Python passes peepholes as None, or in the order i, f, up, o.
 template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
-  using Given = std::optional<std::array<T, 4>>;
+  using OptionalPeepholes = std::optional<std::array<T, 4>>;
   static constexpr auto vectors = [](const Numbers& n) {
-    return FiveGates<Vec<T>>{spread(n[0]), spread(n[1]), spread(n[2]), spread(n[3]), spread(n[4])};
+    return FiveGates<Vec<T>>{splat(n[0]), splat(n[1]), splat(n[2]), splat(n[3]), splat(n[4])};
   };
   static constexpr auto numbers = [](const FiveGates<Vec<T>>& g) {
     return Numbers{g.i[0], g.f[0], g.g[0], g.o[0], g.up[0]};
   };
-  static constexpr auto peepholes_of = [](const Given& p) {
-    return p ? Peepholes<Vec<T>>{spread((*p)[0]), spread((*p)[1]), spread((*p)[2]), spread((*p)[3])}
-             : Peepholes<Vec<T>>{};
+  static constexpr auto peephole_vectors = [](const OptionalPeepholes& p) {
+    return p ? Peepholes<Vec<T>>{splat((*p)[0]), splat((*p)[1]), splat((*p)[2]), splat((*p)[3])} : Peepholes<Vec<T>>{};
   };
-  m.def("cell5", [](Formula formula, T scale, const Given& given, bool is_first, const Numbers& z, T c_left, T c_up) {
-    const auto peepholes = peepholes_of(given);
+  m.def("cell5", [](Formula formula, T scale, const OptionalPeepholes& scalars, bool is_first, const Numbers& z,
+                     T c_left, T c_up) {
+    const auto peepholes = peephole_vectors(scalars);
     const auto out = cell5<Math, Vec<T>, T>(
-        formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
+        formula, scale, scalars ? &peepholes : nullptr, is_first, vectors(z), splat(c_left), splat(c_up));
     return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
   });
-  // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up:
-  // gradients of c from the right and from below.
-  m.def("cell5_backward", [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up,
-                              T dh, T dc_left, T dc_up) {
-    const auto peepholes = peepholes_of(given);
-    Vec<T> left = spread(dc_left), up = spread(dc_up);
-    const Numbers dz = numbers(cell5_backward<Math, Vec<T>, T>(formula, scale, given ? &peepholes : nullptr, vectors(a),
-        spread(c), spread(c_left), spread(c_up), spread(dh), left, up));
+  // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up: gradients with
+  // respect to c from the cells to the right and below.
+  m.def("cell5_backward", [](Formula formula, T scale, const OptionalPeepholes& scalars, const Numbers& a, T c,
+                              T c_left, T c_up, T dh, T dc_left, T dc_up) {
+    const auto peepholes = peephole_vectors(scalars);
+    Vec<T> left = splat(dc_left), up = splat(dc_up);
+    const Numbers dz = numbers(cell5_backward<Math, Vec<T>, T>(formula, scale, scalars ? &peepholes : nullptr,
+        vectors(a), splat(c), splat(c_left), splat(c_up), splat(dh), left, up));
     return std::tuple(dz, T(left[0]), T(up[0]));
   });
-  m.def("cell5_backward_by_slopes", [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh,
-                                        T dc_left, T dc_up) {
-    Vec<T> left = spread(dc_left), up = spread(dc_up);
-    const auto slopes = slopes5<Math, Vec<T>, T>(formula, scale, vectors(a), spread(c), spread(c_left), spread(c_up));
-    const Numbers dz = numbers(cell5_backward(slopes, spread(dh), left, up));
-    return std::tuple(dz, T(left[0]), T(up[0]));
-  });
+  m.def("cell5_backward_by_slopes",
+      [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left, T dc_up) {
+        Vec<T> left = splat(dc_left), up = splat(dc_up);
+        const auto slopes = slopes5<Math, Vec<T>, T>(formula, scale, vectors(a), splat(c), splat(c_left), splat(c_up));
+        const Numbers dz = numbers(cell5_backward(slopes, splat(dh), left, up));
+        return std::tuple(dz, T(left[0]), T(up[0]));
+      });
 }
 
 template <class T> void bind_cells(py::module_ m) {

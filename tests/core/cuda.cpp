@@ -16,7 +16,7 @@ namespace {
 
 using namespace pixelrnn::cuda;
 
-// Binds a class. Each MEMBER is a field or method, which keeps its C++ name.
+// Binds a class. Each MEMBER is a field or method, under its C++ name.
 template <class T, class... Members>
 py::class_<T> bind(py::module_& m, const char* name, std::pair<const char*, Members>... members) {
   py::class_<T> bound(m, name);
@@ -43,8 +43,8 @@ void bind_tiling(py::module_& m) {
       MEMBER(Tiling, slice_rows), MEMBER(Tiling, slices), MEMBER(Tiling, matrix_rows), MEMBER(Tiling, threads),
       MEMBER(Tiling, cells), MEMBER(Tiling, border), MEMBER(Tiling, rows), MEMBER(Tiling, stride),
       MEMBER(Tiling, line_bytes), MEMBER(Tiling, pair_offset), MEMBER(Tiling, up_bytes), MEMBER(Tiling, part_step),
-      MEMBER(Tiling, part_stride), MEMBER(Tiling, part_floats), MEMBER(Tiling, pass_cells), MEMBER(Tiling, unit_of_row),
-      MEMBER(Tiling, weight_values), MEMBER(Tiling, weight_bytes))
+      MEMBER(Tiling, part_stride), MEMBER(Tiling, part_floats), MEMBER(Tiling, cells_at_once),
+      MEMBER(Tiling, unit_of_row), MEMBER(Tiling, weight_values), MEMBER(Tiling, weight_bytes))
       .def(py::init([](Format format, bool backward, int hidden, int taps, int blocks, int groups, int tiles,
                         int images, int gates) {
         return Tiling{format, backward, hidden, taps, blocks, hidden / blocks, groups, tiles, images, {}, gates};
@@ -63,7 +63,7 @@ void bind_tiling(py::module_& m) {
   bind<PackSize>(m, "PackSize", MEMBER(PackSize, tile_rows), MEMBER(PackSize, step_values), MEMBER(PackSize, tiles),
       MEMBER(PackSize, steps))
       .def(py::init<const Tiling&>());
-  m.def("is_of_one_tile", &is_of_one_tile);
+  m.def("has_one_tile", &has_one_tile);
   m.attr("pair_bytes") = kPairBytes;
 }
 
@@ -73,15 +73,15 @@ void bind_variants(py::module_& m) {
       .value("cluster", Kind::cluster)
       .value("images", Kind::images)
       .finalize();
-  bind<Held>(m, "Held", MEMBER(Held, registers), MEMBER(Held, shared), MEMBER(Held, most));
-  m.attr("held_any") = int(Held::kAny);
+  bind<Pairs>(m, "Pairs", MEMBER(Pairs, registers), MEMBER(Pairs, shared), MEMBER(Pairs, max));
+  m.attr("any_pairs") = int(Pairs::kAny);
   m.def("tiles_at_once", &tiles_at_once);
-  m.def("images_of", &images_of);
+  m.def("images_per_cluster", &images_per_cluster);
   m.def("has_blocks", &has_blocks);
   bind<Variant>(m, "Variant", MEMBER(Variant, name), MEMBER(Variant, format), MEMBER(Variant, backward),
-      MEMBER(Variant, kind), MEMBER(Variant, held), MEMBER(Variant, own), MEMBER(Variant, threads),
+      MEMBER(Variant, kind), MEMBER(Variant, pairs), MEMBER(Variant, tiles_or_units), MEMBER(Variant, threads),
       MEMBER(Variant, gates))
-      .def("is_", &Variant::is);
+      .def("has_suffix", &Variant::has_suffix);
   m.attr("variants") = every_variant();
 }
 
@@ -106,15 +106,17 @@ void bind_plan(py::module_& m) {
     names.append(name);
   }
   constants.attr("names") = names;
-  bind<Plan>(m, "Plan", MEMBER(Plan, variant), MEMBER(Plan, tiling), MEMBER(Plan, shared_memory), MEMBER(Plan, at_once),
-      MEMBER(Plan, seconds), MEMBER(Plan, cycles), MEMBER(Plan, cost), MEMBER(Plan, why_not), MEMBER(Plan, describe));
-  m.def("plan", &plan, "problem"_a, "device"_a, "restriction"_a = any, "concurrency"_a = nullptr,
-      "constants"_a = Constants());
-  m.def(
-      "candidates",
-      [](const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask,
-          const Constants& constants) { return candidates(p, device, restriction, ask, constants); },
-      "problem"_a, "device"_a, "restriction"_a = any, "concurrency"_a = nullptr, "constants"_a = Constants());
+  bind<Plan>(m, "Plan", MEMBER(Plan, variant), MEMBER(Plan, tiling), MEMBER(Plan, shared_memory),
+      MEMBER(Plan, concurrency), MEMBER(Plan, seconds), MEMBER(Plan, cycles), MEMBER(Plan, cost), MEMBER(Plan, why_not),
+      MEMBER(Plan, describe));
+  const auto def = [&](const char* name, auto function) {
+    m.def(name, function, "problem"_a, "device"_a, "restriction"_a = any, "concurrency"_a = nullptr,
+        "constants"_a = Constants());
+  };
+  def("plan", &plan);
+  def("candidates",
+      [](const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& concurrency,
+          const Constants& constants) { return candidates(p, device, restriction, concurrency, constants); });
   py::class_<Path>(m, "Path")
       .def(py::init<const std::string&>())
       .def("restriction", &Path::restriction, "format"_a, "backward"_a, "gates"_a = 4);

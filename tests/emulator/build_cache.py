@@ -1,4 +1,4 @@
-"""Compiles and links into a cache that processes share. Its keys hash the commands and the contents of the sources.
+"""Compiles and links into a cache that processes share. A key hashes the command and the contents of the sources.
 
 ``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a temporary folder per user.
 """
@@ -34,7 +34,7 @@ def hash_of(*parts):
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
 
 
-def contents(paths):
+def content_hashes(paths):
     return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
 
 
@@ -59,15 +59,15 @@ def in_parallel(function, items):
 
 
 def compile(command, source, suffix):
-    """Runs `command SOURCE -o OUTPUT` unless the cache has the output, and returns the output's path."""
+    """Runs `command SOURCE -o OUTPUT` unless the cache has the output. Returns the output's path."""
     command, source = list(map(str, command)), Path(source).resolve()
     key = hash_of(_version(command[0]), *command, source)
-    listing = folder() / f"{source.stem}-{key}.json"  # last known dependencies of the source
+    dependencies = folder() / f"{source.stem}-{key}.json"  # files that the last compilation read
 
     def output():
         try:
-            files = json.loads(listing.read_text())
-            return folder() / f"{source.stem}-{hash_of(key, *contents(files))}{suffix}"
+            files = json.loads(dependencies.read_text())
+            return folder() / f"{source.stem}-{hash_of(key, *content_hashes(files))}{suffix}"
         except (OSError, ValueError):
             return None
 
@@ -83,14 +83,14 @@ def compile(command, source, suffix):
                 files = _dependencies(rule.read_text())
                 if all(os.stat(file).st_mtime < start for file in files):
                     break
-            write(listing, json.dumps(files))
+            write(dependencies, json.dumps(files))
             write(output().with_suffix(".log"), log)
             made.replace(target := output())
         return target
 
 
 def link(command, name, suffix=".so"):
-    """Links cached files by `command -o OUTPUT` and returns the output's path. A .log beside it has the messages."""
+    """Links cached files by `command -o OUTPUT`. Returns the output's path. A .log beside the output has messages."""
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():

@@ -13,7 +13,7 @@ namespace emulator {
 bool mutation_reached = false;
 }
 
-// Replaces the context, as after a reset, so that host code queries the device and loads kernels again.
+// Replaces the context, like a reset, so that host code queries the device and loads kernels again.
 static void renew_context() {
   State& state = the_state();
   state.initialised = true;
@@ -44,13 +44,13 @@ int emulator_set_device(const char* name, int multiprocessors, int gpc) {
     }
   return -1;
 }
-void emulator_take_shared_memory(int bytes) {
-  the_state().taken_shared = bytes;
+void emulator_add_static_shared_memory(int bytes) {
+  the_state().extra_shared = bytes;
   renew_context();
 }
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 
-// Returns a line for each site: kernel, number, place, instruction and modes, separated by tabs.
+// Returns a line for each Site: kernel, number, place, instruction and modes, separated by tabs.
 const char* emulator_sites(const char* kernel) {
   text.clear();
   for (const Translated& t : translated_kernels()) {
@@ -65,7 +65,7 @@ int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
   for (const Translated& t : translated_kernels()) {
     if (strcmp(kernel, t.name) || site >= t.site_count) continue;
     std::istringstream modes(t.sites[site].modes);
-    unsigned char number = 1;
+    Byte number = 1;
     for (std::string name; modes >> name; ++number)
       if (name == mode) {
         t.mutation[site] = number;
@@ -79,7 +79,7 @@ int emulator_mutation_reached() {
   mutation_reached = false;
   return reached;
 }
-void emulator_mutate_none() {
+void emulator_clear_mutations() {
   for (const Translated& t : translated_kernels()) memset(t.mutation, 0, t.site_count);
 }
 

@@ -13,7 +13,7 @@ class Site(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Cost of a memory instruction. paid: wavefronts (shared memory) or sectors (global); ideal: the least possible."""
+    """Cost of a memory instruction in wavefronts (shared memory) or sectors (global): paid, and the least possible."""
 
     accesses: int
     lanes: int
@@ -34,19 +34,19 @@ class Emulator:
 
     def _call(self, name, *arguments):
         if getattr(self.library, f"emulator_{name}")(*arguments):
-            raise ValueError(f"{name}: {arguments}")
+            raise ValueError(f"emulator_{name}: expected known names, got {arguments}")
 
-    def schedule(self, name, seed=1, preemption=0, resident=2):
-        """Sets the schedule of later launches (struct Launch in runtime.h)."""
+    def set_schedule(self, name, seed=1, preemption=0, resident=2):
+        """Sets how later launches order their threads (struct Launch in runtime.h)."""
         self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
 
-    def device(self, name, multiprocessors=0, gpc=0):
+    def set_device(self, name, multiprocessors=0, gpc=0):
         """Sets the GPU. multiprocessors, gpc (multiprocessors of a GPC): 0 keeps the GPU's own number."""
         self._call("set_device", name.encode(), multiprocessors, gpc)
 
-    def take_shared_memory(self, bytes):
+    def add_static_shared_memory(self, bytes):
         """Adds static shared memory to every kernel, as another compiler might."""
-        self.library.emulator_take_shared_memory(bytes)
+        self.library.emulator_add_static_shared_memory(bytes)
 
     def profile(self):
         """Returns the Costs of the launches since the last call. Empty unless built with checks="profile"."""
@@ -54,19 +54,18 @@ class Emulator:
         return [Cost(*map(int, row[:4]), *row[4:]) for row in rows]
 
     def sites(self, kernel=""):
-        """Returns the synchronisation sites of a kernel; "" selects all kernels."""
+        """Returns the Sites of a kernel that `mutate` can break. "" selects all kernels."""
         lines = self.library.emulator_sites(kernel.encode()).decode().splitlines()
         fields = [line.split("\t") for line in lines]
-        return [
-            Site(name, int(number), place, what, tuple(modes.split())) for name, number, place, what, modes in fields
-        ]
+        return [Site(name, int(number), *names, tuple(modes.split())) for name, number, *names, modes in fields]
 
     def mutate(self, kernel, site, mode):
+        """Breaks the synchronisation at a site."""
         self._call("mutate", kernel.encode(), site, mode.encode())
 
     def mutation_reached(self):
         """Returns whether a thread reached a broken site since the last call."""
         return bool(self.library.emulator_mutation_reached())
 
-    def mutate_none(self):
-        self.library.emulator_mutate_none()
+    def clear_mutations(self):
+        self.library.emulator_clear_mutations()

@@ -1,4 +1,4 @@
-// Host code defines buffers_of(), which names the memory that a launch may touch.
+// Host code defines buffers_of(), which lists the memory that a launch may access.
 #pragma once
 #include <vector_types.h>
 

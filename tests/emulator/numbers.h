@@ -7,7 +7,7 @@
 namespace emulator {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
-// Without F16C a cast calls a slow function, which took a tenth of the emulator's time.
+// Without F16C a cast from _Float16 calls a slow function, which took a tenth of the emulator's time.
 inline float from_fp16(uint16_t bits) {
   const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = uint32_t(bits & 0x7fff) << 13;
   if ((bits & 0x7c00) == 0x7c00) {  // infinity or NaN; a NaN becomes quiet
@@ -22,7 +22,7 @@ inline uint16_t to_bf16(float x) {
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 inline uint16_t to_fp16(double x) { return std::bit_cast<uint16_t>(_Float16(x)); }
-// Rounds to odd in float first, so that the result is rounded to nearest only once.
+// Rounds to odd in float first, so that only the second step rounds to nearest.
 inline uint16_t to_bf16(double x) {
   const float nearest = float(x);
   auto bits = std::bit_cast<uint32_t>(nearest);
@@ -33,8 +33,8 @@ inline uint16_t to_bf16(double x) {
   return to_bf16(std::bit_cast<float>(bits));
 }
 
-// Adds a pseudorandom error up to NVIDIA's limit, because the last bits are not specified.
-inline float off_by_up_to(int ulps, float exact, float argument) {
+// Adds a pseudorandom error up to NVIDIA's bound, because the last bits of a result are not specified.
+inline float add_error(int ulps, float exact, float argument) {
   constexpr float kLeast = std::numeric_limits<float>::min();
   if (!std::isfinite(exact) || exact == 0) return exact;
   const uint32_t hash = std::bit_cast<uint32_t>(argument) * 2654435761u;
@@ -45,8 +45,8 @@ inline float off_by_up_to(int ulps, float exact, float argument) {
   return std::fabs(result) < kLeast ? std::copysign(0.0f, exact) : result;
 }
 // ex2.approx.ftz.f32. CUDA's exp and tanh of doubles rely on exact results for integers.
-inline float exp2_approx(float x) { return x == std::floor(x) ? std::exp2(x) : off_by_up_to(2, std::exp2(x), x); }
+inline float exp2_approx(float x) { return x == std::floor(x) ? std::exp2(x) : add_error(2, std::exp2(x), x); }
 // rcp.approx.ftz.f32
-inline float reciprocal_approx(float x) { return off_by_up_to(1, 1 / x, x); }
+inline float reciprocal_approx(float x) { return add_error(1, 1 / x, x); }
 
 }  // namespace emulator

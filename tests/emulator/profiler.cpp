@@ -1,5 +1,5 @@
 // Counts the cost of a warp's memory instructions: wavefronts of shared memory (bank conflicts), 32-byte sectors of
-// global memory. The n-th executions of an instruction by all lanes of a warp are one access. Only addresses matter.
+// global memory. The n-th executions of an instruction by the lanes of a warp are one access. Only addresses matter.
 #include <algorithm>
 #include <bit>
 #include <map>
@@ -16,7 +16,7 @@ constexpr unsigned kBanks = 32, kBankBytes = 4, kSector = 32;
 struct Instruction {
   bool shared, write;
   unsigned bytes;
-  const char* place;
+  Place place;
   auto operator<=>(const Instruction&) const = default;
 };
 struct WarpAccess {
@@ -28,13 +28,13 @@ struct Cost {
   void operator+=(const Cost& c) { accesses += c.accesses, lanes += c.lanes, paid += c.paid, ideal += c.ideal; }
 };
 
-// A wavefront serves 128 bytes: 32 lanes of up to 4 bytes, 16 lanes of 8 bytes, or 8 lanes of 16 bytes.
+// A wavefront (pass over the banks) serves 32 lanes of up to 4 bytes, 16 lanes of 8 bytes, or 8 lanes of 16 bytes.
 Cost shared_cost(const WarpAccess& access, unsigned bytes) {
   Cost cost;
-  const unsigned together = 32 / std::max(1u, bytes / kBankBytes);
-  for (unsigned first = 0; first < 32; first += together) {
+  const unsigned lanes_per_wavefront = 32 / std::max(1u, bytes / kBankBytes);
+  for (unsigned first = 0; first < 32; first += lanes_per_wavefront) {
     std::set<uint64_t> words[kBanks];
-    for (unsigned lane = first; lane < first + together; ++lane) {
+    for (unsigned lane = first; lane < first + lanes_per_wavefront; ++lane) {
       if (!(access.lanes >> lane & 1)) continue;
       for (unsigned b = 0; b < std::max(kBankBytes, bytes); b += kBankBytes) {
         const uint64_t word = (access.address[lane] + b) / kBankBytes;
@@ -63,12 +63,12 @@ Cost global_cost(const WarpAccess& access, unsigned bytes) {
 class Profiler : public Checker {
  public:
   void launch_ends() override {
-    for (const auto& [key, access] : incomplete_) settle(std::get<0>(key), access);
+    for (const auto& [key, access] : incomplete_) add_cost(std::get<0>(key), access);
     incomplete_.clear();
     executions_.clear();
   }
-  void accessed(const void* p, size_t bytes, bool write, const char* place) override {
-    const auto* address = static_cast<const unsigned char*>(p);
+  void accessed(const void* p, size_t bytes, bool write, Place place) override {
+    const auto* address = static_cast<const Byte*>(p);
     const auto holds = [&](const Region& r) { return address >= r.low && address < r.high; };
     if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds))
       return;  // stack, arguments or constants
@@ -80,7 +80,7 @@ class Profiler : public Checker {
     access.address[self->lane] =
         instruction.shared ? (address - machine.shared_low) % machine.shared_stride : reinterpret_cast<uint64_t>(p);
     if (access.lanes != 0xffffffff) return;
-    settle(instruction, access);
+    add_cost(instruction, access);
     incomplete_.erase(key);
   }
   // Returns a row for each place and kind of access: the fields of Cost in control.py, separated by tabs.
@@ -102,7 +102,7 @@ class Profiler : public Checker {
   std::map<std::pair<unsigned, Instruction>, unsigned> executions_;               // key: thread, instruction
 
   static unsigned warp_number() { return self->block * 32 + self->warp; }
-  void settle(const Instruction& i, const WarpAccess& access) {
+  void add_cost(const Instruction& i, const WarpAccess& access) {
     Cost cost = i.shared ? shared_cost(access, i.bytes) : global_cost(access, i.bytes);
     cost.accesses = 1;
     cost.lanes = std::popcount(access.lanes);

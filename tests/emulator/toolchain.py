@@ -1,7 +1,7 @@
 """Builds shared libraries that run CUDA kernels on the CPU.
 
 The caller passes a CUDA compiler: an object with ``include`` (folder of CUDA's headers), ``path`` (the compiler's file)
-and ``compile(cu_file, arch, flags)``, which returns the machine code, the PTX and a log.
+and ``compile(cu_file, arch, flags)``. ``compile`` returns the machine code, the PTX and a log.
 """
 
 import inspect
@@ -32,7 +32,7 @@ def nvcc():
     home = os.environ.get("CUDA_HOME")
     name = str(Path(home, "bin", "nvcc")) if home else "nvcc"
     if not shutil.which(name) or subprocess.run([name, "--version"], capture_output=True).returncode:
-        raise ToolchainError(f"expected an nvcc that answers, got none as {name}")
+        raise ToolchainError(f"expected an nvcc that runs, got none as {name}")
     return name
 
 
@@ -42,15 +42,15 @@ class Compiled(NamedTuple):
     log: Path
 
 
-def compiled(compiler, cu_files, arch="sm_90", flags=()):
-    """Compiles .cu files with line numbers and returns a Compiled for each."""
+def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
+    """Compiles .cu files with line numbers. Returns a Compiled for each."""
     flags = [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
 
     def one(file):
         file = Path(file).resolve()
-        inputs = build_cache.contents([inspect.getfile(type(compiler)), *_included(file, headers)])
+        inputs = build_cache.content_hashes([inspect.getfile(type(compiler)), *_included(file, headers)])
         stem = f"{file.stem}-{build_cache.hash_of(*compiler_id, file, arch, *flags, *inputs)}"
         made = Compiled(*(build_cache.folder() / f"{stem}.{kind}" for kind in Compiled._fields))
         with build_cache.locked(stem):
@@ -74,13 +74,13 @@ def _included(file, folders):
     return sorted(found)
 
 
-def ptx_of_nvcc(cu_files, arch="sm_90", flags=()):
+def compile_by_nvcc(cu_files, arch="sm_90", flags=()):
     command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx", *flags]
     return build_cache.in_parallel(lambda file: build_cache.compile(command, file, ".ptx"), cu_files)
 
 
 def translate(ptx_files):
-    translator = build_cache.hash_of(*build_cache.contents(sorted(Path(ptx_to_cpp.__file__).parent.glob("*.py"))))
+    translator = build_cache.hash_of(*build_cache.content_hashes(sorted(Path(ptx_to_cpp.__file__).parent.glob("*.py"))))
 
     def one(file):
         target = build_cache.folder() / f"{file.stem}-{translator}.cpp"
@@ -92,7 +92,7 @@ def translate(ptx_files):
     return [one(Path(file)) for file in ptx_files]
 
 
-def library(
+def build_library(
     name,
     *,
     compiler,
@@ -105,7 +105,7 @@ def library(
     host_flags=(),
     link_flags=(),
 ):
-    """Builds a shared library of kernels (.cu) and host code (.cpp) that needs no GPU, and returns its path.
+    """Builds a shared library of kernels (.cu) and host code (.cpp) that needs no GPU. Returns the library's path.
 
     by_nvcc     more kernels, which nvcc compiles
     checks      "race": race_checker.cpp; "profile": counts memory transactions instead
@@ -114,8 +114,8 @@ def library(
     """
     gxx = shutil.which("g++") or "g++"
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", compiler.include]
-    files = [made.ptx for made in compiled(compiler, kernels, arch, flags)]
-    files += ptx_of_nvcc(by_nvcc, arch, flags) if by_nvcc else []
+    files = [made.ptx for made in compile_kernels(compiler, kernels, arch, flags)]
+    files += compile_by_nvcc(by_nvcc, arch, flags) if by_nvcc else []
     jobs = [([*common, "-O2", "-g1"], source) for source in [*RUNTIME, HERE / CHECKERS[checks]]]
     jobs += [([*common, "-O1", "-w", "-ffp-contract=off"], file) for file in translate(files)]
     jobs += [([*common, "-O1", "-g1", *flags, *host_flags], file) for file in host]

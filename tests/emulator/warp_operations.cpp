@@ -46,7 +46,7 @@ static void combine_shuffle(const LaneData* in, LaneData* out, unsigned mask) {
   }
 }
 uint32_t shuffle(
-    Shuffle mode, uint32_t value, uint32_t by, uint32_t clamp, unsigned mask, bool* in_range, const char* place) {
+    Shuffle mode, uint32_t value, uint32_t by, uint32_t clamp, unsigned mask, bool* in_range, Place place) {
   const ShuffleIn in{value, by, clamp, mode};
   ShuffleOut out{};
   warp_collective(combine_shuffle, &in, sizeof in, &out, sizeof out, mask, false, place);
@@ -59,14 +59,14 @@ static void combine_vote(const LaneData* in, LaneData* out, unsigned mask) {
   for (int i = 0; i < 32; ++i) all = all && (!(mask >> i & 1) || get<bool>(in[i]));
   for (int i = 0; i < 32; ++i) put(out[i], all);
 }
-bool vote_all(bool mine, unsigned mask, const char* place) {
+bool vote_all(bool mine, unsigned mask, Place place) {
   bool all = false;
   warp_collective(combine_vote, &mine, sizeof mine, &all, sizeof all, mask, false, place);
   return all;
 }
 
 struct RowOfMatrices {
-  const unsigned char* row;
+  const Byte* row;
   int count;
 };
 static void combine_rows(const LaneData* in, LaneData* out, unsigned) {
@@ -77,13 +77,13 @@ static void combine_rows(const LaneData* in, LaneData* out, unsigned) {
     put(out[i], registers);
   }
 }
-void load_matrices(int count, uint32_t* d, const unsigned char* row, const char* place) {
-  if (int(lane()) < 8 * count) access(row, 16, false, place);  // a lane reads the row whose address it passes
+void load_matrices(int count, uint32_t* d, const Byte* row, Place place) {
+  if (int(lane()) < 8 * count) access(row, 16, false, place);  // a lane reads the row that it passes
   const RowOfMatrices in{row, count};
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
 
-// The registers of a lane, with q = lane / 4, p = lane % 4, and groups of 4 (tf32) or 8 (halves) columns or rows:
+// The mma registers of a lane. q = lane / 4, p = lane % 4. Groups have 4 (tf32) or 8 (halves) columns of a, rows of b:
 //   a[i]   values p (tf32) or 2p, 2p + 1 (halves) of row q + 8 (i % 2), column group i / 2.
 //   b[i]   the values at the same places of column q, row group i.
 //   c[i]   row q + 8 (i / 2), column 2p + i % 2.
@@ -124,7 +124,7 @@ template <MatrixFormat F> static void combine_matrices(const LaneData* in, LaneD
   }
 }
 void multiply_matrices(MatrixFormat format, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-    const float (&c)[4], const char* place) {
+    const float (&c)[4], Place place) {
   const MatrixIn in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {c[0], c[1], c[2], c[3]}};
   const Combine combine = format == MatrixFormat::bf16   ? combine_matrices<MatrixFormat::bf16>
                           : format == MatrixFormat::fp16 ? combine_matrices<MatrixFormat::fp16>

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
-# Bounds relative to a float64 result: 90 and 34 units of rounding (2^-53 and 2^-24). A sum of n products errs by about
-# sqrt(n) units. The longest sum, a weight's gradient, has 840 products: 29 units, or 41 if both sides err.
+# Bounds of the error ratio of assert_close: 90 and 34 units of rounding (2^-53 and 2^-24). A sum of n products errs by
+# about sqrt(n) units. The longest sum, a weight's gradient, has 840 products: 29 units, or 41 if both tensors err.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
@@ -44,9 +45,12 @@ def using_instruction_set(name):
 
 
 def opcheck_untraced(operator, arguments):
-    """Runs torch.library.opcheck without its trace of the operator's derivatives, which takes seconds."""
-    cheap = "test_schema", "test_autograd_registration", "test_faketensor"
-    opcheck(operator, arguments, test_utils=cheap)
+    """Runs torch.library.opcheck without its check that traces the operator's derivatives, which takes seconds."""
+    opcheck(operator, arguments, test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
+
+
+def randn64(*size):
+    return torch.randn(*size, dtype=torch.float64)
 
 
 def cotangent_of(y):
@@ -55,8 +59,21 @@ def cotangent_of(y):
 
 
 def subsets(names):
-    """Returns all non-empty subsets of names."""
+    """Returns all subsets of names except the empty one."""
     return [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
+
+
+class OperatorRecorder(TorchDispatchMode):
+    """Records the names of the operators that run and that satisfy ``condition``."""
+
+    def __init__(self, condition):
+        super().__init__()
+        self.condition, self.names = condition, []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if self.condition(function):
+            self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
 
 
 def draw_states(module):

@@ -1,7 +1,7 @@
-"""Processes that import the package under test.
+"""Starts Python processes that import the package under test.
 
-`python -c` and `python -m` search the current folder first. In the repository its source folder would hide the
-installed package, so such a process runs in another folder.
+`python -c` and `python -m` import from the current folder first. In the repository's root they would import its source
+folder instead of the installed package, so tests start them in another folder.
 """
 
 import os
@@ -17,20 +17,20 @@ TESTS = ROOT / "tests"
 
 
 def environment(*folders, without=()):
-    """Returns this process's variables except ``without``; PYTHONPATH begins with ``folders`` and the package."""
+    """Returns os.environ except ``without``. PYTHONPATH begins with ``folders`` and the package's parent folder."""
     path = [*map(str, folders), str(Path(pixelrnn_ext.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    kept = {name: value for name, value in os.environ.items() if name not in without}
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    variables = {name: value for name, value in os.environ.items() if name not in without}
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
-def python(*arguments, cwd=None, env=None):
+def python(*arguments, cwd=None, env=None, timeout=None):
     """Runs Python until it exits. Returns the CompletedProcess, with the output as text."""
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=env or environment(), capture_output=True, text=True)
+    return subprocess.run(command, cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=timeout)
 
 
-def run_tests(file, chosen, folder, variables):
-    """Asserts that the tests of a file that pytest's -k chooses pass with other environment variables."""
+def run_tests(file, expression, folder, variables):
+    """Asserts that a file's tests that pytest's -k ``expression`` selects pass with these environment variables."""
     options = "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"
-    done = python("-m", "pytest", *options, file, "-k", chosen, cwd=folder, env=environment() | variables)
+    done = python("-m", "pytest", *options, file, "-k", expression, cwd=folder, env=environment() | variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -1,4 +1,4 @@
-"""Conditions and settings of the tests that need a GPU."""
+"""Skips tests that need a GPU if there is none, and sets the precision that their bounds assume."""
 
 import os
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import torch
 
 from pixelrnn_ext.operators import library
 
-# cuBLAS reads this at its first call. The deterministic results that conftest.py asks for need it.
+# cuBLAS reads this variable at its first call. torch's deterministic mode, which conftest.py enables, needs it.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def why_no_gpu(kernels=True):
-    """Returns why tests cannot run on a GPU, or None. ``kernels``: whether they need the compiled kernels."""
+    """Returns why tests cannot run on a GPU, or None. ``kernels``: whether the tests need the compiled kernels."""
     if not torch.cuda.is_available():
         return f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
     return library.why_no_cuda() if kernels else None
@@ -29,7 +29,7 @@ REDUCED = "allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precisio
 
 @contextmanager
 def strict_products():
-    """Disables TF32, and sums of half-precision products in half precision, as the tests' bounds assume."""
+    """Disables TF32, and partial sums in half precision in products of half-precision matrices."""
     matmul = torch.backends.cuda.matmul
     before = {name: getattr(matmul, name) for name in ("allow_tf32", *REDUCED)}
     for name in before:
@@ -39,6 +39,19 @@ def strict_products():
     finally:
         for name, value in before.items():
             setattr(matmul, name, value)
+
+
+def capture(step, warm=True):
+    """Returns a CUDA graph of a step, and the tensors that hold its results."""
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3 if warm else 0):
+            step()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        captured = step()
+    return graph, captured
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Reads csrc/cuda/kernel_list.h, the list of resident kernels."""
+"""Reads csrc/cuda/kernel_list.h, the list of resident kernels, which compute a whole scan in one launch."""
 
 from functools import cache
 from typing import NamedTuple
@@ -12,21 +12,21 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    """A resident kernel for one format. Numbers are the most that the kernel takes."""
+    """A resident kernel for one format. Its numbers are the most that it takes."""
 
     format: str
     backward: bool
-    held: str  # pairs of weights in registers, then "s" if others are in shared memory, such as "4s"
-    pairs: tuple  # pairs of a warp's weights: in registers, in shared memory (None: any number)
-    own: int  # tiles of a warp (forward), or units of a thread (backward; 0: two units of any number of cells)
+    held: str  # number of weight pairs in registers, then "s" if other pairs are in shared memory, such as "4s"
+    pairs: tuple  # numbers of a warp's weight pairs in registers and in shared memory (None: any number)
+    tiles_or_units: int  # tiles of a warp (forward), or units of a thread (backward; 0: two, of any number of cells)
     threads: int  # threads of a block
     kind: str  # kind of launch: a key of BLOCKS
     gates: int  # gates of a hidden unit
 
     @property
     def suffix(self):
-        """Returns the name of the kernel's variant in a path (csrc/cuda/path.h), the same for both passes."""
-        return f"{self.held}_{self.own}_{self.threads}" + ("_images" if self.kind == "images" else "")
+        """Returns the kernel's name in a path (csrc/cuda/path.h), which is the same for forward and backward."""
+        return f"{self.held}_{self.tiles_or_units}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property
     def blocks(self):
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
     @property
     def name(self):
-        return f"{self.scan}_{self.format}_{self.held}_{self.own}_{self.threads}_{self.kind}"
+        return f"{self.scan}_{self.format}_{self.held}_{self.tiles_or_units}_{self.threads}_{self.kind}"
 
     @property
     def scan(self):
@@ -51,7 +51,7 @@ def every_kernel():
         if group not in FORMATS_OF_ROW or not line.startswith(" "):
             continue
         scan, held, registers, shared, own, threads, kind = columns.split(", ")
-        pairs = int(registers), None if shared == "Held::kAny" else int(shared)
+        pairs = int(registers), None if shared == "Pairs::kAny" else int(shared)
         sizes = held, pairs, int(own), int(threads), kind, 5 if scan.endswith("5") else 4
         found += [Kernel(format, scan.startswith("backward"), *sizes) for format in FORMATS_OF_ROW[group]]
     return found
@@ -62,18 +62,19 @@ def kernels(gates=4):
 
 
 def variants(gates=4):
-    """Returns each (format, suffix, blocks) for which a pass has a kernel."""
+    """Returns each (format, suffix, blocks) for which the forward or the backward has a kernel."""
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels(gates) for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
 
 
 def source_of(names):
-    """Returns the text of a .cu file with only the named kernels and their packing."""
-    chosen = [kernel for kernel in every_kernel() if kernel.name in names]
+    """Returns the text of a .cu file with the named kernels and the kernels that pack their weights."""
+    selected = [kernel for kernel in every_kernel() if kernel.name in names]
     text = '#include "kernels.cuh"\n'
-    for format, gates in sorted({(k.format, k.gates) for k in chosen}):
+    for format, gates in sorted({(k.format, k.gates) for k in selected}):
         text += f"PACK(pack{'5' if gates == 5 else ''}_{format}, {format}, {gates})\n"
-    for k in chosen:
-        shared = "Held::kAny" if k.pairs[1] is None else k.pairs[1]
-        text += f"KERNEL({k.format}, {k.scan}, {k.held}, {k.pairs[0]}, {shared}, {k.own}, {k.threads}, {k.kind})\n"
+    for k in selected:
+        shared = "Pairs::kAny" if k.pairs[1] is None else k.pairs[1]
+        text += f"KERNEL({k.format}, {k.scan}, {k.held}, {k.pairs[0]}, {shared}, "
+        text += f"{k.tiles_or_units}, {k.threads}, {k.kind})\n"
     return text

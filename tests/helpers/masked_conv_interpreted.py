@@ -1,6 +1,6 @@
-"""Checks of the masked convolution's Triton kernels on the CPU, under Triton's interpreter.
+"""Checks the masked convolution's Triton kernels on the CPU, under Triton's interpreter.
 
-tests/masked_conv/test_triton.py imports this module in a process that it starts with TRITON_INTERPRET=1.
+tests/masked_conv/test_triton.py runs these functions in a process that it starts with TRITON_INTERPRET=1.
 """
 
 import itertools
@@ -21,21 +21,21 @@ if tiles.INTERPRETED:
 
     _patch_lang_tensor = interpreter._patch_lang_tensor
 
-    def _with_an_index(tensor, scope):
+    def _patch_with_index(tensor, scope):
         """Adds __index__: Triton 3.6 calls int() on an array of one value, which NumPy 2.4 refuses."""
         _patch_lang_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
-    interpreter._patch_lang_tensor = _with_an_index
+    interpreter._patch_lang_tensor = _patch_with_index
 
 
-# 1e-6 is 17 units of rounding (2^-24). A sum of n terms errs by about sqrt(n) units: a tile's 16 products by 4, and the
-# sum of up to 100 tiles by 10 more. Half-precision results are computed in float32 and rounded once.
+# Error bounds. 1e-6 is 17 units of rounding (2^-24). A sum of n terms errs by about sqrt(n) units: a tile's 16 products
+# by 4, and the sum of up to 100 tiles by 10 more. Half-precision results are computed in float32 and rounded once.
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 
 
-def expected(input, weight, bias, mask, relu, cotangent):
-    """Returns {name: tensor} of the output and its gradients in float64, and the mask of the live weights."""
+def expected_results(input, weight, bias, mask, relu, cotangent):
+    """Returns {name: tensor} of the output and its gradients in float64, and the mask of the unmasked weights."""
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
     options = dict(image_channels=mask.image_channels, gates=mask.gates)
@@ -49,12 +49,12 @@ def expected(input, weight, bias, mask, relu, cotangent):
 def check(
     kernel_size, mask, sizes, *, relu=False, has_bias=True, channels_last=False, dtype=torch.float32, strided=False
 ):
-    """Compares the output and all gradients with float64. Masked weights are NaN."""
+    """Compares the output and all gradients with float64 results. Masked weights are NaN."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)  # unwritten memory reads as NaN
     n, in_channels, out_channels, height, width = sizes
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    # .to(memory_format=...) would leave a map of one channel as it is.
+    # Permutes, since .to(memory_format=...) does not change the strides of a map of one channel.
     if channels_last:
         input = torch.randn(n, height, width + strided, in_channels).permute(0, 3, 1, 2)
     else:
@@ -63,16 +63,16 @@ def check(
     weight = torch.randn(out_channels, in_channels, *kernel_size).to(dtype)
     bias = torch.randn(out_channels).to(dtype) if has_bias else None
     cotangent = torch.randn(n, out_channels, height, width).to(dtype)
-    want, alive = expected(input, weight, bias, Mask(*mask), relu, cotangent)
+    want, alive = expected_results(input, weight, bias, Mask(*mask), relu, cotangent)
     poisoned = torch.where(alive, weight, torch.nan)
 
     assert gpu.why_not(input) is None
     output = gpu.forward(Convolution(input, poisoned, bias, *mask, relu))
-    if relu:  # leaves out outputs that rounding puts on different sides of zero
-        mask_of_output = (want["output"] > 0) == (output > 0)
-        assert mask_of_output.double().mean() > 0.99 or n == 0
-        cotangent = cotangent * mask_of_output
-        want = expected(input, weight, bias, Mask(*mask), relu, cotangent)[0]
+    if relu:  # ignores outputs whose sign differs from the expected sign by rounding
+        same_sign = (want["output"] > 0) == (output > 0)
+        assert same_sign.double().mean() > 0.99 or n == 0
+        cotangent = cotangent * same_sign
+        want = expected_results(input, weight, bias, Mask(*mask), relu, cotangent)[0]
     gradients = gpu.backward(Gradients(cotangent, output, input, poisoned, *mask, relu, True, True, has_bias))
     got = {"output": output, **dict(zip(("dinput", "dweight", "dbias"), gradients))}
     assert has_bias or got.pop("dbias") is None
@@ -85,7 +85,7 @@ def check(
 
 
 def check_subsets():
-    """Checks each combination of needed gradients: a gradient is None if not needed, and else always the same."""
+    """Checks each combination of needed gradients. A gradient is None if not needed, and otherwise always the same."""
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
@@ -94,23 +94,23 @@ def check_subsets():
     def gradients(*needed):
         return gpu.backward(Gradients(cotangent, output, input, weight, *mask, True, *needed))
 
-    every, again = gradients(True, True, True), gradients(True, True, True)
-    assert all(torch.equal(*pair) for pair in zip(every, again))
+    first, second = gradients(True, True, True), gradients(True, True, True)
+    assert all(map(torch.equal, first, second))
     for needed in itertools.product((False, True), repeat=3):
-        for name, need, full, one in zip(("dinput", "dweight", "dbias"), needed, every, gradients(*needed)):
-            assert (one is not None) == need
+        for name, need, expected, got in zip(("dinput", "dweight", "dbias"), needed, first, gradients(*needed)):
+            assert (got is not None) == need
             if need:
-                assert_close(name, full, one, 1e-6)
+                assert_close(name, expected, got, 1e-6)
 
 
 def check_parts():
-    """Checks a weight gradient that several Triton programs sum, with an expanded cotangent."""
+    """Checks a weight gradient that several Triton programs sum. The cotangent has strides of 0."""
     torch.manual_seed(0)
     mask = Mask("A", 3, 1)
     input, weight = torch.randn(3, 3, 19, 23), torch.randn(3, 3, 3, 1)
     cotangent = torch.ones(()).expand(3, 3, 19, 23)
-    assert input.numel() // 3 >= 2 * gpu._FEWEST_PIXELS
-    want, _ = expected(input, weight, None, mask, False, cotangent)
+    assert input.numel() // 3 >= 2 * gpu._MIN_PIXELS
+    want, _ = expected_results(input, weight, None, mask, False, cotangent)
     got = gpu.backward(Gradients(cotangent, None, input, weight, *mask, False, True, True, False))
     for name, gradient in zip(("dinput", "dweight"), got):
         assert_close(name, want[name], gradient, 1e-6)
@@ -122,7 +122,7 @@ def check_refused():
 
 
 def check_a_capture():
-    """Checks that each launch in a graph capture is in relaxed mode and untimed, even if timing is on."""
+    """Checks that each launch in a CUDA graph capture is in relaxed mode and untimed, even if timing is on."""
     modes, launched_in, mode = [], [], 0
 
     def exchange(wanted):
@@ -130,11 +130,11 @@ def check_a_capture():
         mode, wanted.value = wanted.value, mode
         modes.append(mode)
 
-    class Refusing:
+    class FailingTuner:
         def __getitem__(self, grid):
             raise AssertionError("timed while a graph is captured")
 
-    def launches_of(kernel):
+    def recording_run(kernel):
         original = kernel.run
 
         def run(*args, **kwargs):
@@ -146,15 +146,15 @@ def check_a_capture():
     names = ("output_kernel", "input_gradient_kernel", "weight_gradient_kernel")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: False)
-        patch.setattr(tiles, "MEASURED", True)
-        patch.setattr(tiles, "_captures", lambda tensor: True)
+        patch.setattr(tiles, "AUTOTUNE", True)
+        patch.setattr(tiles, "_is_capturing", lambda tensor: True)
         patch.setattr(tiles, "_exchange_capture_mode", exchange)
         for name in names:
-            patch.setattr(getattr(kernels, name), "tuner", Refusing())
+            patch.setattr(getattr(kernels, name), "tuner", FailingTuner())
         for kernel in (kernels.pack_kernel, *(getattr(kernels, name).kernel for name in names)):
-            patch.setattr(kernel, "run", launches_of(kernel))
+            patch.setattr(kernel, "run", recording_run(kernel))
         check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True)
-    assert launched_in == [2] * 5  # the weight is packed twice
+    assert launched_in == [2] * 5  # three kernels, and two that pack the weight, in relaxed mode
     assert modes == [2, 0] * 3
 
 

@@ -1,6 +1,7 @@
 import itertools
 from functools import partial
 
+import pytest
 import torch
 
 import pixelrnn_ext as px
@@ -15,6 +16,7 @@ MODELS = {
     "multiscale-row": partial(px.MultiScalePixelRNN, "row", upsampling_channels=3, small={"layer": "diagonal"}),
     "multiscale-diagonal": partial(px.MultiScalePixelRNN, "diagonal", upsampling_channels=3, small={"layer": "row"}),
 }
+each_model = pytest.mark.parametrize("name", MODELS)
 WIRED_MODELS = MODELS | {
     "row5-skip-no-residual": partial(px.PixelRNN, "row", kernel_size=5, skip=True, residual=False),
     "diagonal-skip-zero-states": partial(px.PixelRNN, "diagonal", skip=True, initial_state="zero"),
@@ -23,7 +25,7 @@ WIRED_MODELS = MODELS | {
 
 
 def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):
-    """Returns the same model in every call, with states and biases so large that a wrong border shows."""
+    """Returns the same model in every call. Its states and biases are so large that a wrong border changes results."""
     torch.manual_seed(1)
     model = WIRED_MODELS[name](**SIZES | COLOURS[colours] | options)
     with torch.no_grad():

@@ -13,7 +13,7 @@ import device_code
 
 @cache
 def compiler():
-    found = list(device_code.find())
+    found = list(device_code.find_compilers())
     for nvrtc in found:
         if nvrtc.version == "12.9":
             return nvrtc
@@ -21,15 +21,15 @@ def compiler():
     raise toolchain.ToolchainError(f"expected NVRTC 12.9, got {known}: pip install {' '.join(device_code.PACKAGES)}")
 
 
-def compiled(cu_files, arch="sm_90", flags=()):
-    """Returns the cubin, PTX and log of each .cu file: a wheel's code, with line numbers added."""
-    return toolchain.compiled(compiler(), cu_files, arch, flags)
+def compile_kernels(cu_files, arch="sm_90", flags=()):
+    """Returns the paths of each .cu file's cubin, PTX and log: the code of a wheel, with line numbers added."""
+    return toolchain.compile_kernels(compiler(), cu_files, arch, flags)
 
 
-def shipped(arch):
-    """Returns the cubin, PTX and log of each .cu file of csrc/cuda, as in a wheel. Reuses files of `make wheel`."""
+def compile_for_wheel(arch):
+    """Returns the paths of the cubin, PTX and log of each file csrc/cuda/*.cu. Reuses the files of `make wheel`."""
     built = ROOT / "build" / "device_code"
     with build_cache.locked(f"device_code-{arch}"):
         folder = built if built.exists() else build_cache.folder() / "device_code"
         gpu = arch.removeprefix("sm_")
-        return [made for _, made in device_code.compile_kernels(compiler(), [gpu], ROOT / "csrc", folder)]
+        return [paths for _, paths in device_code.compile_kernels(compiler(), [gpu], ROOT / "csrc", folder)]

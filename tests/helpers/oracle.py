@@ -21,6 +21,7 @@ CORNERS = {"tl": ((), ""), "tr": ((3,), "_reverse"), "bl": ((2,), "_up"), "br": 
 
 
 def colour(channel, channels, image_channels):
+    """Returns the colour of one of ``channels`` channels."""
     groups = torch.tensor_split(torch.arange(channels), image_channels)
     return next(g for g, members in enumerate(groups) if channel in members)
 
@@ -40,7 +41,7 @@ def masked(weight, mask_type, image_channels, gates=1):
     return weight * alive
 
 
-def step(cell, z, c_up, c_left, is_first_row, peephole):
+def update(cell, z, c_up, c_left, is_first_row, peephole):
     """Returns h and c (N, hidden) of a pixel from its pre-activations z (N, G, hidden) and its neighbours' c."""
     i, f, g, o, *fifth = z.unbind(1)
     p_i, p_left, p_up, p_o = z.new_zeros(4, 1) if peephole is None else peephole
@@ -86,7 +87,7 @@ def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is
             z = z + (0 if bias is None else bias) + (0 if gate_bias is None else gate_bias[:, :, r, col])
             c_up = c.get((r - 1, col), outside_c)
             c_left = c_up if is_row else c.get((r, col - 1), outside_c)
-            h[r, col], c[r, col] = step(cell, z.unflatten(1, (-1, hidden)), c_up, c_left, r == 0, peephole)
+            h[r, col], c[r, col] = update(cell, z.unflatten(1, (-1, hidden)), c_up, c_left, r == 0, peephole)
     return torch.stack([torch.stack([h[r, col] for col in range(width)], 2) for r in range(height)], 2)
 
 
@@ -95,8 +96,8 @@ def layer(module, x, gate_bias=None, sizes=None):
     if sizes is not None:  # each image is computed alone
         y = []
         for n, (height, width) in enumerate(sizes.tolist()):
-            alone = layer(module, *(None if m is None else m[n : n + 1, :, :height, :width] for m in (x, gate_bias)))
-            y.append(torch.nn.functional.pad(alone, (0, x.shape[3] - width, 0, x.shape[2] - height)))
+            one = layer(module, *(None if m is None else m[n : n + 1, :, :height, :width] for m in (x, gate_bias)))
+            y.append(torch.nn.functional.pad(one, (0, x.shape[3] - width, 0, x.shape[2] - height)))
         return torch.cat(y)
     name, parameters = type(module).__name__, dict(module.named_parameters())
     cell, merge, corners = "pixelrnn", "concat", ["tr" if getattr(module, "reverse", False) else "tl"]
@@ -112,8 +113,8 @@ def layer(module, x, gate_bias=None, sizes=None):
         weight_ih, *others = (parameters.get(name + suffix) for name in names)
         if name != "LSTM2d":
             weight_ih = masked(weight_ih, module.mask_type, module.image_channels, gates=4)
-        added = None if gate_bias is None else gate_bias.chunk(len(corners), 1)[k].flip(axes)
-        maps.append(scan(x.flip(axes), added, weight_ih, *others, cell=cell, is_row=name == "RowLSTM").flip(axes))
+        part = None if gate_bias is None else gate_bias.chunk(len(corners), 1)[k].flip(axes)
+        maps.append(scan(x.flip(axes), part, weight_ih, *others, cell=cell, is_row=name == "RowLSTM").flip(axes))
     if merge == "shift":
         left, right = maps
         return left + torch.nn.functional.pad(right[:, :, :-1], (0, 0, 1, 0))

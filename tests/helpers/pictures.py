@@ -12,7 +12,7 @@ def names_in(folder):
 
 
 def named_pixels(name):
-    """Returns 8 x 8 gray pixels, different for every name."""
+    """Returns 8 x 8 random gray pixels, whose seed is a hash of the name."""
     seed = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:4], "little")
     return numpy.random.default_rng(seed).integers(0, 256, (8, 8), dtype=numpy.uint8)
 

@@ -1,4 +1,4 @@
-"""Settings of Hypothesis: always the same examples, 50 in a plain `pytest` and 500 in `pytest -m sweep`."""
+"""Makes Hypothesis test the same examples in every run: 50 in a plain `pytest`, 500 in `pytest -m sweep`."""
 
 from hypothesis import is_hypothesis_test, settings
 
@@ -7,8 +7,8 @@ settings.register_profile("many", settings.get_profile("few"), max_examples=500)
 
 
 def pytest_configure(config):
-    words = config.option.markexpr.replace("not sweep", "").split()
-    settings.load_profile("many" if "sweep" in words else "few")
+    markers = config.option.markexpr.replace("not sweep", "").split()
+    settings.load_profile("many" if "sweep" in markers else "few")
 
 
 def pytest_itemcollected(item):

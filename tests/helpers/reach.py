@@ -1,6 +1,6 @@
-"""Finds the inputs on which an output should depend, and the inputs on which it does depend.
+"""Computes the inputs on which outputs should depend, and measures the inputs on which they depend.
 
-A map is {(row, column, colour): set of the inputs on which this value depends}.
+A map is {(row, column, colour) of a value: set of the inputs (row, column, colour) on which the value depends}.
 """
 
 import itertools
@@ -10,13 +10,13 @@ import torch
 from helpers.oracle import colour
 
 
-def image(height, width, colours):
-    """Returns the map of the input itself."""
+def identity(height, width, colours):
+    """Returns the map in which each value depends on itself alone."""
     return {p: {p} for p in itertools.product(range(height), range(width), range(colours))}
 
 
 def convolved(x, mask_type, height, width):
-    """Returns the map after a masked convolution."""
+    """Returns the map of the output of a masked convolution whose input has the map x."""
 
     def reads(p, q):
         (r, c, a), (rr, cc, b) = p, q
@@ -27,14 +27,19 @@ def convolved(x, mask_type, height, width):
     return {p: set().union(*(x[q] for q in x if reads(p, q))) for p in x}
 
 
-SENSES = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # step of a scan along (rows, columns)
+SCAN_STEPS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # step of a scan along (rows, columns)
 
 
 def scanned(x, name, gate_bias=None):
-    """Returns the map after a Row LSTM, or a scan from a corner, with mask B. ``gate_bias`` has one colour, no mask."""
+    """Returns the map of the output of a Row LSTM, or a scan from a corner, with mask B.
+
+    ``gate_bias`` is the map of a gate bias. It has one colour, and is not masked.
+    """
     kernel = int(name[3:]) if name.startswith("row") else 1
-    down, right = SENSES.get(name, (1, 1))
-    taps = [(1, k) for k in range(-(kernel // 2), kernel // 2 + 1)] if name not in SENSES else [(down, 0), (0, right)]
+    down, right = SCAN_STEPS.get(name, (1, 1))
+    taps = (
+        [(1, k) for k in range(-(kernel // 2), kernel // 2 + 1)] if name not in SCAN_STEPS else [(down, 0), (0, right)]
+    )
     gates, state = convolved(x, "B", 1, kernel), {}
     for r, c, a in sorted(x, key=lambda p: (down * p[0], right * p[1], p[2])):
         before = [state.get((r - up, c - left, b), set()) for up, left in taps for b in {p[2] for p in x}]
@@ -43,7 +48,7 @@ def scanned(x, name, gate_bias=None):
 
 
 def layer(x, name, gate_bias=None):
-    """Returns the map after a layer of :data:`scans.LAYERS`, or after an LSTM2d from the corner ``name``."""
+    """Returns the map of the output of a layer of :data:`scans.LAYERS`, or of an LSTM2d from the corner ``name``."""
     if name != "bilstm":
         return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
     left, right = (scanned(x, corner, gate_bias) for corner in ("tl", "tr"))
@@ -51,9 +56,9 @@ def layer(x, name, gate_bias=None):
 
 
 def measured(function, x, colours, input_colours=None):
-    """Returns the map of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not zero.
+    """Returns the map of the output of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not 0.
 
-    The batch has a copy of the image for each output, which is a random sum over a colour's channels.
+    The batch has a copy of the image for each output, which is a sum over a colour's channels with random factors.
     """
     input_colours = input_colours or colours
     channels, height, width = function(x).shape[1:]

@@ -1,4 +1,4 @@
-"""Scans and layers that tests share, with arguments of the operators ``scan`` and ``scan_gradients``."""
+"""Makes scans and layers for tests, and the arguments of the operators ``scan`` and ``scan_gradients``."""
 
 from functools import partial
 from typing import NamedTuple
@@ -11,11 +11,12 @@ from helpers import checks
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.operators.scan import eager, run
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
-from pixelrnn_ext.operators.scan.sizes import inside_of
+from pixelrnn_ext.operators.scan.sizes import inside_mask
 
 BACKENDS = ["reference", "native"]
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
 EVERY_BACKEND = [*BACKENDS, "without kernels"]
-REFERENCE = torch.ops.pixelrnn_ext
+OPS = torch.ops.pixelrnn_ext  # on CPU tensors, the native kernels
 DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
 }  # fmt: skip
@@ -29,8 +30,8 @@ class DECOMPOSITION:
     scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
 
 
-class Family(NamedTuple):
-    """Options of a scan that a kind of layer fixes. ``corners`` and ``merge`` are defaults."""
+class LayerOptions(NamedTuple):
+    """The options of a scan that follow from its layer. A Problem may replace ``corners`` and ``merge``."""
 
     diagonal: bool = True
     taps: int = 2
@@ -51,21 +52,23 @@ LAYERS = {
     "diagonal-reverse": partial(px.DiagonalLSTM, reverse=True),
     "bilstm": px.DiagonalBiLSTM,
 }
+each_layer = pytest.mark.parametrize("name", LAYERS)
 # Variants of LSTM2d: name -> (cell, peepholes)
 LSTM2D = {cell: (cell, False) for cell in CELLS} | {
     "graves-peepholes": ("graves", True),
     "halved-peepholes": ("halved", True),
 }
+each_variant = pytest.mark.parametrize("variant", LSTM2D)
 # Masked convolutions: name -> (kernel size, mask type)
 MASKED = {"masked": (3, "B"), "masked-1x1": (1, "B"), "masked-7x7": (7, "A")}
-FAMILIES = {
-    "row1": Family(False, 1, input_taps=3, input_kernel=3),
-    "row3": Family(False, 3, input_taps=3, input_kernel=5),
-    "row5": Family(False, 5, (0, 1), input_taps=2, input_kernel=3),
-    "diagonal": Family(),
-    "diagonal-reverse": Family(corners=(1,)),
-    "bilstm": Family(corners=(0, 1), merge="shift"),
-} | {variant: Family(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
+LAYER_OPTIONS = {
+    "row1": LayerOptions(False, 1, input_taps=3, input_kernel=3),
+    "row3": LayerOptions(False, 3, input_taps=3, input_kernel=5),
+    "row5": LayerOptions(False, 5, (0, 1), input_taps=2, input_kernel=3),
+    "diagonal": LayerOptions(),
+    "diagonal-reverse": LayerOptions(corners=(1,)),
+    "bilstm": LayerOptions(corners=(0, 1), merge="shift"),
+} | {variant: LayerOptions(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
 # name -> (corners, merge)
 LAYOUTS = {
     "tl": ((0,), "none"),
@@ -79,37 +82,37 @@ LAYOUTS = {
     "four": ((0, 1, 2, 3), "none"),
     "four-sum": ((0, 1, 2, 3), "sum"),
 }
-# name -> (whether a scan has x, whether it has input). The pre-activations come from either or both.
-GIVEN = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
+# Sources of the pre-activations: name -> (whether the scan has the operand x, whether it has input)
+SOURCES = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
 
 
 def scan_cases(strength=2, sweep=400):
-    """Parametrizes a test by the options of :func:`matrix_problem`. The arguments are those of ``covering``."""
+    """Parametrizes a test by the options of :func:`case_problem`, with the marker ``covering(strength, sweep)``."""
 
-    def parametrized(test):
+    def decorate(test):
         for names, values in (
-            ("family", ["row3", "row5", *LSTM2D]),
+            ("layer", ["row3", "row5", *LSTM2D]),
             ("layout", LAYOUTS),
-            ("given", GIVEN),
+            ("sources", SOURCES),
             ("states", [False, True]),
             ("ragged", [False, True]),
         ):
             test = pytest.mark.parametrize(names, list(values))(test)
         return pytest.mark.covering(strength, sweep=sweep)(test)
 
-    return parametrized
+    return decorate
 
 
-def matrix_problem(family, layout, given, states, ragged, hidden=3, maps=(3, 4, 5), **options):
+def case_problem(layer, layout, sources, states, ragged, hidden=3, maps=(3, 4, 5), **options):
     """Returns the problem for one case of :func:`scan_cases`."""
-    (corners, merge), (x, input) = LAYOUTS[layout], GIVEN[given]
+    (corners, merge), (x, input) = LAYOUTS[layout], SOURCES[sources]
     sizes = ragged_sizes(*maps) if ragged else None
     options = dict(corners=corners, merge=merge, x=x, input=input, states=states, sizes=sizes) | options
-    return Problem("fp64", family, hidden, maps, **options)
+    return Problem("fp64", layer, hidden, maps, **options)
 
 
 def ragged_sizes(n, height, width):
-    """Returns sizes (n, 2) of n images, in turn: the whole map, a smaller image, one row."""
+    """Returns the (height, width) of n images, in turn: the whole map, a smaller image, one row."""
     return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
 
@@ -117,25 +120,26 @@ class Problem:
     """A scan's random operands and the cotangent of its output, in the precision of ``format``.
 
     Args:
-        family: a name in FAMILIES. ``corners`` and ``merge`` replace the family's.
+        layer: a name in LAYER_OPTIONS. ``corners`` and ``merge`` replace the layer's options.
         maps: (images, height, width).
         x, input: whether the scan has this operand. ``input`` comes with ``weight_ih`` and, by default, ``bias``.
-        sizes: (images, 2). If given, x, input and the cotangent are NaN outside of the images.
+        sizes: (height, width) of each image. If given, x, input and the cotangent are NaN outside of the images.
     """
 
     def __init__(
-        self, format, family, hidden, maps, *, corners=None, merge=None, x=None, input=True, bias=None, states=True,
+        self, format, layer, hidden, maps, *, corners=None, merge=None, x=None, input=True, bias=None, states=True,
         sizes=None, channels=3,
     ):  # fmt: skip
-        f = self.family = FAMILIES[family]
+        fixed = self.options = LAYER_OPTIONS[layer]
         self.format, self.dtype, self.hidden, self.maps = format, DTYPES[format], hidden, tuple(maps)
-        self.corners, self.merge = list(f.corners if corners is None else corners), f.merge if merge is None else merge
-        self.gates, directions = len(CELLS[f.cell].gates), len(self.corners)
+        self.corners = list(fixed.corners if corners is None else corners)
+        self.merge = fixed.merge if merge is None else merge
+        self.gates, directions = len(CELLS[fixed.cell].gates), len(self.corners)
         self.sizes = None if sizes is None else torch.as_tensor(sizes)
         has_bias, has_x = input if bias is None else bias, not input if x is None else x
 
         def draw(*size, scale=1.0):
-            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
+            return (scale * checks.randn64(size)).to(self.dtype)
 
         def weight(taps, channels, scale):  # with the strides of a layer's parameter
             return draw(directions, self.gates, hidden, channels, taps, scale=scale).permute(0, 4, 2, 1, 3)
@@ -143,19 +147,19 @@ class Problem:
         # Larger recurrent weights would amplify a state's rounding error beyond any bound.
         self.inputs = {
             "input": draw(*self.maps, channels) if input else None,
-            "weight_ih": weight(f.input_taps, channels, 0.8 / f.input_taps**0.5) if input else None,
+            "weight_ih": weight(fixed.input_taps, channels, 0.8 / fixed.input_taps**0.5) if input else None,
             "bias": draw(directions, self.gates, hidden).transpose(1, 2) if has_bias else None,
             "x": draw(directions, *self.maps, self.gates * hidden) if has_x else None,
-            "weight_hh": weight(f.taps, hidden, 0.8 / (f.taps * hidden) ** 0.5),
+            "weight_hh": weight(fixed.taps, hidden, 0.8 / (fixed.taps * hidden) ** 0.5),
             "h0": draw(directions, hidden) if states else None,
             "c0": draw(directions, hidden) if states else None,
-            "peephole": draw(directions, 4, hidden, scale=0.5) if f.peephole else None,
+            "peephole": draw(directions, 4, hidden, scale=0.5) if fixed.peephole else None,
         }
         self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
         # The gradient with respect to y, or to h without a merge.
         self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
-            outside = ~inside_of(self.sizes, *self.maps[1:], torch.device("cpu"))
+            outside = ~inside_mask(self.sizes, *self.maps[1:], torch.device("cpu"))
             for m in (*(self.inputs[name] for name in ("x", "input") if name in self.inputs), self.cotangent):
                 m.masked_fill_(outside.view(*self.maps, *(1,) * (m.dim() - 3 - (m is self.inputs.get("x")))), torch.nan)
 
@@ -164,12 +168,12 @@ class Problem:
             name: t.to(device, dtype or self.dtype).detach().requires_grad_(requires_grad)
             for name, t in self.inputs.items()
         }
-        f, sizes = self.family, None if self.sizes is None else self.sizes.to(device)
-        options = self.corners, f.diagonal, f.input_kernel, f.cell, self.merge, path, self.format == "tf32"
+        fixed, sizes = self.options, None if self.sizes is None else self.sizes.to(device)
+        options = self.corners, fixed.diagonal, fixed.input_kernel, fixed.cell, self.merge, path, self.format == "tf32"
         return Scan(*(operands.get(name) for name in OPERANDS), sizes, *options)
 
-    def gradients(self, ops, dtype=None, path="auto", device="cpu", wanted=None, shares=True):
-        """Runs ``ops.scan``, and returns the arguments of ``scan_gradients``."""
+    def gradient_arguments(self, ops, dtype=None, path="auto", device="cpu", wanted=None, shares=True):
+        """Runs ``ops.scan``, and returns the arguments for ``ops.scan_gradients``."""
         s = self.scan(dtype, path, device)
         _, h, c, gates = ops.scan(*s)
         wanted = [True] * len(OPERANDS) if wanted is None else list(wanted)
@@ -178,14 +182,14 @@ class Problem:
     def run(self, ops, dtype=None, path="auto", device="cpu"):
         """Returns {name: tensor} of the outputs and, as "d" + name, of all operands' gradients by autograd.
 
-        c and the gates are set to zero outside of the images, where they are undefined. Without a merge y is absent.
+        c and the gates are undefined outside of the images, and set to zero there. Without a merge y is absent.
         """
         s = self.scan(dtype, path, device, requires_grad=True)
         named = dict(zip(OUTPUTS, ops.scan(*s)))
         output = named["y"] if s.merges else named["h"]
         gradients = torch.autograd.grad(output, list(s.operands.values()), self.cotangent.to(device, output.dtype))
         if s.sizes is not None:
-            inside = inside_of(s.sizes, *self.maps[1:], output.device)[..., None]
+            inside = inside_mask(s.sizes, *self.maps[1:], output.device)[..., None]
             named |= {name: torch.where(inside, named[name], 0) for name in ("c", "gates")}
         if not s.merges:
             del named["y"]
@@ -193,12 +197,12 @@ class Problem:
 
     def plan(self, ops, arch, path="auto"):
         """Returns the planner's description of both passes on a GPU of ``arch``, such as sm_90."""
-        sizes = len(self.corners), *self.maps, self.hidden, self.family.taps, self.family.diagonal
+        sizes = len(self.corners), *self.maps, self.hidden, self.options.taps, self.options.diagonal
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
-# Options of a few scans that cover every geometry, merge and kind of operand.
-FEW = {
+# {layer: options}: a few scans that cover every geometry, merge and kind of operand.
+SELECTED = {
     "row3": dict(ragged=True),
     "row5": dict(input=False, states=False),
     "diagonal-reverse": dict(x=True, bias=False),
@@ -208,11 +212,14 @@ FEW = {
 }
 
 
-def few(family, maps=(2, 3, 4), hidden=5, **options):
-    """Returns the problem of a scan in :data:`FEW`."""
-    options = FEW[family] | options
+each_selected = pytest.mark.parametrize("layer", SELECTED)
+
+
+def selected_problem(layer, maps=(2, 3, 4), hidden=5, **options):
+    """Returns the problem of a scan in :data:`SELECTED`."""
+    options = SELECTED[layer] | options
     ragged = options.pop("ragged", False)
-    return Problem("fp64", family, hidden, maps, **dict(sizes=ragged_sizes(*maps) if ragged else None) | options)
+    return Problem("fp64", layer, hidden, maps, **dict(sizes=ragged_sizes(*maps) if ragged else None) | options)
 
 
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
@@ -231,7 +238,7 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 
 def use_backend(name, monkeypatch):
-    """Returns a layer's ``backend``. "without kernels" patches in the operator's decomposition."""
+    """Returns a layer's ``backend``. For "without kernels" it makes "auto" run the operator's decomposition."""
     if name != "without kernels":
         return name
     choose = run.backends.choose
@@ -239,12 +246,15 @@ def use_backend(name, monkeypatch):
     return "auto"
 
 
+halves = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+
+
 def gate_bias_channels(layer):
     return sum(p.shape[0] for name, p in layer.named_parameters() if name.startswith("weight_hh"))
 
 
 def results(layer, x, sizes=None, cotangent=None, gate_bias=None):
-    """Returns {name: tensor} of the output and of the gradients of the maps and all parameters."""
+    """Returns {name: tensor} of a layer's output and of the gradients of the input maps and all parameters."""
     maps = {name: m.detach().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
     y = layer(**maps, **({} if sizes is None else {"sizes": sizes}))
     cotangent = checks.cotangent_of(y) if cotangent is None else cotangent

@@ -1,11 +1,11 @@
 """Chooses which tests run, and in which order.
 
-The marker ``covering(strength, sweep=N)``: a plain `pytest` runs few combinations of a test's parameters, in which each
-value (strength 1) or each pair of values (strength 2) occurs. The other combinations are marked ``sweep``. With N, a
-fixed sample of N others is marked, and the rest never runs: for tests with thousands of combinations.
+With the marker ``covering(strength, sweep=N)`` a plain `pytest` runs few combinations of a test's parameters, in which
+each value (strength 1) or each pair of values (strength 2) occurs. The other combinations get the marker ``sweep``. If
+N is set, only a fixed sample of N of them does, and the rest never runs: for tests with thousands of combinations.
 
 ``--slice K`` runs the tests with hash(id) mod 5 = K. CI runs one slice of the long tests for each commit.
-``--until TIME`` mixes the tests, and starts none after this time, for tests/quick.py.
+``--until TIME`` shuffles the tests, and starts none after this time. tests/quick.py uses it.
 """
 
 import hashlib
@@ -20,39 +20,38 @@ SLICES = 5
 
 
 def swept(*values):
-    """Returns parameters of a test that only the long tests use."""
+    """Returns the values as parameters that only the long tests use (`pytest -m sweep`)."""
     return [pytest.param(value, marks=pytest.mark.sweep) for value in values]
 
 
-def chosen(cases, strength):
+def covering_cases(cases, strength):
     """Returns a few of ``cases``, each {parameter: value}, which contain every combination of ``strength`` values.
 
-    The next case is always the one with the most missing combinations, so the choice depends on the cases alone.
+    Greedily takes the case with the most missing combinations, so the choice depends on the cases alone.
 
     Example:
         >>> cases = [dict(a=a, b=b, c=c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
-        >>> chosen(cases, 1)
+        >>> covering_cases(cases, 1)
         [{'a': 0, 'b': 0, 'c': 0}, {'a': 1, 'b': 1, 'c': 1}]
-        >>> chosen(cases, 2)
+        >>> covering_cases(cases, 2)
         [{'a': 0, 'b': 0, 'c': 0}, {'a': 0, 'b': 1, 'c': 1}, {'a': 1, 'b': 0, 'c': 1}, {'a': 1, 'b': 1, 'c': 0}]
     """
-    holds = [set(combinations(sorted(case.items()), strength)) for case in cases]
-    missing, kept = set().union(*holds), []
+    contained = [set(combinations(sorted(case.items()), strength)) for case in cases]
+    missing, taken = set().union(*contained), []
     while missing:
-        kept.append(max(range(len(cases)), key=lambda i: len(holds[i] & missing)))
-        missing -= holds[kept[-1]]
-    return [cases[i] for i in sorted(kept)]
+        taken.append(max(range(len(cases)), key=lambda i: len(contained[i] & missing)))
+        missing -= contained[taken[-1]]
+    return [cases[i] for i in sorted(taken)]
 
 
 def parameters(item):
-    """Returns {parameter names: ids of their values} of a test, with one entry for each decorator or fixture."""
-    values, together = item.callspec.params if hasattr(item, "callspec") else {}, {}
+    """Returns {parameter names: identities of their values} of a test, one entry for each decorator or fixture."""
+    values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
         names = tuple(name.strip() for name in names)
-        together[names] = tuple(id(values[name]) for name in names)
-    of_fixtures = set(values).difference(*together)
-    return together | {(name,): (id(values[name]),) for name in of_fixtures}
+        found[names] = tuple(id(values[name]) for name in names)
+    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}  # adds the fixtures
 
 
 def cover(items):
@@ -60,19 +59,19 @@ def cover(items):
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
-            most = marker.kwargs.get("sweep")
-            tests[item.nodeid.partition("[")[0], marker.args[0], most][item] = parameters(item)
-    left_out = set()
-    for (test, strength, most), cases in tests.items():
-        kept = chosen(list(cases.values()), strength)
-        if not kept:
+            limit = marker.kwargs.get("sweep")
+            tests[item.nodeid.partition("[")[0], marker.args[0], limit][item] = parameters(item)
+    dropped = set()
+    for (test, strength, limit), cases in tests.items():
+        covering = covering_cases(list(cases.values()), strength)
+        if not covering:
             raise pytest.UsageError(f"{test}: expected {strength} parameters or more for covering({strength})")
-        others = [item for item, case in cases.items() if case not in kept]
+        others = [item for item, case in cases.items() if case not in covering]
         for item in others:
             item.add_marker("sweep")
-        if most is not None and len(others) > most:
-            left_out.update(set(others) - set(random.Random(0).sample(others, most)))
-    items[:] = [item for item in items if item not in left_out]
+        if limit is not None and len(others) > limit:
+            dropped.update(set(others) - set(random.Random(0).sample(others, limit)))
+    items[:] = [item for item in items if item not in dropped]
 
 
 def hash_of(item):

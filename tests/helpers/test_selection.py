@@ -1,13 +1,11 @@
 import doctest
-import subprocess
-import sys
 import time
 from itertools import chain, combinations, product
 from math import prod
 
 import pytest
 
-from helpers import selection
+from helpers import child, selection
 from helpers.root import ROOT
 
 
@@ -19,13 +17,13 @@ def test_the_example():
 @pytest.mark.parametrize("sizes", [(2, 3), (2, 2, 7, 7), (3, 2, 4, 2)], ids=str)
 def test_every_combination_of_that_strength_is_in_few_cases(sizes, strength):
     cases = [dict(enumerate(values)) for values in product(*map(range, sizes))]
-    few = selection.chosen(cases, strength)
+    covering = selection.covering_cases(cases, strength)
 
-    def held(cases):
+    def contained(cases):
         return {values for case in cases for values in combinations(case.items(), strength)}
 
-    assert held(few) == held(cases)
-    assert len(few) <= 1.5 * prod(sorted(sizes)[-strength:])
+    assert contained(covering) == contained(cases)
+    assert len(covering) <= 1.5 * prod(sorted(sizes)[-strength:])
 
 
 TESTS = """
@@ -62,15 +60,14 @@ def run(tmp_path):
         (tmp_path / "test_it.py").write_text(tests)
         settings = f"pythonpath = {ROOT / 'tests'}\nmarkers =\n  sweep\n  covering\n"
         (tmp_path / "pytest.ini").write_text("[pytest]\n" + settings)
-        command = [sys.executable, "-m", "pytest", "-q", *options]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout.splitlines()
+        return child.python("-m", "pytest", "-q", *options, cwd=tmp_path).stdout.splitlines()
 
     return run
 
 
 @pytest.mark.parametrize("marker", ["not sweep", "sweep"])
 def test_the_two_runs_share_the_tests(marker, run):
-    """6 of the 2 x 2 x 3 combinations contain every two values. The other 6 are swept."""
+    """6 of the 2 x 2 x 3 combinations contain every pair of values. The other 6 have the marker ``sweep``."""
     done = "\n".join(run(TESTS, "--collect-only", "-m", marker))
     assert done.count("::test_some[") == 6, done
     assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done

@@ -1,4 +1,4 @@
-"""A small synthetic data set, a training of a small model on it, and checkpoints of untrained models."""
+"""Makes a small synthetic data set, a training of a small model on it, and checkpoints of untrained models."""
 
 import json
 
@@ -12,7 +12,7 @@ from pixelrnn_ext.training.files import write_atomically
 from pixelrnn_ext.training.loop import Training
 from pixelrnn_ext.training.settings import Settings
 
-ALONE = World(0, 1, torch.device("cpu"))
+SINGLE_PROCESS = World(0, 1, torch.device("cpu"))
 
 
 def tiny_data():
@@ -29,13 +29,13 @@ def tiny_data():
     return data.DataSet("tiny", "tiny (made for a test)", 2, splits, ("falling", "rising", "even"), intensities)
 
 
-def tiny_training(out, images=None, model="diagonal", conditional=False, said=None, world=ALONE, **settings):
-    """Returns a training of a small model in batches of 4 images, with 5 steps an epoch."""
+def tiny_training(out, images=None, model="diagonal", conditional=False, log=None, world=SINGLE_PROCESS, **settings):
+    """Returns a training of a small model in batches of 4 images, 5 steps an epoch. ``log`` gets its messages."""
     images = images or tiny_data()
     torch.manual_seed(0)
     network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)
     settings = Settings(**dict(batch_size=4, samples=0) | settings)
-    return Training(network, images, settings, world, out, say=[].append if said is None else said.append)
+    return Training(network, images, settings, world, out, say=[].append if log is None else log.append)
 
 
 def resumed_training(out, **options):
@@ -56,7 +56,7 @@ def assert_same(expected, got):
 
 
 def write_cheap_curve(path, entries, title, unit):
-    """Writes a learning curve's steps in place of its picture."""
+    """Writes a learning curve's step numbers in place of its picture."""
     write_atomically(path, json.dumps([entry["step"] for entry in entries]).encode())
 
 

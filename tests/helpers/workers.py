@@ -1,4 +1,4 @@
-"""A benchmark job that fails on purpose. The spawned processes of benchmarks/gpu_day import this module."""
+"""A benchmark job that fails on purpose. It has a module since processes that benchmarks/gpu_day spawns import it."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import time
 from typing import NamedTuple
 
 
-class Work(NamedTuple):
-    """Measures one provider for each word. A word like "crash" or "hang" is what happens in its measurement."""
+class ScriptedJob(NamedTuple):
+    """A job with one measurement for each word. A word like "crash" or "hang" makes its measurement do so."""
 
     words: str
     case: str = "a case"

@@ -9,8 +9,8 @@ from torch.library import opcheck
 
 import pixelrnn_ext as px
 from helpers import reach
-from helpers.checks import assert_close, cotangent_of, opcheck_untraced
-from pixelrnn_ext import functional
+from helpers.checks import assert_close, cotangent_of, opcheck_untraced, randn64
+from pixelrnn_ext.functional import masked_conv2d
 from pixelrnn_ext.masks import causal_mask
 from pixelrnn_ext.operators import library
 
@@ -39,7 +39,7 @@ def leaves(size, kernel, gates=1, dtype=torch.float64, bias=True, layout=CL):
     n, channels, units, height, width, _ = size
     kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     shapes = [(n, channels, height, width), (gates * units, channels, *kernel)] + [(gates * units,)] * bias
-    x, *parameters = (torch.randn(s, dtype=torch.float64).to(dtype) for s in shapes)
+    x, *parameters = (randn64(s).to(dtype) for s in shapes)
     x = x.to(memory_format=layout)
     return [t.requires_grad_() for t in (x, *parameters)]
 
@@ -64,7 +64,7 @@ def test_against_the_reference(mask_type, kernel, size, layout):
         tensors = leaves(size, kernel, gates, layout=layout)
         options = dict(mask_type=mask_type, image_channels=size[5], gates=gates, activation=activation)
         expected = run(px.reference.masked_conv2d, tensors, **options)
-        compare(expected, run(functional.masked_conv2d, tensors, **options, backend="native"), 1e-14)
+        compare(expected, run(masked_conv2d, tensors, **options, backend="native"), 1e-14)
 
 
 @pytest.mark.covering(2)
@@ -74,17 +74,17 @@ def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
     tensors = leaves((n, 19, 35, 13, 17, 3), 5, dtype=torch.float32, layout=layout)
     options = dict(mask_type="B", image_channels=3, activation="relu")
     exact = run(px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], **options)
-    got, again = (run(functional.masked_conv2d, tensors, **options) for _ in range(2))
+    got, again = (run(masked_conv2d, tensors, **options) for _ in range(2))
     compare(exact, got, 1e-6)
-    assert all(torch.equal(a, b) for a, b in zip(got, again))
+    assert all(map(torch.equal, got, again))
 
 
 def test_without_the_compiled_kernels(monkeypatch):
     monkeypatch.setattr(library, "_why_no_native", "no compiler")
     x, w, b = leaves((2, 4, 5, 5, 6, 1), 3)
-    assert torch.equal(functional.masked_conv2d(x, w, b), px.reference.masked_conv2d(x, w, b))
+    assert torch.equal(masked_conv2d(x, w, b), px.reference.masked_conv2d(x, w, b))
     with pytest.raises(RuntimeError, match="backend='native' cannot run: no compiler"):
-        functional.masked_conv2d(x, w, b, backend="native")
+        masked_conv2d(x, w, b, backend="native")
 
 
 @pytest.mark.parametrize("channels", [1, 4, 64])
@@ -102,18 +102,18 @@ def test_layouts(mask_type, layout, kernel, channels):
     }[layout]
     w, b = torch.randn(8, channels, kernel, kernel, requires_grad=True), torch.randn(8, requires_grad=True)
     strided = x.detach().requires_grad_()
-    y, dx, *_ = got = run(functional.masked_conv2d, [strided, w, b], mask_type=mask_type)
+    y, dx, *_ = got = run(masked_conv2d, [strided, w, b], mask_type=mask_type)
     exact = [t.detach().double().requires_grad_() for t in (x, w, b)]
     compare(run(px.reference.masked_conv2d, exact, mask_type=mask_type), got, 2e-6)
-    kept = CL if layout in ("channels_last", "slice") and channels > 1 else torch.contiguous_format
-    assert y.is_contiguous(memory_format=kept) and dx.is_contiguous(memory_format=kept)
+    expected = CL if layout in ("channels_last", "slice") and channels > 1 else torch.contiguous_format
+    assert y.is_contiguous(memory_format=expected) and dx.is_contiguous(memory_format=expected)
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_gradcheck_and_gradgradcheck(activation):
     tensors = leaves((1, 3, 3, 2, 3, 3), 3, gates=2)
     options = dict(mask_type="B", image_channels=3, gates=2, activation=activation)
-    function = partial(functional.masked_conv2d, **options)
+    function = partial(masked_conv2d, **options)
     assert torch.autograd.gradcheck(function, tensors)
     assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
 
@@ -125,7 +125,7 @@ def test_only_what_is_needed_is_computed(needed, kernel):
     expected = run(px.reference.masked_conv2d, tensors)
     for i, t in enumerate(tensors):
         t.requires_grad_(i in needed)
-    functional.masked_conv2d(*tensors).backward(cotangent_of(expected[0]))
+    masked_conv2d(*tensors).backward(cotangent_of(expected[0]))
     for i, t in enumerate(tensors):
         assert (t.grad is None) == (i not in needed)
         if i in needed:
@@ -138,11 +138,11 @@ def test_only_what_is_needed_is_computed(needed, kernel):
 def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates):
     x, weight = leaves((1, channels, units, 3, 4, colours), kernel, gates, bias=False)
     options = dict(mask_type=mask_type, image_channels=colours, gates=gates)
-    expected = reach.convolved(reach.image(3, 4, colours), mask_type, *weight.shape[2:])
+    expected = reach.convolved(reach.identity(3, 4, colours), mask_type, *weight.shape[2:])
     for gate in range(gates):
 
         def run(x):
-            return functional.masked_conv2d(x, weight, **options).chunk(gates, 1)[gate]  # noqa: B023
+            return masked_conv2d(x, weight, **options).chunk(gates, 1)[gate]  # noqa: B023
 
         assert reach.measured(run, x.detach(), colours) == expected
 
@@ -155,12 +155,10 @@ def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead):
     alive = causal_mask(mask_type, *w.shape[:2], w.shape[2:], image_channels=3) > 0
     poisoned = torch.where(alive, w.detach(), dead).requires_grad_()
     options = dict(mask_type=mask_type, image_channels=3)
-    clean, got = (run(functional.masked_conv2d, [x, weight, b], **options) for weight in (w, poisoned))
-    assert all(torch.equal(p, q) for p, q in zip(clean, got))
+    clean, got = (run(masked_conv2d, [x, weight, b], **options) for weight in (w, poisoned))
+    assert all(map(torch.equal, clean, got))
     assert not got[2][~alive].any() and got[2][alive].all()
-    (dx,) = torch.autograd.grad(
-        functional.masked_conv2d(x, poisoned, b, **options), x, x.new_ones(2, 5, 5, 6), create_graph=True
-    )
+    (dx,) = torch.autograd.grad(masked_conv2d(x, poisoned, b, **options), x, x.new_ones(2, 5, 5, 6), create_graph=True)
     if alive.any():
         assert torch.autograd.grad(dx.square().sum(), poisoned)[0].isfinite().all()
 
@@ -191,7 +189,7 @@ def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), masked.parameters(), strict=True))
     other = px.MaskedConv2d(4, 6, kernel, "B", **options)
     other.load_state_dict(plain.state_dict())
-    x = torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    x = randn64(2, 4, 5, 6)
     expected = F.conv2d(x, plain.weight * causal_mask("B", 6, 4, kernel), plain.bias, padding=(kh // 2, kw // 2))
     assert_close("output", expected, other(x), 1e-14)
     plain.load_state_dict(masked.state_dict())
@@ -200,4 +198,4 @@ def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
 
 def test_the_kernels_run_on_no_meta_tensor():
     with pytest.raises(RuntimeError, match="the native kernels run on CPU and CUDA tensors, got tensors on meta"):
-        functional.masked_conv2d(*(t.to("meta") for t in leaves(SIZES[0], 3)), backend="native")
+        masked_conv2d(*(t.to("meta") for t in leaves(SIZES[0], 3)), backend="native")

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles_of
+from pixelrnn_ext.operators.masked_conv import gpu_tiles as gpu_tiles
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import Gemm
 
 CARDS = {"sm_75": 64 << 10, "sm_86": 99 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
@@ -16,7 +16,7 @@ GEMMS = [Gemm(*sizes) for sizes in itertools.product((1, 64, 12_544, 10**7), (1,
 @pytest.mark.parametrize("value_bytes", [2, 4], ids="{}bytes".format)
 def test_the_bits_do_not_depend_on_the_card(value_bytes):
     for gemm in GEMMS:
-        chosen = [tiles_of.fixed(gemm, value_bytes, shared) for shared in CARDS.values()]
+        chosen = [gpu_tiles.choose_tiles(gemm, value_bytes, shared) for shared in CARDS.values()]
         assert len({tiles[:4] for tiles in chosen}) == 1
         for tiles, shared in zip(chosen, CARDS.values()):
             stage = value_bytes * (2 * tiles.rows + tiles.columns) * tiles.depth
@@ -33,7 +33,7 @@ def test_the_bits_do_not_depend_on_the_card(value_bytes):
     ],
 )
 def test_tiles_fit_the_sizes(gemm, tiles):
-    assert tiles_of.fixed(gemm, 4, CARDS["sm_90"])[:3] == tiles
+    assert gpu_tiles.choose_tiles(gemm, 4, CARDS["sm_90"])[:3] == tiles
 
 
 class Kernel:
@@ -50,7 +50,7 @@ class Kernel:
 
 @pytest.fixture
 def tiled():
-    made = tiles_of.Tiled(Kernel(), "M", "N", "K", ["height"])
+    made = gpu_tiles.TiledKernel(Kernel(), "M", "N", "K", ["height"])
     made.tuner = Kernel()
     return made
 
@@ -62,15 +62,15 @@ def launch(tiled, height=3):
 
 @pytest.fixture
 def capturing(monkeypatch):
-    """A fake graph capture: whether it is on, its mode, and the modes that the driver was given."""
-    state = {"on": False, "mode": 0, "given": []}
+    """A fake graph capture: whether it is on, its mode, and the modes that the driver received."""
+    state = {"on": False, "mode": 0, "exchanged": []}
 
     def exchange(mode):
-        state["given"].append(mode.value)
+        state["exchanged"].append(mode.value)
         state["mode"], mode.value = mode.value, state["mode"]
 
-    monkeypatch.setattr(tiles_of, "_captures", lambda tensor: state["on"])
-    monkeypatch.setattr(tiles_of, "_exchange_capture_mode", exchange)
+    monkeypatch.setattr(gpu_tiles, "_is_capturing", lambda tensor: state["on"])
+    monkeypatch.setattr(gpu_tiles, "_exchange_capture_mode", exchange)
     return state
 
 
@@ -78,10 +78,10 @@ def test_nothing_is_measured_unless_asked_for(tiled, capturing, monkeypatch):
     torch.use_deterministic_algorithms(False)
     assert launch(tiled) == (1, 0)
     grid, constants = tiled.kernel.launched[0]
-    chosen = tiles_of.fixed(Gemm(64, 64, 64), 4, 1 << 30)
+    chosen = gpu_tiles.choose_tiles(Gemm(64, 64, 64), 4, 1 << 30)
     assert grid == (chosen.rows, chosen.columns)
     assert list(constants) == ["M", "N", "K", "num_warps", "num_stages"] and tuple(constants.values()) == chosen
-    monkeypatch.setattr(tiles_of, "MEASURED", True)
+    monkeypatch.setattr(gpu_tiles, "AUTOTUNE", True)
     assert launch(tiled) == (1, 1)
     torch.use_deterministic_algorithms(True)
     assert launch(tiled) == (2, 1)
@@ -89,7 +89,7 @@ def test_nothing_is_measured_unless_asked_for(tiled, capturing, monkeypatch):
 
 def test_a_shape_is_not_measured_while_a_graph_is_captured(tiled, capturing, monkeypatch):
     torch.use_deterministic_algorithms(False)
-    monkeypatch.setattr(tiles_of, "MEASURED", True)
+    monkeypatch.setattr(gpu_tiles, "AUTOTUNE", True)
     assert launch(tiled, height=3) == (0, 1)
     capturing["on"] = True
     assert launch(tiled, height=4) == (1, 1)  # no tile was measured for this height
@@ -100,11 +100,11 @@ def test_a_shape_is_not_measured_while_a_graph_is_captured(tiled, capturing, mon
 
 def test_kernels_can_be_loaded_while_a_graph_is_captured(capturing):
     x = torch.zeros(1)
-    with tiles_of.launches_on(x):
+    with gpu_tiles.launch_context(x):
         pass
-    assert capturing["given"] == []
+    assert capturing["exchanged"] == []
     capturing["on"] = True
-    with contextlib.suppress(ZeroDivisionError), tiles_of.launches_on(x):
+    with contextlib.suppress(ZeroDivisionError), gpu_tiles.launch_context(x):
         assert capturing["mode"] == 2
         raise ZeroDivisionError
-    assert capturing["given"] == [2, 0] and capturing["mode"] == 0
+    assert capturing["exchanged"] == [2, 0] and capturing["mode"] == 0

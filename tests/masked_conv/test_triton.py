@@ -1,14 +1,12 @@
-"""The masked convolution's Triton kernels without a GPU.
+"""Tests the masked convolution's Triton kernels without a GPU.
 
-They run under Triton's interpreter (masked_conv_interpreted.py), and are compiled for GPUs ahead of time, since the
+Runs them under Triton's interpreter (masked_conv_interpreted.py), and compiles them for GPUs ahead of time, since the
 compiler refuses code that the interpreter accepts.
 """
 
 import math
 import multiprocessing
 import re
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -20,14 +18,14 @@ triton = pytest.importorskip("triton", reason="the masked convolution's GPU kern
 
 from pixelrnn_ext.operators.masked_conv import gpu  # noqa: E402
 from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E402
-from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, fixed  # noqa: E402
+from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, choose_tiles  # noqa: E402
 
 KERNEL_SIZES = [(1, 1), (3, 3), (7, 7), (1, 3)]
 # (N, in channels, out channels, H, W): uneven colour groups, more than one tile, and no whole number of tiles.
 SIZES = (1, 5, 20, 5, 7)
 
 
-def named(values):
+def with_ids(values):
     return [pytest.param(value, id="-".join(map(str, value))) for value in values]
 
 
@@ -49,24 +47,24 @@ def interpreted():
 @pytest.mark.parametrize("gates", [1, 4])
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("mask_type", ["A", "B"])
-@pytest.mark.parametrize("kernel_size", named(KERNEL_SIZES))
+@pytest.mark.parametrize("kernel_size", with_ids(KERNEL_SIZES))
 def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
     mask = mask_type, colours, gates
-    slow = kernel_size[0] > 3  # takes seconds, so each number of gates runs one of the two checks
+    slow = kernel_size[0] > 3  # takes seconds, so one of the two checks runs for each number of gates
     if not slow or gates == 1:
         interpreted("check", kernel_size, mask, SIZES, relu=True)
     if not slow or gates > 1:
         interpreted("check", kernel_size, mask, SIZES, has_bias=False, channels_last=True)
 
 
-small_kernels = pytest.mark.parametrize("kernel_size", named([(1, 1), (3, 3)]))
+small_kernels = pytest.mark.parametrize("kernel_size", with_ids([(1, 1), (3, 3)]))
 formats = pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
 
 
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @small_kernels
-@pytest.mark.parametrize("mask", named([("A", 3, 4), ("B", 1, 1)]))
+@pytest.mark.parametrize("mask", with_ids([("A", 3, 4), ("B", 1, 1)]))
 def test_halves(interpreted, dtype, mask, kernel_size):
     interpreted("check", kernel_size, mask, SIZES, relu=True, dtype=dtype)
 
@@ -78,7 +76,7 @@ ONE_CHANNEL = [(2, 1, 1, 4, 5), (2, 1, 6, 4, 5), (2, 6, 1, 4, 5)]
 @pytest.mark.covering(2)
 @formats
 @small_kernels
-@pytest.mark.parametrize("sizes", named([*FEW_PIXELS, *ONE_CHANNEL]))
+@pytest.mark.parametrize("sizes", with_ids([*FEW_PIXELS, *ONE_CHANNEL]))
 def test_sizes(interpreted, sizes, kernel_size, channels_last):
     mask = "B", 3 if kernel_size == (3, 3) and sizes in FEW_PIXELS else 1, 1
     interpreted("check", kernel_size, mask, sizes, relu=True, channels_last=channels_last)
@@ -105,7 +103,7 @@ FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", 
 FP32_POINTERS = {"dweight", "dbias"}  # float32 partial sums of these gradients
 POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
 TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
-COLOURS = {"STRICT": False, "COLOURS": 3, "GATES": 4}
+COLOURS = {"MASK_A": False, "COLOURS": 3, "GATES": 4}
 
 
 def compiled(function, arch, dtype, constants, warps=4, stages=3):
@@ -142,7 +140,7 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
     tiled = getattr(kernels, kernel)
     constants = constants_of(tiled, min(TILES, key=lambda tiles: math.prod(tiles[:3])), precision)
     axis = "c" if channels_last else "w"
-    constants |= {f"x_{axis}": 1, f"y_{axis}": 1}  # the launcher turns every 1 into a constant
+    constants |= {f"x_{axis}": 1, f"y_{axis}": 1}  # Triton makes each argument of value 1 a constant
     ptx = compiled(tiled.kernel, arch, dtype, constants).asm["ptx"]
     assert bool(re.search(TENSOR_CORES[arch], ptx)) == (format != "fp32")
     assert ("tf32" in ptx) == (format == "tf32")
@@ -153,7 +151,7 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
 def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
     """A GPU of compute capability 8.6 has 99 KB of shared memory for a block."""
     tiled, shared = getattr(kernels, kernel), 99 << 10
-    tiles = fixed(Gemm(10**6, 512, 512), 4, shared)
+    tiles = choose_tiles(Gemm(10**6, 512, 512), 4, shared)
     assert tiles[:3] == (128, 128, 32)
     constants = constants_of(tiled, tiles, "ieee") | {"x_c": 1, "y_c": 1}
     assert compiled(tiled.kernel, arch, "fp32", constants, tiles.warps, tiles.stages).metadata.shared <= shared
@@ -177,4 +175,5 @@ def test_without_triton(tmp_path):
         from pixelrnn_ext.operators.masked_conv import gpu
         assert "need Triton" in gpu.why_not(torch.empty(1, 1, 1, 1))
     """
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, env=child.environment(), check=True)
+    done = child.python("-c", command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

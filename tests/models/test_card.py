@@ -1,7 +1,4 @@
-"""The models on a GPU, where sampling captures a pixel as a CUDA graph."""
-
-import subprocess
-import sys
+"""Tests the models on a GPU, where sampling captures a pixel's steps as a CUDA graph."""
 
 import pytest
 import torch
@@ -9,7 +6,7 @@ import torch
 import pixelrnn_ext as px
 from helpers import child
 from helpers.checks import assert_close
-from helpers.gpu import _strict_products, skip_without_a_gpu  # noqa: F401
+from helpers.gpu import _strict_products, capture, skip_without_a_gpu  # noqa: F401
 from helpers.models import WIRED_MODELS, generator, make_model, random_images
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
@@ -40,9 +37,9 @@ def test_a_gpu_draws_what_a_cpu_draws(name):
 
 @pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
 def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
-    """During the capture kernels are compiled and loaded, but not timed. Other captures work as before."""
+    """Kernels are compiled and loaded during the capture, but not timed. A later capture works, too."""
     torch.use_deterministic_algorithms(False)
-    monkeypatch.setattr(tiles, "MEASURED", measured)
+    monkeypatch.setattr(tiles, "AUTOTUNE", measured)
     channels = 37 + measured  # no other test has this size
     conv = px.MaskedConv2d(3, channels, 5, "B", backend="native").cuda()
     x = torch.randn(2, 3, 9, 11, device="cuda", requires_grad=True)
@@ -67,7 +64,7 @@ def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch
 
 
 def test_a_convolution_has_the_same_bits_in_another_process():
-    """No tile is chosen by its time, so that a resumed training has the same bits."""
+    """No tile size is chosen by timing, so that a resumed training has the same bits."""
     command = """if True:
         import hashlib, torch, pixelrnn_ext as px
         torch.manual_seed(0)
@@ -77,9 +74,8 @@ def test_a_convolution_has_the_same_bits_in_another_process():
         print(hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in results)).hexdigest())
     """
     environment = child.environment(without=["PIXELRNN_TUNE_TILES"])
-    options = dict(env=environment, capture_output=True, text=True, check=True)
-    first, second = (subprocess.run([sys.executable, "-c", command], **options).stdout for _ in range(2))
-    assert first and first == second
+    first, second = (child.python("-c", command, env=environment) for _ in range(2))
+    assert first.stdout and first.stdout == second.stdout, first.stderr + second.stderr
 
 
 @pytest.mark.parametrize("name", WIRED_MODELS)
@@ -93,13 +89,7 @@ def test_a_training_step_is_captured(name):
         loss = model.bits_per_dim(images, condition, check=False)
         return loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))
 
-    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        step()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph, stream=stream):
-        captured = step()
+    graph, captured = capture(step)
     images.random_(model.levels)
     graph.replay()
     for expected, got in zip(step(), captured):

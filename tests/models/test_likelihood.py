@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical
 
-from helpers.models import COLOURS, MODELS, all_images, make_model, random_images
+from helpers.models import COLOURS, all_images, each_model, make_model, random_images
 from pixelrnn_ext import likelihood
 
 ONE = 1 - 2.0**-53  # the largest uniform draw
@@ -54,7 +54,7 @@ def test_log_prob_of_values_has_a_gradient(levels):
     ids=str,
 )
 @pytest.mark.parametrize(("levels", "colours", "size"), [(2, 1, (2, 3)), (3, 2, (2, 2))], ids=str)
-@pytest.mark.parametrize("name", MODELS)
+@each_model
 def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wiring):
     if name.startswith("multiscale"):
         size = 2, 4 if size == (2, 3) else 2
@@ -67,7 +67,7 @@ def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wir
 
 
 @pytest.mark.parametrize("colours", COLOURS)
-@pytest.mark.parametrize("name", MODELS)
+@each_model
 def test_log_prob_and_bits_per_dim_of_images(name, colours):
     model = make_model(name, colours)
     images = random_images(model, 3)

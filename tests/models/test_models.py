@@ -10,18 +10,18 @@ import torch.nn.functional as F
 
 import pixelrnn_ext as px
 from helpers import oracle
-from helpers.models import COLOURS, MODELS, SIZES, make_model, random_images
+from helpers.checks import randn64
+from helpers.models import COLOURS, MODELS, SIZES, each_model, make_model, random_images
 from helpers.selection import swept
 from pixelrnn_ext import models
 from pixelrnn_ext.operators import operands
 
-each_model = pytest.mark.parametrize("name", MODELS)
 each_colours = pytest.mark.parametrize("colours", COLOURS)
 
 
 def random_condition(model, n=2, height=4, width=6):
     channels = model.condition_channels
-    return torch.randn(n, channels, height, width, dtype=torch.float64) if channels else None
+    return randn64(n, channels, height, width) if channels else None
 
 
 def masked_conv(x, module, mask_type):
@@ -29,7 +29,7 @@ def masked_conv(x, module, mask_type):
     return F.conv2d(x, weight, module.bias, padding=[size // 2 for size in weight.shape[2:]])
 
 
-def by_hand(model, images, condition):
+def paper_logits(model, images, condition):
     """Returns the logits by table 1 and figure 5 of the paper."""
     x = 2 * images.double() / (model.levels - 1) - 1
     y, skipped = masked_conv(x, model.first, "A"), 0
@@ -50,7 +50,7 @@ def by_hand(model, images, condition):
     return torch.stack(y.chunk(model.image_channels, 1), 2)
 
 
-def by_hand_multiscale(model, images, condition):
+def paper_logits_multiscale(model, images, condition):
     f = model.factor
     small = images[:, :, ::f, ::f]
     upsampled = 2 * small.double() / (model.levels - 1) - 1
@@ -58,8 +58,8 @@ def by_hand_multiscale(model, images, condition):
         upsampled = F.relu(upsampled) if i else upsampled
         upsampled = F.conv_transpose2d(upsampled, conv.weight, conv.bias, stride=conv.stride, padding=conv.padding)
     both = upsampled if condition is None else torch.cat([upsampled, condition], 1)
-    y = by_hand(model.large_model, images, both)
-    y[..., ::f, ::f] = by_hand(model.small_model, small, None if condition is None else condition[..., ::f, ::f])
+    y = paper_logits(model.large_model, images, both)
+    y[..., ::f, ::f] = paper_logits(model.small_model, small, None if condition is None else condition[..., ::f, ::f])
     return y
 
 
@@ -85,12 +85,12 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
     model = make_model(name, colours, backend=backend, **wiring)
     size = 1, 4, 8
     images, condition = random_images(model, *size), random_condition(model, *size)
-    expected = (by_hand_multiscale if name.startswith("multiscale") else by_hand)(model, images, condition)
+    expected = (paper_logits_multiscale if name.startswith("multiscale") else paper_logits)(model, images, condition)
     with torch.no_grad():
         torch.testing.assert_close(model(images, condition), expected, rtol=1e-12, atol=1e-12)
 
 
-def reads(call):
+def count_reads(call):
     """Counts the reads of tensor values in a call and its backward pass. Each read waits for a GPU."""
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
@@ -106,8 +106,8 @@ def test_values_are_looked_at_once_or_not_at_all(name, call):
     model = make_model(name, condition_channels=2)
     images, condition = random_images(model), random_condition(model)
     checked, unchecked = (partial(getattr(model, call), images, condition, check=check) for check in (True, False))
-    assert reads(checked)["aminmax"] == 1
-    assert reads(unchecked) == {}
+    assert count_reads(checked)["aminmax"] == 1
+    assert count_reads(unchecked) == {}
     assert torch.equal(checked(), unchecked())
 
 
@@ -134,7 +134,7 @@ def test_condition_steers_and_broadcasts(name):
     images = random_images(model)
     logits = {}
     for n, size in [(1, (1, 1)), (2, (1, 1)), (2, (4, 1)), (2, (4, 6))]:
-        condition = torch.randn(n, 3, *size, dtype=torch.float64)
+        condition = randn64(n, 3, *size)
         logits[n, size] = model(images, condition)
         torch.testing.assert_close(model(images, condition.expand(2, 3, 4, 6)), logits[n, size], rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(model(images, condition.float()), logits[n, size], rtol=1e-5, atol=1e-5)
@@ -142,15 +142,15 @@ def test_condition_steers_and_broadcasts(name):
 
 
 @pytest.mark.parametrize(
-    ("backend", "of_convolutions"),
+    ("backend", "convolution_backend"),
     [("auto", "auto"), ("native", "native"), ("step", "native"), ("resident", "native"), ("reference", "reference")],
 )
 @each_model
-def test_backend_is_mapped_for_each_layer(name, backend, of_convolutions):
+def test_backend_is_mapped_for_each_layer(name, backend, convolution_backend):
     model = make_model(name, backend=backend)
     convolutions = {m.backend for m in model.modules() if isinstance(m, px.MaskedConv2d)}
     recurrent = {m.backend for m in model.modules() if isinstance(m, (px.RowLSTM, px.DiagonalBiLSTM))}
-    assert convolutions == {of_convolutions}
+    assert convolutions == {convolution_backend}
     assert recurrent == (set() if name == "pixelcnn" else {backend})
 
 
@@ -281,12 +281,12 @@ def test_wrong_images(name, images, error, message):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
 def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
     """Reading each of the 50000 x 50000 pixels would take half a minute."""
-    monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
+    monkeypatch.setattr(operands, "machine_memory", lambda: 1 << 34)
     model = make_model("pixelcnn", condition_channels=1)
     images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
     condition = torch.zeros(1, 1, 1, 1, dtype=torch.float64).expand(images.shape)
-    given = dict(n=1, shape=images.shape[1:], given=images, known=images[..., :1, :1] == 0)
-    arguments = given if call == "sample" else dict(images=images)
+    sampling = dict(n=1, shape=images.shape[1:], given=images, known=images[..., :1, :1] == 0)
+    arguments = sampling if call == "sample" else dict(images=images)
     begun = time.process_time()
     with pytest.raises(ValueError, match=r"this machine's 16384 MiB of memory, got \(1, 1, 50000, 50000\), which take"):
         getattr(model, call)(condition=condition, **arguments)
@@ -294,7 +294,7 @@ def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call,
 
 
 def test_one_value_of_an_expanded_map_is_looked_at(monkeypatch):
-    monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
+    monkeypatch.setattr(operands, "machine_memory", lambda: 1 << 34)
     model, images = make_model("pixelcnn"), torch.full((1, 1, 1, 1), 3).expand(1, 1, 50000, 50000)
     with pytest.raises(ValueError, match=r"integers in \[0, 2\), got values from 3 to 3"):
         model(images)
@@ -400,15 +400,18 @@ def test_wrong_layer(make):
         make("x", **SIZES)
 
 
+NO_CONFIGURATION = "expected the configuration of a model"
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "expected the configuration of a model, one of PixelRNN, .* got {}"),
-        (None, "expected the configuration of a model, .* got None"),
-        ([1], r"expected the configuration of a model, .* got \[1\]"),
-        ({"model": "Module"}, "expected the configuration of a model, .* got {'model': 'Module'}"),
-        ({"model": ["PixelCNN"]}, "expected the configuration of a model"),
-        ({"epoch": torch.zeros(1)}, "expected the configuration of a model"),
+        ({}, f"{NO_CONFIGURATION}, one of PixelRNN, .* got {{}}"),
+        (None, f"{NO_CONFIGURATION}, .* got None"),
+        ([1], rf"{NO_CONFIGURATION}, .* got \[1\]"),
+        ({"model": "Module"}, f"{NO_CONFIGURATION}, .* got {{'model': 'Module'}}"),
+        ({"model": ["PixelCNN"]}, NO_CONFIGURATION),
+        ({"epoch": torch.zeros(1)}, NO_CONFIGURATION),
         ({"model": "PixelCNN"}, "expected the arguments of PixelCNN, got others: .*missing"),
         ({"model": "PixelCNN", "depth": 1} | SIZES, "got others: .*unexpected keyword argument 'depth'"),
         ({"model": "PixelCNN", 1: 1} | SIZES, "expected the arguments of PixelCNN, got others"),

@@ -17,6 +17,7 @@ from pixelrnn_ext.training import checkpoint
 from pixelrnn_ext.training.export import export, main
 
 NAMES = ["mnist5k-diagonal", "mnist5k-pixelcnn", "mnist5k-row"]
+each_name = pytest.mark.parametrize("name", NAMES)
 
 
 def test_the_folder_holds_the_models_a_table_and_a_card():
@@ -26,7 +27,7 @@ def test_the_folder_holds_the_models_a_table_and_a_card():
     assert max(sizes.values()) < 300_000
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_name
 def test_a_pretrained_model_is_the_checkpoint_of_its_name(name, monkeypatch):
     """The model loads without the safetensors package."""
     path = trained.FOLDER / f"{name}.safetensors"
@@ -58,7 +59,7 @@ def test_a_file_that_is_not_the_package_s_is_refused(tmp_path, monkeypatch):
             load(NAMES[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_name
 def test_the_card_says_what_the_table_does(name):
     facts = px.models.PRETRAINED[name]
     card = (trained.FOLDER / "README.md").read_text()
@@ -67,12 +68,12 @@ def test_the_card_says_what_the_table_does(name):
     assert f"{facts['sha256']}  {name}.safetensors" in card, "for sha256sum --check"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_name
 @pytest.mark.parametrize(
     ("document", "model"), [(trained.FOLDER / "README.md", "MODEL"), (ROOT / "Makefile", "$$m")], ids=["card", "make"]
 )
 def test_a_model_was_trained_by_the_command_that_is_stated(name, document, model):
-    command = checkpoint.load(trained.file_of(name))[1]["command"]
+    command = checkpoint.load(trained.model_file(name))[1]["command"]
     options = re.search(r" train (.*) --out", command)[1].replace(
         f"--model {name.partition('-')[2]}", f"--model {model}"
     )
@@ -80,12 +81,12 @@ def test_a_model_was_trained_by_the_command_that_is_stated(name, document, model
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("name", NAMES)
+@each_name
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_the_scores_that_are_stated(name, split, capsys):
     assert cli.main(["evaluate", name, "--split", split, "--batch-size", "50"]) == 0
-    said = re.match(rf"{split}: (\d+\.\d{{4}}) nats; mnist5k \(.*\), 500 images; ", capsys.readouterr().out)
-    assert float(said[1]) == pytest.approx(px.models.PRETRAINED[name][split], abs=0.005)
+    printed = re.match(rf"{split}: (\d+\.\d{{4}}) nats; mnist5k \(.*\), 500 images; ", capsys.readouterr().out)
+    assert float(printed[1]) == pytest.approx(px.models.PRETRAINED[name][split], abs=0.005)
 
 
 def test_a_file_comes_before_a_pretrained_model_of_its_name(tmp_path, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Logits depend on earlier values alone. The logits of the diagonal model depend on all of them."""
+"""Tests that logits depend on earlier values alone. The logits of the diagonal model depend on all earlier values."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ CASES = [
 
 
 def make_active(name, colours, **options):
-    """Returns a model whose ReLUs pass every gradient: convolutions have positive weights and biases."""
+    """Returns a model whose ReLUs pass all gradients, since its convolutions have positive weights and biases."""
     model = make_model(name, colours, **options)
     with torch.no_grad():
         for module in model.modules():

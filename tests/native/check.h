@@ -22,34 +22,41 @@ namespace check {
 
 namespace cpu = pixelrnn::cpu;
 
-// Shares, and the threads that run them. threads 0: the shares run one after the other, and hang if one waits for
-// another. Equal numbers of shares must give the same bits.
-struct Deal { int shares, threads; };
-inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
+// The number of shares of a kernel's work, and of threads that run them. With 0 threads the shares run one after the
+// other, and hang if one waits for another.
+struct TeamSize { int shares, threads; };
+inline constexpr TeamSize kTeamSizes[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
 template <class T> inline constexpr const char* kTypeName = sizeof(T) == 4 ? "float" : "double";
 
 inline int64_t checks = 0;
 inline bool short_list = false, best_only = false;
 
-inline int first_level() { return best_only ? cpu::best_instruction_set() : 0; }
+inline std::vector<int> levels() {
+  std::vector<int> all;
+  for (int i = best_only ? cpu::best_instruction_set() : 0; i <= cpu::best_instruction_set(); ++i) all.push_back(i);
+  return all;
+}
+
+inline std::string where = "arguments";  // the current case, for messages
 
 [[noreturn]] inline void fail(const std::string& message) {
-  printf("FAILED: %s\n", message.c_str());
+  printf("FAILED: %s: %s\n", where.c_str(), message.c_str());
   exit(1);
 }
 
-// Arguments of every check. short: fewer sizes, for a slow build; best: the best instruction set only.
+// Reads the command-line arguments. short: fewer sizes, for a slow build; best: the best instruction set only.
 inline void read_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument != "short" && argument != "best") fail("unknown argument " + argument);
+    if (argument != "short" && argument != "best") fail("expected short or best, got " + argument);
     (argument == "short" ? short_list : best_only) = true;
   }
   setvbuf(stdout, nullptr, _IOLBF, 0);
 }
 
-// Buffers are vectors of exact size, so that the address sanitizer sees any access beyond. An empty one means null.
+// Returns a buffer's address, or null if empty. Buffers have their exact size, so that the address sanitizer sees any
+// access beyond.
 template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 
@@ -58,13 +65,13 @@ inline std::mt19937_64& generator() {
   return one;
 }
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  // Every compiler gives the same bits, since the expression has no sum that could be fused with the product.
+  // Every compiler gives the same bits, since there is no sum that could be fused with the product.
   std::vector<T> values(n);
   for (T& value : values) value = T(amplitude * ((int64_t(generator()()) >> 10) / 9007199254740992.));
   return values;
 }
 
-// Hashes of the outputs' bits, by dtype, instruction set and name. test_checks.py compares the instruction sets.
+// Hashes of the outputs' bits, by dtype, instruction set and name. test_checks.py compares instruction sets.
 inline std::map<std::string, uint64_t>& hashes() {
   static std::map<std::string, uint64_t> all;
   return all;
@@ -82,7 +89,7 @@ template <class T> void add_to_hash(const std::string& name, int level, const st
   hash = hash_of(values, hash);
 }
 
-inline int passed() {
+inline int report() {
   for (const auto& [key, hash] : hashes()) printf("hash %016llx %s\n", (unsigned long long)hash, key.c_str());
   printf("%lld checks passed\n", (long long)checks);
   return 0;
@@ -92,25 +99,25 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
   return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-// Largest difference allowed between instruction sets, relative to the largest value, or to 0.1 if that is larger:
-// small values may be differences of large ones.
+// Largest difference allowed between instruction sets, relative to the largest value, or to 0.1 if that is larger,
+// because small values may be differences of large ones.
 template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
-template <class T> void check_close(
-    const std::string& name, const std::vector<T>& got, const std::vector<T>& expected, const std::string& where) {
+template <class T>
+void check_close(const std::string& name, const std::vector<T>& got, const std::vector<T>& expected) {
   double largest = 0.1;
   for (double value : expected) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < expected.size(); ++i) {
     const bool neither = std::isnan(got[i]) && std::isnan(expected[i]);
     if (!neither && !(std::abs(double(got[i]) - expected[i]) <= kTolerance<T> * largest))
-      fail(where + ": " + name + "[" + std::to_string(i) + "] is " + std::to_string(got[i]) + ", expected " +
+      fail(name + "[" + std::to_string(i) + "] is " + std::to_string(got[i]) + ", expected " +
            std::to_string(expected[i]));
   }
   ++checks;
 }
 
-template <class T> void check_same_bits(
-    const std::string& name, const std::vector<T>& got, const std::vector<T>& expected, const std::string& where) {
-  if (!same_bits(got, expected)) fail(where + ": the bits of " + name + " have changed");
+template <class T>
+void check_same_bits(const std::string& name, const std::vector<T>& got, const std::vector<T>& expected) {
+  if (!same_bits(got, expected)) fail("the bits of " + name + " have changed");
   ++checks;
 }
 
@@ -118,37 +125,37 @@ template <class T> bool has_nan(const std::vector<T>& values) {
   return std::any_of(values.begin(), values.end(), [](T value) { return std::isnan(value); });
 }
 
-inline std::string on(const Deal& d) {
-  return std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
+inline std::string describe(int level, TeamSize d) {
+  return std::string(cpu::instruction_set_name(level)) + ", " + std::to_string(d.shares) + " shares on " +
+         std::to_string(d.threads) + " threads";
 }
 
-// One output of a case: a vector in the struct R of all results.
+// An output of a case: a member of R, the struct of all results.
 template <class R, class T> struct Output {
   const char* name;
   std::vector<T> R::* values;
   bool is_sum = false;  // a sum over images, whose order depends on the shares
 };
 
-// Runs a case, by run(deal, level, where), with every instruction set and deal. Results must be close to the first
-// instruction set's, and equal numbers of shares must give the same bits. Cases of one kind share their hashes.
+// Runs a case by run(team size, level), with every instruction set and team size. Results must be close to the first
+// instruction set's, and have the same bits for equal numbers of shares. Cases of one kind share their hashes.
 template <class R, class T, size_t N, class Run>
-void check_every(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
-  R by_first;
-  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
+void check_teams(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
+  R reference;
+  for (int level : levels()) {
     int last_shares = 0;
-    R of_one_share, last;
-    for (const Deal& d : kDeals) {
-      const std::string where =
-          std::string(kTypeName<T>) + ", " + name + ", " + cpu::instruction_set_name(level) + ", " + on(d);
-      const R results = run(d, level, where);
-      if (d.shares == 1) of_one_share = results;
-      if (d.shares == 1 && level == first_level()) by_first = results;
+    R serial, last;
+    for (TeamSize d : kTeamSizes) {
+      where = kTypeName<T> + (", " + name + ", ") + describe(level, d);
+      const R results = run(d, level);
+      if (d.shares == 1) serial = results;
+      if (d.shares == 1 && level == levels()[0]) reference = results;
       for (const auto& [output, values, is_sum] : outputs) {
         const std::vector<T>& got = results.*values;
-        if (d.shares == last_shares) check_same_bits(output, got, last.*values, where);
+        if (d.shares == last_shares) check_same_bits(output, got, last.*values);
         else add_to_hash(kind + output, level, got);
-        if (d.shares == 1) check_close(output, got, by_first.*values, where);
-        if (!is_sum) check_same_bits(output, got, of_one_share.*values, where + ", as of one share");
+        if (d.shares == 1) check_close(output, got, reference.*values);
+        if (!is_sum) check_same_bits(output + std::string(", as of one share,"), got, serial.*values);
       }
       last_shares = d.shares, last = results;
     }
@@ -156,12 +163,12 @@ void check_every(const Output<R, T> (&outputs)[N], const std::string& kind, cons
 }
 
 // Threads that live until the process ends: under the sanitizers, starting threads took longer than the calls.
-class Crew {
+class ThreadPool {
  public:
   // Runs work(i) for all i < count at the same time. The caller's thread runs work(0).
   void run(int count, const std::function<void(int)>& work) {
-    for (; hired_ < count - 1; ++hired_)
-      std::thread([this, i = hired_ + 1, round = round_] { serve(i, round); }).detach();
+    for (; started_ < count - 1; ++started_)
+      std::thread([this, i = started_ + 1, round = round_] { serve(i, round); }).detach();
     {
       std::lock_guard lock(mutex_);
       work_ = &work, count_ = count, working_ = count - 1, ++round_;
@@ -189,28 +196,28 @@ class Crew {
   std::mutex mutex_;
   std::condition_variable begin_, end_;
   const std::function<void(int)>* work_ = nullptr;
-  int hired_ = 0, count_ = 0, working_ = 0;
+  int started_ = 0, count_ = 0, working_ = 0;
   int64_t round_ = 0;
 };
 
-// Runs one range of the shares on each thread, all at the same time.
-template <int threads> void deal(int shares, void (*body)(void*, int, int), void* context) {
-  static Crew& crew = *new Crew;
+// Runs a range of the shares on each thread, all at the same time.
+template <int threads> void run_shares(int shares, void (*body)(void*, int, int), void* context) {
+  static ThreadPool& pool = *new ThreadPool;
   const int ranges = std::min(threads, shares);
-  crew.run(ranges, [&](int i) noexcept { body(context, shares * i / ranges, shares * (i + 1) / ranges); });
+  pool.run(ranges, [&](int i) noexcept { body(context, shares * i / ranges, shares * (i + 1) / ranges); });
 }
 
-inline void in_turn(int shares, void (*body)(void*, int, int), void* context) {
+inline void run_serially(int shares, void (*body)(void*, int, int), void* context) {
   for (int i = 0; i < shares; ++i) body(context, i, i + 1);
 }
 
-inline cpu::Team team(const Deal& d) {
+inline cpu::Team team(TeamSize d) {
   switch (d.threads) {
-    case 0: return {d.shares, in_turn, false};
-    case 1: return {d.shares, deal<1>};
-    case 2: return {d.shares, deal<2>};
-    case 3: return {d.shares, deal<3>};
-    case 4: return {d.shares, deal<4>};
+    case 0: return {d.shares, run_serially, false};
+    case 1: return {d.shares, run_shares<1>};
+    case 2: return {d.shares, run_shares<2>};
+    case 3: return {d.shares, run_shares<3>};
+    case 4: return {d.shares, run_shares<4>};
   }
   fail("no team of " + std::to_string(d.threads) + " threads");
 }

@@ -1,4 +1,4 @@
-// Runs column steps (csrc/cpu/columns.h) without torch. tests/sampling/test_sampling.py checks the numbers.
+// Runs the sampler's steps (csrc/cpu/columns.h) without torch. tests/sampling/test_sampling.py checks the numbers.
 #include "columns.h"
 
 namespace {
@@ -16,28 +16,27 @@ const Size kSizes[] = {
 };
 
 template <class T> void check_case(const Size& size) {
-  std::map<double, std::pair<std::vector<T>, std::vector<T>>> by_first;  // (image, logits) by temperature
-  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level)
+  std::map<double, std::pair<std::vector<T>, std::vector<T>>> reference;  // (image, logits) by temperature
+  for (int level : levels())
     for (double temperature : {1., 0., 0.5}) {
-      std::vector<T> alone;
-      for (const Deal& d : {Deal{1, 1}, Deal{2, 2}, Deal{3, 2}, Deal{4, 4}}) {
-        const std::string where =
-            std::string(kTypeName<T>) + ", " + size.name + ", " + cpu::instruction_set_name(level) + ", " + on(d);
+      std::vector<T> serial;
+      for (TeamSize d : {TeamSize{1, 1}, TeamSize{2, 2}, TeamSize{3, 2}, TeamSize{4, 4}}) {
+        where = std::string(kTypeName<T>) + ", " + size.name + ", " + describe(level, d);
         generator().seed(7);
         Network<T> n(size, level);
         cpu::run_columns<T>(
             n.steps, {kMargin, size.width, size.images, temperature, false, nullptr, 0, nullptr}, team(d), level);
-        if (has_nan(n.logits.values)) fail(where + ": a logit is NaN");
+        if (has_nan(n.logits.values)) fail("a logit is NaN");
         if (d.shares == 1) {
-          alone = n.logits.values;
-          const auto& [image, logits] = by_first.try_emplace(temperature, n.image.values, alone).first->second;
-          if (same_bits(image, n.image.values))
-            check_close("logits", alone, logits, where);  // comparable, because the same values were drawn
+          serial = n.logits.values;
+          const auto& [image, logits] = reference.try_emplace(temperature, n.image.values, serial).first->second;
+          if (same_bits(image, n.image.values))  // other logits follow from other drawn values
+            check_close("logits", serial, logits);
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})
             add_to_hash(name, level, row->values);
         }
-        if (!same_bits(alone, n.logits.values)) fail(where + ": the bits depend on the shares");
+        if (!same_bits(serial, n.logits.values)) fail("the bits depend on the shares");
         ++checks;
       }
     }
@@ -54,5 +53,5 @@ int main(int argc, char** argv) {
   read_arguments(argc, argv);
   check_columns<float>();
   check_columns<double>();
-  return passed();
+  return report();
 }

@@ -61,13 +61,13 @@ template <class T> Problem<T> problem(const Size& size, const Kernel& kernel, bo
   return p;
 }
 
-template <class T> Results<T> poisoned(const Problem<T>& p) {
+template <class T> Results<T> nan_results(const Problem<T>& p) {
   const T nan = std::numeric_limits<T>::quiet_NaN();
   return {std::vector<T>(p.dy.size(), nan), std::vector<T>(p.input.size(), nan), std::vector<T>(p.weight.size(), nan),
       std::vector<T>(p.s.out_channels, nan)};
 }
 
-template <class T> void backward(const Problem<T>& p, Results<T>& r, const Deal& d, int level) {
+template <class T> void backward(const Problem<T>& p, Results<T>& r, TeamSize d, int level) {
   cpu::convolve_backward<T>(p.s,
       {data(p.dy), data(r.y), data(p.input), data(p.weight), data(r.dinput), data(r.dweight), data(r.dbias)}, team(d),
       level);
@@ -75,12 +75,12 @@ template <class T> void backward(const Problem<T>& p, Results<T>& r, const Deal&
 
 // Checks that a gradient has the same bits if the caller asks for no other gradient.
 template <class T>
-void check_unwanted(const Problem<T>& p, const Results<T>& all, int level, const std::string& where) {
+void check_subsets(const Problem<T>& p, const Results<T>& all, int level) {
   for (const auto wanted : {&Results<T>::dinput, &Results<T>::dweight, &Results<T>::dbias}) {
     Results<T> alone;
-    alone.y = all.y, alone.*wanted = poisoned(p).*wanted;
+    alone.y = all.y, alone.*wanted = nan_results(p).*wanted;
     backward(p, alone, {1, 1}, level);
-    check_same_bits("a gradient alone", alone.*wanted, all.*wanted, where);
+    check_same_bits("a gradient alone", alone.*wanted, all.*wanted);
   }
 }
 
@@ -88,13 +88,13 @@ template <class T> void check_case(const Size& size, const Kernel& kernel, bool 
   const Problem<T> p = problem<T>(size, kernel, channels_last);
   const std::string name = std::string(size.name) + ", " + std::to_string(kernel.height) + " x " +
                            std::to_string(kernel.width) + (channels_last ? ", channels last" : ", channels first");
-  check_every(kOutputs<T>, "", name, [&](const Deal& d, int level, const std::string& where) {
-    Results<T> r = poisoned(p);
+  check_teams(kOutputs<T>, "", name, [&](TeamSize d, int level) {
+    Results<T> r = nan_results(p);
     cpu::convolve<T>(p.s, {data(p.input), data(p.weight), data(p.bias), data(r.y)}, team(d), level);
     backward(p, r, d, level);
     for (const auto& output : kOutputs<T>)
-      if (has_nan(r.*output.values)) fail(where + ": " + output.name + " has a NaN");
-    if (d.shares == 1) check_unwanted(p, r, level, where);
+      if (has_nan(r.*output.values)) fail(output.name + std::string(" has a NaN"));
+    if (d.shares == 1) check_subsets(p, r, level);
     return r;
   });
 }
@@ -112,5 +112,5 @@ int main(int argc, char** argv) {
   read_arguments(argc, argv);
   check_convolutions<float>();
   check_convolutions<double>();
-  return passed();
+  return report();
 }

@@ -1,5 +1,5 @@
 // Checks by hashes that coding gives the same bits on every machine, with every compiler, libm, instruction set and
-// number of threads: otherwise files would not decode there. The argument `short` changes nothing.
+// number of threads, so that every machine decodes every file. The argument `short` changes nothing.
 #include "columns.h"
 
 #include <cfenv>
@@ -34,7 +34,7 @@ const std::map<std::string, uint64_t> kHashes = {
 
 bool all_known = true;
 
-void check_hash(const std::string& name, uint64_t hash, const std::string& where) {
+void check_hash(const std::string& name, uint64_t hash) {
   const auto known = kHashes.find(name);
   if (known == kHashes.end() || known->second != hash) {
     printf("%s: the hash is {\"%s\", 0x%016llx}\n", where.c_str(), name.c_str(), (unsigned long long)hash);
@@ -53,7 +53,8 @@ void check_probabilities() {
       distribution.set(logits, 2);
       ends.push_back(distribution.cumulative(1));
     }
-  check_hash("probabilities", hash_of(ends), "any instruction set");
+  where = "any instruction set";
+  check_hash("probabilities", hash_of(ends));
 }
 
 void check_activations(int level) {
@@ -63,14 +64,14 @@ void check_activations(int level) {
   for (const bool is_tanh : {false, true}) {
     cpu::kernels<double>(level).activation(is_tanh, int64_t(x.size()), x.data(), y.data());
     for (double& value : y) value = (value + cpu::kGridMagic) - cpu::kGridMagic;
-    check_hash(is_tanh ? "tanh" : "sigmoid", hash_of(y), cpu::instruction_set_name(level));
+    where = cpu::instruction_set_name(level);
+    check_hash(is_tanh ? "tanh" : "sigmoid", hash_of(y));
   }
 }
 
-// weights: factor relative to a layer's weights. Large factors clamp sums and saturate gates.
 struct Case {
   Size size;
-  double weights;
+  double weight_scale;  // relative to a layer's; large weights clamp sums and saturate gates
 };
 const Case kCases[] = {
     {{"two levels", 3, 40, 1, 1, 9, 7, true}, 1},
@@ -79,12 +80,12 @@ const Case kCases[] = {
     {{"large weights", 5, 9, 3, 5, 33, 17, true}, 500},
 };
 
-void code(Network<double>& n, Row<int64_t>& intervals, StepKind kind) {
+void replace_draws(Network<double>& n, Row<int64_t>& intervals, StepKind kind) {
   for (auto& step : n.steps)
     if (step.kind == StepKind::kDraw) step.kind = kind, step.intervals = intervals.buffer();
 }
 
-uint64_t all_of(const Network<double>& n) {
+uint64_t hash_buffers(const Network<double>& n) {
   uint64_t hash = kEmptyHash;
   for (const Row<double>* row : {&n.image, &n.wide, &n.c, &n.h, &n.state, &n.sum, &n.logits})
     hash = hash_of(row->values, hash);
@@ -92,7 +93,7 @@ uint64_t all_of(const Network<double>& n) {
 }
 
 // Encodes the images to `count` streams in one vector of bytes, and opens the streams for decoding.
-std::vector<cpu::Stream> streams_of(
+std::vector<cpu::Stream> encode_streams(
     Network<double>& n, Row<int64_t>& intervals, int count, std::vector<uint8_t>& bytes) {
   std::vector<cpu::Stream> streams;
   for (int s = 0; s < count; ++s) {
@@ -109,18 +110,18 @@ std::vector<cpu::Stream> streams_of(
     cpu::Stream stream{first, last, 0, ~uint64_t(0), int64_t(bytes.size()), 0};
     bytes.insert(bytes.end(), encoder.bytes.begin(), encoder.bytes.end());
     stream.end = int64_t(bytes.size());
-    for (int i = 0; i < 8; ++i, ++stream.at)
-      stream.offset = stream.offset << 8 | (stream.at < stream.end ? bytes[stream.at] : 0);
+    for (int i = 0; i < 8; ++i, ++stream.position)
+      stream.offset = stream.offset << 8 | (stream.position < stream.end ? bytes[stream.position] : 0);
     streams.push_back(stream);
   }
   return streams;
 }
 
-// The floating-point environment that another library left in a thread: a rounding direction, and flush-to-zero on
-// x86-64. A kernel must restore the environment after each share.
 int direction = FE_TONEAREST;
 constexpr int kDirections[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
 
+// A floating-point environment that another library left in a thread: a rounding direction, and flush-to-zero on
+// x86-64. A kernel must restore it after each share, which the destructor checks.
 class Environment {
  public:
   Environment() {
@@ -131,12 +132,12 @@ class Environment {
 #endif
   }
   ~Environment() {
-    bool found = fegetround() == direction;
+    bool restored = fegetround() == direction;
 #if defined(__x86_64__)
-    found = found && (direction == FE_TONEAREST || (_mm_getcsr() & kFlush) == kFlush);
+    restored = restored && (direction == FE_TONEAREST || (_mm_getcsr() & kFlush) == kFlush);
 #endif
     fesetenv(&before_);
-    if (!found) fail("a thread's floating-point environment was not restored");
+    if (!restored) fail("a thread's floating-point environment was not restored");
   }
 
  private:
@@ -144,12 +145,12 @@ class Environment {
   fenv_t before_;
 };
 
-void (*lend)(int, void (*)(void*, int, int), void*);
-cpu::Team team_found(const Deal& d) {
+void (*inner_run)(int, void (*)(void*, int, int), void*);
+cpu::Team altered_team(TeamSize d) {
   cpu::Team lent = team(d);
-  lend = lent.run;
+  inner_run = lent.run;
   lent.run = [](int shares, void (*body)(void*, int, int), void* context) {
-    cpu::Team{0, lend}.parallel(shares, [&](int first, int last) {
+    cpu::Team{0, inner_run}.parallel(shares, [&](int first, int last) {
       const Environment environment;
       body(context, first, last);
     });
@@ -157,56 +158,56 @@ cpu::Team team_found(const Deal& d) {
   return lent;
 }
 
-std::string place(int level, const Deal& d) {
-  return std::string(cpu::instruction_set_name(level)) + ", " + on(d) + ", rounding direction " +
-         std::to_string(direction);
+std::string place(int level, TeamSize d) {
+  return describe(level, d) + ", rounding direction " + std::to_string(direction);
 }
 
-// Checks ties, their neighbours, and numbers that are already on the grid.
-void check_rounding(int level, const Deal& d) {
+// Checks ties between grid points, their neighbours, and numbers on the grid.
+void check_rounding(int level, TeamSize d) {
   std::vector<double> x;
   for (int k = 0; k < 1 << 17; ++k)
     for (const double y : {k / 2., std::nextafter(k / 2., -1.), std::nextafter(k / 2., 1e9), k * 0x1p47})
       for (const double sign : {-1., 1.}) x.push_back(sign * std::ldexp(y, -14));
   std::vector<double> expected = x;
   for (double& y : expected) y = std::clamp(std::ldexp(std::nearbyint(std::ldexp(y, 14)), -14), -3., 3.) + 0.;
-  cpu::round_to_grid(x.data(), int64_t(x.size()), 14, 3, team_found(d), level);
+  where = place(level, d);
+  cpu::round_to_grid(x.data(), int64_t(x.size()), 14, 3, altered_team(d), level);
   for (size_t i = 0; i < x.size(); ++i)
-    if (x[i] != expected[i]) fail("round_to_grid, " + place(level, d) + ": " + std::to_string(x[i]));
+    if (x[i] != expected[i]) fail("round_to_grid returns " + std::to_string(x[i]));
   ++checks;
 }
 
-void check_case(const Case& c, int level, const Deal& d) {
-  const std::string where = std::string(c.size.name) + ", " + place(level, d);
+void check_case(const Case& c, int level, TeamSize d) {
   const Size& size = c.size;
+  where = size.name + (", " + place(level, d));
   generator().seed(7);
-  Network<double> sent(size, level, true, c.weights);
+  Network<double> sent(size, level, true, c.weight_scale);
   Row<int64_t> intervals(size, size.colours);
   for (size_t i = 0; i < sent.values.values.size(); ++i) sent.values.values[i] = int64_t(i * i + i / 3) % sent.levels();
-  code(sent, intervals, StepKind::kEncode);
+  replace_draws(sent, intervals, StepKind::kEncode);
   cpu::run_columns<double>(
-      sent.steps, {kMargin, size.width, size.images, 1, true, nullptr, 0, nullptr}, team_found(d), level);
-  check_hash(size.name, hash_of(intervals.values, all_of(sent)), where);
+      sent.steps, {kMargin, size.width, size.images, 1, true, nullptr, 0, nullptr}, altered_team(d), level);
+  check_hash(size.name, hash_of(intervals.values, hash_buffers(sent)));
 
   for (int count : {1, 2, 5}) {
     if (count > size.images) continue;
     std::vector<uint8_t> bytes;
-    std::vector<cpu::Stream> streams = streams_of(sent, intervals, count, bytes);
-    check_hash(size.name + (", streams: " + std::to_string(count)), hash_of(bytes), where);
+    std::vector<cpu::Stream> streams = encode_streams(sent, intervals, count, bytes);
+    check_hash(size.name + (", streams: " + std::to_string(count)), hash_of(bytes));
     generator().seed(7);
-    Network<double> got(size, level, true, c.weights);
+    Network<double> got(size, level, true, c.weight_scale);
     for (size_t i = 0; i < got.values.values.size(); ++i) {
-      const bool given = got.known.values[i] || i < size_t(kMargin * size.images * size.colours);
-      got.values.values[i] = given ? sent.values.values[i] : 0;
+      const bool is_known = got.known.values[i] || i < size_t(kMargin * size.images * size.colours);
+      got.values.values[i] = is_known ? sent.values.values[i] : 0;
     }
-    code(got, intervals, StepKind::kDecode);
+    replace_draws(got, intervals, StepKind::kDecode);
     cpu::run_columns<double>(got.steps,
         {kMargin, size.width, size.images, 1, true, streams.data(), int64_t(streams.size()), bytes.data()},
-        team_found(d), level);
-    if (got.values.values != sent.values.values || all_of(got) != all_of(sent))
-      fail(where + ": what was decoded is not what was encoded");
+        altered_team(d), level);
+    if (got.values.values != sent.values.values || hash_buffers(got) != hash_buffers(sent))
+      fail("the decoded values differ from the encoded ones");
     for (const cpu::Stream& s : streams)
-      if (s.at < s.end || s.at > s.end + 7) fail(where + ": a stream does not end with its images");
+      if (s.position < s.end || s.position > s.end + 7) fail("a stream does not end with its images");
     ++checks;
   }
 }
@@ -216,10 +217,10 @@ void check_case(const Case& c, int level, const Deal& d) {
 int main(int argc, char** argv) {
   read_arguments(argc, argv);
   check_probabilities();
-  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
+  for (int level : levels()) {
     check_activations(level);
     for (const Case& c : kCases)
-      for (const Deal& d : {Deal{1, 1}, Deal{2, 2}, Deal{4, 4}, Deal{3, 0}}) check_case(c, level, d);
+      for (TeamSize d : {TeamSize{1, 1}, TeamSize{2, 2}, TeamSize{4, 4}, TeamSize{3, 0}}) check_case(c, level, d);
     for (const int other : kDirections) {
       direction = other;
       check_rounding(level, {4, 4});
@@ -228,6 +229,7 @@ int main(int argc, char** argv) {
     }
     direction = FE_TONEAREST;
   }
-  if (!all_known) fail("a hash is not the one that files were written with");
-  return passed();
+  where = "all hashes";
+  if (!all_known) fail("expected those in kHashes, so that earlier files decode");
+  return report();
 }

@@ -5,7 +5,7 @@
 namespace {
 
 using namespace check;
-using cpu::Extent;
+using cpu::ImageSize;
 using pixelrnn::Corner;
 
 struct Kind {
@@ -45,15 +45,14 @@ const Size kSizes[] = {
     {"long lines", 2, 2, 131, 1, false},
 };
 
-// Sizes of images in a map: full, partial and empty ones mixed (unlike), or one empty image among full ones
-// (one_empty).
-using Extents = Extent (*)(int image, int height, int width);
-Extent unlike(int image, int height, int width) {
-  const Extent kinds[] = {
+// Returns the size of an image in a map: mixed() of full, partial and empty images, one_empty() of one empty one.
+using Extents = ImageSize (*)(int image, int height, int width);
+ImageSize mixed(int image, int height, int width) {
+  const ImageSize kinds[] = {
       {(height + 1) / 2, width}, {height, (width + 1) / 2}, {0, width}, {height, width}, {1, 1}, {height, 0}};
   return kinds[image % 6];
 }
-Extent one_empty(int image, int height, int width) { return {image == 2 ? 0 : height, width}; }
+ImageSize one_empty(int image, int height, int width) { return {image == 2 ? 0 : height, width}; }
 
 constexpr Corner kTopLeft = {}, kTopRight = {false, true}, kBottomLeft = {true, false}, kBottomRight = {true, true};
 struct Options {
@@ -62,20 +61,20 @@ struct Options {
   Merge merge;
   Extents extents;  // null: all images fill the map
   int input_channels, input_taps;
-  Lie lie;
-  Given given;
+  Layout layout;
+  Operands operands;
 };
 const Options kOptions[] = {
     {"x, h0, top right", {kTopRight}, Merge::kNone, nullptr, 0, 0, kDense, {true, false, true}},
     {"x, top left, one empty", {kTopLeft}, Merge::kNone, one_empty, 0, 0, kAsParameters, {true}},
-    {"input, bias, c0, peephole, bottom right, unlike", {kBottomRight}, Merge::kSum, unlike, 5, 3, kDense,
+    {"input, bias, c0, peephole, bottom right, unlike", {kBottomRight}, Merge::kSum, mixed, 5, 3, kDense,
         {false, true, false, true, true}},
     {"input, two directions, shifted", {kTopRight, kTopLeft}, Merge::kShift, nullptr, 3, 1, kAsParameters, {}},
-    {"everything, two directions, shifted, unlike", {kTopLeft, kBottomRight}, Merge::kShift, unlike, 3, 3, kDense,
+    {"everything, two directions, shifted, unlike", {kTopLeft, kBottomRight}, Merge::kShift, mixed, 3, 3, kDense,
         {true, true, true, true, true}},
-    {"input, states, two corners", {kTopRight, kBottomLeft}, Merge::kNone, unlike, 1, 1, kAsParameters,
+    {"input, states, two corners", {kTopRight, kBottomLeft}, Merge::kNone, mixed, 1, 1, kAsParameters,
         {false, true, true, true}},
-    {"everything, every corner, unlike", {kTopLeft, kTopRight, kBottomLeft, kBottomRight}, Merge::kSum, unlike, 3, 1,
+    {"everything, every corner, unlike", {kTopLeft, kTopRight, kBottomLeft, kBottomRight}, Merge::kSum, mixed, 3, 1,
         kAsParameters, {true, true, true, true, true}},
 };
 
@@ -83,20 +82,20 @@ template <class T> void check_case(const Kind& kind, const Size& size, const Opt
   Shape s{int(options.corners.size()), size.images, size.height, size.width, size.hidden, kind.diagonal, {}, kind.taps,
       options.input_channels, options.input_taps, options.input_taps, kind.gates};
   std::copy(options.corners.begin(), options.corners.end(), s.corner);
-  std::vector<Extent> extents;
+  std::vector<ImageSize> extents;
   for (int b = 0; options.extents && b < s.images; ++b) extents.push_back(options.extents(b, s.height, s.width));
-  s.extents = data(extents);
-  Given given = options.given;
-  given.peephole = given.peephole && kind.may_have_peephole;
-  Inputs<T> in = random_inputs<T>(s, given, options.merge);
-  in.formula = kind.formula, in.scale = kind.scale;
+  s.sizes = data(extents);
+  Operands operands = options.operands;
+  operands.peephole = operands.peephole && kind.may_have_peephole;
+  Inputs<T> in = random_inputs<T>(s, operands, options.merge);
+  in.formula = kind.formula, in.scale = kind.scale, in.layout = options.layout;
   if (kind.gates == 5 && kind.formula == Formula::kMax)
-    for (T& c : in.c0) c *= 250;  // so that kMax clips some cells
+    for (T& c : in.c0) c *= 250;  // clips c of some cells
   poison_outside(s, in.input, 1, s.input_channels);
-  if (given.x) poison_outside(s, in.x, s.directions, s.columns());
+  if (operands.x) poison_outside(s, in.x, s.directions, s.columns());
   poison_outside(s, in.dh, 1, in.merge == Merge::kNone ? s.h_stride() : s.hidden);
   const std::string name = std::string(size.name) + ", " + options.name;
-  check_scan(s, in, kind.name, name, options.lie);
+  check_scan(s, in, kind.name, name);
 }
 
 template <class T> void check_scans() {
@@ -106,24 +105,25 @@ template <class T> void check_scans() {
         if (!short_list || size.in_short_list) check_case<T>(kind, size, options);
 }
 
-// Checks that images of different sizes are dealt whole, and that the shares have about equal numbers of pixels.
-void check_deals() {
+// Checks that shares of images of different sizes cover all images and have about equal numbers of pixels.
+void check_partitions() {
   for (int images : {1, 2, 5, 12})
     for (int times : {1, 4})
       for (int shares : {1, 2, 3, 8}) {
-        std::vector<Extent> extents;
-        int64_t all = 0, largest = 0;
-        for (int b = 0; b < images; ++b) extents.push_back(2 * b < images ? Extent{9, 17} : Extent{1, 2});
+        std::vector<ImageSize> extents;
+        int64_t total = 0, largest = 0;
+        for (int b = 0; b < images; ++b) extents.push_back(2 * b < images ? ImageSize{9, 17} : ImageSize{1, 2});
         const auto pixels = [&](int64_t i) { return int64_t(extents[i % images].height) * extents[i % images].width; };
-        for (int i = 0; i < times * images; ++i) all += pixels(i), largest = std::max(largest, pixels(i));
+        for (int i = 0; i < times * images; ++i) total += pixels(i), largest = std::max(largest, pixels(i));
+        where = "shares";
         Shape s{1, images, 9, 17, 1, true, {}, 2};
-        s.extents = extents.data();
-        const cpu::Deal deal(s, times, shares);
-        if (deal.first(0) != 0 || deal.first(shares) != times * images) fail("not all images are dealt");
+        s.sizes = extents.data();
+        const cpu::Split split(s, times, shares);
+        if (split.first(0) != 0 || split.first(shares) != times * images) fail("the shares do not cover all images");
         for (int q = 0; q < shares; ++q) {
-          int64_t own = 0;
-          for (int64_t i = deal.first(q); i < deal.first(q + 1); ++i) own += pixels(i);
-          if (own > all / shares + largest) fail("a share has more pixels than another could take");
+          int64_t share_pixels = 0;
+          for (int64_t i = split.first(q); i < split.first(q + 1); ++i) share_pixels += pixels(i);
+          if (share_pixels > total / shares + largest) fail("a share has too many pixels");
         }
         ++checks;
       }
@@ -154,7 +154,7 @@ template <class T> std::vector<T> grid() {
 template <class T> void check_activation(int level, bool is_tanh) {
   const auto& kernels = cpu::kernels<T>(level);
   const std::string function = is_tanh ? ", tanh, " : ", sigmoid, ";
-  const std::string where = kTypeName<T> + function + cpu::instruction_set_name(level);
+  where = kTypeName<T> + function + cpu::instruction_set_name(level);
   const T tiny = 4 * std::numeric_limits<T>::min();  // the sigmoid's least value is near the smallest normal number
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());
@@ -165,7 +165,7 @@ template <class T> void check_activation(int level, bool is_tanh) {
     const Exact<T> exact = is_tanh ? std::tanh(Exact<T>(x[i])) : 1 / (1 + std::exp(-Exact<T>(x[i])));
     if (!is_tanh && exact < tiny && y[i] >= 0 && y[i] < tiny) continue;  // saturated
     const double here = ulps(y[i], exact);
-    if (!(here <= 3)) fail(where + " of " + std::to_string(x[i]) + " is off by " + std::to_string(here) + " ulp");
+    if (!(here <= 3)) fail("at " + std::to_string(x[i]) + " the error is " + std::to_string(here) + " ulp");
     error = std::max(error, here);
   }
   checks += x.size();
@@ -176,16 +176,16 @@ template <class T> void check_activation(int level, bool is_tanh) {
   kernels.activation(is_tanh, ends.size(), ends.data(), at_ends.data());
   const T low = is_tanh ? T(-1) : T(0);
   for (int i : {0, 1})
-    if (at_ends[i] != 1) fail(where + " does not saturate at 1");
+    if (at_ends[i] != 1) fail("does not saturate at 1");
   for (int i : {2, 3})
-    if (!(at_ends[i] >= low && at_ends[i] <= low + tiny)) fail(where + " does not saturate below");
-  if (!std::isnan(at_ends[4])) fail(where + " of NaN is not NaN");
+    if (!(at_ends[i] >= low && at_ends[i] <= low + tiny)) fail("does not saturate below");
+  if (!std::isnan(at_ends[4])) fail("expected NaN at NaN");
   checks += ends.size();
   printf("%s: largest error %.2f ulp\n", where.c_str(), error);
 }
 
 template <class T> void check_activations() {
-  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level)
+  for (int level : levels())
     for (bool is_tanh : {false, true}) check_activation<T>(level, is_tanh);
 }
 
@@ -195,8 +195,8 @@ int main(int argc, char** argv) {
   read_arguments(argc, argv);
   check_activations<float>();
   check_activations<double>();
-  check_deals();
+  check_partitions();
   check_scans<float>();
   check_scans<double>();
-  return passed();
+  return report();
 }

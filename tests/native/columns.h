@@ -1,4 +1,4 @@
-// A small network of column steps (csrc/cpu/columns.h), which reads the values that it draws or codes.
+// A small network of the sampler's steps (csrc/cpu/columns.h), which reads the pixel values that it draws or codes.
 #pragma once
 #include "check.h"
 
@@ -45,7 +45,7 @@ template <class T> struct Network {
   Size s;
   cpu::ColumnBlocks blocks;
   bool on_grid;
-  double larger;
+  double scale;
   Row<T> image, wide, base, gates, c, h, addend, state, sum, logits_base, logits;
   Row<double> uniform;
   Row<uint8_t> known;
@@ -54,13 +54,13 @@ template <class T> struct Network {
   std::vector<std::vector<T>> packs;
   std::vector<ColumnStep<T>> steps;
 
-  // level: instruction set. on_grid: all numbers are rounded, so that all sums are exact (csrc/cpu/grid.h). larger:
-  // factor of the weights and of c, relative to a layer's.
-  Network(const Size& size, int level, bool on_grid_ = false, double larger_ = 1)
+  // on_grid: all numbers are rounded, so that all sums are exact (csrc/cpu/grid.h). scale: of weights and c, relative
+  // to a layer's.
+  Network(const Size& size, int level, bool on_grid_ = false, double scale_ = 1)
       : s(size),
         blocks(cpu::column_blocks<T>(level)),
         on_grid(on_grid_),
-        larger(larger_),
+        scale(scale_),
         image(s, s.colours),
         wide(s, s.wide),
         base(s, s.wide),
@@ -75,24 +75,24 @@ template <class T> struct Network {
         uniform(s, s.colours),
         known(s, s.colours),
         values(s, s.colours) {
-    for (Row<T>* row : {&base, &gates}) row->values = numbers(row->values.size(), 1, 30);
-    c.values = numbers(c.values.size(), std::min(larger, 256.), 14);
-    for (Row<T>* row : {&h, &addend}) row->values = numbers(row->values.size(), 1, 14);
-    logits_base.values = numbers(logits_base.values.size(), 1, 30);
+    for (Row<T>* row : {&base, &gates}) row->values = noise(row->values.size(), 1, 30);
+    c.values = noise(c.values.size(), std::min(scale, 256.), 14);
+    for (Row<T>* row : {&h, &addend}) row->values = noise(row->values.size(), 1, 14);
+    logits_base.values = noise(logits_base.values.size(), 1, 30);
     uniform.values = random<double>(uniform.values.size(), 1);
     for (size_t i = 0; i < known.values.size(); ++i) {
       uniform.values[i] = std::abs(uniform.values[i]), known.values[i] = i % 3 == 0;
       values.values[i] = known.values[i] ? int64_t(i) % levels() : 0;
     }
-    for (int i = 0; i < levels(); ++i) scaled.push_back(of_grid(T(2 * i) / T(levels() - 1) - 1, 14));
+    for (int i = 0; i < levels(); ++i) scaled.push_back(to_grid(T(2 * i) / T(levels() - 1) - 1, 14));
     for (int k = 0; k < s.colours; ++k) add_colour(k);
     for (size_t i = 0; i < steps.size(); ++i) steps[i].packed = packs[i].data();
   }
   int levels() const { return s.levels == 1 ? 2 : s.levels; }
-  T of_grid(T x, int bits) const { return on_grid ? std::ldexp(std::nearbyint(std::ldexp(x, bits)), -bits) : x; }
-  std::vector<T> numbers(int64_t n, double amplitude, int bits) const {
+  T to_grid(T x, int bits) const { return on_grid ? std::ldexp(std::nearbyint(std::ldexp(x, bits)), -bits) : x; }
+  std::vector<T> noise(int64_t n, double amplitude, int bits) const {
     std::vector<T> all = random<T>(n, amplitude);
-    for (T& x : all) x = of_grid(x, bits);
+    for (T& x : all) x = to_grid(x, bits);
     return all;
   }
   // Returns the first channel of a colour, as torch.tensor_split splits channels.
@@ -104,7 +104,7 @@ template <class T> struct Network {
     int channels = 0;
     for (const auto& tap : step.taps) channels += tap.channels;
     const int outputs = step.stop - step.start;
-    const auto weight = numbers(int64_t(channels) * gates_ * outputs, larger / std::sqrt(channels + 1.), 16);
+    const auto weight = noise(int64_t(channels) * gates_ * outputs, scale / std::sqrt(channels + 1.), 16);
     packs.push_back(packed(weight, channels, gates_, outputs, gates_ == 1 ? blocks.outputs : blocks.units));
     steps.push_back(step);
   }

@@ -1,6 +1,6 @@
 """Calls the operators of sampling and coding with randomly damaged arguments: `python fuzz_coding.py LIBRARY CALLS`.
 
-A call works or is refused. test_checks.py builds the library with sanitizers, which see wrong memory accesses.
+A call returns, or raises one of REFUSALS. test_checks.py builds the library with sanitizers, which see wrong accesses.
 """
 
 import random
@@ -9,39 +9,39 @@ from contextlib import suppress
 
 import torch
 
-REFUSALS = (RuntimeError, TypeError, ValueError)  # NotImplementedError is a RuntimeError
+REFUSALS = (RuntimeError, TypeError, ValueError)
 WHOLE = 2**24  # csrc/cpu/range_coder.h
-FULL = -1  # range of a newly opened stream: 64 set bits
+FULL_RANGE = -1  # a stream's range before decoding: 64 set bits
 LARGEST = 2**63 - 1
 DTYPES = [torch.float16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int32, torch.int64]
 DTYPES += [torch.complex64, torch.complex128]
 
-chance = random.Random(0)
+rng, ops = random.Random(0), torch.ops.pixelrnn_ext
 
 
 def one_in(n):
-    return chance.randrange(n) == 0
+    return rng.randrange(n) == 0
 
 
-def immense():
-    return min(2 ** chance.choice([24, 31, 32, 40, 48, 57, 62, 63]) + chance.randint(-1, 1), LARGEST)
+def huge():
+    return min(2 ** rng.choice([24, 31, 32, 40, 48, 57, 62, 63]) + rng.randint(-1, 1), LARGEST)
 
 
-def awkward():
-    """Returns a number near the ends of ranges, buffers or integers."""
-    kind = chance.randrange(4)
-    return [chance.randint(-2, 9), chance.choice([16, 64, 65, 256, 4096]), immense(), -immense() - 1][kind]
+def extreme():
+    """Returns an integer near the ends of ranges, buffers or 64 bits."""
+    kind = rng.randrange(4)
+    return [rng.randint(-2, 9), rng.choice([16, 64, 65, 256, 4096]), huge(), -huge() - 1][kind]
 
 
 def zeros(sizes, dtype):
-    """Returns zeros with their own memory, or an empty tensor if a size is 0: the other sizes may be immense."""
+    """Returns a tensor of zeros. If a size is 0, it is empty, and the other sizes may be huge."""
     if 0 in sizes:
         return torch.empty([min(size, 1) for size in sizes], dtype=dtype).expand([min(n, LARGEST) for n in sizes])
     return torch.zeros(sizes, dtype=dtype)
 
 
 FORMS = [
-    lambda t: t.to(chance.choice(DTYPES)),
+    lambda t: t.to(rng.choice(DTYPES)),
     lambda t: t.to("meta"),
     lambda t: t.to_sparse(),
     torch._neg_view,
@@ -51,48 +51,48 @@ FORMS = [
     lambda t: t[:1].clone().expand(t.shape),
     lambda t: t[1:].clone(),
     lambda t: t[..., 1:].clone(),
-    lambda t: t.repeat_interleave(2, chance.randrange(t.dim())),
+    lambda t: t.repeat_interleave(2, rng.randrange(t.dim())),
     lambda t: t.flatten(),
     lambda t: t[None],
     lambda t: t[:0],
     lambda t: t[..., :0],
-    lambda t: zeros(chance.sample([0, 3, immense(), immense()], t.dim()), t.dtype),
+    lambda t: zeros(rng.sample([0, 3, huge(), huge()], t.dim()), t.dtype),
 ]
 
 
-def other_form(tensor):
-    return chance.choice(FORMS)(tensor)
+def change_form(tensor):
+    return rng.choice(FORMS)(tensor)
 
 
-def spoil(tensor):
-    """Changes a random element of a tensor, and returns the tensor."""
-    number = tensor[tuple(chance.randrange(size) for size in tensor.shape)]
+def corrupt(tensor):
+    """Overwrites a random element of a tensor, and returns the tensor."""
+    number = tensor[tuple(rng.randrange(size) for size in tensor.shape)]
     if tensor.dtype == torch.int64:
-        number.fill_(awkward())
+        number.fill_(extreme())
     elif tensor.dtype == torch.bool:
-        number.view(torch.uint8).fill_(chance.randrange(256))
+        number.view(torch.uint8).fill_(rng.randrange(256))
     elif tensor.is_floating_point():
-        number.fill_(chance.choice([float("nan"), float("inf"), float("-inf"), 6e4, -6e4, 0.0]))
+        number.fill_(rng.choice([float("nan"), float("inf"), float("-inf"), 6e4, -6e4, 0.0]))
     return tensor
 
 
 class Columns:
-    """A call of run_columns with all kinds of steps."""
+    """A call of run_columns whose program has all kinds of steps."""
 
     def __init__(self):
-        self.dtype = chance.choice([torch.float32, torch.float64])
-        self.margin, self.temperature = chance.randint(0, 2), chance.choice([0.0, 0.7, 1.0])
+        self.dtype = rng.choice([torch.float32, torch.float64])
+        self.margin, self.temperature = rng.randint(0, 2), rng.choice([0.0, 0.7, 1.0])
         self.on_grid = self.dtype == torch.float64 and one_in(2)
-        self.columns, self.images = self.margin + chance.randint(1, 3), chance.choice([0, 1, 2, 3, 7])
-        self.colours, self.levels = chance.randint(1, 3), chance.choice([2, 2, 3, 7, 300])
-        self.wide, self.hidden = chance.choice([0, 1, 3, 64, 70]), chance.choice([0, 1, 3, 16, 20])
-        if one_in(10):  # one size is 0, others are immense
-            first, *others = chance.sample(["columns", "images", "colours", "wide", "hidden"], 3)
-            vars(self).update({first: 0} | {other: immense() for other in others})
+        self.columns, self.images = self.margin + rng.randint(1, 3), rng.choice([0, 1, 2, 3, 7])
+        self.colours, self.levels = rng.randint(1, 3), rng.choice([2, 2, 3, 7, 300])
+        self.wide, self.hidden = rng.choice([0, 1, 3, 64, 70]), rng.choice([0, 1, 3, 16, 20])
+        if one_in(10):  # one size is 0, two are huge
+            first, *others = rng.sample(["columns", "images", "colours", "wide", "hidden"], 3)
+            vars(self).update({first: 0} | {other: huge() for other in others})
         self.tensors, self.code = [], []
         self.make_program()
-        self.data = torch.tensor([chance.randrange(256) for _ in range(chance.randrange(40))], dtype=torch.uint8)
-        count, n = chance.randint(1, 3), len(self.data)
+        self.data = torch.tensor([rng.randrange(256) for _ in range(rng.randrange(40))], dtype=torch.uint8)
+        count, n = rng.randint(1, 3), len(self.data)
         self.streams = torch.tensor([self.stream(s, count, n) for s in range(count)])
         if one_in(10):
             self.streams = self.data = None
@@ -103,7 +103,7 @@ class Columns:
 
     def stream(self, s, count, n):
         first, last = self.images * s // count, self.images * (s + 1) // count
-        return [first, last, chance.randint(-(2**63), LARGEST), FULL, n * s // count, n * (s + 1) // count]
+        return [first, last, rng.randint(-(2**63), LARGEST), FULL_RANGE, n * s // count, n * (s + 1) // count]
 
     def buffer(self, channels, dtype=None, below=None):
         """Adds a buffer of random numbers and returns its index."""
@@ -114,7 +114,7 @@ class Columns:
 
     def packed(self, outputs, gates, channels):
         """Adds packed weights and returns their index and block size."""
-        block = torch.ops.pixelrnn_ext.column_block(gates, self.dtype == torch.float64)
+        block = ops.column_block(gates, self.dtype == torch.float64)
         weights = -(-outputs // block) * channels * gates * block
         return self.add(torch.ones(min(weights, 2**16), dtype=self.dtype)), block
 
@@ -123,7 +123,7 @@ class Columns:
         return len(self.tensors) - 1
 
     def make_program(self):
-        step = torch.ops.pixelrnn_ext.column_step
+        step = ops.column_step
         wide, hidden, colours, levels = self.wide, self.hidden, self.colours, self.levels
         image, base, out = self.buffer(colours), self.buffer(wide), self.buffer(wide)
         gates, c, h, total = (self.buffer(channels) for channels in (4 * hidden, hidden, hidden, hidden))
@@ -133,24 +133,24 @@ class Columns:
         back = -min(self.margin, 1)
         for k in range(min(colours, 3)):
             taps = [2, image, back, colours, image, 0, colours]
-            self.code += [step("linear"), base, out, 0, wide, chance.randint(0, 1)]
+            self.code += [step("linear"), base, out, 0, wide, rng.randint(0, 1)]
             self.code += [*self.packed(wide, 1, 2 * colours), *taps]
             taps = [2, out, 0, wide, h, back, hidden]
             self.code += [step("cell"), gates, c, back, c, h, h, total, 0, hidden]
             self.code += [*self.packed(hidden, 4, wide + hidden), *taps]
-            self.code += [step("pointwise"), out, chance.choice([-1, base]), out, 0, wide, chance.randint(0, 1)]
-            value = chance.choice(["draw", "encode", "decode"])
+            self.code += [step("pointwise"), out, rng.choice([-1, base]), out, 0, wide, rng.randint(0, 1)]
+            value = rng.choice(["draw", "encode", "decode"])
             operands = dict(draw=[uniform, known, values], encode=[values, intervals], decode=[known, values])[value]
             self.code += [step(value), logits, *operands, scaled, image, k]
 
     def damage(self):
-        chance.choice([self.damage_code, self.damage_tensors, self.damage_streams, self.damage_rest])()
+        rng.choice([self.damage_code, self.damage_tensors, self.damage_streams, self.damage_rest])()
 
     def damage_code(self):
-        code, i = self.code, chance.randrange(len(self.code) + 1)
-        old = chance.choice(code)
-        number = chance.choice([awkward(), chance.randrange(len(self.tensors)), chance.choice(code)])
-        self.code = chance.choice(
+        code, i = self.code, rng.randrange(len(self.code) + 1)
+        old = rng.choice(code)
+        number = rng.choice([extreme(), rng.randrange(len(self.tensors)), rng.choice(code)])
+        self.code = rng.choice(
             [
                 [*code[:i], number, *code[i:]],
                 [*code[:i], number, *code[i + 1 :]],
@@ -161,64 +161,62 @@ class Columns:
         )
 
     def damage_tensors(self):
-        i = chance.randrange(len(self.tensors))
-        change = chance.choice([spoil, spoil, other_form, other_form, lambda _: chance.choice(self.tensors)])
+        i = rng.randrange(len(self.tensors))
+        change = rng.choice([corrupt, corrupt, change_form, change_form, lambda _: rng.choice(self.tensors)])
         self.tensors[i] = change(self.tensors[i])
         if one_in(10):
-            self.tensors = chance.choice([self.tensors[:i], self.tensors[::-1]])
+            self.tensors = rng.choice([self.tensors[:i], self.tensors[::-1]])
 
     def damage_streams(self):
-        others = [other_form, lambda _: None, lambda t: t.flip(0), lambda t: torch.cat([t, t]), lambda t: t[:0]]
-        self.streams = chance.choice([spoil, chance.choice(others)])(self.streams)
+        others = [change_form, lambda _: None, lambda t: t.flip(0), lambda t: torch.cat([t, t]), lambda t: t[:0]]
+        self.streams = rng.choice([corrupt, rng.choice(others)])(self.streams)
 
     def damage_rest(self):
-        name, value = chance.choice(
+        name, value = rng.choice(
             [
-                ("margin", awkward()),
-                ("temperature", chance.choice([float("nan"), float("inf"), -1.0, 1e-300])),
+                ("margin", extreme()),
+                ("temperature", rng.choice([float("nan"), float("inf"), -1.0, 1e-300])),
                 ("on_grid", not self.on_grid),
-                ("data", chance.choice([lambda _: None, lambda t: t[:1].clone(), other_form])(self.data)),
+                ("data", rng.choice([lambda _: None, lambda t: t[:1].clone(), change_form])(self.data)),
             ]
         )
         setattr(self, name, value)
 
     def run(self):
-        torch.ops.pixelrnn_ext.run_columns(
-            self.tensors, self.code, self.margin, self.temperature, self.on_grid, self.streams, self.data
-        )
+        ops.run_columns(self.tensors, self.code, self.margin, self.temperature, self.on_grid, self.streams, self.data)
 
 
 class RangeEncode:
     reaches_kernels = True
 
     def __init__(self):
-        ends = [sorted(chance.sample(range(WHOLE + 1), 2)) for _ in range(chance.randrange(50))]
+        ends = [sorted(rng.sample(range(WHOLE + 1), 2)) for _ in range(rng.randrange(50))]
         self.intervals = torch.tensor([start << 32 | stop for start, stop in ends], dtype=torch.int64)
 
     def damage(self):
-        self.intervals = chance.choice([spoil, other_form])(self.intervals)
+        self.intervals = rng.choice([corrupt, change_form])(self.intervals)
 
     def run(self):
-        torch.ops.pixelrnn_ext.range_encode(self.intervals)
+        ops.range_encode(self.intervals)
 
 
 class RoundToGrid:
     reaches_kernels = True
 
     def __init__(self):
-        self.x, self.bits, self.limit = torch.randn(chance.randrange(20), dtype=torch.float64), 14, 256.0
+        self.x, self.bits, self.limit = torch.randn(rng.randrange(20), dtype=torch.float64), 14, 256.0
 
     def damage(self):
-        self.x = chance.choice([spoil, other_form])(self.x)
-        self.bits, self.limit = chance.choice([14, awkward()]), chance.choice([256.0, float("nan"), float("inf"), -1.0])
+        self.x = rng.choice([corrupt, change_form])(self.x)
+        self.bits, self.limit = rng.choice([14, extreme()]), rng.choice([256.0, float("nan"), float("inf"), -1.0])
 
     def run(self):
-        torch.ops.pixelrnn_ext.round_to_grid(self.x, self.bits, self.limit)
+        ops.round_to_grid(self.x, self.bits, self.limit)
 
 
-def new(kind):
+def create(kind):
     while True:
-        with suppress(*REFUSALS):  # torch refuses immense buffers
+        with suppress(*REFUSALS):  # torch refuses huge buffers
             return kind()
 
 
@@ -227,10 +225,10 @@ def main(library, calls):
     torch.manual_seed(0)
     reached = refused = 0
     for _ in range(int(calls)):
-        torch.ops.pixelrnn_ext.set_instruction_set(chance.randrange(3))  # ignored if this CPU lacks it
-        call = new(chance.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
-        for _ in range(chance.choice([0, 1, 1, 2, 3])):
-            with suppress(*REFUSALS, IndexError, AttributeError):  # None and damaged tensors lack some forms
+        ops.set_instruction_set(rng.randrange(3))  # ignored if this CPU lacks it
+        call = create(rng.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
+        for _ in range(rng.choice([0, 1, 1, 2, 3])):
+            with suppress(*REFUSALS, IndexError, AttributeError):  # some damage needs an intact tensor
                 call.damage()
         try:
             call.run()
@@ -240,7 +238,7 @@ def main(library, calls):
             reached += call.reaches_kernels
     print(f"{reached} calls reached the kernels, {refused} were refused")
     if min(reached, refused) < int(calls) / 5:
-        raise SystemExit("the damage is not what it should be")
+        raise SystemExit("expected a fifth of the calls to reach the kernels, and a fifth to be refused")
 
 
 main(*sys.argv[1:])

@@ -8,14 +8,19 @@ using cpu::Merge;
 using cpu::Shape;
 using pixelrnn::Formula;
 
-// Which operands are present. The input is present if the shape has input channels.
-struct Given { bool x = false, bias = false, h0 = false, c0 = false, peephole = false; };
+// Which optional operands are present. The input is present if the shape has input channels.
+struct Operands { bool x = false, bias = false, h0 = false, c0 = false, peephole = false; };
 
+// Layout of weights. kDense: [directions][taps][hidden][gates][channels]. kAsParameters, as a layer stores them:
+// [directions][gates][hidden][channels][taps].
+using Layout = bool;
+constexpr Layout kDense = false, kAsParameters = true;
 template <class T> struct Inputs {
   std::vector<T> x, weight, h0, c0, input, weight_ih, bias, peephole, dh;
-  Merge merge = Merge::kNone;  // dh is merged in this way, too
+  Merge merge = Merge::kNone;  // dh is the gradient of the merged map
   Formula formula = Formula::kStable;
   double scale = 1;
+  Layout layout = kDense;
 };
 template <class T> struct Outputs {
   std::vector<T> merged, h, c, gates, dx, dh0, dc0, dinput, dweight, dweight_ih, dbias, dpeephole;
@@ -23,7 +28,7 @@ template <class T> struct Outputs {
 
 template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
     &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
-constexpr int kOfForward = 4, kOutputCount = 12;  // the forward's outputs, then gradients
+constexpr int kForwardOutputs = 4, kOutputCount = 12;  // of kOutputs; the others are gradients
 template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{"merged", &Outputs<T>::merged},
     {"h", &Outputs<T>::h}, {"c", &Outputs<T>::c}, {"gates", &Outputs<T>::gates}, {"dx", &Outputs<T>::dx},
     {"dh0", &Outputs<T>::dh0}, {"dc0", &Outputs<T>::dc0}, {"dinput", &Outputs<T>::dinput},
@@ -35,24 +40,23 @@ inline int64_t weights(const Shape& s, int taps, int channels) {
   return int64_t(s.directions) * taps * s.columns() * channels;
 }
 
-template <class T> Inputs<T> random_inputs(const Shape& s, const Given& given, Merge merge) {
+template <class T> Inputs<T> random_inputs(const Shape& s, const Operands& operands, Merge merge) {
   const int64_t maps = s.directions * pixels(s), states = int64_t(s.directions) * s.hidden;
   Inputs<T> in;
   in.merge = merge;
-  in.x = random<T>(given.x ? maps * s.columns() : 0, 1);
+  in.x = random<T>(operands.x ? maps * s.columns() : 0, 1);
   in.weight = random<T>(weights(s, s.taps, s.hidden), 1 / std::sqrt(s.taps * s.hidden));
-  in.h0 = random<T>(given.h0 ? states : 0, 1);
-  in.c0 = random<T>(given.c0 ? states : 0, 1);
+  in.h0 = random<T>(operands.h0 ? states : 0, 1);
+  in.c0 = random<T>(operands.c0 ? states : 0, 1);
   in.input = random<T>(pixels(s) * s.input_channels, 1);
   in.weight_ih = random<T>(weights(s, s.input_taps, s.input_channels), 1);
-  in.bias = random<T>(given.bias ? states * s.gates : 0, 1);
-  in.peephole = random<T>(given.peephole ? 4 * states : 0, 1);
+  in.bias = random<T>(operands.bias ? states * s.gates : 0, 1);
+  in.peephole = random<T>(operands.peephole ? 4 * states : 0, 1);
   in.dh = random<T>((merge == Merge::kNone ? maps : pixels(s)) * s.hidden, 1);
   return in;
 }
 
-// Returns outputs full of NaNs.
-template <class T> Outputs<T> unwritten(const Shape& s, const Inputs<T>& in) {
+template <class T> Outputs<T> nan_outputs(const Shape& s, const Inputs<T>& in) {
   constexpr T value = std::numeric_limits<T>::quiet_NaN();
   const int64_t maps = s.directions * pixels(s), states = int64_t(s.directions) * s.hidden;
   Outputs<T> out;
@@ -68,104 +72,103 @@ template <class T> Outputs<T> unwritten(const Shape& s, const Inputs<T>& in) {
   return out;
 }
 
-// Fills a map [maps][images][height][width][values] with NaNs outside of the images.
+// Fills a map [maps][images][height][width][values] with NaN outside the images.
 template <class T> void poison_outside(const Shape& s, std::vector<T>& map, int maps, int values) {
-  if (!s.extents) return;
+  if (!s.sizes) return;
   T* value = map.data();
   for (int i = 0; i < maps; ++i)
     for (int b = 0; b < s.images; ++b)
       for (int row = 0; row < s.height; ++row)
         for (int column = 0; column < s.width; ++column, value += values)
-          if (row >= s.extents[b].height || column >= s.extents[b].width)
+          if (row >= s.sizes[b].height || column >= s.sizes[b].width)
             std::fill(value, value + values, std::numeric_limits<T>::quiet_NaN());
 }
 
-// Layout of weights. kDense: [directions][taps][hidden][gates][channels]. kAsParameters, as in a layer:
-// [directions][gates][hidden][channels][taps].
-using Lie = bool;
-constexpr Lie kDense = false, kAsParameters = true;
-template <class T> cpu::Weights<T> weights(const Shape& s, T* data, int64_t taps, int64_t channels, Lie lie) {
+template <class T> cpu::Weights<T> weights(const Shape& s, T* data, int64_t taps, int64_t channels, Layout layout) {
   const int64_t unit = s.gates * channels, all = s.hidden * unit * taps;
-  if (lie == kDense) return {data, all, s.hidden * unit, unit, channels, 1};
+  if (layout == kDense) return {data, all, s.hidden * unit, unit, channels, 1};
   return {data, all, 1, channels * taps, s.hidden * channels * taps, taps};
 }
-template <class V> auto weight(const Shape& s, V& values, Lie lie) {
-  return weights(s, data(values), s.taps, s.hidden, lie);
+template <class V> auto weight(const Shape& s, V& values, Layout layout) {
+  return weights(s, data(values), s.taps, s.hidden, layout);
 }
-template <class V> auto weight_ih(const Shape& s, V& values, Lie lie) {
-  return weights(s, data(values), s.input_taps, s.input_channels, lie);
+template <class V> auto weight_ih(const Shape& s, V& values, Layout layout) {
+  return weights(s, data(values), s.input_taps, s.input_channels, layout);
 }
-template <class V> auto bias(const Shape& s, V& values, Lie lie) { return weights(s, data(values), 1, 1, lie); }
-template <class T> pixelrnn::Cell<T> cell_of(const Inputs<T>& in) {
+template <class V> auto bias(const Shape& s, V& values, Layout layout) {
+  return weights(s, data(values), 1, 1, layout);
+}
+template <class T> pixelrnn::CellParameters<T> cell_of(const Inputs<T>& in) {
   return {in.formula, T(in.scale), data(in.peephole)};
 }
 
 template <class T>
-void forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level, Lie lie) {
+void forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, int level) {
   cpu::forward<T>(s,
-      {data(in.x), weight(s, in.weight, lie), data(in.h0), data(in.c0), data(in.input), weight_ih(s, in.weight_ih, lie),
-          bias(s, in.bias, lie), data(out.h), data(out.c), data(out.gates), in.merge, data(out.merged), cell_of(in)},
+      {data(in.x), weight(s, in.weight, in.layout), data(in.h0), data(in.c0), data(in.input),
+          weight_ih(s, in.weight_ih, in.layout), bias(s, in.bias, in.layout), data(out.h), data(out.c), data(out.gates),
+          in.merge, data(out.merged), cell_of(in)},
       team(d), level);
 }
-// Computes the gradients that have a buffer.
+// Computes the gradients whose vectors in `out` are not empty.
 template <class T>
-void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level, Lie lie) {
+void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, int level) {
   cpu::backward<T>(s,
-      {data(in.dh), weight(s, in.weight, lie), data(in.h0), data(in.c0), data(out.h), data(out.c), data(out.gates),
-          data(in.input), weight_ih(s, in.weight_ih, lie), data(out.dx), data(out.dh0), data(out.dc0), data(out.dinput),
-          {weight(s, out.dweight, lie), weight_ih(s, out.dweight_ih, lie), bias(s, out.dbias, lie)}, in.merge,
-          cell_of(in), data(out.dpeephole)},
+      {data(in.dh), weight(s, in.weight, in.layout), data(in.h0), data(in.c0), data(out.h), data(out.c),
+          data(out.gates), data(in.input), weight_ih(s, in.weight_ih, in.layout), data(out.dx), data(out.dh0),
+          data(out.dc0), data(out.dinput),
+          {weight(s, out.dweight, in.layout), weight_ih(s, out.dweight_ih, in.layout), bias(s, out.dbias, in.layout)},
+          in.merge, cell_of(in), data(out.dpeephole)},
       team(d), level);
 }
 
-// Runs both passes, which must not change the inputs; the backward must not change the forward's outputs. No output may
-// have a NaN, except c and gates, which are not written outside the images.
+// Runs forward and backward. Neither may change an input, nor backward an output of forward. No output may have a NaN,
+// except c and gates, which are not written outside the images.
 template <class T>
-Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, Lie lie, const std::string& where) {
+Outputs<T> scan(const Shape& s, const Inputs<T>& in, TeamSize d, int level) {
   const Inputs<T> in_before = in;
-  Outputs<T> out = unwritten(s, in);
-  forward(s, in, out, d, level, lie);
-  const Outputs<T> of_forward = out;
-  backward(s, in, out, d, level, lie);
-  for (const auto input : kInputs<T>) check_same_bits("an input", in.*input, in_before.*input, where);
+  Outputs<T> out = nan_outputs(s, in);
+  forward(s, in, out, d, level);
+  const Outputs<T> out_before = out;
+  backward(s, in, out, d, level);
+  for (const auto input : kInputs<T>) check_same_bits("an input", in.*input, in_before.*input);
   for (int i = 0; i < kOutputCount; ++i) {
     const auto& [name, values, is_sum] = kOutputs<T>[i];
-    if (i < kOfForward) check_same_bits(name, out.*values, of_forward.*values, where + ", backward");
+    if (i < kForwardOutputs) check_same_bits(name + std::string(" in backward"), out.*values, out_before.*values);
     if (values != &Outputs<T>::c && values != &Outputs<T>::gates && has_nan(out.*values))
-      fail(where + ": " + name + " has a NaN");
+      fail(name + std::string(" has a NaN"));
   }
   return out;
 }
 
 // Checks that a gradient has the same bits if the caller leaves out other gradients.
 template <class T>
-void check_unwanted(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, const Deal& d, int level, Lie lie,
-    const std::string& where) {
-  const auto check_some = [&](int one, bool alone) {  // gradient `one` alone, or all gradients except it
-    Outputs<T> out = unwritten(s, in), expected = all;
+void check_subsets(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, TeamSize d, int level) {
+  // Computes gradient `index` alone, or all gradients except it.
+  const auto check_subset = [&](int index, bool alone) {
+    Outputs<T> out = nan_outputs(s, in), expected = all;
     for (int i = 0; i < kOutputCount; ++i) {
       const auto values = kOutputs<T>[i].values;
-      if (i < kOfForward) out.*values = all.*values;
-      else if ((i == one) != alone) out.*values = expected.*values = {};
+      if (i < kForwardOutputs) out.*values = all.*values;
+      else if ((i == index) != alone) out.*values = expected.*values = {};
     }
-    backward(s, in, out, d, level, lie);
+    backward(s, in, out, d, level);
     for (const auto& [name, values, is_sum] : kOutputs<T>)
-      check_same_bits(
-          name, out.*values, expected.*values, where + (alone ? ", one gradient alone" : ", all gradients but one"));
+      check_same_bits(name + std::string(alone ? " alone" : " without dx"), out.*values, expected.*values);
   };
-  check_some(kOfForward, false);  // dx
+  check_subset(kForwardOutputs, false);  // dx
   if (d.shares == 1)
-    for (int i = kOfForward; i < kOutputCount; ++i) check_some(i, true);
+    for (int i = kForwardOutputs; i < kOutputCount; ++i) check_subset(i, true);
 }
 
 template <class T>
-void check_scan(const Shape& s, const Inputs<T>& in, const std::string& kind, const std::string& name, Lie lie) {
-  const auto run = [&](const Deal& d, int level, const std::string& where) {
-    const Outputs<T> out = scan(s, in, d, level, lie, where);
-    check_unwanted(s, in, out, d, level, lie, where);
+void check_scan(const Shape& s, const Inputs<T>& in, const std::string& kind, const std::string& name) {
+  const auto run = [&](TeamSize d, int level) {
+    const Outputs<T> out = scan(s, in, d, level);
+    check_subsets(s, in, out, d, level);
     return out;
   };
-  check_every(kOutputs<T>, kind + ": ", kind + ", " + name, run);
+  check_teams(kOutputs<T>, kind + ": ", kind + ", " + name, run);
 }
 
 }  // namespace check

@@ -30,13 +30,13 @@ def cpu_has(*features):
     return cpuinfo.exists() and {*features} <= set(cpuinfo.read_text().split())
 
 
-# On a CPU without AVX-512, the AVX-512 tiles run on AVX2.
-STAND_IN = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
-OF_AVX512 = {"avx512", "instruction_set"}  # sources that STAND_IN changes
+# Flags with which the AVX-512 kernels run on AVX2, for a CPU without AVX-512.
+ON_AVX2 = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
+AVX512_SOURCES = {"avx512", "instruction_set"}  # sources that ON_AVX2 changes
 # -fPIC, because a library shares these objects.
-ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STAND_IN)
+ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *ON_AVX2)
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
-OPTIMISED = ("-O2", *STAND_IN)
+OPTIMISED = ("-O2", *ON_AVX2)
 TORCH = ("-DTORCH_TARGET_VERSION=0x020b000000000000", *(f"-isystem{path}" for path in cpp_extension.include_paths()))
 STATIC = (*OPTIMISED, "-static")  # because QEMU has no libraries
 
@@ -57,21 +57,21 @@ def call(command, timeout, **variables):
     return done.stdout
 
 
-def objects(compiler, flags, sources):
-    """Compiles each source without the flags that cannot affect the source, so that sets of flags share objects."""
+def compile_objects(compiler, flags, sources):
+    """Compiles each source without the flags that do not affect it, so that sets of flags share objects."""
 
     def compiled(source):
-        others = {"-static"} | (set() if source.stem in OF_AVX512 else {*STAND_IN})
-        others |= set() if source.stem == "scan" else {UNFUSED}
-        mine = [flag for flag in flags if flag not in others]
-        return build_cache.compile([compiler, "-std=c++17", *mine, "-pthread", "-c"], source, ".o")
+        excluded = {"-static"} | (set() if source.stem in AVX512_SOURCES else {*ON_AVX2})
+        excluded |= set() if source.stem == "scan" else {UNFUSED}
+        used = [flag for flag in flags if flag not in excluded]
+        return build_cache.compile([compiler, "-std=c++17", *used, "-pthread", "-c"], source, ".o")
 
     return build_cache.in_parallel(compiled, sources)
 
 
 @cache
 def programs(compiler, flags):
-    made = objects(compiler, flags, [*KERNELS, *CHECKS])
+    made = compile_objects(compiler, flags, [*KERNELS, *CHECKS])
     kernels, checks = made[: len(KERNELS)], made[len(KERNELS) :]
 
     def program(check):
@@ -81,14 +81,13 @@ def programs(compiler, flags):
 
 
 @cache
-def outputs(compiler, flags, arguments, prefix=()):
-    """Returns the output of each check by name. The checks run one at a time, since their threads wait for each other,
-    which is slow on busy cores."""
+def run_checks(compiler, flags, arguments, prefix=()):
+    """Runs one check at a time, since their threads wait for each other; returns {name: output}."""
     return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
 
 
 def without_randomised_addresses(folder):
-    """Returns a prefix with which ThreadSanitizer starts: some Linux kernels load programs where it has no shadow."""
+    """Returns a command prefix with which ThreadSanitizer starts: some Linux kernels use addresses that it refuses."""
     source = folder / "empty.cpp"
     source.write_text("int main() {}\n")
     call([GCC, "-fsanitize=thread", source, "-o", folder / "empty"], timeout=60)
@@ -102,10 +101,10 @@ def without_randomised_addresses(folder):
     pytest.skip(f"ThreadSanitizer does not start here: {starts[-1].stderr.strip()}")
 
 
-def check(compiler, flags, arguments, prefix=()):
+def hashes(compiler, flags, arguments, prefix=()):
     """Runs the checks; returns {instruction set: {(program, output, dtype): hash of the bits}}."""
     found = {}
-    for program, output in outputs(compiler, flags, arguments, prefix).items():
+    for program, output in run_checks(compiler, flags, arguments, prefix).items():
         assert re.search(r"\b[1-9]\d* checks passed\n$", output)
         for value, dtype, instruction_set, name in re.findall(r"^hash (\w+) (\w+) (\w+) (.*)$", output, re.MULTILINE):
             found.setdefault(instruction_set, {})[program, name, dtype] = value
@@ -126,12 +125,12 @@ def assert_same_bits(found, expected):
         # Slow, so only one instruction set: threads wait in the same way in all.
         pytest.param(GCC, THREAD, ("short", "best"), id="thread"),
         pytest.param(GCC, OPTIMISED, (), id="optimised"),
-        # Without STAND_IN, to compile the code that ships.
+        # Without ON_AVX2, to compile the code that ships.
         pytest.param(CLANG, ("-O2",), (), id="clang", marks=needs(CLANG)),
     ],
 )
 def test_checks(compiler, flags, arguments, tmp_path):
-    check(compiler, flags, arguments, without_randomised_addresses(tmp_path) if flags == THREAD else ())
+    hashes(compiler, flags, arguments, without_randomised_addresses(tmp_path) if flags == THREAD else ())
 
 
 def sanitized_operators():
@@ -139,16 +138,16 @@ def sanitized_operators():
     names = ("columns", "module")
     bindings = [build_cache.compile(command, BINDINGS[f"csrc/operators/{name}.cpp"], ".o") for name in names]
     libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch", "-ltorch_cpu", "-lc10"]
-    kernels = objects(GCC, ADDRESS_UNDEFINED, KERNELS)
+    kernels = compile_objects(GCC, ADDRESS_UNDEFINED, KERNELS)
     return build_cache.link([GCC, *ADDRESS_UNDEFINED, "-shared", "-pthread", *bindings, *kernels, *libraries], "coding")
 
 
 @pytest.fixture
 def sanitized():
-    """Environment variables with which Python and torch run under the address sanitizer."""
+    """Variables with which Python and torch run under the address sanitizer."""
     if sys.platform != "linux":
         pytest.skip("LD_PRELOAD is Linux's")
-    # libstdc++ too, because the sanitizer looks for the function that throws exceptions when it starts.
+    # libstdc++ too, since the sanitizer at its start looks up the function that throws exceptions.
     names = ("libasan.so", "libstdc++.so.6")
     libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
     for path in libraries:
@@ -182,7 +181,7 @@ def test_bindings_compile_as_cpp17(source):
     """torch 2.11 compiles extensions as C++17. Later versions need C++20."""
     flags = ["-std=c++17", "-pedantic-errors", "-fsyntax-only", *TORCH]
     if source.startswith("csrc/operators/cuda/"):
-        nvrtc = next(device_code.find(), None)
+        nvrtc = next(device_code.find_compilers(), None)
         if nvrtc is None:
             pytest.skip("expected cuda.h, which a torch for CUDA brings")
         flags += ["-DUSE_CUDA", "-isystem", nvrtc.include]
@@ -201,10 +200,10 @@ def test_coding_is_the_same_on_x86_64_without_avx():
 @needs(GCC, AARCH64_GCC, QEMU)
 def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
     """AVX2, AVX-512 (or its stand-in) and NEON compute the same fused sums in the same order."""
-    on_aarch64 = check(AARCH64_GCC, (*STATIC, UNFUSED), ("short", "best"), (QEMU,))
+    on_aarch64 = hashes(AARCH64_GCC, (*STATIC, UNFUSED), ("short", "best"), (QEMU,))
     if not cpu_has("avx2", "fma"):
         pytest.skip("the checks passed on AArch64, but this CPU has no AVX2 with FMA to compare their bits with")
-    here = check(GCC, OPTIMISED, ("short",))
+    here = hashes(GCC, OPTIMISED, ("short",))
     assert_same_bits(here["avx512"], here["avx2"])
     assert_same_bits(on_aarch64["neon"], here["avx2"])
 

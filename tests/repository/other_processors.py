@@ -2,8 +2,8 @@
 
     env $(python tests/repository/other_processors.py 2) pytest -n 2
 
-The argument is any number, such as the number of commits in `.ci/run`. Its remainder chooses one of four environments,
-which mix slow and fast values to take similar times. Values that this processor lacks are left out.
+The argument is any number; `.ci/run` passes the number of commits. Its remainder by four chooses an environment. Each
+environment mixes slow and fast values, so that all take similar times. Values that this processor lacks are left out.
 """
 
 import sys
@@ -28,7 +28,7 @@ ENVIRONMENTS = [
 def environment(number):
     """Returns {variable: value}.
 
-    Waiting threads sleep after 1000 spins, as in the command `pixelrnn`, since pytest's processes share the cores.
+    Waiting threads sleep after 1000 spins, since pytest's processes share the cores.
     """
     lacking = {"avx2", "avx512"}.difference(library.instruction_sets())
     chosen = zip(NAMES, ENVIRONMENTS[number % len(ENVIRONMENTS)])

@@ -12,20 +12,20 @@ def loaded_openmp():
     return set(re.findall(r"lib(?:gomp|i?omp)[^/\s]*", maps.read_text())) if maps.exists() else set()
 
 
-of_torch = loaded_openmp()
+torch_openmp = loaded_openmp()
 import pixelrnn_ext as px  # noqa: E402
 
 
-def expect(right, what, got):
-    if not right:
-        raise SystemExit(f"smoke test: expected {what}, got {got}")
+def expect(condition, expected, got):
+    if not condition:
+        raise SystemExit(f"smoke test: expected {expected}, got {got}")
 
 
 layer = px.DiagonalBiLSTM(3, 8)
 images = torch.randn(2, 3, 5, 6, requires_grad=True)
 y = layer(images)
 y.square().mean().backward()
-expect(loaded_openmp() == of_torch, f"no OpenMP but torch's {of_torch}", loaded_openmp())
+expect(loaded_openmp() == torch_openmp, f"no OpenMP but torch's {torch_openmp}", loaded_openmp())
 gradients = {name: parameter.grad for name, parameter in layer.named_parameters()}
 for name, tensor in {"output": y, "input gradient": images.grad, **gradients}.items():
     expect(tensor is not None and tensor.isfinite().all(), f"finite values in {name}", tensor)

@@ -12,7 +12,7 @@ import torch
 import pixelrnn_ext as px
 
 NOT_IMPORTED = {"__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"}
-# Examples that need kernels for a GPU, or the folder of a training.
+# Functions whose examples need CUDA kernels or a trained model's folder.
 NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
 
 
@@ -49,8 +49,8 @@ def test_no_function_repeats_another_one_s_docstring():
     where = {}
     for path in Path(px.__file__).parent.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and (said := ast.get_docstring(node)):
-                where.setdefault(said, []).append(f"{path}: {node.name}")
+            if isinstance(node, ast.FunctionDef) and (docstring := ast.get_docstring(node)):
+                where.setdefault(docstring, []).append(f"{path}: {node.name}")
     assert not [places for places in where.values() if len(places) > 1]
 
 
@@ -60,7 +60,7 @@ def test_example(name):
     skipped = any(example.options.get(doctest.SKIP) for example in test.examples)
     assert skipped == (name in NEEDS_MORE)
     test.globs = {**vars(px), **test.globs, "torch": torch}
-    said = []
-    failed, run = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
-    assert not failed, "".join(said)
+    output = []
+    failed, run = doctest.DocTestRunner(verbose=False).run(test, out=output.append)
+    assert not failed, "".join(output)
     assert run or skipped

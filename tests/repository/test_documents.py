@@ -8,7 +8,7 @@ from helpers.root import ROOT
 FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "examples", "pixelrnn_ext", "tests")
 FILES = [path.relative_to(ROOT).as_posix() for folder in (".ci", *FOLDERS) for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
-# Without the change log, which names files that are gone.
+# The changelog may name deleted files.
 PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md", ".github/*.md")
 DOCUMENTS = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)} - {ROOT / "CHANGELOG.md"})
 
@@ -26,14 +26,14 @@ def anchors(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_document_names_exists(document):
-    """Checks files, links, headings in links, targets of make. ``plan.cpp`` may stand for ``csrc/cuda/plan.cpp``."""
+    """Checks files, links, their anchors, and make targets. ``plan.cpp`` may stand for ``csrc/cuda/plan.cpp``."""
     text = document.read_text()
-    # Without the files of an example, and of a user's folder DIR.
-    ours = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
-    names = {name.removeprefix("../") for name in SOURCE.findall(ours)}
+    # Removes files that an example or a user's folder DIR has.
+    checked = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
+    names = {name.removeprefix("../") for name in SOURCE.findall(checked)}
     missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]
-    missing += [name for name in set(PLACE.findall(ours)) if not any(ROOT.glob(name))]
-    for link, anchor in LINK.findall(ours):
+    missing += [name for name in set(PLACE.findall(checked)) if not any(ROOT.glob(name))]
+    for link, anchor in LINK.findall(checked):
         file = document.parent / link if link else document
         if not file.exists() or (anchor and anchor not in anchors(file)):
             missing.append(f"{link}#{anchor}")

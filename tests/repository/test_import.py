@@ -11,7 +11,7 @@ from helpers import child
 from pixelrnn_ext.operators import backends, library
 from pixelrnn_ext.operators.precision import allows_tf32
 
-# Processor time, since other processes hardly lengthen it.
+# Prints processor time, since other processes hardly lengthen it, and the imported modules.
 IMPORT = """
 import sys, time
 import torch
@@ -35,15 +35,15 @@ def test_import_is_light(tmp_path):
     pytest.fail(f"expected at most 0.1 s beyond torch, got {min(seconds):.2f} s")
 
 
-@pytest.mark.parametrize("ask", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
-def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(ask):
+@pytest.mark.parametrize("get", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
+def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(get):
     """torch cannot trace these functions."""
 
     @torch.compile(fullgraph=True, backend="eager")
     def compiled(x):
-        return x + 1 if ask() else x - 1
+        return x + 1 if get() else x - 1
 
-    assert compiled(torch.zeros(1)).item() == (1 if ask() else -1)
+    assert compiled(torch.zeros(1)).item() == (1 if get() else -1)
 
 
 def test_a_gpu_that_the_kernels_have_no_code_for_gets_the_reference(monkeypatch):

@@ -32,18 +32,18 @@ def imports(name):
 
 @pytest.mark.parametrize("depth", [1, 2, 3], ids=["rooms", "rooms in rooms", "modules"])
 def test_no_import_circle(depth):
-    def room(name):
+    def prefix(name):
         return ".".join(name.split(".")[: depth + 1])
 
     below = {}
     for name in SOURCES:
-        below.setdefault(room(name), set()).update(room(other) for other in imports(name) if other in SOURCES)
+        below.setdefault(prefix(name), set()).update(prefix(other) for other in imports(name) if other in SOURCES)
     for name, others in below.items():
         others.discard(name)
     order = list(TopologicalSorter(below).static_order())  # raises CycleError, which shows the circle
-    tower = ["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]
-    for rooms in tower:
-        assert sorted(rooms, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == rooms
+    chains = ["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]
+    for chain in chains:
+        assert sorted(chain, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == chain
 
 
 TESTS = ROOT / "tests"
@@ -52,9 +52,9 @@ SHARED = {"helpers", "core", "emulator", "sass_model"}
 
 
 def test_no_test_imports_from_a_test():
-    """A helper lies in the room of the tests that import it, or in tests/helpers."""
+    """A helper lies in the folder of the tests that import it, or in tests/helpers."""
     folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
-    rooms = folders - SHARED - {"benchmarks"}  # benchmarks/ of the repository is on the path
+    private = folders - SHARED - {"benchmarks"}  # benchmarks/ of the repository is on the path
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -64,4 +64,4 @@ def test_no_test_imports_from_a_test():
                 words = f"{module}{alias.name}".split(".")
                 where = f"{path.relative_to(TESTS)} imports {module}{alias.name}"
                 assert not any(word.startswith("test_") for word in words), where
-                assert words[0] not in rooms, where
+                assert words[0] not in private, where

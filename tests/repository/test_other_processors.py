@@ -14,14 +14,14 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("has", [("baseline",), ("baseline", "avx2"), ("baseline", "avx2", "avx512")], ids="-".join)
-def test_every_value_of_the_processor_is_in_an_environment(has, monkeypatch):
-    monkeypatch.setattr(library, "_available", has)
+@pytest.mark.parametrize("sets", [("baseline",), ("baseline", "avx2"), ("baseline", "avx2", "avx512")], ids="-".join)
+def test_every_value_of_the_processor_is_in_an_environment(sets, monkeypatch):
+    monkeypatch.setattr(library, "_available", sets)
     found = {name: set() for name in VALUES}
     for number in range(100, 100 + len(other_processors.ENVIRONMENTS)):
         for name, value in other_processors.environment(number).items():
             found[name].add(value)
-    lacking = {"avx2", "avx512"}.difference(has)
+    lacking = {"avx2", "avx512"}.difference(sets)
     assert found == {
         name: {value for value in values if not any(word in value.lower() for word in lacking)}
         for name, values in VALUES.items()

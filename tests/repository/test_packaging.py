@@ -23,7 +23,7 @@ HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.b
 
 
 def python(*arguments, cwd, **environment):
-    # Without the build settings and the import path of this process.
+    # Drops the build settings and the import path of this process.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PIXELRNN_") and k != "PYTHONPATH"}
     # The ninja of this environment need not be on PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
@@ -46,7 +46,7 @@ def build(kind, source, **environment):
     return archive
 
 
-def use(wheel):
+def smoke_test(wheel):
     """Returns the smoke test's output for an unpacked wheel, and the wheel's build information."""
     target = wheel.parent / "installed"
     zipfile.ZipFile(wheel).extractall(target)
@@ -95,11 +95,11 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep  # compiles the kernels
 def test_wheel_of_the_sdist_computes(sdist):
-    """Uses Clang if there is one, since GCC compiles what the tests run, and -O0, which takes a sixth of the time."""
+    """Uses Clang if installed, since other tests use GCC, and -O0, which takes a sixth of the time."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
-    smoke, build_info = use(wheel)
+    smoke, build_info = smoke_test(wheel)
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
@@ -117,7 +117,7 @@ def test_without_a_compiler_for_the_kernels_the_reference_is_installed(source, t
         cxx, why = with_flag("c++", "-Dvector_size=no_such_attribute", tmp_path), "does not compile the kernels"
     else:
         pytest.skip("needs c++")
-    smoke, _ = use(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
+    smoke, _ = smoke_test(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
     reason = f"pixelrnn_ext was built without its CPU kernels: the C++ compiler {str(cxx)!r} {why}"
     assert smoke.startswith(f"smoke test: expected the CPU kernels, got none: {reason}")
 
@@ -126,9 +126,9 @@ def test_python_m_pixelrnn_ext_prints_the_build(tmp_path):
     native = build_config()["why_no_native"] is None
     done = python("-m", "pixelrnn_ext", cwd=tmp_path, **({"PIXELRNN_INSTRUCTION_SET": "baseline"} if native else {}))
     assert done.returncode == 0, done.stdout
-    said = dict(re.split(r": +", line, maxsplit=1) for line in done.stdout.splitlines() if ":" in line)
-    assert {"version", "torch", "native", "why_no_native", "compiler", "openmp", "cuda", "why_no_cuda"} <= set(said)
-    assert not native or said["instruction_set"] == "baseline"
+    printed = dict(re.split(r": +", line, maxsplit=1) for line in done.stdout.splitlines() if ":" in line)
+    assert {"version", "torch", "native", "why_no_native", "compiler", "openmp", "cuda", "why_no_cuda"} <= set(printed)
+    assert not native or printed["instruction_set"] == "baseline"
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def setup_names():
 def test_the_build_records_the_hash_of_its_sources(setup_names, monkeypatch):
     monkeypatch.setenv("PIXELRNN_NATIVE", "0")
     monkeypatch.setenv("PIXELRNN_CUDA", "0")
-    assert setup_names["plan"]()[2]["csrc"] == setup_names["source_hash"].hash_of(ROOT / "csrc")
+    assert setup_names["plan_build"]()[2]["csrc"] == setup_names["source_hash"].hash_of(ROOT / "csrc")
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -156,7 +156,7 @@ def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monke
     info.write_text(f"BUILD = {earlier}")
     modules = [SimpleNamespace(name="pixelrnn_ext._C")] * native
     distribution = SimpleNamespace(get_version=lambda: "1.0")
-    setup_names |= {"ROOT": tmp_path, "plan": lambda: (modules, {}, dict(new)), "setup": lambda **_: distribution}
+    setup_names |= {"ROOT": tmp_path, "plan_build": lambda: (modules, {}, dict(new)), "setup": lambda **_: distribution}
     monkeypatch.setenv("PIXELRNN_CUDA", "0")
     monkeypatch.setattr("sys.argv", ["setup.py", "build_ext", "--inplace"])
     setup_names["main"]()
@@ -165,7 +165,7 @@ def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monke
 
 
 def test_device_code_is_compiled_once(setup_names, tmp_path):
-    """The tests of the kernels reuse device code, so the key must cover all that the code depends on."""
+    """Tests reuse compiled code, so the cache key must cover every input of the compiler."""
     csrc, compiled = tmp_path / "csrc", []
 
     class Compiler:
@@ -198,7 +198,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
 
 @pytest.fixture
 def choose(setup_names, monkeypatch):
-    """Runs setup.py's choice of a compiler and of GPUs, with made-up GPUs and versions of NVRTC."""
+    """Runs choose_device_code() of setup.py with made-up GPUs and NVRTC versions."""
     names = setup_names
     for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(variable, raising=False)
@@ -207,7 +207,7 @@ def choose(setup_names, monkeypatch):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         found = [SimpleNamespace(version=version, archs=set(archs)) for version, archs in compilers.items()]
-        monkeypatch.setattr(names["device_code"], "find", lambda: iter(found))
+        monkeypatch.setattr(names["device_code"], "find_compilers", lambda: iter(found))
         cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
         compiler, gpus, why = names["choose_device_code"](SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None)))
         return compiler and compiler.version, gpus, why
@@ -215,8 +215,8 @@ def choose(setup_names, monkeypatch):
     return choose
 
 
-OF_12, OF_13 = ("75", "80", "86", "90", "100", "120"), ("75", "80", "86", "90", "100", "110", "120", "130")
-BOTH = {"12.9": OF_12, "13.2": OF_13}
+ARCHS_12, ARCHS_13 = ("75", "80", "86", "90", "100", "120"), ("75", "80", "86", "90", "100", "110", "120", "130")
+BOTH = {"12.9": ARCHS_12, "13.2": ARCHS_13}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ BOTH = {"12.9": OF_12, "13.2": OF_13}
     [
         pytest.param([], BOTH, {"PIXELRNN_CUDA": "1"}, "12.9", "7.5 8.0 8.6 9.0+PTX 10.0 12.0+PTX", id="release"),
         pytest.param([(9, 0), (9, 0)], BOTH, {}, "12.9", "9.0", id="H100"),
-        pytest.param([(9, 0)], {"13.2": OF_13}, {"PIXELRNN_CUDA": "1"}, "13.2", "9.0", id="torch's-NVRTC"),
+        pytest.param([(9, 0)], {"13.2": ARCHS_13}, {"PIXELRNN_CUDA": "1"}, "13.2", "9.0", id="torch's-NVRTC"),
         pytest.param([(8, 0), (13, 0)], BOTH, {}, "13.2", "8.0 13.0", id="newer-than-12.9"),
         pytest.param([(9, 0)], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;12.0+PTX"}, "12.9", "8.0 12.0+PTX", id="listed"),
         pytest.param([], BOTH, {"TORCH_CUDA_ARCH_LIST": "9.0a 10.0f+PTX"}, "12.9", "9.0 10.0+PTX", id="9.0a"),
@@ -256,7 +256,7 @@ def test_why_there_is_no_device_code(visible, compilers, variables, why, choose)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"PIXELRNN_CUDA": "yes"}, "expected PIXELRNN_CUDA=auto, 0 or 1, got 'yes'"),
         ({"PIXELRNN_NATIVE": "1"}, "PIXELRNN_NATIVE=1, but the CPU kernels cannot be built: the C.. compiler 'no-such"),
@@ -267,11 +267,11 @@ def test_why_there_is_no_device_code(visible, compilers, variables, why, choose)
         ),
     ],
 )
-def test_what_cannot_be_built_is_refused(settings, said, setup_names, monkeypatch):
+def test_what_cannot_be_built_is_refused(settings, message, setup_names, monkeypatch):
     for variable, value in ({"PIXELRNN_NATIVE": "0", "CXX": "no-such-compiler"} | settings).items():
         monkeypatch.setenv(variable, value)
-    with pytest.raises(SystemExit, match=said):
-        setup_names["plan"]()
+    with pytest.raises(SystemExit, match=message):
+        setup_names["plan_build"]()
 
 
 @pytest.mark.sweep

@@ -16,7 +16,7 @@ def test_a_picture_is_up_to_date(name):
     assert (DOCS / name).read_text() == PICTURE["PICTURES"][name](), "python docs/picture.py draws it anew"
 
 
-def seen(layer, pixel):
+def dependencies(layer, pixel):
     """Returns the pixels on which the layer's output at ``pixel`` depends."""
     x = torch.randn(1, 1, HEIGHT, WIDTH, dtype=torch.float64, requires_grad=True)
     row, column = pixel
@@ -28,8 +28,8 @@ def seen(layer, pixel):
 def test_it_shows_what_a_layer_sees(pixel):
     torch.manual_seed(0)
     row, diagonal = (layer(1, 4, dtype=torch.float64) for layer in (px.RowLSTM, px.DiagonalBiLSTM))
-    assert seen(row, pixel) == PICTURE["row_lstm_sees"](pixel)
-    assert seen(diagonal, pixel) == PICTURE["left_to_right_sees"](pixel) | PICTURE["right_to_left_sees"](pixel)
+    assert dependencies(row, pixel) == PICTURE["row_lstm_sees"](pixel)
+    assert dependencies(diagonal, pixel) == PICTURE["left_to_right_sees"](pixel) | PICTURE["right_to_left_sees"](pixel)
 
 
 def test_the_wavefront_is_that_of_the_kernels(core):
@@ -38,7 +38,7 @@ def test_the_wavefront_is_that_of_the_kernels(core):
         geometry.pixel(line, cell): line
         for line in range(geometry.lines)
         for cell in range(geometry.cells)
-        if geometry.active(line, cell)
+        if geometry.is_active(line, cell)
     }
     assert steps == {row * WIDTH + column: PICTURE["step_of"]((row, column)) for row, column in PICTURE["cells"]()}
     assert geometry.lines == HEIGHT + WIDTH - 1, "the picture says so"

@@ -1,4 +1,4 @@
-"""The check of comments, docstrings and documents (.ci/prose.py), a part of `make lint`."""
+"""Tests .ci/prose.py, a part of `make lint`."""
 
 import runpy
 
@@ -20,4 +20,4 @@ LONG = "This sentence has too many words" + ", and more" * 20 + "."
     ],
 )
 def test_faults_are_found(suffix, text, count):
-    assert sum(len(PROSE["faults"](part)) for _, part in PROSE["READERS"][suffix](text)) == count
+    assert sum(len(PROSE["find_faults"](part)) for _, part in PROSE["READERS"][suffix](text)) == count

@@ -40,10 +40,10 @@ def test_a_file_of_kernels_has_kernels_of_its_format(format):
 
 
 def test_a_path_may_be_absolute_and_has_to_exist():
-    assert quick["from_the_root"](str(ROOT / "docs" / "speed.md")) == "docs/speed.md"
+    assert quick["relative_to_root"](str(ROOT / "docs" / "speed.md")) == "docs/speed.md"
     for wrong in ("docs/no_such.md", "../elsewhere.py", "docs"):
         with pytest.raises(SystemExit, match=f"expected the path of a file of this repository, got '{wrong}'"):
-            quick["from_the_root"](wrong)
+            quick["relative_to_root"](wrong)
 
 
 def test_every_file_has_tests():

@@ -1,4 +1,4 @@
-"""`make release-check` finds what does not belong to one release (.github/release_check.py)."""
+"""Tests .github/release_check.py, a part of `make release-check`."""
 
 import io
 import re
@@ -99,18 +99,18 @@ OTHER = "expected {} as in pixelrnn_ext-1.2.0.tar.gz, got another ({} files diff
 )
 def test_findings(check, tree, change, finding):
     change(tree)
-    said = [*check.documents(tree), *check.distributions(tree / "dist", "1.2.0")]
-    assert len(said) == (finding is not None), said
-    assert finding is None or finding in said[0]
+    findings = [*check.check_versions(tree), *check.check_distributions(tree / "dist", "1.2.0")]
+    assert len(findings) == (finding is not None), findings
+    assert finding is None or finding in findings[0]
 
 
 @pytest.mark.parametrize("ref", ["", "refs/heads/main", "refs/tags/v1.2.0", "refs/tags/v1.2"])
 def test_a_tag_is_of_the_version(check, tree, ref):
     expected = ["the tag: expected v1.2.0, got v1.2"] if ref.endswith("v1.2") else []
-    assert list(check.documents(tree, ref)) == expected
+    assert list(check.check_versions(tree, ref)) == expected
 
 
 def test_the_version_stands_in_pyproject_alone(check):
-    assert not [said for said in check.documents(ROOT) if not said.startswith("CHANGELOG.md")]
+    assert not [found for found in check.check_versions(ROOT) if not found.startswith("CHANGELOG.md")]
     newest = re.search(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest[1] == check.version_of(ROOT)

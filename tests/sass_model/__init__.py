@@ -1,1 +1,1 @@
-"""A model that predicts the cycles of a kernel's line from its machine code. See README.md."""
+"""Predicts from machine code the cycles that a kernel needs for a line (row or anti-diagonal)."""

@@ -1,5 +1,5 @@
-"""Predicts the cycles of one line of a kernel from its sm_90 machine code. A model, never a measurement: see
-README.md."""
+"""Predicts the cycles of one line (row or anti-diagonal) of a kernel from its sm_90 machine code. A model, never a
+measurement: see README.md."""
 
 import argparse
 import sys
@@ -16,12 +16,13 @@ def parse():
     parser = argparse.ArgumentParser(prog="sass_model", description=__doc__)
     add = parser.add_argument
     add("file", help="a .cu file, or a .cubin for sm_90 that was compiled with -lineinfo")
-    add("kernel", help="its name, or a part that only one has; 'list' lists them")
-    add("--warps", type=int, default=1, help="of one scheduler: those of a multiprocessor over 4")
-    many = dict(action="append", default=[])
-    add("--rule", **many, metavar="PATTERN=WAY", help="taken, not, ttn, or a number of passes, for branches of a line")
-    add("--latency", **many, metavar="NAME=CYCLES", help="another latency, such as LDG=700")
-    add("--top", type=int, default=8, help="so many waits")
+    add("kernel", help="its name, or a part of only one name; 'list' lists the names")
+    add("--warps", type=int, default=1, help="warps on one of a multiprocessor's four schedulers")
+    repeatable = dict(action="append", default=[])
+    rule_help = "how branches go: taken, not, ttn, or a number of passes"
+    add("--rule", **repeatable, metavar="PATTERN=WAY", help=rule_help)
+    add("--latency", **repeatable, metavar="NAME=CYCLES", help="another latency, such as LDG=700")
+    add("--top", type=int, default=8, help="number of waits to print")
     add("--branches", action="store_true", help="only list the branches of the loop, and how they go")
     return parser.parse_args()
 
@@ -38,7 +39,7 @@ def print_branches(kernel, rules):
     for n, way in path.ways.items():
         word = {(True,): "taken", (False,): "not"}.get(tuple(way)) or "".join("nt"[taken] for taken in way)
         frames = " < ".join(frame[:80] for frame in sass.frames(kernel.code[n])[:3])
-        print(f"{kernel.code[n].address:05x} {word:6s} {path.assumed.get(n, ''):34s} {frames}")
+        print(f"{kernel.code[n].address:05x} {word:6s} {path.undecided.get(n, ''):34s} {frames}")
 
 
 def print_line(kernel, warps, line, top):
@@ -54,9 +55,9 @@ def print_line(kernel, warps, line, top):
     for cycles, n, reason in line.waits[:top]:
         i = kernel.code[n]
         print(f"  {cycles:5.0f}  {reason:10s} {i.address:05x} {i.opcode:24s} {(sass.frames(i) or [''])[0][:110]}")
-    if line.assumed:
+    if line.undecided:
         print("branches that no rule decided:")
-    for n, why in sorted(line.assumed.items()):
+    for n, why in sorted(line.undecided.items()):
         print(f"  {kernel.code[n].address:05x} {why}; {' < '.join(f[:70] for f in sass.frames(kernel.code[n])[:2])}")
 
 
@@ -64,7 +65,7 @@ def main():
     options = parse()
     cubin = Path(options.file)
     if cubin.suffix == ".cu":
-        [(cubin, *_)] = nvrtc.compiled([cubin])
+        [(cubin, *_)] = nvrtc.compile_kernels([cubin])
     kernels = sass.kernels(cubin)
     if options.kernel == "list":
         print(*sorted(kernels), sep="\n")

@@ -1,4 +1,4 @@
-"""Finds a kernel's line loop, and a warp's path through the loop. See README.md."""
+"""Finds the loop over a scan's lines (rows or anti-diagonals) in a kernel, and a warp's path through the loop."""
 
 import re
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ def line_loop(kernel):
 class Rule:
     """Decides the branches with a source frame "file:line text" that contains `pattern`.
 
-    `way` is "taken", "not", repeating letters such as "ttn", or a number of passes of the innermost loop with such a
-    frame. `first` is the number, from 1, of the first branch that the rule decides.
+    `way` is "taken", "not", repeating letters such as "ttn" (taken twice, then not), or a number of passes of the
+    innermost loop with such a frame. The rule decides its branches from number `first` on.
     """
 
     pattern: str
@@ -58,29 +58,29 @@ class Rule:
 
 
 class Path:
-    """A warp's path through a kernel's line loop. `assumed` is {index of a branch: what is assumed of it}."""
+    """A warp's path through a kernel's line loop. `undecided`: {index of a branch without a rule: its default way}."""
 
     def __init__(self, kernel, rules=()):
         self.kernel = kernel
         self.loop, self.start = line_loop(kernel)
-        self.assumed = {}
+        self.undecided = {}
         ruled = {}
         for rule in rules:
-            named = self.named(rule)
-            if not named:
+            branches = self.branches_of(rule)
+            if not branches:
                 raise FlowError(f"{kernel.name}: no branch of the loop comes from {rule.pattern!r}")
-            for n in named[rule.first - 1 :]:
+            for n in branches[rule.first - 1 :]:
                 ruled.setdefault(n, rule.decision())
         self.ways = {n: ruled.get(n) or self.default(n) for n in self.conditional_branches()}
 
     def conditional_branches(self):
         return [n for n in sorted(self.loop) if self.kernel.code[n].is_branch and len(self.kernel.successors(n)) > 1]
 
-    def named(self, rule):
+    def branches_of(self, rule):
         if not rule.passes:
             return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
-        # Any instruction identifies a loop, since the backward branch may come from another source line. The innermost
-        # of nested loops counts.
+        # Any instruction of a loop may match, since the backward branch may have another source line. The innermost of
+        # nested loops counts.
         back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
         loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
@@ -89,24 +89,24 @@ class Path:
         return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n]))
 
     def taken(self, n, visit):
-        """Returns whether a line takes the branch at `n` on its visit number `visit` (from 0)."""
+        """Returns whether the warp takes the branch at `n` on visit `visit` (from 0) of a line."""
         way = self.ways.get(n, [True])
         return way[visit % len(way)]
 
     def default(self, n):
         loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
-            return [target in loop]  # takes the way that stays in the loop
+            return [target in loop]  # stays in the loop
         if self.calls(n + 1):
             return [True]  # jumps over a slow path
         if self.calls(target):
             return [False]
         if target == self.start:
-            self.assumed[n] = "a `continue`: not taken"
+            self.undecided[n] = "a `continue`: not taken"
         elif target <= n:
-            self.assumed[n] = "an inner loop: one pass"
+            self.undecided[n] = "an inner loop: one pass"
         else:
-            self.assumed[n] = f"guards {target - n - 1} instructions: they run"
+            self.undecided[n] = f"guards {target - n - 1} instructions: they run"
         return [False]
 
     def calls(self, n, near=6):
@@ -114,7 +114,7 @@ class Path:
 
 
 def facts(kernel):
-    """Returns {costly operation: number of such operations in the line loop, on any path}."""
+    """Returns {costly operation: how often it occurs in the line loop, on any path}."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 
@@ -133,6 +133,6 @@ def facts(kernel):
 
 
 def _guards_a_call(kernel, n):
-    """Returns whether a divergent region contains a call. Its BSSY, at `n`, names the end of the region."""
+    """Returns whether the divergent region of the BSSY at `n`, which names its end, contains a call."""
     join = kernel.target_of(n)
     return any(i.name == "CALL" for i in kernel.code[n : n if join is None else join])

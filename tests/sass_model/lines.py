@@ -1,4 +1,4 @@
-"""Models what a line of this project's kernels costs, from how often the loops of their sources run."""
+"""Models the cost of a line (row or anti-diagonal) in this project's kernels."""
 
 from gpu_day.cost_table import Cost
 
@@ -11,36 +11,40 @@ ONE_TILE = "[branch: one tile]"  # taken: jumps to the product
 
 
 def has_one_tile(kernel):
-    """Returns is_of_one_tile() of csrc/cuda/tiling.h for a backward kernel."""
-    return kernel.own == 1 or (kernel.own > 0 and kernel.kind == "single")
+    """Returns has_one_tile() of csrc/cuda/tiling.h for a backward kernel."""
+    return kernel.tiles_or_units == 1 or (kernel.tiles_or_units > 0 and kernel.kind == "single")
 
 
 def tiles_at_once(kernel):
     """Returns tiles_at_once() of csrc/cuda/variants.h."""
-    return 2 if not kernel.backward and kernel.own > 1 and kernel.held == "s" and kernel.format != "fp32" else 1
+    return (
+        2 if not kernel.backward and kernel.tiles_or_units > 1 and kernel.held == "s" and kernel.format != "fp32" else 1
+    )
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns a layout's rules for the line loop. `pair_passes`: passes of the loop over pairs in shared memory."""
-    made = []
+    """Returns the rules for the line loop. `pair_passes`: passes of the loop over pairs of weights in shared memory."""
+    found = []
     if kernel.backward:
         if not has_one_tile(kernel):
-            made.append(flow.Rule(TILE_LOOP, str(tiles)))
+            found.append(flow.Rule(TILE_LOOP, str(tiles)))
         elif kernel.kind == "cluster":
-            made.append(flow.Rule(ONE_TILE, "taken"))
-        if kernel.own == 0:
-            made.append(flow.Rule(CELL_LOOP, str(cells)))
+            found.append(flow.Rule(ONE_TILE, "taken"))
+        if kernel.tiles_or_units == 0:
+            found.append(flow.Rule(CELL_LOOP, str(cells)))
         if kernel.gates == 5:
-            made.append(flow.Rule(OTHER_FORMULAS, "taken"))
-    elif kernel.own > 1 and (turns := -(-tiles // tiles_at_once(kernel))) < kernel.own // tiles_at_once(kernel):
-        made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # the unrolled loop's first turn has no guard
+            found.append(flow.Rule(OTHER_FORMULAS, "taken"))
+    elif kernel.tiles_or_units > 1 and (
+        turns := -(-tiles // tiles_at_once(kernel))
+    ) < kernel.tiles_or_units // tiles_at_once(kernel):
+        found.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # the unrolled loop's first turn has no guard
     if kernel.held == "s":
-        made.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
-    return made
+        found.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
+    return found
 
 
 def cost(kernel, code, warps):
-    """Returns the Cost of a line, from walks that differ in one loop count each."""
+    """Returns the Cost of a line, from simulations that each change one loop count."""
 
     def walk(**layout):
         return model.walk(code, warps=warps, rules=rules(kernel, **layout), lines=4)
@@ -49,7 +53,7 @@ def cost(kernel, code, warps):
     pair = tile = cell = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Instructions that multiply a pair: two steps of each 16-row tile of a slice (slice_rows() of tiling.h), or in
+        # Multiplications of a pair of weights: two for each 16-row tile of a slice (slice_rows() in tiling.h), or in
         # fp32 a thread's rows * 2 cells * 16 values.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
@@ -58,9 +62,9 @@ def cost(kernel, code, warps):
         pairs_of_a_tile = base.products / at_once / products_of_a_pair
     else:
         pairs_of_a_tile = 0
-    if not has_one_tile(kernel) if kernel.backward else kernel.own > 1:
+    if not has_one_tile(kernel) if kernel.backward else kernel.tiles_or_units > 1:
         tile = (walk(tiles=1 + at_once).cycles - base.cycles) / at_once - pairs_of_a_tile * pair
-    if kernel.backward and kernel.own == 0:
+    if kernel.backward and kernel.tiles_or_units == 0:
         cell = walk(cells=2).cycles - base.cycles
     tile, cell = max(0, tile), max(0, cell)
     return Cost(max(0, base.cycles - at_once * (tile + pairs_of_a_tile * pair) - cell), tile, pair, cell)

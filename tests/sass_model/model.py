@@ -1,4 +1,4 @@
-"""Predicts the cycles of one line: the warps of one scheduler walk the line loop together. See README.md.
+"""Predicts the cycles of one line (row or anti-diagonal) by simulating the warps of one scheduler in the line loop.
 
 Latencies and busy cycles come from published microbenchmarks of Hopper and Ampere, all else from the machine code.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles from issue until the instruction's scoreboard is clear. Fixed latencies are stall counts in the code.
+# Cycles from issue until the instruction's scoreboard is clear. Instructions of fixed latency have stall counts.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -16,7 +16,7 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Cycles that a pipe is busy with a warp's instruction, times four for a pipe that the four schedulers share.
+# Cycles that a pipe is busy with a warp's instruction. Four times as many if the four schedulers share the pipe.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -29,7 +29,7 @@ PIPES = {
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
 # Cycles of a taken branch; from the last arrival at a block's or a cluster's barrier to the next instruction; of a
-# fence; from st.async to the end of the phase. The last four are the least certain numbers in the model.
+# fence; from st.async to the end of its mbarrier's phase. The last four are the least certain numbers in the model.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
@@ -38,7 +38,7 @@ SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]  # 
 
 @dataclass
 class Warp:
-    at: int
+    pc: int
     ready: float = 0  # earliest cycle in which the warp can issue again
     clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
     issued: int = 0
@@ -47,9 +47,9 @@ class Warp:
     arrived: tuple | None = None  # (cycle, index) of the block barrier that the warp waits at
     cluster_arrivals: list = field(default_factory=list)  # cycles of arrivals at the cluster barrier
     cluster_waits: int = 0
-    signalled: float = 0  # cycle in which the last store to a peer arrives
-    # Cycles in which the warp's part of each phase is complete: its arrival, and its stores before the arrival.
-    transfers: list = field(default_factory=list)
+    stored: float = 0  # cycle in which the last store to a peer arrives
+    # For each phase of an mbarrier, the cycle in which the warp's arrival and its earlier stores are complete.
+    phases: list = field(default_factory=list)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Line:
     mix: Counter  # {name: number of a warp's instructions}
     waits: list  # a warp's (cycles, index, reason), the longest first
     pipes: dict  # {pipe: busy cycles of a scheduler}
-    assumed: dict  # {index of a branch: what is assumed of it}
+    undecided: dict  # {index of a branch without a rule: its default way}
 
     @property
     def products(self):
@@ -71,65 +71,63 @@ class Walk:
         self.code, self.path = kernel.code, path
         self.kernel = kernel
         self.latency = {**LATENCY, **latency}
-        self.team = [Warp(path.start) for _ in range(warps)]
-        self.last = self.team[0]
+        self.warps = [Warp(path.start) for _ in range(warps)]
+        self.last = self.warps[0]
         self.issue_free, self.pipe_free = 0.0, defaultdict(float)
         self.waits, self.busy, self.mix = Counter(), Counter(), Counter()
 
     def run(self, lines, limit=400_000):
         self.lines = lines
         for _ in range(limit):
-            if all(len(w.lines) > lines for w in self.team):
+            if all(len(w.lines) > lines for w in self.warps):
                 break
-            candidates = [(*self.earliest(w), w is not self.last, k) for k, w in enumerate(self.team) if not w.arrived]
+            candidates = [(*self.earliest(w), w is not self.last, k) for k, w in enumerate(self.warps) if not w.arrived]
             when, reason, _, k = min(candidates, key=lambda c: (c[0], c[2], c[3]), default=(NEVER, "", 0, 0))
             if when == NEVER:
                 raise flow.FlowError(f"{self.kernel.name}: all warps wait at a barrier that is not complete")
-            self.issue(self.team[k], when, reason)
+            self.issue(self.warps[k], when, reason)
         else:
-            raise flow.FlowError(f"{self.kernel.name}: the walk does not come round; an inner loop needs a rule")
-        # The mean of the last two lines, since warps may take turns at being first.
-        starts = [max(w.lines[n][0] for w in self.team) for n in (lines - 2, lines)]
-        before, after = (self.team[0].lines[n][1] for n in (lines - 1, lines))
+            raise flow.FlowError(f"{self.kernel.name}: expected a line to end; an inner loop needs a rule")
+        # The mean of two lines, since warps may take turns at being first.
+        starts = [max(w.lines[n][0] for w in self.warps) for n in (lines - 2, lines)]
+        before, after = (self.warps[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
-        return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.assumed)
+        return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.undecided)
 
     def earliest(self, w):
-        """Returns when a warp can issue its next instruction, and what delays the instruction."""
-        i = self.code[w.at]
+        """Returns the first cycle in which a warp can issue its next instruction, and what delays the instruction."""
+        i = self.code[w.pc]
         when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
         if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:
             when, reason = clear, "scoreboard"
         if i.name in PIPE_OF and (free := self.pipe_free[PIPE_OF[i.name][0]]) > when:
             when, reason = free, "pipe"
         if i.name == "UCGABAR_WAIT":
-            complete = self.all_came("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
-        elif i.waits_for_transfers:
-            if not w.transfers and len(w.lines) > 1:
-                raise flow.FlowError(
-                    f"{self.kernel.name}: a warp waits at a barrier in shared memory, and arrives at none"
-                )
-            complete = self.all_came("transfers", len(w.transfers) - 1)  # the phase of the warp's last arrival
+            complete = self.completion("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
+        elif i.waits_for_mbarrier:
+            if not w.phases and len(w.lines) > 1:
+                raise flow.FlowError(f"{self.kernel.name}: a warp waits at an mbarrier, and arrives at none")
+            complete = self.completion("phases", len(w.phases) - 1)  # the phase of the warp's last arrival
         else:
             return when, reason
         return (when, reason) if when >= complete else (complete, "barrier")
 
-    def all_came(self, times, phase):
+    def completion(self, times, phase):
         if phase < 0:
             return 0
-        return max(getattr(v, times)[phase] if len(getattr(v, times)) > phase else NEVER for v in self.team)
+        return max(getattr(v, times)[phase] if len(getattr(v, times)) > phase else NEVER for v in self.warps)
 
-    def counts(self, w):
-        return w is self.team[0] and len(w.lines) == self.lines
+    def is_measured(self, w):
+        return w is self.warps[0] and len(w.lines) == self.lines
 
     def issue(self, w, when, reason):
-        i = self.code[w.at]
-        if w.at == self.path.start:
+        i = self.code[w.pc]
+        if w.pc == self.path.start:
             w.lines.append((when, w.issued))
             w.visits.clear()
-        if counted := self.counts(w):
+        if counted := self.is_measured(w):
             self.mix[i.name] += 1
-            self.waits[w.at, reason] += max(0, when - w.ready)
+            self.waits[w.pc, reason] += max(0, when - w.ready)
         self.last, self.issue_free = w, when + 1
         w.issued += 1
         w.ready = when + max(i.stall, 1)
@@ -137,48 +135,48 @@ class Walk:
             pipe, cycles = PIPE_OF[i.name]
             self.pipe_free[pipe] = when + cycles
             if counted:
-                self.busy[pipe] += cycles * len(self.team)
+                self.busy[pipe] += cycles * len(self.warps)
         if i.write != sass.NO_SCOREBOARD:
             w.clear[i.write] = max(w.clear[i.write], when + self.latency.get(i.name, OTHER_LATENCY))
         if i.read != sass.NO_SCOREBOARD:
             w.clear[i.read] = max(w.clear[i.read], when + OPERANDS_READ)
         self.synchronise(w, i, when)
-        w.at = self.following(w, i)
+        w.pc = self.next_index(w, i)
 
     def synchronise(self, w, i, when):
         if i.name == "MEMBAR":
             w.ready += FENCE
-            if self.counts(w):
-                self.waits[w.at, "barrier"] += FENCE
+            if self.is_measured(w):
+                self.waits[w.pc, "barrier"] += FENCE
         elif i.name == "UCGABAR_ARV":
             w.cluster_arrivals.append(when)
         elif i.name == "UCGABAR_WAIT":
             w.cluster_waits += 1
         elif i.name == "STAS":
-            w.signalled = max(w.signalled, when + TRANSFER)
-        elif i.name == "SYNCS" and not i.waits_for_transfers:
-            w.transfers.append(max(w.signalled, when + BLOCK_BARRIER))
+            w.stored = max(w.stored, when + TRANSFER)
+        elif i.name == "SYNCS" and not i.waits_for_mbarrier:
+            w.phases.append(max(w.stored, when + BLOCK_BARRIER))
         elif i.name == "BAR":
-            w.arrived = when, w.at
-            if all(v.arrived for v in self.team):
+            w.arrived = when, w.pc
+            if all(v.arrived for v in self.warps):
                 release = when + BLOCK_BARRIER
-                for v in self.team:
-                    if self.counts(v):
+                for v in self.warps:
+                    if self.is_measured(v):
                         self.waits[v.arrived[1], "barrier"] += release - v.arrived[0]
                     v.arrived, v.ready = None, max(v.ready, release)
 
-    def following(self, w, i):
+    def next_index(self, w, i):
         if i.name == "BSYNC":
             w.ready += BRANCH / 2
         if not i.is_branch:
-            return w.at + 1
-        w.visits[w.at] += 1
-        if not self.path.taken(w.at, w.visits[w.at] - 1):
-            return w.at + 1
+            return w.pc + 1
+        w.visits[w.pc] += 1
+        if not self.path.taken(w.pc, w.visits[w.pc] - 1):
+            return w.pc + 1
         w.ready += BRANCH
-        return self.kernel.target_of(w.at)
+        return self.kernel.target_of(w.pc)
 
 
 def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
-    """Walks `lines` lines with `warps` warps of a scheduler on the path of `rules`. Returns the last line."""
+    """Simulates `lines` lines with `warps` warps of a scheduler on the path of `rules`. Returns the last Line."""
     return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)

@@ -1,12 +1,12 @@
 """Reads compiled kernels: the instructions of sm_90 machine code with their control words and source lines.
 
-nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second are the control word:
+nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second word are the control word:
 
     stall 4 bits   cycles until the warp may issue its next instruction
     yield 1
-    write 3        scoreboard that the instruction sets until its result is there (7: none)
+    write 3        scoreboard that the instruction sets until its result is ready (7: none)
     read  3        scoreboard that the instruction sets until its operands are read (7: none)
-    wait  6        mask of the scoreboards that have to be clear before the instruction may issue
+    wait  6        mask of the scoreboards that must be clear before the instruction may issue
 
 This encoding holds from Volta to Hopper. NVIDIA does not document it.
 """
@@ -32,7 +32,7 @@ class ToolError(RuntimeError):
 @cache
 def version():
     """Returns NVRTC's version, such as 12.9.86, from its PTX."""
-    [made] = nvrtc.compiled([Path(__file__).with_name("first_generation.cu")])
+    [made] = nvrtc.compile_kernels([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
 
@@ -53,7 +53,7 @@ def nvdisasm():
 def _disassemble(cubin):
     done = subprocess.run([nvdisasm(), "-hex", "-gi", cubin], capture_output=True, text=True)
     if done.returncode:
-        raise ToolError(f"expected nvdisasm to read {cubin}: {done.stderr[-2000:]}")
+        raise ToolError(f"expected a file that nvdisasm reads, got {cubin}: {done.stderr[-2000:]}")
     return done.stdout
 
 
@@ -68,7 +68,7 @@ class Instruction:
     read: int
     wait: int
     target: str | None = None
-    places: tuple = ()  # (file, line) of each inlined frame, innermost first
+    positions: tuple = ()  # (file, line) of each inlined frame, innermost first
 
     @cached_property
     def name(self):
@@ -79,7 +79,7 @@ class Instruction:
         return self.name in ("BRA", "JMP")
 
     @cached_property
-    def waits_for_transfers(self):  # waits at a barrier in shared memory
+    def waits_for_mbarrier(self):
         return self.opcode.startswith("SYNCS.PHASECHK")
 
 
@@ -90,7 +90,7 @@ class Kernel:
     labels: dict = field(default_factory=dict)  # {label: index of the next instruction}
 
     def target_of(self, n):
-        """Returns the index that the branch at `n` jumps to. None: another function."""
+        """Returns the index that the branch at `n` jumps to. None if it jumps to another function."""
         return self.labels.get(self.code[n].target)
 
     def successors(self, n):
@@ -107,7 +107,7 @@ class Kernel:
 
 _INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@(!?U?P[\dT]+)\s+)?(.*?)\s*;?\s*/\* 0x([0-9a-f]+) \*/")
 _SECOND_WORD = re.compile(r"\s*/\* 0x([0-9a-f]+) \*/")
-_PLACE = re.compile(r'\s*//## File "([^"]+)", line (\d+)')
+_POSITION = re.compile(r'\s*//## File "([^"]+)", line (\d+)')
 _LABEL = re.compile(r"\s*(\.L_[\w$]+|\$[\w$]+):")
 _SECTION = re.compile(r"\.text\.([\w$]+):")
 
@@ -119,30 +119,30 @@ def kernels(cubin):
 
 
 def parse(lines):
-    found, kernel, labels, places, fresh, pending = {}, None, [], (), True, None
+    found, kernel, labels, positions, after_code, pending = {}, None, [], (), True, None
     for line in lines:
         if section := _SECTION.fullmatch(line.strip()):
             kernel = found.setdefault(section[1], Kernel(section[1]))
-            places = ()
+            positions = ()
         elif line.startswith(("\t.section", ".section", "//-----")):
             kernel = None
         if kernel is None:
             continue
         if pending and (second := _SECOND_WORD.match(line)):
             kernel.labels.update(dict.fromkeys(labels, len(kernel.code)))
-            kernel.code.append(_instruction(*pending, int(second[1], 16), places))
-            labels, pending, fresh = [], None, True
+            kernel.code.append(_instruction(*pending, int(second[1], 16), positions))
+            labels, pending, after_code = [], None, True
         elif m := _INSTRUCTION.match(line):
             pending = int(m[1], 16), m[2] or "", m[3]
-        elif m := _PLACE.match(line):
-            places = (() if fresh else places) + ((m[1], int(m[2])),)
-            fresh = False
+        elif m := _POSITION.match(line):
+            positions = (() if after_code else positions) + ((m[1], int(m[2])),)
+            after_code = False
         elif m := _LABEL.match(line):
             labels.append(m[1])
     return found
 
 
-def _instruction(address, predicate, text, second_word, places):
+def _instruction(address, predicate, text, second_word, positions):
     control = second_word >> 41
     target = re.search(r"`\(([^)]+)\)", text)
     return Instruction(
@@ -155,7 +155,7 @@ def _instruction(address, predicate, text, second_word, places):
         read=control >> 8 & 7,
         wait=control >> 11 & 63,
         target=target and target[1],
-        places=places,
+        positions=positions,
     )
 
 
@@ -169,14 +169,14 @@ def _source(path):
 
 def frames(instruction):
     """Returns an instruction's source frames, "file:line text", innermost first, without the toolkit's headers."""
-    return _described(instruction.places)
+    return _described(instruction.positions)
 
 
 @cache
-def _described(places):
-    places = [place for place in places if "/include/" not in place[0]] or places
+def _described(positions):
+    positions = [position for position in positions if "/include/" not in position[0]] or positions
     described = []
-    for path, number in places:
+    for path, number in positions:
         lines = _source(path)
         text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         described.append(f"{Path(path).name}:{number} {text}")

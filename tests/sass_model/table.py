@@ -1,18 +1,18 @@
-"""Models the table in csrc/cuda/costs.h, by which the planner chooses."""
+"""Models the table in csrc/cuda/costs.h, from which the planner chooses a kernel."""
 
 from gpu_day import cost_table
 from helpers import nvrtc
 from helpers.kernels import every_kernel
-from helpers.resources import compiled
+from helpers.resources import resources_and_cubins
 from helpers.root import ROOT
 
 from . import lines, sass
 
 
 def modelled():
-    resources = {arch: compiled(arch)[0] for arch in cost_table.ARCHITECTURES}
+    resources = {arch: resources_and_cubins(arch)[0] for arch in cost_table.ARCHITECTURES}
     code = {}
-    for made in nvrtc.compiled(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):
+    for made in nvrtc.compile_kernels(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):
         code |= sass.kernels(made.cubin)
     rows = []
     for kernel in every_kernel():

@@ -1,4 +1,4 @@
-"""Tests the model in tests/sass_model, and the resident kernels' machine code by the model."""
+"""Tests the model of tests/sass_model, and bounds the modelled cycles of the project's kernels."""
 
 import pytest
 
@@ -10,18 +10,18 @@ from sass_model import flow, model, sass, table
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
 
 
-# ---- the model itself, on code made up for it
+# ---- the model, on made-up code
 def row(opcode, *, label=None, stall=1, write=NO_SCOREBOARD, wait=0, target=None, predicate=""):
     return label, Instruction(0, predicate, opcode, opcode, stall, write, NO_SCOREBOARD, wait, target)
 
 
 def kernel(*rows):
-    """Returns a Kernel whose rows come from the source lines a.cu:1, a.cu:2, and so on."""
+    """Returns a Kernel whose instructions come from the source lines a.cu:1, a.cu:2, and so on."""
     made = Kernel("made up")
     for n, (label, instruction) in enumerate(rows):
         if label:
             made.labels[label] = n
-        instruction.address, instruction.places = 16 * n, (("a.cu", n + 1),)
+        instruction.address, instruction.positions = 16 * n, (("a.cu", n + 1),)
         made.code.append(instruction)
     return made
 
@@ -51,9 +51,9 @@ def test_stall_counts_and_scoreboards_are_waited_for():
 
 
 def test_warps_share_issue_slots_and_pipes():
-    many = [row("MUFU.EX2") for _ in range(10)]
-    assert model.walk(loop(*many), warps=2).pipes["special function"] == 160
-    assert 80 <= cycles(*many) < 160 <= cycles(*many, warps=2) <= 2 * cycles(*many)
+    mufus = [row("MUFU.EX2") for _ in range(10)]
+    assert model.walk(loop(*mufus), warps=2).pipes["special function"] == 160
+    assert 80 <= cycles(*mufus) < 160 <= cycles(*mufus, warps=2) <= 2 * cycles(*mufus)
     plain = [row("MOV") for _ in range(100)]
     assert 400 <= cycles(*plain, warps=4) <= 4 * cycles(*plain)
 
@@ -62,15 +62,15 @@ def test_barriers_are_waited_for():
     assert cycles(row("BAR.SYNC")) == EMPTY + 1 + model.BLOCK_BARRIER - 1
     assert cycles(row("MEMBAR.ALL.GPU")) == EMPTY + 1 + model.FENCE
     assert cycles(row("UCGABAR_ARV"), row("UCGABAR_WAIT")) > EMPTY + model.CLUSTER_BARRIER
-    # Peers push as late as this block does, so the phase ends when this block's own push would arrive.
+    # Peers store as late as this block does, so a phase ends when this block's own store would arrive.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
-    # A phase waits only for stores before the arrival. A later store may still be in flight when the phase ends.
+    # A phase waits only for stores before a warp's arrival. Later stores may be in flight when the phase ends.
     work = [row("MOV", stall=3) for _ in range(model.TRANSFER // 2)]
     assert cycles(arrive, *work, push, wait) < EMPTY + 3 * len(work) + 50
     with pytest.raises(flow.FlowError, match="all warps wait at a barrier"):
         cycles(row("UCGABAR_WAIT"))
-    with pytest.raises(flow.FlowError, match="waits at a barrier in shared memory, and arrives at none"):
+    with pytest.raises(flow.FlowError, match="waits at an mbarrier, and arrives at none"):
         cycles(push, wait)
 
 
@@ -78,15 +78,15 @@ def test_a_warp_stays_in_the_loop_and_goes_round_slow_paths():
     leaves = loop(row("BRA", target="end", predicate="P1"))
     slow = loop(row("BRA", target="join", predicate="P1"), row("CALL.REL"), row("NOP", label="join"))
     for path in (flow.Path(leaves), flow.Path(slow)):
-        assert path.assumed == {}
+        assert path.undecided == {}
     assert flow.Path(leaves).ways[2] == [False] and flow.Path(slow).ways[2] == [True]
 
 
 def test_rules_decide_the_other_branches():
     guarded = loop(row("BRA", target="join", predicate="P1"), row("FADD", stall=9), row("NOP", label="join"))
-    assert list(flow.Path(guarded).assumed.values()) == ["guards 1 instructions: they run"]
+    assert list(flow.Path(guarded).undecided.values()) == ["guards 1 instructions: they run"]
     skipped = model.walk(guarded, rules=[flow.Rule.parse("a.cu:3=taken")])
-    assert skipped.assumed == {} and skipped.cycles == model.walk(guarded).cycles - 9 + model.BRANCH
+    assert skipped.undecided == {} and skipped.cycles == model.walk(guarded).cycles - 9 + model.BRANCH
     assert model.walk(guarded, rules=[flow.Rule.parse("a.cu:3#2=taken")]).cycles == model.walk(guarded).cycles
     with pytest.raises(flow.FlowError, match="no branch of the loop comes from 'b.cu'"):
         model.walk(guarded, rules=[flow.Rule.parse("b.cu=taken")])
@@ -97,7 +97,7 @@ def test_rules_decide_the_other_branches():
 def test_an_inner_loop_runs_as_often_as_a_rule_says():
     inner = loop(row("FADD", label="again", stall=10), row("BRA", target="again", predicate="P1"))
     once = model.walk(inner)
-    assert list(once.assumed.values()) == ["an inner loop: one pass"]
+    assert list(once.undecided.values()) == ["an inner loop: one pass"]
     for rule in ("a.cu:4=3", "a.cu:4=ttn"):
         assert model.walk(inner, rules=[flow.Rule.parse(rule)]).instructions == once.instructions + 4
 
@@ -131,7 +131,7 @@ def test_a_listing_is_read():
         ("MUFU.EX2", "!P0", 1, 0, 7, 0),
         ("BRA", "P1", 5, 7, 7, 1),
     ]
-    assert [i.places for i in code] == [(("/a/b.cu", 7), ("/a/c.cu", 9)), (("/a/c.cu", 11),)]
+    assert [i.positions for i in code] == [(("/a/b.cu", 7), ("/a/c.cu", 9)), (("/a/c.cu", 11),)]
     assert parse(text.splitlines())["k"].successors(1) == [1]
 
 
@@ -145,14 +145,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
-    # Unmeasured costs are scaled by the mean ratio of their kernel (k1), or of all kernels (k2).
-    measured = table.measured("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
-    assert measured.source == "measurements on CARD"
-    assert [c.line for c in measured.rows[0].costs] == [125, 300, 400, 1000]
-    assert measured.rows[1].costs == tuple(c.times(1.25) for c in columns)
+    # Costs without a measurement are scaled by the mean ratio of their kernel (k1), or of all kernels (k2).
+    scaled = table.scaled("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
+    assert scaled.source == "measurements on CARD"
+    assert [c.line for c in scaled.rows[0].costs] == [125, 300, 400, 1000]
+    assert scaled.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
-# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, most cycles of a line)
+# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, bound of the cycles of a line)
 REACHED = [
     ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, h 16
     ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
@@ -170,23 +170,23 @@ REACHED = [
 def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
     table = cost_table.read()
     if not table.source.startswith("a model"):
-        pytest.skip("the figures are those of the model, and a GPU day has replaced them")
+        pytest.skip("the bounds are for modelled cycles, and costs.h has measured ones")
     costs = next(row.costs for row in table.rows if row.kernel == kernel)
     cost = costs[cost_table.WARPS.index(warps)]
     assert cost.line + tiles * cost.tile + cells * cost.cell <= reached
 
 
 # ---- the compiled kernels
-# {(fact that a line may hold, part of the names of such kernels): why}
+# {(costly operation that a line may have, part of the names of its kernels): reason}
 ALLOWED = {
     **dict.fromkeys(
         (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
-        "the wait for what peers stored is acquire.cluster, as the memory model asks for",
+        "a wait for stores of peers is acquire.cluster, as the memory model requires",
     ),
-    ("divergent region", ""): "one lane waits for its warp, lanes push to as many peers as there are: see DIVERGENT",
+    ("divergent region", ""): "one lane waits for its warp, some lanes store to peers: see DIVERGENT",
 }
 
-# The most divergent regions that a line may have: {(pass, gates, kind): {Kernel.own: (tensor core, fp32)}}.
+# Bounds of a line's divergent regions: {(pass, gates, kind): {Kernel.tiles_or_units: (tensor core, fp32)}}.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -202,17 +202,17 @@ DIVERGENT = {
 
 @pytest.fixture(scope="module")
 def code():
-    """A function that returns {name: Kernel} of a .cu file."""
-    return lambda source: sass.kernels(nvrtc.compiled([source])[0].cubin)
+    """Returns a function that returns {name: Kernel} of a .cu file."""
+    return lambda source: sass.kernels(nvrtc.compile_kernels([source])[0].cubin)
 
 
 @pytest.fixture(scope="module")
-def of_kernel(code):
-    def of_name(name):
+def code_of(code):
+    def find(name):
         one_pass, format = name.split("_")[:2]
         return code(ROOT / "csrc" / "cuda" / f"resident{'5' * one_pass.endswith('5')}_{format}.cu")[name]
 
-    return of_name
+    return find
 
 
 def skip_unless_pinned():
@@ -222,13 +222,13 @@ def skip_unless_pinned():
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
-def test_no_line_holds_what_it_should_do_without(of_kernel):
-    """Divergent regions are bounded for the pinned compiler only."""
+def test_no_line_holds_what_it_should_do_without(code_of):
+    """The bounds of divergent regions hold for the pinned compiler only."""
     found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
-        facts = flow.facts(of_kernel(kernel.name))
+        facts = flow.facts(code_of(kernel.name))
         one_pass = "backward" if kernel.backward else "forward"
-        most = DIVERGENT[one_pass, kernel.gates, kernel.kind][kernel.own][kernel.format == "fp32"]
+        most = DIVERGENT[one_pass, kernel.gates, kernel.kind][kernel.tiles_or_units][kernel.format == "fp32"]
         assert not pinned or facts["divergent region"] <= most, kernel.name
         for fact, count in facts.items():
             if count and not any(fact == allowed and part in kernel.name for allowed, part in ALLOWED):
@@ -239,7 +239,7 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
-    """If a GPU day measured the committed table, compares only names and registers of kernels."""
+    """If the committed table has measured cycles, compares only the names and registers of kernels."""
     skip_unless_pinned()
     committed, modelled = cost_table.read(), table.modelled()
     if committed.source.startswith("a model"):

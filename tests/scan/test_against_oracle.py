@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from helpers import oracle
-from helpers.checks import RATIO, assert_all_close, assert_close, cotangent_of
+from helpers.checks import RATIO, assert_all_close, assert_close, cotangent_of, randn64
 from helpers.scans import (
-    BACKENDS,
     EVERY_BACKEND,
-    LAYERS,
-    LSTM2D,
+    each_backend,
+    each_layer,
+    each_variant,
     gate_bias_channels,
     make_layer,
     ragged_sizes,
@@ -16,18 +16,18 @@ from helpers.scans import (
 )
 
 # Optional arguments of a layer: name -> (bias, initial_state, gate_bias, sizes)
-GIVEN = {
+OPTIONAL = {
     "everything": (True, "learned", True, True),
     "bias": (True, "zero", False, False),
     "states-gate_bias": (False, "learned", True, False),
     "sizes": (False, "zero", False, True),
 }
-of_every_kind = pytest.mark.parametrize("given", GIVEN)
+each_optional = pytest.mark.parametrize("optional", OPTIONAL)
 
 
-def check(name, given, x, hidden, monkeypatch, **options):
+def check(name, optional, x, hidden, monkeypatch, **options):
     """Compares every backend with the oracle, which is slow and so runs once."""
-    bias, initial_state, has_gate_bias, ragged = GIVEN[given]
+    bias, initial_state, has_gate_bias, ragged = OPTIONAL[optional]
     layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
     for key, parameter in layer.named_parameters():
         if key.startswith("peephole"):  # larger peepholes would amplify a state's rounding error
@@ -47,16 +47,16 @@ def check(name, given, x, hidden, monkeypatch, **options):
 
 
 @pytest.mark.covering(2)
-@of_every_kind
+@each_optional
 @pytest.mark.parametrize("mask_type", [None, "A", "B"], ids="mask{}".format)
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 @pytest.mark.parametrize(
     ("n", "channels", "hidden", "height", "width", "colours"),
     [pytest.param(2, 4, 5, 3, 4, 3, id="3x4-rgb"), pytest.param(1, 2, 3, 5, 2, 1, id="5x2-gray")],
 )
-def test_layer(name, n, channels, hidden, height, width, colours, mask_type, given, monkeypatch):
-    x = torch.randn(n, channels, height, width, dtype=torch.float64)
-    check(name, given, x, hidden, monkeypatch, image_channels=colours, mask_type=mask_type)
+def test_layer(name, n, channels, hidden, height, width, colours, mask_type, optional, monkeypatch):
+    x = randn64(n, channels, height, width)
+    check(name, optional, x, hidden, monkeypatch, image_channels=colours, mask_type=mask_type)
 
 
 # (H, W, hidden). With one hidden channel the gradient of h0 would be one number, a sum that may cancel.
@@ -65,25 +65,25 @@ LAYOUTS = [(1, "concat"), (("br",), "sum"), (2, "mean"), (("bl", "tr", "tl"), No
 
 
 @pytest.mark.covering(2)
-@of_every_kind
+@each_optional
 @pytest.mark.parametrize(("directions", "merge"), LAYOUTS, ids=str)
 @pytest.mark.parametrize(("height", "width", "hidden"), SIZES, ids=["{}x{}-h{}".format(*size) for size in SIZES])
-@pytest.mark.parametrize("variant", LSTM2D)
-def test_lstm2d(variant, height, width, hidden, directions, merge, given, monkeypatch):
-    x = torch.randn(3, 2, height, width, dtype=torch.float64)
-    check(variant, given, x, hidden, monkeypatch, directions=directions, merge=merge)
+@each_variant
+def test_lstm2d(variant, height, width, hidden, directions, merge, optional, monkeypatch):
+    x = randn64(3, 2, height, width)
+    check(variant, optional, x, hidden, monkeypatch, directions=directions, merge=merge)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize("learned", [False, True], ids=["zero", "learned"])
 @pytest.mark.parametrize(
     ("n", "channels", "hidden", "height", "width"), [(3, 5, 8, 4, 7), (1, 16, 17, 9, 3), (2, 1, 5, 1, 6)]
 )
 @pytest.mark.parametrize("name", ["row1", "pixelrnn", "stable", "graves", "max"])
 def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
-    """A RowLSTM of kernel 1 is an nn.LSTM down each column, and LSTM2d without vertical weights along each row.
+    """A RowLSTM of kernel 1 is an nn.LSTM down each column. LSTM2d without vertical weights is one along each row.
 
-    A fifth gate is shut, so that it takes nothing from the upper neighbour.
+    The bias of the fifth gate closes it, so that the cell takes nothing from the upper neighbour.
     """
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
     options = dict(mask_type=None) if name == "row1" else dict(directions=1)
@@ -99,7 +99,7 @@ def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
         for state in (layer.h0, layer.c0):
             state.normal_() if learned else state.zero_()
     x = torch.randn(n, channels, height, width, dtype=torch.float64, requires_grad=True)
-    cotangent = torch.randn(n, hidden, height, width, dtype=torch.float64)
+    cotangent = randn64(n, hidden, height, width)
     steps = x.permute(3, 0, 2, 1).flatten(1, 2)  # (W, N * H, C)
     states = tuple(s.expand(1, n * height, hidden).contiguous() for s in (layer.h0, layer.c0))
     expected = lstm(steps, states)[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)

@@ -9,10 +9,7 @@ import torch
 import pixelrnn_ext as px
 
 SIZES = dict(image_channels=1, levels=4, hidden_channels=4, num_layers=1, head_channels=4)
-
-
-def map_of(channels):
-    return torch.linspace(-1, 1, 2 * channels * 5 * 6).view(2, channels, 5, 6)
+MAP = torch.linspace(-1, 1, 240).view(2, 4, 5, 6)
 
 
 def model_of(integer, cls, *layer, **more):
@@ -30,17 +27,17 @@ def output_of(integer, cls, *layer, **more):
 
 # name -> function that computes a tensor with integers of a type. Layers and models draw their parameters.
 COMPUTED = {
-    "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(map_of(4)),
-    "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(map_of(4)),
-    "DiagonalBiLSTM": lambda i: px.DiagonalBiLSTM(i(4), i(6), image_channels=i(2))(map_of(4)),
-    "LSTM2d": lambda i: px.LSTM2d(i(4), i(6), directions=i(2))(map_of(4)),
-    "MaskedConv2d": lambda i: px.MaskedConv2d(i(4), i(6), i(3), "A", image_channels=i(2))(map_of(4)),
-    "MaskedConv2d-sides": lambda i: px.MaskedConv2d(4, 6, (i(3), i(5)), "A")(map_of(4)),
+    "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(MAP),
+    "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(MAP),
+    "DiagonalBiLSTM": lambda i: px.DiagonalBiLSTM(i(4), i(6), image_channels=i(2))(MAP),
+    "LSTM2d": lambda i: px.LSTM2d(i(4), i(6), directions=i(2))(MAP),
+    "MaskedConv2d": lambda i: px.MaskedConv2d(i(4), i(6), i(3), "A", image_channels=i(2))(MAP),
+    "MaskedConv2d-sides": lambda i: px.MaskedConv2d(4, 6, (i(3), i(5)), "A")(MAP),
     "masked_conv2d": lambda i: px.functional.masked_conv2d(
-        map_of(4), torch.ones(8, 4, 3, 3), image_channels=i(2), gates=i(4)
+        MAP, torch.ones(8, 4, 3, 3), image_channels=i(2), gates=i(4)
     ),
     "row_lstm": lambda i: px.functional.row_lstm(
-        map_of(4), torch.ones(8, 4, 1, 3), torch.ones(8, 2, 3), mask_type="B", image_channels=i(2)
+        MAP, torch.ones(8, 4, 1, 3), torch.ones(8, 2, 3), mask_type="B", image_channels=i(2)
     ),
     "causal_mask": lambda i: px.masks.causal_mask("A", i(4), i(2), i(3), image_channels=i(2), gates=i(2)),
     "colour_groups": lambda i: px.masks.colour_groups(i(5), i(2)),

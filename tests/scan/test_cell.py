@@ -27,8 +27,8 @@ class Type(NamedTuple):
     def largest(self):
         return (2 - self.eps) * 2.0 ** (1 - self.least_exponent)
 
-    def values(self, most=None):
-        bounds = {"allow_nan": False} if most is None else {"min_value": -most, "max_value": most}
+    def values(self, bound=None):
+        bounds = {"allow_nan": False} if bound is None else {"min_value": -bound, "max_value": bound}
         return st.floats(width=self.width, **bounds)
 
     def ulps(self, got, exact):
@@ -37,11 +37,11 @@ class Type(NamedTuple):
         return float(abs(Decimal(got) - exact) / Decimal(2) ** (exponent - self.digits + 1))
 
 
-of_either_type = pytest.mark.parametrize(
+each_type = pytest.mark.parametrize(
     "number", [Type("float32", 32, 24, -126), Type("float64", 64, 53, -1022)], ids=lambda number: number.name
 )
 CLOSED_OR_OPEN, LARGE = st.sampled_from([0.0, 1.0]), st.sampled_from([-math.inf, -1e30, 1e30, math.inf])
-of_either_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backward_by_slopes"])
+each_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backward_by_slopes"])
 
 
 def exact(function, x):
@@ -57,10 +57,10 @@ def exact(function, x):
         return (e - 1) / (e + 1)
 
 
-@of_either_type
+@each_type
 @given(data=st.data())
 def test_sigmoid_and_tanh_are_right_to_3_ulp(core, number, data):
-    x = data.draw(st.one_of(number.values(most=number.largest), number.values(most=32)))
+    x = data.draw(st.one_of(number.values(bound=number.largest), number.values(bound=32)))
     functions = getattr(core, number.name)
     tanh, sigmoid = functions.tanh(x), functions.sigmoid(x)
     assert -1 <= tanh <= 1 and number.ulps(tanh, exact("tanh", x)) <= 3
@@ -71,7 +71,7 @@ def test_sigmoid_and_tanh_are_right_to_3_ulp(core, number, data):
         assert sigmoid <= 1 and number.ulps(sigmoid, expected) <= 3
 
 
-@of_either_type
+@each_type
 def test_sigmoid_and_tanh_saturate_and_keep_nan(core, number):
     functions = getattr(core, number.name)
     for large in (1000.0, number.largest, math.inf):
@@ -80,8 +80,8 @@ def test_sigmoid_and_tanh_saturate_and_keep_nan(core, number):
     assert math.isnan(functions.tanh(math.nan)) and math.isnan(functions.sigmoid(math.nan))
 
 
-def gates(number, most=None):
-    return st.lists(number.values(most), min_size=4, max_size=4)
+def gates(number, bound=None):
+    return st.lists(number.values(bound), min_size=4, max_size=4)
 
 
 def run(functions, z, c_prev):
@@ -90,10 +90,10 @@ def run(functions, z, c_prev):
     return a, c, functions.hidden_state(a, c)
 
 
-@of_either_type
+@each_type
 @given(data=st.data())
 def test_the_cell_is_the_papers(core, number, data):
-    z, c_prev = data.draw(gates(number, most=50)), data.draw(number.values(most=100))
+    z, c_prev = data.draw(gates(number, bound=50)), data.draw(number.values(bound=100))
     (i, f, g, o), c, h = run(getattr(core, number.name), z, c_prev)
     one, two, four = (Decimal(n * number.eps) for n in (1, 2, 4))
     for got, function, x in zip((i, f, g, o), ("sigmoid", "sigmoid", "tanh", "sigmoid"), z):
@@ -106,17 +106,17 @@ def test_the_cell_is_the_papers(core, number, data):
         assert abs(Decimal(h) - expected) <= four * abs(expected) + one * tiny
 
 
-@of_either_type
+@each_type
 @given(data=st.data())
 def test_an_open_forget_gate_carries_the_state_on(core, number, data):
-    c_prev = data.draw(number.values(most=2.0**60).filter(lambda c: abs(c) > 2.0**-60))
+    c_prev = data.draw(number.values(bound=2.0**60).filter(lambda c: abs(c) > 2.0**-60))
     g = data.draw(number.values())
     a, c, _ = run(getattr(core, number.name), [-math.inf, math.inf, g, 0.0], c_prev)
     assert c == c_prev and a[1] == 1
 
 
-@of_either_type
-@of_either_form
+@each_type
+@each_form
 @given(i=CLOSED_OR_OPEN, f=CLOSED_OR_OPEN, g=st.sampled_from([-1.0, 1.0]), o=CLOSED_OR_OPEN, c=LARGE)
 def test_nothing_flows_back_through_what_is_saturated(core, number, form, i, f, g, o, c):
     """No gradient passes a saturated gate, or goes from h to a large c. Only f * dc reaches c_prev."""
@@ -124,11 +124,11 @@ def test_nothing_flows_back_through_what_is_saturated(core, number, form, i, f, 
     assert dz == [0, 0, 0, 0] and dc_prev == 5 * f
 
 
-@of_either_type
-@of_either_form
+@each_type
+@each_form
 @given(data=st.data(), which=st.sampled_from(["dh", "dc"]))
 def test_a_gradient_that_is_nan_stays_nan(core, number, form, data, which):
-    z, c_prev = data.draw(gates(number, most=10)), data.draw(number.values(most=10))
+    z, c_prev = data.draw(gates(number, bound=10)), data.draw(number.values(bound=10))
     functions = getattr(core, number.name)
     a, c, _ = run(functions, z, c_prev)
     incoming = {"dh": 1.0, "dc": 1.0} | {which: math.nan}

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from helpers.checks import randn64
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
 # name -> (cell, formula of cell5.h, scale, whether it has peepholes). The paper's cell is in cell.h.
@@ -20,40 +21,40 @@ VARIANTS = {
     "max": ("max", "max", 1, False),
 }
 PEEPHOLES = [0.5, -1.5, 0.75, -0.25]
-of_every_cell = pytest.mark.parametrize("variant", VARIANTS)
-of_either_type = pytest.mark.parametrize("dtype", ["float32", "float64"])
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+each_type = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # Pre-activations z, and (c_left, c_up): equal gates, either one larger, shut or open gates, states that clip.
 Z = list(itertools.product([-1.0, 30.0], [-40.0, 0.5, 2.0], [-0.5], [1.0, -30.0], [-40.0, 0.5, 3.0]))
 STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)]
 
 
 class Kernel:
-    """One variant of the cell: its C++ functions, and its formula in PyTorch. Both take five gates."""
+    """A variant of the cell: its C++ functions, and its definition in PyTorch. Both take five gates."""
 
     def __init__(self, core, dtype, variant):
         self.cell, formula, scale, peepholes = VARIANTS[variant]
         self.functions = getattr(core, dtype)
         self.peepholes = PEEPHOLES if peepholes else None
-        self.first = formula and (getattr(core.Formula, formula), scale, self.peepholes)
+        self.formula = formula and (getattr(core.Formula, formula), scale, self.peepholes)
 
     def update(self, z, c_left, c_up, top=None):
         peephole = None if self.peepholes is None else torch.tensor(PEEPHOLES, dtype=torch.float64).unsqueeze(1)
         return update(self.cell, z[:, : len(CELLS[self.cell].gates)], c_up, c_left, top, peephole)
 
     def forward(self, z, c_left, c_up, is_first=False):
-        if self.first:
-            return self.functions.cell5(*self.first, is_first, z, c_left, c_up)
+        if self.formula:
+            return self.functions.cell5(*self.formula, is_first, z, c_left, c_up)
         gates = self.functions.activate(z[:4])
         c = self.functions.next_c(gates, c_left)
         return gates, c, self.functions.hidden_state(gates, c)
 
     def backwards(self, gates, c, c_left, c_up, dh, dc_left, dc_up):
         """Yields the gradients with respect to z, c_left and c_up, by each backward function."""
-        if self.first:
+        if self.formula:
             arguments = gates, c, c_left, c_up, dh, dc_left, dc_up
-            yield self.functions.cell5_backward(*self.first, *arguments)
+            yield self.functions.cell5_backward(*self.formula, *arguments)
             if self.peepholes is None:
-                yield self.functions.cell5_backward_by_slopes(*self.first[:2], *arguments)
+                yield self.functions.cell5_backward_by_slopes(*self.formula[:2], *arguments)
         else:
             for backward in (self.functions.cell_backward, self.functions.cell_backward_by_slopes):
                 dz, d_left = backward(gates, c, c_left, dh, dc_left + dc_up)
@@ -63,13 +64,13 @@ class Kernel:
 def rows(dtype):
     """Returns (N, 10): z (5), c_left, c_up, dh, dc_left, dc_up, rounded to ``dtype``."""
     special = torch.tensor([[*z, *states] for z, states in itertools.product(Z, STATES)], dtype=torch.float64)
-    special = torch.cat([special, torch.randn(len(special), 3, dtype=torch.float64)], 1)
-    some = torch.randn(300, 10, dtype=torch.float64) * 2
-    return torch.cat([special, some]).to(getattr(torch, dtype)).double()
+    special = torch.cat([special, randn64(len(special), 3)], 1)
+    random = randn64(300, 10) * 2
+    return torch.cat([special, random]).to(getattr(torch, dtype)).double()
 
 
-@of_either_type
-@of_every_cell
+@each_type
+@each_variant
 @pytest.mark.parametrize("is_first", [False, True], ids=["inside", "first-row"])
 def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, variant, is_first):
     kernel, numbers = Kernel(core, dtype, variant), rows(dtype)
@@ -81,20 +82,20 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     for *row, left, up, dh_of, dc_right, dc_below in numbers.tolist():
         got_gates, got_c, got_h = kernel.forward(row, left, up, is_first)
         got_states.append([*got_gates, got_c, got_h])
-        ways = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
-        got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in ways])
-    # Errors scale with a row's numbers, since a result may be a difference of larger ones.
-    both = bool(kernel.first)  # the paper's cell reads one state, and takes the sum of the gradients of c
-    scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + (c_up.abs() if both else 0))
+        all_gradients = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
+        got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in all_gradients])
+    # Errors scale with a row's numbers, since a result may be a difference of larger numbers.
+    two_states = bool(kernel.formula)  # the paper's cell reads one state, and takes the sum of the gradients of c
+    scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + (c_up.abs() if two_states else 0))
     errors = torch.tensor(got_states, dtype=torch.float64) - torch.cat([*gates, c, h], 1)
     assert (errors.abs() <= 32 * scale).all()
     errors = torch.tensor(got_gradients, dtype=torch.float64) - torch.cat(gradients, 1).unsqueeze(1)
-    dc = dc_left.abs() + dc_up.abs() if both else (dc_left + dc_up).abs()
+    dc = dc_left.abs() + dc_up.abs() if two_states else (dc_left + dc_up).abs()
     bounds = 16 * scale * (dh.abs() + dc)
     assert (errors.abs() <= bounds.unsqueeze(1)).all()
 
 
-@of_either_type
+@each_type
 @pytest.mark.parametrize(
     ("f", "up", "is_first"),
     [
@@ -113,7 +114,7 @@ def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
         assert d_left > 0 and d_up == dz[4] == 0
 
 
-@of_either_type
+@each_type
 def test_the_larger_forget_gate_takes_up(core, dtype):
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, 0.0, 0.0, 0.0, 1e-3], 3.0, 7.0)
@@ -122,7 +123,7 @@ def test_the_larger_forget_gate_takes_up(core, dtype):
         assert d_up > 0 and d_left == dz[1] == 0
 
 
-@of_either_type
+@each_type
 @pytest.mark.parametrize("c_left", [-1e30, -500.0, 500.0, math.inf])
 def test_a_clipped_state_lets_no_gradient_through(core, dtype, c_left):
     kernel = Kernel(core, dtype, "max")
@@ -132,8 +133,8 @@ def test_a_clipped_state_lets_no_gradient_through(core, dtype, c_left):
         assert dz[:3] == [0, 0, 0] and dz[4] == d_left == d_up == 0 and dz[3] != 0
 
 
-@of_either_type
-@of_every_cell
+@each_type
+@each_variant
 @pytest.mark.parametrize("which", [*range(5), "c_left", "c_up"], ids=str)
 def test_nan_goes_where_that_of_the_formula_goes(core, dtype, variant, which):
     kernel, nan = Kernel(core, dtype, variant), math.nan

@@ -4,28 +4,25 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, jvp, vmap
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
-from helpers.checks import assert_all_close, assert_close, subsets
+from helpers.checks import OperatorRecorder, assert_all_close, assert_close, native, randn64, subsets
 from helpers.scans import (
     BACKENDS,
     DECOMPOSITION,
-    FEW,
     LSTM2D,
     MASKED,
-    REFERENCE,
-    few,
+    OPS,
+    case_problem,
+    each_backend,
+    each_selected,
     gate_bias_channels,
     make_layer,
-    matrix_problem,
     results,
     scan_cases,
+    selected_problem,
 )
 from helpers.selection import swept
-from pixelrnn_ext.operators.library import why_no_native
-
-native = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")
 
 SIZES = torch.tensor([(2, 3), (2, 1)])
 
@@ -36,13 +33,13 @@ def both_orders(function, leaves, **options):
 
 @native
 @scan_cases(strength=1, sweep=60)
-def test_the_operator_in_both_modes_and_orders(family, layout, given, states, ragged):
+def test_the_operator_in_both_modes_and_orders(layer, layout, sources, states, ragged):
     """Checks all outputs, except c and the gates of ragged images, which are undefined outside of an image."""
-    p = matrix_problem(family, layout, given, states, ragged, 2, (2, 2, 3))
+    p = case_problem(layer, layout, sources, states, ragged, 2, (2, 2, 3))
     s = p.scan(requires_grad=True)
 
     def run(*operands):
-        y, h, c, gates = REFERENCE.scan(*s.with_operands(dict(zip(s.operands, operands))))
+        y, h, c, gates = OPS.scan(*s.with_operands(dict(zip(s.operands, operands))))
         outputs = [y, h] if s.merges else [h]
         return tuple(outputs if ragged else [*outputs, c, gates])
 
@@ -53,18 +50,18 @@ def layer_problem(name, backend):
     """Returns a layer as a function of {name: tensor}, and its tensors: input, gate_bias and parameters."""
     layer = make_layer(name, 2, 2, directions=1, backend=backend, **{} if name in LSTM2D else {"image_channels": 2})
     parameters = {key: p.detach() for key, p in layer.named_parameters()}
-    maps = [torch.randn(2, channels, 2, 3, dtype=torch.float64) for channels in (2, gate_bias_channels(layer))]
+    maps = [randn64(2, channels, 2, 3) for channels in (2, gate_bias_channels(layer))]
     tensors = dict(zip(("input", "gate_bias"), maps)) | parameters
 
     def run(tensors, sizes=None):
-        of_layer = {key: tensors[key] for key in parameters}
-        return functional_call(layer, of_layer, tensors["input"], dict(gate_bias=tensors["gate_bias"], sizes=sizes))
+        maps = dict(gate_bias=tensors["gate_bias"], sizes=sizes)
+        return functional_call(layer, {key: tensors[key] for key in parameters}, tensors["input"], maps)
 
     return run, tensors
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize("sizes", [None, SIZES], ids=["full", "ragged"])
 @pytest.mark.parametrize("name", ["row3", "diagonal", "diagonal-reverse", "bilstm", *LSTM2D])
 def test_layers(name, sizes, backend):
@@ -98,19 +95,6 @@ def test_third_derivative():
     assert_close("third derivative", *found, 1e-10)
 
 
-class Calls(TorchDispatchMode):
-    """Records which of this extension's operators run."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.namespace == "pixelrnn_ext":
-            self.names.append(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
-
-
 # operand -> axis of the images
 AXES = {"input": 0, "x": 1, "sizes": 0}
 
@@ -120,11 +104,11 @@ def part(tensors, k):
 
 
 class PerImage:
-    """Gradients of each image's loss with respect to the parameters, by any implementation of the operator."""
+    """Computes the gradient of each image's loss with respect to the parameters, by any namespace of operators."""
 
-    def __init__(self, name):
-        self.scan = few(name, (3, 2, 3), hidden=3).scan()
-        self.cotangent = torch.randn(3, 2, 3, 3, dtype=torch.float64)
+    def __init__(self, layer):
+        self.scan = selected_problem(layer, (3, 2, 3), hidden=3).scan()
+        self.cotangent = randn64(3, 2, 3, 3)
         self.maps = {key: t for key in AXES if (t := getattr(self.scan, key)) is not None}
         self.axes = {key: AXES[key] for key in self.maps}
         self.parameters = {key: t for key, t in self.scan.operands.items() if key not in AXES}
@@ -136,31 +120,31 @@ class PerImage:
         return ((y if s.merges else h[:, :, :, -1]) * cotangent[None]).sum()
 
     def gradients(self, ops, parameters):
-        of_one = grad(lambda *args: self.loss(ops, *args))
-        return vmap(of_one, (None, self.axes, 0))(parameters, self.maps, self.cotangent)
+        gradient = grad(lambda *args: self.loss(ops, *args))
+        return vmap(gradient, (None, self.axes, 0))(parameters, self.maps, self.cotangent)
 
 
 @native
-@pytest.mark.parametrize("name", FEW)
-def test_gradients_of_every_image_take_one_scan_and_one_backward(name):
-    p = PerImage(name)
-    with Calls() as calls:
-        got = p.gradients(REFERENCE, p.parameters)
-    assert calls.names == ["scan", "scan_gradients"]
+@each_selected
+def test_gradients_of_every_image_take_one_scan_and_one_backward(layer):
+    p = PerImage(layer)
+    with OperatorRecorder(lambda function: function.namespace == "pixelrnn_ext") as recorder:
+        got = p.gradients(OPS, p.parameters)
+    assert recorder.names == ["scan", "scan_gradients"]
     for n in range(3):
         maps = {key: t.select(AXES[key], n) for key, t in p.maps.items()}
-        alone = grad(lambda q: p.loss(REFERENCE, q, maps, p.cotangent[n]))(p.parameters)  # noqa: B023
+        alone = grad(lambda q: p.loss(OPS, q, maps, p.cotangent[n]))(p.parameters)  # noqa: B023
         assert_all_close(alone, part(got, n), 1e-12)
 
 
 @native
-@pytest.mark.parametrize("name", FEW)
-def test_forward_derivatives_of_the_gradients_of_every_image(name):
-    p = PerImage(name)
+@each_selected
+def test_forward_derivatives_of_the_gradients_of_every_image(layer):
+    p = PerImage(layer)
     tangents = {key: torch.randn_like(t) for key, t in p.parameters.items()}
     got, expected = (
         jvp(lambda q: p.gradients(ops, q), (p.parameters,), (tangents,))  # noqa: B023
-        for ops in (REFERENCE, DECOMPOSITION)
+        for ops in (OPS, DECOMPOSITION)
     )
     assert_all_close(expected[0], got[0], 1e-12)
     assert_all_close(expected[1], got[1], 1e-11)
@@ -171,18 +155,18 @@ def test_forward_derivatives_of_the_gradients_of_every_image(name):
 def test_gradients_of_every_image_compile_in_one_graph(name):
     p = PerImage(name)
     torch._dynamo.reset()
-    compiled = torch.compile(lambda q: p.gradients(REFERENCE, q), fullgraph=True, backend="aot_eager")(p.parameters)
-    assert_all_close(p.gradients(REFERENCE, p.parameters), compiled, 1e-12)
+    compiled = torch.compile(lambda q: p.gradients(OPS, q), fullgraph=True, backend="aot_eager")(p.parameters)
+    assert_all_close(p.gradients(OPS, p.parameters), compiled, 1e-12)
 
 
 @native
-@pytest.mark.parametrize("name", FEW)
-def test_gradients_of_an_ensemble(name):
-    p = PerImage(name)
-    many = {key: torch.stack([t, 2 * t, -t]) for key, t in p.parameters.items()}
-    got = vmap(lambda q: p.gradients(REFERENCE, q))(many)
+@each_selected
+def test_gradients_of_an_ensemble(layer):
+    p = PerImage(layer)
+    ensemble = {key: torch.stack([t, 2 * t, -t]) for key, t in p.parameters.items()}
+    got = vmap(lambda q: p.gradients(OPS, q))(ensemble)
     for k in range(3):
-        assert_all_close(p.gradients(REFERENCE, part(many, k)), part(got, k), 1e-12)
+        assert_all_close(p.gradients(OPS, part(ensemble, k)), part(got, k), 1e-12)
 
 
 @pytest.mark.parametrize("name", ["bilstm", "masked"])
@@ -200,7 +184,7 @@ def test_compiled_by_inductor(name):
 @pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
 def test_compiled_with_sizes_and_its_backward(name):
     layer = make_layer(name, backend="native")
-    x = torch.randn(2, 2, 2, 3, dtype=torch.float64)
+    x = randn64(2, 2, 2, 3)
     torch._dynamo.reset()
     compiled = copy.deepcopy(layer)
     compiled.compile(fullgraph=True, backend="aot_eager")
@@ -212,7 +196,7 @@ def test_compiled_with_sizes_and_its_backward(name):
 @pytest.mark.parametrize("name", ["bilstm", *MASKED])
 def test_exported_with_a_dynamic_batch(name):
     layer = make_layer(name)
-    batch, x = torch.export.Dim("batch"), torch.randn(7, 2, 3, 4, dtype=torch.float64)
+    batch, x = torch.export.Dim("batch"), randn64(7, 2, 3, 4)
     exported = torch.export.export(layer, (), {"input": x[:2]}, dynamic_shapes={"input": {0: batch}}).module()
     for images in (1, 2, 7):
         assert torch.equal(exported(input=x[:images]), layer(x[:images]))
@@ -224,11 +208,11 @@ def test_exported_with_dynamic_sizes(name):
     rows = gate_bias_channels(layer)
 
     def maps(n, height, width):
-        return {key: torch.randn(n, c, height, width).double() for key, c in (("input", 2), ("gate_bias", rows))}
+        return {key: randn64(n, c, height, width) for key, c in (("input", 2), ("gate_bias", rows))}
 
     n, height, width = (torch.export.Dim(axis, min=2, max=64) for axis in ("n", "height", "width"))
-    of_maps = {0: n, 2: height, 3: width}
-    shapes = {"input": of_maps, "gate_bias": of_maps, "sizes": {0: n}}
+    axes = {0: n, 2: height, 3: width}
+    shapes = {"input": axes, "gate_bias": axes, "sizes": {0: n}}
     example = maps(2, 3, 4) | {"sizes": torch.tensor([(3, 4), (2, 2)])}
     exported = torch.export.export(layer, (), example, dynamic_shapes=shapes).module()
     other = maps(3, 5, 6) | {"sizes": torch.tensor([(5, 6), (0, 3), (4, 1)])}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.scans import BACKENDS
+from helpers.scans import each_backend
 from pixelrnn_ext import functional
 from pixelrnn_ext.functional import Direction2d
 
@@ -42,7 +42,7 @@ def call(function, **change):
     return getattr(functional, function)(**dict(input=X) | FUNCTIONS[function] | change)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize("wrong", FOR_ALL)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function(function, wrong, backend):
@@ -147,7 +147,7 @@ def cases(wrong_values, wrong_types):
     ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize(("error", "function", "change", "message"), cases(WRONG_VALUES, WRONG_TYPES))
 def test_one_function(error, function, change, message, backend):
     with pytest.raises(error, match=f"expected .*{re.escape(message)}"):

@@ -30,7 +30,7 @@ class Scan:
         return row * self.stride + (self.width - 1 - column if self.mirrored else column)
 
     def addresses(self):
-        """Returns every (line, cell), and some outside of the image."""
+        """Returns every (line, cell) of the image, and some outside of it."""
         return [(t, r) for t in range(-2, self.geometry.lines + 2) for r in range(-2, self.geometry.cells + 2)]
 
 
@@ -42,15 +42,15 @@ SCANS = {"diagonal": st.booleans(), "height": SIZES, "width": SIZES, "beyond": s
 def test_active_cells_are_the_pixels_and_a_window_of_each_line(core, **scan):
     s = Scan(core, **scan)
     g = s.geometry
-    active = [(t, r) for t, r in s.addresses() if g.active(t, r)]
+    active = [(t, r) for t, r in s.addresses() if g.is_active(t, r)]
     assert active == [(t, r) for t, r in s.addresses() if s.is_pixel(*s.place(t, r))]
     assert [g.pixel(t, r) for t, r in active] == [s.pixel(*s.place(t, r)) for t, r in active]
     image = [row * s.stride + column for row in range(s.height) for column in range(s.width)]
     assert sorted(g.pixel(t, r) for t, r in active) == image
     for t in range(g.lines):
-        assert 0 <= g.first(t) < g.last(t) <= g.cells
-        assert [g.active(t, r) for r in range(g.cells)] == [g.first(t) <= r < g.last(t) for r in range(g.cells)]
-    assert g.last(-1) == g.last(g.lines) == 0
+        assert 0 <= g.first(t) < g.end(t) <= g.cells
+        assert [g.is_active(t, r) for r in range(g.cells)] == [g.first(t) <= r < g.end(t) for r in range(g.cells)]
+    assert g.end(-1) == g.end(g.lines) == 0
 
 
 @given(**SCANS, up=SHIFTS, left=SHIFTS)
@@ -58,12 +58,12 @@ def test_a_neighbour_is_a_fixed_number_of_lines_and_cells_away(core, up, left, *
     s = Scan(core, **scan)
     g, d = s.geometry, core.Displacement(up, left)
     for t, r in s.addresses():
-        if not g.active(t, r):
+        if not g.is_active(t, r):
             continue
         row, column = s.place(t, r)
         neighbour = t - g.lag(d), r + g.shift(d)
-        assert g.active(*neighbour) == s.is_pixel(row - up, column - left)
-        if g.active(*neighbour):
+        assert g.is_active(*neighbour) == s.is_pixel(row - up, column - left)
+        if g.is_active(*neighbour):
             assert g.pixel(*neighbour) == s.pixel(row - up, column - left)
 
 
@@ -93,7 +93,7 @@ def test_all_directions_have_the_same_windows(core, diagonal, height, width, **c
     """A kernel launch computes all directions, and relies on equal windows."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
-    assert all(one.active(t, r) == other.active(t, r) for t in range(one.lines) for r in range(one.cells))
+    assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))
 
 
 @pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
@@ -101,4 +101,4 @@ def test_all_directions_have_the_same_windows(core, diagonal, height, width, **c
 @given(**CORNERS)
 def test_an_image_without_pixels_has_no_lines(core, diagonal, height, width, **corner):
     s = Scan(core, diagonal, height, width, **corner, beyond=4)
-    assert s.geometry.lines == 0 and not any(s.geometry.active(t, r) for t, r in s.addresses())
+    assert s.geometry.lines == 0 and not any(s.geometry.is_active(t, r) for t, r in s.addresses())

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
+from helpers.checks import randn64
 from pixelrnn_ext import importers
 from pixelrnn_ext.directions import CORNERS
 
@@ -17,17 +18,17 @@ OUTSIDE = torch.zeros(2, HIDDEN, dtype=torch.float64)  # state and output of a n
 
 
 def image(n=1):
-    return torch.randn(n, CHANNELS, HEIGHT, WIDTH, dtype=torch.float64)
+    return randn64(n, CHANNELS, HEIGHT, WIDTH)
 
 
 def matrix(*size):
-    return 0.7 * torch.randn(size, dtype=torch.float64)
+    return 0.7 * randn64(size)
 
 
 def loop(step, x):
     """Returns the outputs (hidden, H, W) of a program that goes over an image (channels, H, W) row by row.
 
-    ``step`` takes a pixel and the (state, output) of its left and upper neighbours. It returns the pixel's own.
+    ``step`` takes a pixel and the (state, output) of its left and upper neighbours. It returns the pixel's.
     """
     _, height, width = x.shape
     found = {}
@@ -72,8 +73,8 @@ def rnn2d_step(stable, parameters, pixel, left, above):
     bias, W, U, V = parameters.view(-1, 5 * HIDDEN).split([1, CHANNELS, HIDDEN, HIDDEN])
     q = bias[0] + pixel @ W + y_x @ U + y_y @ V
     g_i, second, third, g_o = q[: 4 * HIDDEN].sigmoid().chunk(4)
-    kept = second * (third * c_y + (1 - third) * c_x) if stable else 0.5 * second * c_y + 0.5 * third * c_x
-    c = g_i * q[4 * HIDDEN :].tanh() + kept
+    carried = second * (third * c_y + (1 - third) * c_x) if stable else 0.5 * second * c_y + 0.5 * third * c_x
+    c = g_i * q[4 * HIDDEN :].tanh() + carried
     return c, g_o * c.tanh()
 
 
@@ -129,10 +130,10 @@ def tesseract_step(matrices, pixel, left, above):
     (state_left, output_left), (state_above, output_above) = left, above
     CI, GI, GF1, GO, GFS = (m @ torch.cat([pixel, output_left, output_above, pixel.new_ones(1)]) for m in matrices)
     forget, forget_above = logistic(GF1), logistic(GFS)
-    kept = forget * state_left
+    carried = forget * state_left
     if above is not OUTSIDE:
-        kept = torch.where(forget < forget_above, forget_above * state_above, kept)
-    state = (kept + tanh(CI) * logistic(GI)).clamp(-100, 100)
+        carried = torch.where(forget < forget_above, forget_above * state_above, carried)
+    state = (carried + tanh(CI) * logistic(GI)).clamp(-100, 100)
     return state, tanh(state) * logistic(GO)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import pixelrnn_ext as px
 from helpers.checks import assert_close
-from helpers.scans import BACKENDS
+from helpers.scans import each_backend
 
 OPTIONS = {"dtype": torch.float64, "initial_state": "learned"}
 LAYERS = {
@@ -29,7 +29,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_known_layer_computes_what_it_did(name, backend):
     tensors, layer = load_file(Path(__file__).parent / "known" / "layers.safetensors"), LAYERS[name]()

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import assert_all_close, assert_close, cotangent_of
-from helpers.scans import BACKENDS, LAYERS, LSTM2D, MASKED, gate_bias_channels, make_layer, results
+from helpers.checks import assert_all_close, assert_close, cotangent_of, native, randn64
+from helpers.scans import LAYERS, LSTM2D, MASKED, each_backend, gate_bias_channels, halves, make_layer, results
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
 # One layer of each function, for tests that depend neither on the cell nor on a kernel size.
-FEW = ["row3", "bilstm", "stable", *MASKED]
+one_of_each = pytest.mark.parametrize("name", ["row3", "bilstm", "stable", *MASKED])
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
@@ -49,7 +49,7 @@ def test_parameters(name):
 @pytest.mark.parametrize("name", [*LAYERS, *LSTM2D, *MASKED])
 def test_copy_pickle_state_dict_and_repr(name):
     layer, fresh = make_layer(name), make_layer(name)
-    x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
+    x = randn64(1, 2, 4, 4)
     fresh.load_state_dict(layer.state_dict())
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), fresh):
         assert torch.equal(other(x), layer(x))
@@ -105,23 +105,20 @@ def test_the_cell_pixelrnn_has_the_parameters_and_the_seeds_of_a_diagonal_lstm(d
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize("name", ["row3", "diagonal", "stable"])
 def test_a_gate_bias_is_broadcast(name, backend):
     layer = make_layer(name, directions=2, backend=backend)
     rows = gate_bias_channels(layer)
-    x, gate_bias = torch.randn(2, 2, 4, 5, dtype=torch.float64), torch.randn(1, rows, 1, 5, dtype=torch.float64)
+    x, gate_bias = randn64(2, 2, 4, 5), randn64(1, rows, 1, 5)
     want, got = (results(layer, x, gate_bias=m) for m in (gate_bias.expand(2, -1, 4, -1), gate_bias))
     want["gate_bias"] = want["gate_bias"].sum((0, 2), keepdim=True)
     assert_all_close(want, got, 1e-13)
 
 
-halves = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
-
-
 @halves
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", FEW)
+@each_backend
+@one_of_each
 def test_halves_are_computed_in_float32(name, backend, dtype):
     layer = make_layer(name, 4, 8, backend=backend).to(dtype)
     x = torch.randn(2, 4, 6, 5).to(dtype)
@@ -134,8 +131,8 @@ def test_halves_are_computed_in_float32(name, backend, dtype):
 
 
 @halves
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", FEW)
+@each_backend
+@one_of_each
 def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtype):
     layer = make_layer(name, dtype=torch.float32, backend=backend)
     wide = copy.deepcopy(layer).double()
@@ -150,7 +147,7 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
     assert torch.equal(from_half, from_float if name in MASKED else layer(x.to(dtype).float()).to(dtype))
 
 
-@pytest.mark.parametrize("name", FEW)
+@one_of_each
 def test_layers_run_on_the_meta_device(name):
     layer = make_layer(name, device="meta", directions=1)
     assert layer(torch.empty(2, 2, 4, 5, device="meta", dtype=torch.float64)).shape == (2, 3, 4, 5)
@@ -169,15 +166,15 @@ READS_ITS_OUTPUT = {
 }
 
 
-@pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
+@native
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """docs/use_a_layer.md names the layers behind which ReLU must not be in place, and so keeps a second map."""
+    """docs/use_a_layer.md lists the layers after which ReLU must not be in place. There it keeps a second map."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 
-    def kept(activation):
-        """Returns the bytes that are kept for the backward pass, and the bytes of the output."""
+    def saved_bytes(activation):
+        """Returns the bytes that autograd saves for the backward pass, and the bytes of the output."""
         saved = []
         with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda nothing: nothing):
             y = activation(layer(x))
@@ -191,7 +188,7 @@ def test_behind_which_layers_an_activation_works_in_place(name):
     if reads:
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             gradients(in_place)
-        (without, a_map), (memory, _) = kept(torch.nn.Identity()), kept(ordinary)
+        (without, a_map), (memory, _) = saved_bytes(torch.nn.Identity()), saved_bytes(ordinary)
         assert memory == without + a_map
     else:
-        assert all(torch.equal(a, b) for a, b in zip(gradients(ordinary), gradients(in_place)))
+        assert all(map(torch.equal, gradients(ordinary), gradients(in_place)))

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.scans import BACKENDS, LSTM2D, make_layer, results
+from helpers.checks import randn64
+from helpers.scans import LSTM2D, each_backend, each_variant, make_layer, results
 from pixelrnn_ext import cells, reference
 from pixelrnn_ext.directions import CORNERS, SUFFIXES
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 def test_nothing_grows_beside_a_narrow_image(backend):
-    """Cells outside of the image could double their state on every line, up to infinity. infinity * 0 is NaN."""
+    """Cells outside of the image could double their state on every line, up to infinity, which times 0 is NaN."""
     layer = make_layer("graves", 1, 1, directions=1, initial_state="zero", dtype=torch.float32, backend=backend)
     torch.nn.init.constant_(layer.weight_hh, 20)
     for value in results(layer, torch.randn(1, 1, 150, 1)).values():
@@ -19,16 +20,16 @@ def test_nothing_grows_beside_a_narrow_image(backend):
 
 
 @pytest.mark.parametrize("corner", CORNERS)
-@pytest.mark.parametrize("variant", LSTM2D)
+@each_variant
 def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
     first, other = (make_layer(variant, directions=(c,), backend="native") for c in ("tl", corner))
     other.load_state_dict({name + SUFFIXES[corner]: value for name, value in first.state_dict().items()})
-    x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
+    x = randn64(2, 2, 4, 6)
     axes = [axis for axis, letter in ((2, "b"), (3, "r")) if letter in corner]
     assert torch.equal(other(x), first(x.flip(axes)).flip(axes))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 @pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
 def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
     """The taps change places, and so do forget gates and their peepholes. A gate that weighs both is negated."""
@@ -41,12 +42,12 @@ def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
     if "peephole" in state:
         state["peephole"] = state["peephole"][[0, 2, 1, 3]]
     other.load_state_dict(state)
-    x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
+    x = randn64(2, 2, 4, 6)
     torch.testing.assert_close(other(x.mT), layer(x).mT, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("variant", LSTM2D)
+@each_variant
 def test_the_state_stays_small_at_first(variant, monkeypatch):
     """The state of graves would reach 1e26 on this map, if its forget gates started open."""
     largest = []

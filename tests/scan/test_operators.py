@@ -6,36 +6,47 @@ from torch._subclasses import FakeTensorMode
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from helpers.checks import assert_close, opcheck_untraced
-from helpers.scans import DECOMPOSITION, FAMILIES, FEW, OUTPUTS, REFERENCE, Problem, few, matrix_problem, scan_cases
-from pixelrnn_ext.operators.library import why_no_native
+from helpers.checks import assert_close, native, opcheck_untraced
+from helpers.scans import (
+    DECOMPOSITION,
+    LAYER_OPTIONS,
+    OPS,
+    OUTPUTS,
+    SELECTED,
+    Problem,
+    case_problem,
+    each_selected,
+    halves,
+    scan_cases,
+    selected_problem,
+)
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
 
-pytestmark = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")
+pytestmark = native
 
 
 @pytest.mark.parametrize("hidden", [1, 8, 19])
 @scan_cases()
-def test_equals_its_decomposition(family, layout, given, states, ragged, hidden, instruction_set):
-    p = matrix_problem(family, layout, given, states, ragged, hidden)
-    want, got = p.run(DECOMPOSITION), p.run(REFERENCE)
+def test_equals_its_decomposition(layer, layout, sources, states, ragged, hidden, instruction_set):
+    p = case_problem(layer, layout, sources, states, ragged, hidden)
+    want, got = p.run(DECOMPOSITION), p.run(OPS)
     assert want.keys() == got.keys()
     for name, expected in want.items():
         assert_close(name, expected, got[name], 1e-11 if name.startswith("d") else 1e-12)
     for shares in (True, False):
-        g = p.gradients(REFERENCE, shares=shares)
-        for name, w, d in zip(OPERANDS, DECOMPOSITION.scan_gradients(*g.flat), REFERENCE.scan_gradients(*g.flat)):
-            assert w.shape == d.shape == g.shape(name) or not g.wants(name), name
+        g = p.gradient_arguments(OPS, shares=shares)
+        for name, w, d in zip(OPERANDS, DECOMPOSITION.scan_gradients(*g.flat), OPS.scan_gradients(*g.flat)):
+            assert w.shape == d.shape == g.gradient_shape(name) or not g.wants(name), name
             assert_close(name, w, d, 1e-11)
 
 
 def test_the_schema_and_the_tuples_name_the_same_arguments():
     for operator, fields in (("scan", Scan._fields), ("scan_gradients", (*Gradients._fields[:-1], *Scan._fields))):
-        schema = getattr(REFERENCE, operator).default._schema
+        schema = getattr(OPS, operator).default._schema
         assert tuple(argument.name for argument in schema.arguments) == fields
         defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
         assert defaults == Scan._field_defaults
-    assert tuple(r.name for r in REFERENCE.scan.default._schema.returns) == OUTPUTS
+    assert tuple(r.name for r in OPS.scan.default._schema.returns) == OUTPUTS
     assert tuple(r.name for r in schema.returns) == tuple(f"d{name}" for name in OPERANDS)
 
 
@@ -49,12 +60,12 @@ def as_parameters_lie(s):
 
 @pytest.mark.parametrize("lies", [dense, as_parameters_lie])
 @pytest.mark.parametrize("wanted", [(True,) * 8, (True, False) * 4], ids=["all", "some"])
-@pytest.mark.parametrize("family", FEW)
-def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(family, wanted, lies):
-    p = few(family)
-    g = p.gradients(REFERENCE, wanted=wanted, shares=all(wanted))
+@each_selected
+def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(layer, wanted, lies):
+    p = selected_problem(layer)
+    g = p.gradient_arguments(OPS, wanted=wanted, shares=all(wanted))
     s = lies(g.scan)
-    for operator, arguments in ((REFERENCE.scan, s), (REFERENCE.scan_gradients, g._replace(scan=s).flat)):
+    for operator, arguments in ((OPS.scan, s), (OPS.scan_gradients, g._replace(scan=s).flat)):
         real = operator(*arguments)
         with FakeTensorMode() as mode:
             fake = operator(*(mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments))
@@ -63,57 +74,55 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(family, wanted, li
 
 
 @pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["untraced", "traced"])
-@pytest.mark.parametrize("family", FEW)
-def test_opcheck(family, traced):
-    """Uses full images, since c and the gates are undefined outside of an image, and small ones, to trace faster."""
-    two = FEW[family].get("corners", FAMILIES[family].corners)[:2]
-    p = few(family, (2, 2, 2), corners=two, sizes=[(2, 2)] * 2 if FEW[family].get("ragged") else None)
+@each_selected
+def test_opcheck(layer, traced):
+    """Images fill the map, since c and the gates are undefined outside of an image. Small maps are traced faster."""
+    corners, sizes = SELECTED[layer].get("corners", LAYER_OPTIONS[layer].corners)[:2], [(2, 2)] * 2
+    p = selected_problem(layer, (2, 2, 2), corners=corners, sizes=sizes if SELECTED[layer].get("ragged") else None)
     check = opcheck if traced else opcheck_untraced
-    check(REFERENCE.scan.default, tuple(p.scan(requires_grad=True)))
-    g = p.gradients(REFERENCE)
+    check(OPS.scan.default, tuple(p.scan(requires_grad=True)))
+    g = p.gradient_arguments(OPS)
     leaves = (t.detach().requires_grad_() for t in g[:4])
-    check(REFERENCE.scan_gradients.default, Gradients(*leaves, g.wanted, g.shares, p.scan(requires_grad=True)).flat)
+    check(OPS.scan_gradients.default, Gradients(*leaves, g.wanted, g.shares, p.scan(requires_grad=True)).flat)
 
 
-@pytest.mark.parametrize("family", FEW)
-def test_a_gradient_that_is_not_wanted_has_a_last_axis_of_0_and_changes_no_other(family):
-    p = few(family)
-    g = p.gradients(REFERENCE)
-    everything = REFERENCE.scan_gradients(*g.flat)
-    alone = [[i == k for i in range(8)] for k in range(8)]
-    for wanted in (*alone, *([not want for want in flags] for flags in alone), [False] * 8):
-        asked = g._replace(wanted=wanted)
-        got, parts = REFERENCE.scan_gradients(*asked.flat), DECOMPOSITION.scan_gradients(*asked.flat)
-        for name, want, a, b, whole in zip(OPERANDS, wanted, got, parts, everything):
-            there = want and (name == "x" or name in p.inputs)
-            assert a.shape == b.shape == (whole.shape if there else (*whole.shape[:-1], 0)), name
-            assert not there or torch.equal(a, whole), name
+@each_selected
+def test_a_gradient_that_is_not_wanted_has_a_last_axis_of_0_and_changes_no_other(layer):
+    p = selected_problem(layer)
+    g = p.gradient_arguments(OPS)
+    all_gradients = OPS.scan_gradients(*g.flat)
+    only_one = [[i == k for i in range(8)] for k in range(8)]
+    for wanted in (*only_one, *([not want for want in flags] for flags in only_one), [False] * 8):
+        arguments = g._replace(wanted=wanted).flat
+        got, decomposed = OPS.scan_gradients(*arguments), DECOMPOSITION.scan_gradients(*arguments)
+        for name, want, a, b, full in zip(OPERANDS, wanted, got, decomposed, all_gradients):
+            exists = want and (name == "x" or name in p.inputs)
+            assert a.shape == b.shape == (full.shape if exists else (*full.shape[:-1], 0)), name
+            assert not exists or torch.equal(a, full), name
 
 
 def test_states_are_clipped(instruction_set):
     p = Problem("fp64", "max", 19, (2, 3, 4))
     p.inputs["c0"] *= 250
-    want, got = p.run(DECOMPOSITION), p.run(REFERENCE)
+    want, got = p.run(DECOMPOSITION), p.run(OPS)
     assert want["c"].abs().max() == 100
     for name, expected in want.items():
         assert_close(name, expected, got[name], 1e-11)
 
 
-@pytest.mark.parametrize("family", FEW)
-def test_bits_do_not_depend_on_how_weights_lie(family):
-    g = few(family, sizes=None).gradients(REFERENCE)
-    first, second = (
-        (*REFERENCE.scan(*s), *REFERENCE.scan_gradients(*g._replace(scan=s).flat)) for s in (g.scan, dense(g.scan))
-    )
+@each_selected
+def test_bits_do_not_depend_on_how_weights_lie(layer):
+    g = selected_problem(layer, sizes=None).gradient_arguments(OPS)
+    first, second = ((*OPS.scan(*s), *OPS.scan_gradients(*g._replace(scan=s).flat)) for s in (g.scan, dense(g.scan)))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("images", [1, 5])
-@pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
-def test_bits_do_not_depend_on_the_threads(family, images, threads):
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "stable"])
+def test_bits_do_not_depend_on_the_threads(layer, images, threads):
     """Only the bits of weight gradients depend on the threads, or on the other images of the batch."""
-    options = dict(corners=(0, 1, 2, 3), merge="sum") if family == "stable" else {}
-    g = Problem("fp32", family, 5, (1, 3, 4), x=True, **options).gradients(REFERENCE)
+    options = dict(corners=(0, 1, 2, 3), merge="sum") if layer == "stable" else {}
+    g = Problem("fp32", layer, 5, (1, 3, 4), x=True, **options).gradient_arguments(OPS)
 
     def results(count):
         """Returns [(tensor, its axis of images)] for ``count`` copies of the image."""
@@ -122,30 +131,31 @@ def test_bits_do_not_depend_on_the_threads(family, images, threads):
             return torch.cat([t] * count, axis)
 
         s = g.scan._replace(input=copies(g.scan.input, 0), x=copies(g.scan.x, 1))
-        outputs = REFERENCE.scan(*s)
-        dinput, _, _, dx, _, dh0, dc0, _ = REFERENCE.scan_gradients(copies(g.dh, 0), *outputs[1:], g.wanted, True, *s)
+        outputs = OPS.scan(*s)
+        dinput, _, _, dx, _, dh0, dc0, _ = OPS.scan_gradients(copies(g.dh, 0), *outputs[1:], g.wanted, True, *s)
         return list(zip((*outputs, dinput, dx, dh0, dc0), (0, 0, 1, 1, 0, 1, 1, 1), strict=True))
 
-    many = results(images)
+    batch = results(images)
     torch.set_num_threads(1)  # the fixture `threads` restores the number
-    for (one, axis), (all, _) in zip(results(1), many, strict=True):
-        assert torch.equal(all, torch.cat([one] * images, axis))
+    for (one, axis), (got, _) in zip(results(1), batch, strict=True):
+        assert torch.equal(got, torch.cat([one] * images, axis))
 
 
 @pytest.mark.parametrize("maps", [(0, 3, 4), (2, 0, 4), (2, 3, 0)], ids=str)
-@pytest.mark.parametrize("family", FEW)
-def test_maps_without_pixels_have_gradients_of_zero(family, maps):
-    p = few(family, maps, sizes=None)
-    for name, value in p.run(REFERENCE).items():
+@each_selected
+def test_maps_without_pixels_have_gradients_of_zero(layer, maps):
+    p = selected_problem(layer, maps, sizes=None)
+    for name, value in p.run(OPS).items():
         assert not value.any(), name
         assert name[0] != "d" or value.shape == p.inputs[name[1:]].shape, name
-    for name, gradient in zip(OPERANDS, DECOMPOSITION.scan_gradients(*p.gradients(DECOMPOSITION).flat), strict=True):
+    gradients = DECOMPOSITION.scan_gradients(*p.gradient_arguments(DECOMPOSITION).flat)
+    for name, gradient in zip(OPERANDS, gradients, strict=True):
         assert not gradient.any(), name
 
 
 def test_sizes_that_nobody_has_checked_are_clamped():
     p = Problem("fp64", "stable", 3, (3, 4, 5))
-    for ops in (REFERENCE, DECOMPOSITION):
+    for ops in (OPS, DECOMPOSITION):
         got, want = (
             ops.scan(*p.scan()._replace(sizes=torch.tensor(sizes)))[1]
             for sizes in ([(9, 3), (-1, 4), (2, 100)], [(4, 3), (0, 4), (2, 5)])
@@ -208,10 +218,10 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "message"), BAD)
 def test_bad_arguments(change, message):
-    g = Problem("fp64", "stable", 3, (3, 4, 5), corners=(0, 3), x=True).gradients(REFERENCE)
+    g = Problem("fp64", "stable", 3, (3, 4, 5), corners=(0, 3), x=True).gradient_arguments(OPS)
     s = g.scan._replace(**{name: new(getattr(g.scan, name)) if callable(new) else new for name, new in change.items()})
     backward = Gradients(*(t.to(s.weight_hh.dtype) for t in g[:4]), g.wanted, g.shares, s)
-    for call in (lambda: REFERENCE.scan(*s), lambda: REFERENCE.scan_gradients(*backward.flat)):
+    for call in (lambda: OPS.scan(*s), lambda: OPS.scan_gradients(*backward.flat)):
         with pytest.raises(RuntimeError) as error:
             call()
         assert message in str(error.value)
@@ -219,28 +229,28 @@ def test_bad_arguments(change, message):
 
 @pytest.mark.parametrize("name", Gradients._fields[:-2])
 def test_bad_arguments_of_the_gradients(name):
-    g = Problem("fp64", "bilstm", 3, (3, 4, 5)).gradients(REFERENCE)
+    g = Problem("fp64", "bilstm", 3, (3, 4, 5)).gradient_arguments(OPS)
     if name == "wanted":
         bad, message = [True] * 7, "expected 8 flags in wanted, got 7"
     else:
         bad = getattr(g, name)[..., 1:]
         message = f"expected {name} of shape {[*getattr(g, name).shape]}, got {[*bad.shape]}"
     with pytest.raises(RuntimeError, match=f"{re.escape(message)}$"):
-        REFERENCE.scan_gradients(*g._replace(**{name: bad}).flat)
+        OPS.scan_gradients(*g._replace(**{name: bad}).flat)
     if name != "wanted":
         with pytest.raises(RuntimeError, match=f"expected {name} of dtype Double, got Float$"):
-            REFERENCE.scan_gradients(*g._replace(**{name: getattr(g, name).float()}).flat)
+            OPS.scan_gradients(*g._replace(**{name: getattr(g, name).float()}).flat)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@halves
 def test_autocast_keeps_the_state_in_float32(dtype):
     halves = Problem("fp32", "bilstm", 4, (2, 3, 4)).scan(dtype)
     with torch.autocast("cpu", dtype):
-        assert all(t.dtype == torch.float32 for t in REFERENCE.scan(*halves))
+        assert all(t.dtype == torch.float32 for t in OPS.scan(*halves))
 
 
 def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
-    """A layer's output may be in memory of the page cache (csrc/cpu/pages.h)."""
+    """The memory of a layer's output may come from the page cache (csrc/cpu/pages.h)."""
     layer = px.DiagonalBiLSTM(3, 48).eval()
     x = torch.randn(8, 3, 28, 28)
     with torch.no_grad():
@@ -254,7 +264,7 @@ def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
 
 
 def test_gradients_lie_as_the_parameters_do():
-    """Gradients in the parameters' layout need no copy by autograd."""
+    """autograd need not copy gradients that have the parameters' layout."""
     layer = px.DiagonalBiLSTM(6, 16, bias=False)
     x, dy = (torch.randn(2, n, 5, 7).contiguous(memory_format=torch.channels_last) for n in (6, 16))
     with torch.profiler.profile() as profiler:

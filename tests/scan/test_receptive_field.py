@@ -1,10 +1,11 @@
-"""An output depends on exactly the pixels and colours that the masks and taps reach."""
+"""Tests that an output depends on exactly the pixels and colours that the masks and taps reach."""
 
 import pytest
 import torch
 
 from helpers import reach
-from helpers.scans import LAYERS, LSTM2D, gate_bias_channels, make_layer
+from helpers.checks import randn64
+from helpers.scans import each_layer, each_variant, gate_bias_channels, make_layer
 from pixelrnn_ext.directions import CORNERS
 
 COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneven")]
@@ -12,10 +13,10 @@ COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneve
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
     """Asserts that each output depends on the inputs that ``reach.layer`` names. A ragged map exceeds its image."""
-    x = torch.randn(1, in_channels, height + ragged, width + 2 * ragged, dtype=torch.float64)
+    x = randn64(1, in_channels, height + ragged, width + 2 * ragged)
     sizes = torch.tensor([(height, width)]) if ragged else None
-    expected = {p: set() for p in reach.image(*x.shape[2:], colours)}
-    expected |= reach.layer(reach.image(height, width, colours), name)
+    expected = {p: set() for p in reach.identity(*x.shape[2:], colours)}
+    expected |= reach.layer(reach.identity(height, width, colours), name)
 
     def run(copies):
         return layer(copies, sizes=sizes if sizes is None else sizes.expand(len(copies), 2))
@@ -27,7 +28,7 @@ def check(layer, name, height, width, ragged, in_channels=2, colours=1):
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 3), (3, 5), (1, 4), (4, 1)])
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 def test_layer(name, height, width, colours, in_channels, hidden, ragged, backend):
     layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
     check(layer, name, height, width, ragged, in_channels, colours)
@@ -36,33 +37,33 @@ def test_layer(name, height, width, colours, in_channels, hidden, ragged, backen
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize("corner", CORNERS)
-@pytest.mark.parametrize("variant", LSTM2D)
+@each_variant
 def test_a_pixel_of_lstm2d_sees_the_quadrant_of_its_corner(variant, corner, ragged, backend):
     check(make_layer(variant, directions=(corner,), backend=backend), corner, 3, 4, ragged)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
-    """A gate bias reaches the gates of every colour, and goes where the states go."""
+    """A gate bias reaches the gates of every colour, and the cells that read the states of these gates."""
     height, width = 4, 3
     layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
-    x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
-    gate_bias = torch.randn(1, gate_bias_channels(layer), height, width, dtype=torch.float64)
-    nothing = {p: set() for p in reach.image(height, width, colours)}
-    expected = reach.layer(nothing, name, gate_bias=reach.image(height, width, 1))
+    x = randn64(1, in_channels, height, width)
+    gate_bias = randn64(1, gate_bias_channels(layer), height, width)
+    nothing = {p: set() for p in reach.identity(height, width, colours)}
+    expected = reach.layer(nothing, name, gate_bias=reach.identity(height, width, 1))
     assert reach.measured(lambda g: layer(x.expand(len(g), -1, -1, -1), g), gate_bias, colours, 1) == expected
 
 
 def test_the_bilstm_sees_everything_before_and_nothing_after():
-    for (r, c, a), inputs in reach.layer(reach.image(4, 5, 3), "bilstm").items():
+    for (r, c, a), inputs in reach.layer(reach.identity(4, 5, 3), "bilstm").items():
         position = (r * 5 + c) * 3 + a
         assert {(rr * 5 + cc) * 3 + b for rr, cc, b in inputs} == set(range(position + 1))
 
 
 def test_the_row_lstm_sees_the_triangle_above_and_to_its_left():
-    for (r, c, _), inputs in reach.layer(reach.image(5, 7, 1), "row3").items():
+    for (r, c, _), inputs in reach.layer(reach.identity(5, 7, 1), "row3").items():
         triangle = {
             (rr, cc, 0) for rr in range(r) for cc in range(7) if abs(cc - c) <= r - rr or cc == c - (r - rr) - 1
         }

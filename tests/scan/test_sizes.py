@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from helpers.checks import assert_all_close, assert_close
+from helpers.checks import assert_all_close, assert_close, randn64
 from helpers.scans import LSTM2D, gate_bias_channels, make_layer, results
 from pixelrnn_ext import reference
 
@@ -11,7 +11,7 @@ PIXELRNN = ["row3", "row5", "diagonal", "diagonal-reverse", "bilstm"]
 
 
 def maps(n=7, channels=2):
-    return torch.randn(n, channels, HEIGHT, WIDTH, dtype=torch.float64)
+    return randn64(n, channels, HEIGHT, WIDTH)
 
 
 def outside(m, sizes):
@@ -31,26 +31,26 @@ CASES += [("stable", {"merge": merge}) for merge in ("concat", "sum", "mean")]
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 @pytest.mark.parametrize(("name", "merge"), CASES)
 def test_an_image_is_as_if_it_were_alone(name, merge, initial_state, poison, backend):
-    """Only the decomposition's last bits differ, since it multiplies other shapes for an image alone."""
+    """Only the decomposition's last bits differ, since its matrix products of a single image have other shapes."""
     layer = make_layer(name, initial_state=initial_state, backend=backend, **merge)
     x, gate_bias = maps(), maps(7, gate_bias_channels(layer))
     dy = torch.randn_like(layer(x))
     poisoned = [m.masked_fill(outside(m, SIZES), poison) for m in (x, dy, gate_bias)]
-    together = results(layer, poisoned[0], SIZES, *poisoned[1:])
+    batch = results(layer, poisoned[0], SIZES, *poisoned[1:])
     total = {key: torch.zeros_like(p) for key, p in layer.named_parameters()}
     for n, (h, w) in enumerate(SIZES.tolist()):
         if h and w:
             cut = [m[n : n + 1, ..., :h, :w] for m in (x, dy, gate_bias)]
             alone = results(layer, cut[0], None, *cut[1:])
             for key in ("output", "input", "gate_bias"):
-                got, expected = together[key][n : n + 1, ..., :h, :w], alone.pop(key)
+                got, expected = batch[key][n : n + 1, ..., :h, :w], alone.pop(key)
                 assert torch.equal(got, expected) or backend == "auto", key
                 assert_close(key, expected, got, 1e-13)
             for key, gradient in alone.items():
                 total[key] += gradient
-    of_maps = {key: together.pop(key) for key in ("output", "input", "gate_bias")}
-    assert not any(m[outside(m, SIZES)].any() for m in of_maps.values())
-    assert_all_close(total, together, 1e-13)
+    maps_of_batch = {key: batch.pop(key) for key in ("output", "input", "gate_bias")}
+    assert not any(m[outside(m, SIZES)].any() for m in maps_of_batch.values())
+    assert_all_close(total, batch, 1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32], ids=str)
@@ -70,7 +70,7 @@ def test_batches_of_nothing(name, backend):
 
 def test_strided_and_expanded_inputs(backend):
     layer = make_layer("stable", backend=backend)
-    one = torch.randn(1, WIDTH, HEIGHT, 2, dtype=torch.float64).permute(0, 3, 2, 1).expand(3, -1, -1, -1)
+    one = randn64(1, WIDTH, HEIGHT, 2).permute(0, 3, 2, 1).expand(3, -1, -1, -1)
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
     got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())

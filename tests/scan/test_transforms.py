@@ -10,7 +10,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
-from helpers.models import MODELS, SIZES, make_model, random_images
+from helpers.checks import randn64
+from helpers.models import MODELS, SIZES, each_model, make_model, random_images
 from helpers.scans import LSTM2D, make_layer
 from helpers.selection import swept
 
@@ -34,6 +35,10 @@ class Problem:
         self.parameters = {name: p.detach() for name, p in module.named_parameters()}
         self.dx, self.dparameters = torch.randn(x.shape).double(), tree_map(torch.randn_like, self.parameters)
 
+    @property
+    def primals(self):
+        return self.parameters, self.x
+
     def __call__(self, parameters, x):
         return functional_call(self.module, parameters, (x,))
 
@@ -45,7 +50,7 @@ class Problem:
 
 
 def layer_problem(name, height=3, width=4):
-    return Problem(layer_of(name), torch.randn(2, 2, height, width, dtype=torch.float64))
+    return Problem(layer_of(name), randn64(2, 2, height, width))
 
 
 def compare_backends(p, transform):
@@ -101,17 +106,17 @@ TRANSFORMS = {
     # Forward mode.
     "jvp of the input": lambda p: jvp(p.module, (p.x,), (p.dx,)),
     "jvp of the parameters": lambda p: jvp(lambda q: p(q, p.x), (p.parameters,), (p.dparameters,)),
-    "jvp of both": lambda p: jvp(p, (p.parameters, p.x), (p.dparameters, p.dx)),
+    "jvp of both": lambda p: jvp(p, p.primals, (p.dparameters, p.dx)),
     "jvp of jvp": lambda p: jvp(lambda x: jvp(p.module, (x,), (x.sin(),))[1], (p.x,), (p.dx,)),
     "jacfwd": lambda p: jacfwd(p.module)(p.x),
     "forward_ad, frozen": lambda p: _forward_ad(p, False),
     "forward_ad, trainable": lambda p: _forward_ad(p, True),
     "jacobian, forward mode": lambda p: functional.jacobian(p.module, p.x, vectorize=True, strategy="forward-mode"),
     # Reverse mode.
-    "grad of the input": lambda p: grad(p.loss, 1)(p.parameters, p.x),
-    "grad of the parameters": lambda p: grad(p.loss)(p.parameters, p.x),
-    "vjp": lambda p: vjp(p, p.parameters, p.x)[1](p(p.parameters, p.x).detach()),
-    "jacrev": lambda p: jacrev(p)(p.parameters, p.x),
+    "grad of the input": lambda p: grad(p.loss, 1)(*p.primals),
+    "grad of the parameters": lambda p: grad(p.loss)(*p.primals),
+    "vjp": lambda p: vjp(p, *p.primals)[1](p(*p.primals).detach()),
+    "jacrev": lambda p: jacrev(p)(*p.primals),
     "jacobian, vectorized": lambda p: functional.jacobian(p.module, p.x, vectorize=True),
     "a batch of gradients": _batch_of_gradients,
     # Batches.
@@ -120,14 +125,14 @@ TRANSFORMS = {
     "vmap of an ensemble": lambda p: vmap(p, (0, None))(_ensemble(p), p.x),
     "vmap of an ensemble and its images": lambda p: vmap(p)(_ensemble(p), torch.stack([p.x, p.dx])),
     "gradients of an ensemble": lambda p: vmap(grad(p.loss), (0, None))(_ensemble(p), p.x),
-    "gradients of every image": lambda p: per_image(p, (0, 1))(p.parameters, p.x),
+    "gradients of every image": lambda p: per_image(p, (0, 1))(*p.primals),
     # Compositions.
-    "hessian of the input": lambda p: hessian(p.loss, 1)(p.parameters, p.x),
-    "hessian of the parameters": lambda p: hessian(p.loss)(p.parameters, p.x),
-    "jacrev of jacrev": lambda p: jacrev(jacrev(p.loss, 1), 1)(p.parameters, p.x),
-    "jacfwd of jacfwd": lambda p: jacfwd(jacfwd(p.loss, 1), 1)(p.parameters, p.x),
-    "jacrev of jacfwd": lambda p: jacrev(jacfwd(p.loss, 1), 1)(p.parameters, p.x),
-    "hessian of every image": lambda p: vmap(hessian(p.loss_of_one, 1), (None, 0))(p.parameters, p.x),
+    "hessian of the input": lambda p: hessian(p.loss, 1)(*p.primals),
+    "hessian of the parameters": lambda p: hessian(p.loss)(*p.primals),
+    "jacrev of jacrev": lambda p: jacrev(jacrev(p.loss, 1), 1)(*p.primals),
+    "jacfwd of jacfwd": lambda p: jacfwd(jacfwd(p.loss, 1), 1)(*p.primals),
+    "jacrev of jacfwd": lambda p: jacrev(jacfwd(p.loss, 1), 1)(*p.primals),
+    "hessian of every image": lambda p: vmap(hessian(p.loss_of_one, 1), (None, 0))(*p.primals),
     "vmap of jvp": lambda p: vmap(lambda t: jvp(p.module, (p.x,), (t,)))(torch.stack([p.dx, p.x])),
     "grad of jvp": lambda p: grad(lambda q: jvp(lambda x: p.loss(q, x), (p.x,), (p.dx,))[1])(p.parameters),
     "jvp of the gradients of every image": lambda p: jvp(
@@ -158,7 +163,7 @@ def test_layers(case):
 @pytest.mark.parametrize("name", LAYERS)
 def test_halves_have_forward_derivatives(name):
     layer = layer_of(name)
-    x, dx = torch.randn(2, 1, 2, 3, 4, dtype=torch.float64)
+    x, dx = randn64(2, 1, 2, 3, 4)
     _, expected = jvp(layer, (x,), (dx,))
     layer.bfloat16()
     _, got = jvp(layer, (x.bfloat16(),), (dx.bfloat16(),))
@@ -201,7 +206,7 @@ def _gradient_of_jvp(p):
 
 
 MODEL_TRANSFORMS = {
-    "gradients of every image": lambda p: per_image(p)(p.parameters, p.x),
+    "gradients of every image": lambda p: per_image(p)(*p.primals),
     "jacrev": TRANSFORMS["jacrev"],
     "jvp": TRANSFORMS["jvp of the parameters"],
     "jvp of the gradients of every image": TRANSFORMS["jvp of the gradients of every image"],
@@ -224,15 +229,15 @@ def test_log_prob(case):
     p = model_problem(name)
     check(p, MODEL_TRANSFORMS[transform])
     if transform == "gradients of every image":
-        sums = tree_map(lambda gradients: gradients.sum(0), per_image(p)(p.parameters, p.x))
-        torch.testing.assert_close(sums, grad(p.loss)(p.parameters, p.x), rtol=1e-12, atol=1e-12)
+        sums = tree_map(lambda gradients: gradients.sum(0), per_image(p)(*p.primals))
+        torch.testing.assert_close(sums, grad(p.loss)(*p.primals), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["real", "fake", *swept("symbolic")])
 def test_log_prob_traced(mode):
     p = model_problem("row")
-    traced = make_fx(p, tracing_mode=mode)(p.parameters, p.x)
-    torch.testing.assert_close(traced(p.parameters, p.x), p(p.parameters, p.x), rtol=1e-12, atol=1e-12)
+    traced = make_fx(p, tracing_mode=mode)(*p.primals)
+    torch.testing.assert_close(traced(*p.primals), p(*p.primals), rtol=1e-12, atol=1e-12)
 
 
 COMPILED = [("bilstm", of_jvp), ("masked", per_image)]
@@ -245,7 +250,7 @@ def test_transforms_compile_in_one_graph(case):
     p = layer_problem(name, 2, 2)
     torch._dynamo.reset()
     compiled = torch.compile(transform(p), fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(p.parameters, p.x), transform(p)(p.parameters, p.x))
+    torch.testing.assert_close(compiled(*p.primals), transform(p)(*p.primals))
 
 
 @pytest.mark.parametrize("name", [*swept("row3"), "masked"])
@@ -271,7 +276,7 @@ def test_compiled_autograd(name):
 
 @pytest.mark.parametrize(("name", "node"), [("row3", "Scan"), ("masked", "MaskedConv2d")])
 def test_nodes_of_the_graph_have_the_operators_names(name, node):
-    y, names = layer_of(name)(torch.randn(1, 2, 3, 3, dtype=torch.float64)), set()
+    y, names = layer_of(name)(randn64(1, 2, 3, 3)), set()
     nodes = [y.grad_fn]
     while nodes:
         names.add(nodes[-1].name())
@@ -292,7 +297,7 @@ def test_activation_checkpoints(name):
 
 
 @pytest.mark.parametrize("context", [lambda: torch.device("meta"), FakeTensorMode], ids=["meta", "fake"])
-@pytest.mark.parametrize("name", MODELS)
+@each_model
 def test_models_of_images_without_values(name, context):
     with context():
         model = MODELS[name](**SIZES)
@@ -301,7 +306,7 @@ def test_models_of_images_without_values(name, context):
         assert model.log_prob(images).shape == (3,)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@each_model
 def test_models_under_vmap(name):
     model = make_model(name)
     images = random_images(model, 3)

@@ -9,13 +9,13 @@ import torch
 
 from helpers import child
 from helpers.pictures import write_named_pictures
-from helpers.tiny import ALONE
+from helpers.tiny import SINGLE_PROCESS
 from pixelrnn_ext.training import checkpoint, journal
 
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# All options that draw random numbers. The last batch of the 11 validation images has none for the second process.
+# All options that draw random numbers. The second process has no image of the last batch of the 11 validation images.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -25,7 +25,7 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 def runs(tmp_path_factory):
     """A training in this process, and in two processes: (folder, output) of each, and the standard error of the two.
 
-    The two processes train an LSTM2d before, and fail afterwards.
+    Before that the two processes train an LSTM2d. Afterwards they run a command that fails.
     """
     pictures, one, two = (tmp_path_factory.mktemp(name) for name in ("pictures", "one", "two"))
     training = ["train", "--data", f"folder:{write_named_pictures(pictures, NAMES)}", *OPTIONS.split(), "--out"]
@@ -71,4 +71,4 @@ def test_lstm2d_with_sizes(runs):
     assert "Grad strides do not match" not in said  # DistributedDataParallel would copy every gradient
     for rank in range(2):
         got = torch.load(two / f"lstm2d-{rank}.pt")
-        torch.testing.assert_close(got, two_processes.train_lstm2d(ALONE), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(got, two_processes.train_lstm2d(SINGLE_PROCESS), rtol=1e-9, atol=1e-9)

@@ -15,7 +15,7 @@ GRAY_CHANNELS = GRAY[..., None].repeat(3, 2)
 COLOURS = numpy.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=numpy.uint8)
 
 
-def expect(pixels):
+def as_tensor(pixels):
     """Returns pixels (H, W) or (H, W, C) as a tensor (C, H, W)."""
     pixels = torch.from_numpy(pixels.copy())
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
@@ -35,7 +35,7 @@ GRAY_IMAGE, COLOUR_IMAGE, GRAY_IN_RGB = (Image.fromarray(pixels) for pixels in (
 LOSSLESS, TURNED = dict(lossless=True), dict(exif=Image.Exif())
 TURNED["exif"][0x0112] = 6  # a quarter turn
 PLAIN, COMPRESSIONS = ((GRAY_IMAGE, GRAY), (COLOUR_IMAGE, COLOURS)), ("tiff_lzw", "tiff_deflate", "packbits")
-KEPT = [
+READABLE = [
     *((image, kind, {}, pixels) for image, pixels in PLAIN for kind in ("PNG", "BMP", "TIFF", "PPM")),
     *((image, "TIFF", dict(compression=how), pixels) for image, pixels in PLAIN for how in COMPRESSIONS),
     (COLOUR_IMAGE, "WEBP", LOSSLESS, COLOURS),
@@ -50,13 +50,13 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize(("image", "kind", "options", "pixels"), KEPT)
+@pytest.mark.parametrize(("image", "kind", "options", "pixels"), READABLE)
 def test_what_is_shown_is_kept(tmp_path, image, kind, options, pixels):
-    """Gray may come as a palette or RGB, since some formats have no other gray."""
+    """Gray may be stored as a palette or as RGB, since some formats have no other gray."""
     image.save(tmp_path / "x", kind, **options)
     with Image.open(tmp_path / "x") as picture:
         assert picture.mode == image.mode
-    assert torch.equal(read_exact(tmp_path / "x", 1 if pixels.ndim == 2 else 3, 256), expect(pixels))
+    assert torch.equal(read_exact(tmp_path / "x", 1 if pixels.ndim == 2 else 3, 256), as_tensor(pixels))
 
 
 @pytest.mark.parametrize("image", [COLOUR_IMAGE, GRAY_IN_RGB], ids=["colours", "gray"])
@@ -65,7 +65,7 @@ def test_a_jpeg_is_what_it_is_decoded_to(tmp_path, image):
     with Image.open(tmp_path / "x.jpg") as decoded:
         pixels = numpy.rot90(numpy.array(decoded), -1)
     pixels = pixels[..., 0] if image is GRAY_IN_RGB else pixels
-    assert torch.equal(read_exact(tmp_path / "x.jpg", 1 if pixels.ndim == 2 else 3, 256), expect(pixels))
+    assert torch.equal(read_exact(tmp_path / "x.jpg", 1 if pixels.ndim == 2 else 3, 256), as_tensor(pixels))
 
 
 @pytest.mark.parametrize("levels", [2, 3, 7, 17, 255, 256])
@@ -88,7 +88,7 @@ def test_two_levels_of_gray_are_a_bit(tmp_path):
     assert torch.equal(read_exact(tmp_path / "gray.png", 1, 2), torch.eye(5, dtype=torch.uint8)[None])
 
 
-def saved(mode, kind, pixels=COLOURS, **options):
+def encode(mode, kind, pixels=COLOURS, **options):
     file = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(file, kind, **options)
     return file.getvalue()
@@ -102,47 +102,47 @@ def tiff(pixels, photometric="rgb", **options):
 
 def deep_png():
     """Returns an RGB PNG whose header says 16 bits a channel, which Pillow cannot write."""
-    content = bytearray(saved("RGB", "PNG"))
+    content = bytearray(encode("RGB", "PNG"))
     content[24] = 16
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     return bytes(content)
 
 
-def several(kind):
+def encode_frames(kind):
     file = io.BytesIO()
     frames = [Image.fromarray(GRAY + i) for i in range(3)]
     frames[0].save(file, kind, save_all=True, append_images=frames[1:])
     return file.getvalue()
 
 
-FADED = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
+WITH_ALPHA = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
 RED = GRAY_CHANNELS.copy()
 RED[-1, -1, 0] += 1
-DEEP = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
+SIXTEEN_BITS = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
 REFUSED = {
-    "opaque alpha": (1, saved("LA", "PNG"), "transparency"),
-    "transparent colour": (3, saved("RGB", "PNG", transparency=(1, 2, 3)), "transparency"),
-    "transparent in a palette": (3, saved("P", "PNG", transparency=0), "transparency"),
-    "transparent GIF": (3, saved("RGBA", "GIF", FADED), "transparency"),
-    "CMYK": (3, saved("CMYK", "JPEG"), "mode CMYK"),
-    "float": (1, saved("F", "TIFF", GRAY), "mode F"),
-    "16 bits": (1, saved("I;16", "PNG", DEEP), "mode I;16"),
+    "opaque alpha": (1, encode("LA", "PNG"), "transparency"),
+    "transparent colour": (3, encode("RGB", "PNG", transparency=(1, 2, 3)), "transparency"),
+    "transparent in a palette": (3, encode("P", "PNG", transparency=0), "transparency"),
+    "transparent GIF": (3, encode("RGBA", "GIF", WITH_ALPHA), "transparency"),
+    "CMYK": (3, encode("CMYK", "JPEG"), "mode CMYK"),
+    "float": (1, encode("F", "TIFF", GRAY), "mode F"),
+    "16 bits": (1, encode("I;16", "PNG", SIXTEEN_BITS), "mode I;16"),
     "16 bits of colours": (3, deep_png(), "16 bits"),
     "16 bits of colours PPM": (3, b"P6 1 1 65535\n\1\2\3\4\5\6", "16 bits"),
     "10 bits PPM": (3, b"P3 1 1 1023\n1 2 3\n", "10 bits"),
     "16 bits PGM": (1, b"P5 1 1 65535\n\1\2", "mode I"),
     "16 bits of colours TIFF": (3, tiff(numpy.zeros((1, 1, 3), numpy.uint16)), "16 bits"),
     "16 bits of a palette": (3, tiff(GRAY, "palette", colormap=numpy.zeros((3, 256), numpy.uint16)), "16 bits"),
-    "a fourth channel": (3, tiff(FADED, extrasamples=[0]), "another channel"),
-    "JPEG 2000": (3, saved("RGB", "JPEG2000"), "the format JPEG2000, which may have had more bits"),
-    "an animation": (1, several("GIF"), "3 pictures in one file"),
-    "pages": (1, several("TIFF"), "3 pictures in one file"),
-    "a palette for gray": (1, saved("P", "PNG"), "RGB whose channels differ"),
-    "GIF of colours for gray": (1, saved("RGB", "GIF"), "RGB whose channels differ"),
-    "a red pixel for gray": (1, saved("RGB", "PNG", RED), "RGB whose channels differ"),
-    "a blue pixel for gray": (1, saved("RGB", "PNG", RED[..., ::-1]), "RGB whose channels differ"),
-    "gray for colours": (3, saved("L", "PNG"), "gray"),
-    "black and white for colours": (3, saved("1", "PNG"), "gray"),
+    "a fourth channel": (3, tiff(WITH_ALPHA, extrasamples=[0]), "another channel"),
+    "JPEG 2000": (3, encode("RGB", "JPEG2000"), "the format JPEG2000, which may have had more bits"),
+    "an animation": (1, encode_frames("GIF"), "3 pictures in one file"),
+    "pages": (1, encode_frames("TIFF"), "3 pictures in one file"),
+    "a palette for gray": (1, encode("P", "PNG"), "RGB whose channels differ"),
+    "GIF of colours for gray": (1, encode("RGB", "GIF"), "RGB whose channels differ"),
+    "a red pixel for gray": (1, encode("RGB", "PNG", RED), "RGB whose channels differ"),
+    "a blue pixel for gray": (1, encode("RGB", "PNG", RED[..., ::-1]), "RGB whose channels differ"),
+    "gray for colours": (3, encode("L", "PNG"), "gray"),
+    "black and white for colours": (3, encode("1", "PNG"), "gray"),
 }
 
 

@@ -12,7 +12,7 @@ from pixelrnn_ext.training.files import folder_atomically, is_replaceable, write
 
 
 @pytest.fixture
-def gone():
+def dead_pid():
     """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
@@ -84,10 +84,15 @@ def test_a_name_as_long_as_a_name_can_be(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_killed_processes_left_is_removed(tmp_path, gone, kind):
+def test_what_killed_processes_left_is_removed(tmp_path, dead_pid, kind):
     here = platform.node()
-    left = [f".a.png.{here}.{gone}.tmp"]
-    kept = [f".a.png.{here}.{os.getppid()}.tmp", f".a.png.{here}x.{gone}.tmp", f".b.png.{here}.{gone}.tmp", "a.tmp"]
+    left = [f".a.png.{here}.{dead_pid}.tmp"]
+    kept = [
+        f".a.png.{here}.{os.getppid()}.tmp",
+        f".a.png.{here}x.{dead_pid}.tmp",
+        f".b.png.{here}.{dead_pid}.tmp",
+        "a.tmp",
+    ]
     for name in left + kept:
         path = tmp_path / name
         if kind == "folder":

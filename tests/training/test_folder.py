@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from helpers.pictures import NAMES, named_pixels, write_named_pictures
-from helpers.tiny import ALONE, resumed_training, tiny_training
+from helpers.tiny import SINGLE_PROCESS, resumed_training, tiny_training
 from pixelrnn_ext.training import checkpoint, data, folder
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.stored_data import load_again
@@ -144,7 +144,7 @@ def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(t
 
 
 def test_a_training_on_other_data_is_not_resumed(tmp_path):
-    """An older version's training is refused, since its splits depended on the number of files."""
+    """A training of an older version is refused, because its splits depended on the number of files."""
     loaded = data.load(f"folder:{write_named_pictures(tmp_path / 'pictures')}", **SMALL)
     training = tiny_training(tmp_path, loaded, "row")
     training.save()
@@ -162,13 +162,13 @@ def test_a_training_on_other_data_is_not_resumed(tmp_path):
 
 
 def test_processes_must_see_the_same_files(tmp_path, monkeypatch):
-    """World.sum adds the digest of a second process, which has other files."""
+    """The patched World.sum adds the digest of a second process, which sees other files."""
     monkeypatch.setattr(
         World, "sum", lambda self, values: 2 * values + (1 if values.dtype == torch.int64 and values > 1 else 0)
     )
     loaded = data.load(f"folder:{write_named_pictures(tmp_path)}", **SMALL)
     with pytest.raises(ValueError, match="expected the same files in .* for all processes, got others for some"):
-        tiny_training(tmp_path, loaded, world=World(0, 2, ALONE.device, object()))
+        tiny_training(tmp_path, loaded, world=World(0, 2, SINGLE_PROCESS.device, object()))
 
 
 def test_other_data_is_found_as_before(tmp_path, monkeypatch):

@@ -11,21 +11,21 @@ from unittest.mock import Mock
 import pytest
 
 from helpers.pictures import names_in
-from helpers.tiny import ALONE, resumed_training, tiny_training
+from helpers.tiny import SINGLE_PROCESS, resumed_training, tiny_training
 from pixelrnn_ext.training import checkpoint, files, journal, loop, output
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.optional import MissingPackage
 
 
-def hold(file):
-    """Locks an open file like another process that trains in its folder."""
+def lock(file):
+    """Locks an open file as a training in another process does."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_second_training_is_refused_and_told_who_the_first_is(tmp_path):
     with (tmp_path / output.LOCK).open("w") as file:
-        hold(file)
+        lock(file)
         file.write("process 42 on elsewhere since 1999-12-31: pixelrnn train\n")
         file.flush()
         expected = "is being trained in by process 42 on elsewhere since .*: pixelrnn train$"
@@ -41,7 +41,7 @@ def test_a_resumption_is_refused_while_the_training_runs(tmp_path):
     with output.locked(tmp_path, "the command"):
         first.save()
         with (tmp_path / output.LOCK).open("a") as file, pytest.raises(BlockingIOError):
-            hold(file)
+            lock(file)
         holder = (tmp_path / output.LOCK).read_text()
         assert holder.startswith(f"process {os.getpid()} on ") and holder.endswith(": the command\n")
         first.resume(tmp_path / checkpoint.LAST)
@@ -79,11 +79,11 @@ def test_a_filelock_that_is_too_old_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "other"])
 def test_processes_fail_alike(monkeypatch, first):
-    world = World(0 if first else 1, 2, ALONE.device)
+    world = World(0 if first else 1, 2, SINGLE_PROCESS.device)
     said = []
     monkeypatch.setattr(World, "any", lambda self, flag: said.append(flag) or True)
     error = BlockingIOError if first else ChildProcessError
-    with pytest.raises(error), world.alike():
+    with pytest.raises(error), world.fail_together():
         if first:
             raise BlockingIOError
     assert said == [first]
@@ -137,14 +137,14 @@ def test_other_files_are_no_training_and_stay(tmp_path):
 
 
 def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(tmp_path):
-    assert output.resumable(tmp_path).name == checkpoint.LAST
+    assert output.resume_path(tmp_path).name == checkpoint.LAST
     (tmp_path / checkpoint.BEST).touch()
-    assert output.resumable(tmp_path).name == checkpoint.BEST
+    assert output.resume_path(tmp_path).name == checkpoint.BEST
     (tmp_path / checkpoint.LAST).touch()
-    assert output.resumable(tmp_path).name == checkpoint.LAST
+    assert output.resume_path(tmp_path).name == checkpoint.LAST
 
 
-# Kills and interrupts at every place where something is written
+# Kills and interrupts before every write
 
 
 class Killed(BaseException):
@@ -155,15 +155,15 @@ WRITES = 17  # writes of a training with STEPS
 STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch has 5 steps; checkpoints come inside, too
 
 
-def train(out, act):
-    """Trains. Calls ``act(number)`` before every write of a file or a line of the log. Returns the number of writes."""
+def train(out, before_write):
+    """Trains, and calls ``before_write(number)`` before each file or line of the log. Returns the number of writes."""
     number = 0
 
     def watched(write):
         def wrapper(*args, **kwargs):
             nonlocal number
             number += 1
-            act(number)
+            before_write(number)
             write(*args, **kwargs)
 
         return wrapper
@@ -172,15 +172,15 @@ def train(out, act):
         patch.setattr(files, "_replace", watched(files._replace))
         patch.setattr(journal.Journal, "write", watched(journal.Journal.write))
         training = tiny_training(out, model="pixelcnn", **STEPS)
-        if out.exists() and output.own_files(out) and output.resumable(out).exists():
-            training.resume(output.resumable(out))
+        if out.exists() and output.training_files(out) and output.resume_path(out).exists():
+            training.resume(output.resume_path(out))
         with Interrupt() as stop:
             training.run(stop)
     return number
 
 
 def content(out):
-    """Returns the results that stops must not change. Stops may change some points of the log."""
+    """Returns the results that must not depend on interruptions, without points of the log that may."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     loaded = [checkpoint.load(out / name) for name in (checkpoint.LAST, checkpoint.BEST)]
     return {
@@ -195,8 +195,8 @@ def content(out):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    out = tmp_path_factory.mktemp("straight")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted")
     assert train(out, lambda number: None) == WRITES
     return content(out)
 
@@ -213,24 +213,24 @@ IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}  # test_training.py covers interrupts el
         *(pytest.param("interrupt", place, marks=pytest.mark.sweep) for place in {*PLACES} - IN_AN_EVALUATION),
     ],
 )
-def test_what_a_stop_between_two_writes_left_out_is_made_up(tmp_path, straight, how, place):
+def test_what_a_stop_between_two_writes_left_out_is_made_up(tmp_path, uninterrupted, how, place):
     def kill():
         raise Killed
 
-    act = {"kill": kill, "interrupt": lambda: signal.raise_signal(signal.SIGINT)}[how]
+    before_write = {"kill": kill, "interrupt": lambda: signal.raise_signal(signal.SIGINT)}[how]
     with contextlib.suppress(Killed):
-        train(tmp_path, lambda number: act() if number == place else None)
-    assert bool(output.own_files(tmp_path)) == output.resumable(tmp_path).exists()
+        train(tmp_path, lambda number: before_write() if number == place else None)
+    assert bool(output.training_files(tmp_path)) == output.resume_path(tmp_path).exists()
     if how == "interrupt":
         scored = [entry["step"] for entry in journal.read(tmp_path) if entry["event"] == "validation"]
         assert checkpoint.load(tmp_path / checkpoint.LAST)[1]["progress"]["evaluated"] in (0, *scored)
     train(tmp_path, lambda number: None)
-    assert content(tmp_path) == straight
+    assert content(tmp_path) == uninterrupted
 
 
-def test_a_picture_of_the_last_step_that_is_missing_is_made_up(tmp_path, straight):
+def test_a_picture_of_the_last_step_that_is_missing_is_made_up(tmp_path, uninterrupted):
     train(tmp_path, lambda number: None)
     for lost in ("samples-0000007.png", output.CURVE):
         (tmp_path / lost).unlink()
         train(tmp_path, lambda number: None)
-        assert content(tmp_path) == straight
+        assert content(tmp_path) == uninterrupted

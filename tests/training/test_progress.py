@@ -12,7 +12,7 @@ MODEL = ["--model", "multiscale", "--hidden-channels", "3", "--num-layers", "1",
 
 @pytest.fixture
 def bars(monkeypatch):
-    """A list of (what, unit, done, total) of every ended bar."""
+    """A list of (description, unit, done, total) of every closed bar."""
     ended = []
 
     class Recorded(tqdm.tqdm):
@@ -49,12 +49,12 @@ def test_everything_long_of_a_training_has_a_bar(bars, tmp_path, capsys):
 
 @pytest.mark.parametrize(("rank", "hidden"), [(None, None), ("0", None), ("1", True)])
 def test_one_process_shows_bars(monkeypatch, rank, hidden):
-    """None lets tqdm ask whether there is a terminal."""
-    asked = []
+    """With disable=None tqdm shows a bar only on a terminal."""
+    bar_options = []
     monkeypatch.delenv("RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
-    monkeypatch.setattr(tqdm, "tqdm", lambda **options: asked.append(options) or contextlib.nullcontext())
+    monkeypatch.setattr(tqdm, "tqdm", lambda **options: bar_options.append(options) or contextlib.nullcontext())
     with progress.bar("files", 3, "reading"):
         pass
-    assert [options["disable"] for options in asked] == [hidden]
+    assert [options["disable"] for options in bar_options] == [hidden]

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from helpers.tiny import (
-    ALONE,
+    SINGLE_PROCESS,
     assert_same,
     assert_same_checkpoints,
     resumed_training,
@@ -58,7 +58,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
-    """A crash leaves lines after the checkpoint's step, and half a line."""
+    """A crash may leave lines of steps after the checkpoint's, and half a line."""
     assert tiny_training(tmp_path, steps=4).run()
     with (tmp_path / journal.LOG).open("a") as file:
         file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
@@ -72,11 +72,11 @@ def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
 @pytest.mark.parametrize("model", ["row", "diagonal", "pixelcnn"])
 def test_training_learns(tmp_path, model):
     said = []
-    training = tiny_training(tmp_path, model=model, conditional=True, said=said, epochs=6, learning_rate=0.03, ema=0.5)
-    before = nats_per_image(training.model, training.data, "validation", ALONE)
+    training = tiny_training(tmp_path, model=model, conditional=True, log=said, epochs=6, learning_rate=0.03, ema=0.5)
+    before = nats_per_image(training.model, training.data, "validation", SINGLE_PROCESS)
     assert training.run()
     assert training.progress.best < before - 1 and training.progress.step == 30
-    after = nats_per_image(training.scored_model, training.data, "validation", ALONE)
+    after = nats_per_image(training.scored_model, training.data, "validation", SINGLE_PROCESS)
     assert f"validation {after:.4f} nats" in said[-1]
     assert all(line.endswith("tiny (made for a test)") for line in said) and len(said) == 6
 
@@ -94,7 +94,7 @@ def test_training_learns(tmp_path, model):
 def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, name, error, why):
     monkeypatch.setattr(gallery, broken, Mock(side_effect=error))
     said = []
-    assert tiny_training(tmp_path, steps=1, samples=1, said=said).run()
+    assert tiny_training(tmp_path, steps=1, samples=1, log=said).run()
     assert said[1:] == [f"training goes on without {tmp_path / name}: {why}"]
     assert not (tmp_path / name).exists() and len(list(tmp_path.glob("*.png"))) == 1
 
@@ -103,7 +103,7 @@ def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch
 def test_evaluation_is_the_mean_over_all_images(batch_size):
     images = tiny_data()
     model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4).double()
-    got = nats_per_image(model, images, "validation", ALONE, batch_size=batch_size)
+    got = nats_per_image(model, images, "validation", SINGLE_PROCESS, batch_size=batch_size)
     expected = -model.log_prob(images.splits["validation"].images).mean().item()
     assert got == pytest.approx(expected, rel=1e-12)
 
@@ -113,10 +113,10 @@ def test_no_batch_is_checked_again(tmp_path, monkeypatch):
     training = tiny_training(tmp_path)
     monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()
-    assert nats_per_image(training.model, training.data, "validation", ALONE) > 0
+    assert nats_per_image(training.model, training.data, "validation", SINGLE_PROCESS) > 0
     training.model.levels = 17
     with pytest.raises(ValueError, match="1 channels and 17 levels, as the model has, got 1 and 2 of tiny"):
-        nats_per_image(training.model, training.data, "validation", ALONE)
+        nats_per_image(training.model, training.data, "validation", SINGLE_PROCESS)
 
 
 def test_learning_rates():
@@ -151,7 +151,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
 
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
-    """The loss is of the parameters before that step, so it is finite."""
+    """The loss is computed from the parameters before that step, so it is finite."""
     training = tiny_training(tmp_path / "new", steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
     expected = "the validation loss is .* around step 1; there is no checkpoint yet; try a lower learning rate or clip"
     with pytest.raises(FloatingPointError, match=expected):
@@ -195,7 +195,7 @@ def test_settings_that_do_not_fit_the_training_are_refused(tmp_path):
     with pytest.raises(ValueError, match="expected a shift smaller than the images' 4 pixels, got 4"):
         tiny_training(tmp_path, shift=4)
     with pytest.raises(ValueError, match="expected a batch size divisible by 2 processes, got 9"):
-        tiny_training(tmp_path, batch_size=9, world=World(0, 2, ALONE.device))
+        tiny_training(tmp_path, batch_size=9, world=World(0, 2, SINGLE_PROCESS.device))
 
 
 def test_shifted_images_are_moved_alike_in_every_channel_and_zeros_come_in():
@@ -261,7 +261,7 @@ def saved(tmp_path):
 def test_a_checkpoint_rebuilds_the_averaged_model(saved):
     model, facts = checkpoint.load_model(saved)
     tensors, _ = checkpoint.load(saved)
-    assert_same(checkpoint.part(tensors, "average"), model.state_dict())
+    assert_same(checkpoint.tensors_of(tensors, "average"), model.state_dict())
     assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
     # A folder stands for its best checkpoint.
     assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())
@@ -309,7 +309,7 @@ DAMAGES = {
     "no model": (edited(lambda _, facts: facts.update(model={"model": "T"})), "expected the configuration of a model"),
     "not finite": (
         edited(lambda tensors, _: tensors[HEAD].view(-1)[1:2].fill_(math.inf)),
-        "expected a model of finite parameters, got others in head.1.weight of .*last.safetensors",
+        "expected a model of finite parameters, got infinity or NaN in head.1.weight of .*last.safetensors",
     ),
 }
 
@@ -410,6 +410,6 @@ def test_a_second_interrupt_ends_at_once(monkeypatch):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)  # torchrun passes the signal on
         assert stop()
-        monkeypatch.setattr(interrupt, "SAME", 0.0)
+        monkeypatch.setattr(interrupt, "REPEAT_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

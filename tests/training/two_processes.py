@@ -1,4 +1,4 @@
-"""Program for torchrun: trains an LSTM2d on images of different sizes, runs a training, and one that fails."""
+"""Program for torchrun: trains an LSTM2d on images of different sizes, then runs a training, then one that fails."""
 
 import sys
 from contextlib import nullcontext

@@ -6,15 +6,15 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Multiplies the operands of R images by the first N of `all` vectors of a block of packed weights, into acc[R][N].
-template <class T, int R, int N, int all> INLINE void multiply_operands(
+// Multiplies the operands of R images by the first N vectors of a block of packed weights, into acc[R][N].
+template <class T, int R, int N, int block_vectors> INLINE void multiply_operands(
     const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
   for (int k = 0; k < n; ++k) {
     const Column<const T> input = taps[k].input;
     const T* p[R];
-    UNROLL for (int m = 0; m < R; ++m) p[m] = input.data + (image + m) * input.stride;
-    w = multiply<T, R, N>(p, 0, taps[k].channels, w, all * lanes<T>, lanes<T>, acc);
+    UNROLL for (int m = 0; m < R; ++m) p[m] = input[image + m];
+    w = multiply<T, R, N>(p, 0, taps[k].channels, w, block_vectors * lanes<T>, lanes<T>, acc);
   }
 }
 
@@ -24,17 +24,17 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   return all;
 }
 
-// Calls tile(R, image) for tiles of R <= most images. All tiles have nearly the same R.
-template <int most, class F> INLINE void tile_images(int64_t images, const F& tile) {
+// Calls tile(R, image) for tiles of R <= max images. All tiles have nearly the same R.
+template <int max, class F> INLINE void tile_images(int64_t images, const F& tile) {
   for (int64_t image = 0; image < images;) {
-    const int64_t tiles = (images - image + most - 1) / most, count = (images - image + tiles - 1) / tiles;
-    with_constant<most>(count, [&](auto r) { tile(r, image); });
+    const int64_t tiles = (images - image + max - 1) / max, count = (images - image + tiles - 1) / tiles;
+    with_constant<max>(count, [&](auto r) { tile(r, image); });
     image += count;
   }
 }
 
-// Rounds results to the grid if on_grid: the sums of products, sigmoid and tanh, c and h.
-template <class T, bool on_grid> struct Written {
+// Rounds results to the codec's grid (../grid.h) if on_grid.
+template <class T, bool on_grid> struct GridMath {
   using V = Vec<T>;
   static INLINE V rounded(V y) {
     if constexpr (on_grid) return (y + T(kGridMagic)) - T(kGridMagic);
@@ -49,10 +49,9 @@ template <class T, bool on_grid> struct Written {
 };
 
 template <class T, bool on_grid> struct ColumnTiles {
-  using Math = Written<T, on_grid>;
+  using Math = GridMath<T, on_grid>;
   static constexpr int L = lanes<T>;
-  static constexpr int kVectors = PIXELRNN_VECTOR_REGISTERS == 32 ? 4 : 2, kImages = kRows;
-  static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? kRows : 2;
+  static constexpr int kVectors = k32Registers ? 4 : 2, kCellImages = k32Registers ? kRows : 2;
   static constexpr ColumnBlocks kBlocks{kVectors * L, L};
 
   template <int R, int N>
@@ -68,11 +67,11 @@ template <class T, bool on_grid> struct ColumnTiles {
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }
-  // Computes N vectors of outputs for all images: the weights stay in the cache.
+  // Computes N vectors of outputs for all images, so that the weights stay in the cache.
   template <int N>
   static void linear_block(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
       int64_t images, const LinearColumn<T>& a) {
-    tile_images<kImages>(
+    tile_images<kRows>(
         images, [&](auto r, int64_t image) { linear_tile<r, N>(taps, n, w, output, outputs, image, a); });
   }
   static void linear(
@@ -86,22 +85,20 @@ template <class T, bool on_grid> struct ColumnTiles {
     }
   }
 
-  // Computes a vector of units of an image from the gates' products z. Not inlined, so that all tiles round alike.
+  // Computes a vector of units of an image from the gates' products z. Not inlined, so that all tiles round in one way.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
-    const T* base = a.base.data + image * a.base.stride + unit;
+    const T* base = a.base[image] + unit;
     Vec<T> pre[4];
     UNROLL for (int g = 0; g < 4; ++g) pre[g] = Math::rounded(z[g] + load(base + g * a.hidden, left));
-    const Gates<Vec<T>> gates = activate<Math>(Gates<Vec<T>>{pre[0], pre[1], pre[2], pre[3]});
-    const Vec<T> carried = load(a.carried.data + image * a.carried.stride + unit, left);
+    const auto gates = activate<Math>(Gates<Vec<T>>{pre[0], pre[1], pre[2], pre[3]});
+    const Vec<T> carried = load(a.carried[image] + unit, left);
     const Vec<T> c = Math::clamped(Math::rounded(next_c(gates, carried)));
     const Vec<T> h = Math::rounded(hidden_state<Math>(gates, c));
-    store(a.c.data + image * a.c.stride + unit, c, left);
-    store(a.h.data + image * a.h.stride + unit, h, left);
-    store(a.output.data + image * a.output.stride + unit,
-        h + load(a.addend.data + image * a.addend.stride + unit, left), left);
+    store(a.c[image] + unit, c, left);
+    store(a.h[image] + unit, h, left);
+    store(a.output[image] + unit, h + load(a.addend[image] + unit, left), left);
   }
-  // A tile of R images x one vector of units.
   template <int R>
   static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image,
       const CellColumn<T>& a) {
@@ -121,9 +118,9 @@ template <class T, bool on_grid> struct ColumnTiles {
   static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
 
-// Rounds numbers in place (round_to_grid of ../columns.h). All numbers from the power of two `integral` on are on the
-// grid. Smaller numbers are rounded, ties to even, by adding and subtracting `integral` with their sign.
-template <class T> void round(T* x, int64_t n, T integral, T limit) {
+// Rounds numbers in place (see ../columns.h). All numbers from the power of two `integral` on are on the grid. Adding
+// and subtracting `integral`, with their sign, rounds smaller numbers, ties to even.
+template <class T> void round_to_grid(T* x, int64_t n, T integral, T limit) {
   using Integer = typename Simd<T>::I;
   const Integer sign = (Integer)(-Vec<T>{});
   for (int64_t i = 0; i < n; i += lanes<T>) {

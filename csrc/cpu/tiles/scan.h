@@ -7,47 +7,45 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-#if PIXELRNN_VECTOR_REGISTERS == 32
-constexpr int kForwardGates = 4;
-#else
-constexpr int kForwardGates = 2;  // two gates x 6 cells read fewer weights than four gates x 3 cells
-#endif
-// Gates of a pass over the values. Five gates take passes of 3 and 2, or with 16 registers of 2, 2 and 1.
-template <int G> constexpr int kPassGates = G == 5 && kForwardGates == 4 ? 3 : kForwardGates;
+// Gates that forward_tile accumulates in one loop. Five gates take loops of 2, 2 and 1, with 32 registers of 3 and 2.
+// With 16 registers, two gates x 6 cells read fewer weights than four gates x 3 cells.
+template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
 // Three gates leave registers for more cells, which reuse each weight more often.
-template <int G> constexpr int kForwardCells = kPassGates<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
+template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
 // The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
 // core can have in flight.
 
-// Returns the four gates of a unit, counted over all cells. Earlier cells' fifth gates, if any, lie before them.
+// Returns the first four gates of a unit, counted over all cells. Earlier cells' fifth gates, if any, lie before them.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
 }
 
-// Loads the five gates of the first n units of a vector. A cell's gates are [units][4], then [units].
-template <class T> INLINE FiveGates<Vec<T>> load_five(const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
-  const T* of_cell = p + cell * 5 * hidden;
-  const Gates<Vec<T>> a = load_gates(of_cell + 4 * u, n);
-  return {a.i, a.f, a.g, a.o, load(of_cell + 4 * hidden + u, n)};
+// Load and store five gates of up to n units from u on, a vector for each gate. A cell's gates are [hidden][4], then
+// [hidden].
+template <class T> INLINE FiveGates<Vec<T>> load_five_gates(
+    const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
+  const T* gates = p + cell * 5 * hidden;
+  const auto a = load_gates(gates + 4 * u, n);
+  return {a.i, a.f, a.g, a.o, load(gates + 4 * hidden + u, n)};
 }
 template <class T>
-INLINE void store_five(T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n, const FiveGates<Vec<T>>& a) {
-  T* of_cell = p + cell * 5 * hidden;
-  store_gates<T>(of_cell + 4 * u, n, {a.i, a.f, a.g, a.o});
-  store(of_cell + 4 * hidden + u, a.up, n);
+INLINE void store_five_gates(T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n, const FiveGates<Vec<T>>& a) {
+  T* gates = p + cell * 5 * hidden;
+  store_gates<T>(gates + 4 * u, n, {a.i, a.f, a.g, a.o});
+  store(gates + 4 * hidden + u, a.up, n);
 }
 template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t hidden, int64_t u, int64_t n) {
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Computes R cells of five gates from the products z, without h: z then holds the inner and outer part of h.
-template <class T, int R> INLINE void five_gates(
-    const Rows<T>& rows, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
+// Computes R cells of five gates from the products z, without h. z then holds inner and outer of CellOutput.
+template <class T, int R> INLINE void five_gate_cells(
+    const Cells<T>& cells, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
   ROLL for (int m = 0; m < R; ++m) {
-    const int64_t cell = rows.cell[i0 + m], next = cell + int64_t(rows.ahead);
+    const int64_t cell = cells.cell[i0 + m], next = cell + cells.to_next;
     prefetch<4 * L * sizeof(T)>(maps.gates + next * 5 * hidden + 4 * u0);
     prefetch<L * sizeof(T)>(maps.gates + next * 5 * hidden + 4 * hidden + u0);
     prefetch<L * sizeof(T)>(maps.c + next * hidden + u0);
@@ -56,104 +54,104 @@ template <class T, int R> INLINE void five_gates(
     if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u0, n);
     FiveGates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3], z[m][4]};
     if (maps.x) {
-      const FiveGates<Vec<T>> x = load_five(maps.x, hidden, cell, u0, n);
+      const auto x = load_five_gates(maps.x, hidden, cell, u0, n);
       pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o, pre.up + x.up};
     }
-    const T* up = rows.carry_up[i0 + m];
-    const CellOutput<Vec<T>> out =
+    const T* up = cells.carry_up[i0 + m];
+    const auto out =
         cell5<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale, maps.cell.peephole ? &peepholes : nullptr,
-            up == maps.border, pre, load(rows.carry[i0 + m] + u0, n), load(up + u0, n));
-    store_five(maps.gates, hidden, cell, u0, n, out.gates);
+            up == maps.border, pre, load(cells.carry[i0 + m] + u0, n), load(up + u0, n));
+    store_five_gates(maps.gates, hidden, cell, u0, n, out.gates);
     store(maps.c + cell * hidden + u0, out.c, n);
     z[m][0] = out.inner, z[m][1] = out.outer;
   }
 }
 
-// A tile of the forward scan: R cells x one vector of units.
+// Computes a tile of the forward scan: R cells x one vector of units.
 template <class T, int G, int R>
-void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
-  constexpr int L = lanes<T>, P = kPassGates<G>, rest = G % P, whole = G - rest;
+void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
+  constexpr int L = lanes<T>, P = kGatesAtOnce<G>, rest = G % P;
   using Math = VectorMath<T>;
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
   Vec<T> z[R][G];
-  UNROLL for (int g0 = 0; g0 < whole; g0 += P) {
-    Vec<T> acc[R][P] = {};  // not z itself, which the rolled loop below keeps out of registers
-    w = multiply_taps<T, R, P>(rows, i0, w, acc);
+  UNROLL for (int g0 = 0; g0 < G - rest; g0 += P) {
+    Vec<T> acc[R][P] = {};  // not z, which the rolled loop below keeps out of registers
+    w = multiply_taps<T, R, P>(cells, i0, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < P; ++g) z[m][g0 + g] = acc[m][g];
   }
   if constexpr (rest > 0) {
     Vec<T> acc[R][rest] = {};
-    multiply_taps<T, R, rest>(rows, i0, w, acc);
-    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < rest; ++g) z[m][whole + g] = acc[m][g];
+    multiply_taps<T, R, rest>(cells, i0, w, acc);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < rest; ++g) z[m][G - rest + g] = acc[m][g];
   }
-  if constexpr (G == 5) five_gates<T, R>(rows, i0, hidden, u0, n, z, maps);
+  if constexpr (G == 5) five_gate_cells<T, R>(cells, i0, hidden, u0, n, z, maps);
   else ROLL for (int m = 0; m < R; ++m) {
-      const int64_t at = rows.cell[i0 + m] * hidden + u0, next = at + int64_t(rows.ahead) * hidden;
+      const int64_t unit = cells.cell[i0 + m] * hidden + u0, next = unit + cells.to_next * hidden;
       if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
       prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
       prefetch<L * sizeof(T)>(maps.c + next);
-      prefetch<L * sizeof(T)>(maps.h + (rows.cell[i0 + m] + int64_t(rows.ahead)) * maps.h_stride + u0);
+      prefetch<L * sizeof(T)>(maps.h + (cells.cell[i0 + m] + cells.to_next) * maps.h_stride + u0);
       Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
       if (maps.x) {
-        const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
+        const auto x = load_gates(maps.x + unit * 4, n);
         pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o};
       }
-      const Gates<Vec<T>> a = activate<Math>(pre);
-      const Vec<T> c = next_c(a, load(rows.carry[i0 + m] + u0, n));
-      store_gates(maps.gates + at * 4, n, a);
-      store(maps.c + at, c, n);
+      const auto a = activate<Math>(pre);
+      const Vec<T> c = next_c(a, load(cells.carry[i0 + m] + u0, n));
+      store_gates(maps.gates + unit * 4, n, a);
+      store(maps.c + unit, c, n);
       z[m][0] = c, z[m][1] = a.o;
     }
-  // A second loop, so that the tanh(c) of several cells overlap instead of each waiting for its own cell.
+  // A second loop, so that the tanh(c) of several cells overlap instead of each waiting for its cell's c.
   ROLL for (int m = 0; m < R; ++m) {
     const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
-    store(maps.h + rows.cell[i0 + m] * maps.h_stride + u0, hidden_state<Math>(a, z[m][0]), n);
+    store(maps.h + cells.cell[i0 + m] * maps.h_stride + u0, hidden_state<Math>(a, z[m][0]), n);
   }
 }
 
-// A tile of the backward scan: R cells x N vectors of units. dh is the gradient from outside the scan, plus dx of the
-// cells that read this cell times the transposed weights.
+// Computes a tile of the backward scan: R cells x N vectors of units. dh is the gradient from outside the scan, plus dx
+// of the cells that read this cell's h times the transposed weights.
 template <class T, int G, int R, int N>
-void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
+void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
-  auto ahead = [&](int s) __attribute__((always_inline)) {
-    const int64_t next = (rows.cell[i0 + s / N] + rows.ahead) * hidden + u0 + s % N * L;
-    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.gates, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
-    prefetch<L * sizeof(T)>(rows.dh[i0 + s / N] + int64_t(rows.ahead) * maps.dh_stride + u0 + s % N * L);
-    prefetch<L * sizeof(T)>(maps.c + next);
-    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
+  auto prefetch_next = [&](int s) __attribute__((always_inline)) {
+    const int64_t unit = (cells.cell[i0 + s / N] + cells.to_next) * hidden + u0 + s % N * L;
+    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.gates, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
+    prefetch<L * sizeof(T)>(cells.dh[i0 + s / N] + cells.to_next * maps.dh_stride + u0 + s % N * L);
+    prefetch<L * sizeof(T)>(maps.c + unit);
+    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // With several vectors, prefetch during the product: the epilogue is too short for that many misses.
-  if constexpr (N > 1) multiply_taps<T, R, N>(rows, i0, w, acc, R * N, ahead);
-  else multiply_taps<T, R, N>(rows, i0, w, acc);
+  // With several vectors, prefetch during the product: the loop below is too short for so many misses.
+  if constexpr (N > 1) multiply_taps<T, R, N>(cells, i0, w, acc, R * N, prefetch_next);
+  else multiply_taps<T, R, N>(cells, i0, w, acc);
   Vec<T> product[R][N];
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) product[m][v] = acc[m][v];
   ROLL for (int m = 0; m < R; ++m) ROLL for (int v = 0; v < N; ++v) {
     const int u = u0 + v * L;
-    const int64_t n = hidden - u, at = rows.cell[i0 + m] * hidden + u;
+    const int64_t n = hidden - u, unit = cells.cell[i0 + m] * hidden + u;
     if (n <= 0) break;
-    if (N == 1) ahead(m);
-    T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
-    Vec<T> dc = load(dc_at, n);
-    const Vec<T> dh = load(rows.dh[i0 + m] + u, n) + product[m][v];
+    if (N == 1) prefetch_next(m);
+    T* chain_dc = maps.dc + cells.chain[i0 + m] * hidden + u;
+    Vec<T> dc = load(chain_dc, n);
+    const Vec<T> dh = load(cells.dh[i0 + m] + u, n) + product[m][v];
     if constexpr (G == 5) {
-      const int64_t cell = rows.cell[i0 + m];
+      const int64_t cell = cells.cell[i0 + m];
       Peepholes<Vec<T>> peepholes;
       if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u, n);
-      Vec<T> dc_up = load(rows.dc_below[i0 + m] + u, n);
-      const FiveGates<Vec<T>> dx = cell5_backward<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
-          maps.cell.peephole ? &peepholes : nullptr, load_five(maps.gates, hidden, cell, u, n), load(maps.c + at, n),
-          load(rows.carry[i0 + m] + u, n), load(rows.carry_up[i0 + m] + u, n), dh, dc, dc_up);
-      store(dc_at, dc, n);
-      store(rows.dc_up[i0 + m] + u, dc_up, n);
-      store_five(maps.dx, hidden, cell, u, n, dx);
+      Vec<T> dc_up = load(cells.dc_below[i0 + m] + u, n);
+      const auto dx = cell5_backward<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
+          maps.cell.peephole ? &peepholes : nullptr, load_five_gates(maps.gates, hidden, cell, u, n),
+          load(maps.c + unit, n), load(cells.carry[i0 + m] + u, n), load(cells.carry_up[i0 + m] + u, n), dh, dc, dc_up);
+      store(chain_dc, dc, n);
+      store(cells.dc_up[i0 + m] + u, dc_up, n);
+      store_five_gates(maps.dx, hidden, cell, u, n, dx);
       continue;
     }
-    const Gates<Vec<T>> dx = cell_backward<VectorMath<T>>(
-        load_gates(maps.gates + at * 4, n), load(maps.c + at, n), load(rows.carry[i0 + m] + u, n), dh, dc);
-    store(dc_at, dc, n);
-    store_gates(maps.dx + at * 4, n, dx);
+    const auto dx = cell_backward<VectorMath<T>>(
+        load_gates(maps.gates + unit * 4, n), load(maps.c + unit, n), load(cells.carry[i0 + m] + u, n), dh, dc);
+    store(chain_dc, dc, n);
+    store_gates(maps.dx + unit * 4, n, dx);
   }
 }
 
@@ -162,13 +160,13 @@ template <class T, int G> struct ScanTiles {
 
   static int backward_vectors(int hidden) {
     const int vectors = (hidden + L - 1) / L;
-    return PIXELRNN_VECTOR_REGISTERS == 32 && vectors % 4 == 0 ? 4 : vectors % 2 == 0 ? 2 : 1;
+    return k32Registers && vectors % 4 == 0 ? 4 : vectors % 2 == 0 ? 2 : 1;
   }
   static int block_units(Pass pass, int hidden) { return pass == Pass::kForward ? L : L * backward_vectors(hidden); }
   static int max_cells(Pass pass, int hidden) {
     if (pass == Pass::kForward) return kForwardCells<G>;
     const int v = backward_vectors(hidden);
-    return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? kRows : 8;
+    return v == 4 || (v == 2 && !k32Registers) ? kRows : 8;
   }
 
   static void pack(
@@ -176,25 +174,27 @@ template <class T, int G> struct ScanTiles {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
-  // Packs to [block][passes][all channels][gates of the pass][lanes].
+  // Packs to [block][groups of kGatesAtOnce gates][channels of all taps][gates of the group][lanes].
   static void pack_forward(
       int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
+    constexpr int P = kGatesAtOnce<G>;
     int64_t all = 0;
     for (int k = 0; k < taps; ++k) all += channels[k];
     for (int b = b0; b < b1; ++b)
       for (int g = 0; g < G; ++g) {
         const int64_t u = (int64_t)b * L;
         const int units = hidden - u < L ? hidden - u : L;
-        const int first = g / kPassGates<G> * kPassGates<G>;  // first gate of the pass
-        const int64_t step = (G - first < kPassGates<G> ? G - first : kPassGates<G>)*L;
+        const int first = g / P * P;  // first gate of the group
+        const int64_t step = (G - first < P ? G - first : P) * L;
         T* to = packed + (((int64_t)b * G + first) * all + g - first) * L;
         for (int k = 0; k < taps; to += channels[k++] * step) {
           const Weights<const T>& w = weight[k];
           const T* from = w.row(u, g);
-          if (w.channel == 1) Transposition<T>::transpose(units, channels[k], from, nullptr, w.unit, to, step);
+          if (w.channel_stride == 1)
+            Transposition<T>::transpose(units, channels[k], from, nullptr, w.unit_stride, to, step);
           else
             for (int j = 0; j < channels[k]; ++j)
-              for (int l = 0; l < units; ++l) to[j * step + l] = from[l * w.unit + j * w.channel];
+              for (int l = 0; l < units; ++l) to[j * step + l] = from[l * w.unit_stride + j * w.channel_stride];
           for (int j = 0; j < channels[k]; ++j)
             for (int l = units; l < L; ++l) to[j * step + l] = 0;
         }
@@ -208,7 +208,7 @@ template <class T, int G> struct ScanTiles {
       for (int k = 0; k < taps; ++k)
         for (int column = 0; column < G * hidden; ++column) {
           const T* from = weight[k].column(column, hidden);
-          const int64_t step = weight[k].channel;
+          const int64_t step = weight[k].channel_stride;
           for (int64_t u = b * units; u < (b + 1) * units; u += L, to += L)
             if (step == 1) store(to, load(from + u, hidden - u));
             else
@@ -217,27 +217,28 @@ template <class T, int G> struct ScanTiles {
   }
 
   static void forward(
-      const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
+      const Cells<T>& cells, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
     int64_t all = 0;
-    for (int k = 0; k < rows.taps; ++k) all += rows.channels[k];
+    for (int k = 0; k < cells.taps; ++k) all += cells.channels[k];
     const T* w = packed + block * all * G * L;
     with_constant<kForwardCells<G>>(
-        count, [&](auto r) { forward_tile<T, G, r>(rows, first, hidden, block * L, w, maps); });
+        count, [&](auto r) { forward_tile<T, G, r>(cells, first, hidden, block * L, w, maps); });
   }
 
-  template <int N> static void backward_block(
-      const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
-    const T* w = packed + (int64_t)block * rows.taps * G * hidden * N * L;
-    constexpr int most = 4 * kRows / N < 8 ? 4 * kRows / N : 8;
-    with_constant<most>(count, [&](auto r) { backward_tile<T, G, r, N>(rows, first, hidden, block * N * L, w, maps); });
+  template <int N> static void backward_block(const Cells<T>& cells, int first, int count, int block, int hidden,
+      const T* packed, const BackwardMaps<T>& maps) {
+    const T* w = packed + (int64_t)block * cells.taps * G * hidden * N * L;
+    constexpr int max_cells = 4 * kRows / N < 8 ? 4 * kRows / N : 8;
+    with_constant<max_cells>(
+        count, [&](auto r) { backward_tile<T, G, r, N>(cells, first, hidden, block * N * L, w, maps); });
   }
-  static void backward(
-      const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
+  static void backward(const Cells<T>& cells, int first, int count, int block, int hidden, const T* packed,
+      const BackwardMaps<T>& maps) {
     switch (backward_vectors(hidden)) {
-      case 1: return backward_block<1>(rows, first, count, block, hidden, packed, maps);
-      case 2: return backward_block<2>(rows, first, count, block, hidden, packed, maps);
+      case 1: return backward_block<1>(cells, first, count, block, hidden, packed, maps);
+      case 2: return backward_block<2>(cells, first, count, block, hidden, packed, maps);
 #if PIXELRNN_VECTOR_REGISTERS == 32
-      case 4: return backward_block<4>(rows, first, count, block, hidden, packed, maps);
+      case 4: return backward_block<4>(cells, first, count, block, hidden, packed, maps);
 #endif
     }
   }

@@ -5,6 +5,8 @@
 #include <arm_neon.h>
 #endif
 
+#include <utility>
+
 #include "../../cell.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
@@ -12,20 +14,21 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #define INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #define ROLL _Pragma("GCC unroll 1")
+#define VECTOR vector_size(PIXELRNN_VECTOR_BYTES)
 
-// Constants of exp, which splits x into n ln2 + r. ln2_hi + ln2_lo is ln2, and n ln2_hi is exact. Adding `magic` rounds
-// to an integer.
+// Vector types, and constants of exp, which splits x into n ln2 + r. ln2_hi + ln2_lo is ln2, and n ln2_hi is exact.
+// Adding `magic` rounds to an integer.
 template <class T> struct Simd;
 
 template <> struct Simd<float> {
-  typedef float V __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
-  typedef float Unaligned __attribute__((vector_size(PIXELRNN_VECTOR_BYTES), aligned(4), may_alias));
-  typedef int I __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
+  typedef float V __attribute__((VECTOR));
+  typedef float Unaligned __attribute__((VECTOR, aligned(4), may_alias));
+  typedef int I __attribute__((VECTOR));
   static constexpr int mantissa_bits = 23, bias = 127;
   static constexpr float magic = 12582912.f, log2e = 1.44269504088896341f;
   static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.42860682030941723e-6f;
   static constexpr float exp_limit = 87.3f, tanh_limit = 20.f;
-  static INLINE V tail(V r) {  // minimax for (e^r - 1 - r) / r^2, |r| <= ln2 / 2
+  static INLINE V tail(V r) {  // minimax polynomial for (e^r - 1 - r) / r^2, |r| <= ln2 / 2
     V p = 1.3926183588e-3f * r + 8.3631790527e-3f;
     p = p * r + 4.1666554617e-2f;
     p = p * r + 1.6666576989e-1f;
@@ -34,9 +37,9 @@ template <> struct Simd<float> {
 };
 
 template <> struct Simd<double> {
-  typedef double V __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
-  typedef double Unaligned __attribute__((vector_size(PIXELRNN_VECTOR_BYTES), aligned(8), may_alias));
-  typedef long long I __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
+  typedef double V __attribute__((VECTOR));
+  typedef double Unaligned __attribute__((VECTOR, aligned(8), may_alias));
+  typedef long long I __attribute__((VECTOR));
   static constexpr int mantissa_bits = 52, bias = 1023;
   static constexpr double magic = 6755399441055744., log2e = 1.44269504088896338700;
   static constexpr double ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
@@ -62,7 +65,7 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
-// Loads or stores the first n lanes. A load sets the others to zero.
+// Loads or stores the first n lanes. A load sets the other lanes to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
   Vec<T> v{};
@@ -78,18 +81,19 @@ template <int bytes> INLINE void prefetch(const void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
-// Intrinsics, because the compiler turns ?: into a compare and a blend, and fuses a * b + c in some tiles only, which
-// then round differently. min and max keep a NaN in b. multiply_add is fused if the machine can.
+// These are intrinsics because the compiler turns ?: into a compare and a blend, and fuses a * b + c only in some
+// tiles, which then round differently. min and max return b if b is NaN. multiply_add is fused if the machine can.
 #define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \
   INLINE Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) { return MULTIPLY_ADD; }
+#define FUSED(T, mm, t) OPERATIONS(T, mm##_min_##t(a, b), mm##_max_##t(a, b), mm##_fmadd_##t(a, b, c))
 #if PIXELRNN_VECTOR_BYTES == 64 && !defined(PIXELRNN_AVX512_ON_AVX2)
-OPERATIONS(float, _mm512_min_ps(a, b), _mm512_max_ps(a, b), _mm512_fmadd_ps(a, b, c))
-OPERATIONS(double, _mm512_min_pd(a, b), _mm512_max_pd(a, b), _mm512_fmadd_pd(a, b, c))
+FUSED(float, _mm512, ps)
+FUSED(double, _mm512, pd)
 #elif PIXELRNN_VECTOR_BYTES == 32
-OPERATIONS(float, _mm256_min_ps(a, b), _mm256_max_ps(a, b), _mm256_fmadd_ps(a, b, c))
-OPERATIONS(double, _mm256_min_pd(a, b), _mm256_max_pd(a, b), _mm256_fmadd_pd(a, b, c))
+FUSED(float, _mm256, ps)
+FUSED(double, _mm256, pd)
 #elif PIXELRNN_VECTOR_BYTES == 16 && defined(__x86_64__)
 OPERATIONS(float, _mm_min_ps(a, b), _mm_max_ps(a, b), (a * b + c))
 OPERATIONS(double, _mm_min_pd(a, b), _mm_max_pd(a, b), (a * b + c))
@@ -100,6 +104,7 @@ OPERATIONS(double, vminq_f64(a, b), vmaxq_f64(a, b), vfmaq_f64(c, a, b))
 OPERATIONS(float, (a < b ? a : b), (a > b ? a : b), (a * b + c))
 OPERATIONS(double, (a < b ? a : b), (a > b ? a : b), (a * b + c))
 #endif
+#undef FUSED
 #undef OPERATIONS
 
 #if defined(__clang__)
@@ -107,7 +112,8 @@ OPERATIONS(double, (a < b ? a : b), (a > b ? a : b), (a * b + c))
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (typename Simd<T>::I){__VA_ARGS__})
 #endif
-template <class T, int... i> struct Shuffle {
+template <class T, class = std::make_integer_sequence<int, lanes<T>>> struct Shuffle;
+template <class T, int... i> struct Shuffle<T, std::integer_sequence<int, i...>> {
   static constexpr int half = sizeof...(i) / 2, n = sizeof...(i);
   static INLINE Vec<T> even(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (2 * i)...); }
   static INLINE Vec<T> odd(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (2 * i + 1)...); }
@@ -115,16 +121,11 @@ template <class T, int... i> struct Shuffle {
   static INLINE Vec<T> high(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (i / 2 + half + i % 2 * n)...); }
 };
 #undef SHUFFLE
-template <class T, int L> struct Lanes;
-template <class T> struct Lanes<T, 2> { using S = Shuffle<T, 0, 1>; };
-template <class T> struct Lanes<T, 4> { using S = Shuffle<T, 0, 1, 2, 3>; };
-template <class T> struct Lanes<T, 8> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7>; };
-template <class T> struct Lanes<T, 16> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>; };
 
-// Loads the four gates of n units from memory [units][4] into a vector for each gate.
+// Load and store the four gates of n units, in memory [units][4], as one vector for each gate.
 template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
   constexpr int L = lanes<T>;
-  using S = typename Lanes<T, L>::S;
+  using S = Shuffle<T>;
   Vec<T> m[4];
   UNROLL for (int k = 0; k < 4; ++k) m[k] = n >= L ? load(p + k * L) : load(p + k * L, 4 * n - k * L);
   const Vec<T> a = S::even(m[0], m[1]), b = S::odd(m[0], m[1]), c = S::even(m[2], m[3]), d = S::odd(m[2], m[3]);
@@ -132,13 +133,13 @@ template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
 }
 template <class T> INLINE void store_gates(T* p, int64_t n, const Gates<Vec<T>>& z) {
   constexpr int L = lanes<T>;
-  using S = typename Lanes<T, L>::S;
+  using S = Shuffle<T>;
   const Vec<T> a = S::low(z.i, z.g), b = S::high(z.i, z.g), c = S::low(z.f, z.o), d = S::high(z.f, z.o);
   const Vec<T> m[4] = {S::low(a, c), S::high(a, c), S::low(b, d), S::high(b, d)};
   UNROLL for (int k = 0; k < 4; ++k) n >= L ? store(p + k * L, m[k]) : store(p + k * L, m[k], 4 * n - k * L);
 }
 
-// Saturating functions, which return NaN for NaN.
+// Functions that saturate, and return NaN for NaN.
 template <class T> struct VectorMath {
   using S = Simd<T>;
   using V = Vec<T>;

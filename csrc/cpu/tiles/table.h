@@ -2,7 +2,7 @@
 // namespace), PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
 //
 // Headers of this folder must not call inline functions of the standard library: the linker keeps one copy of each,
-// perhaps one for instructions that this machine lacks.
+// perhaps one with instructions that this machine lacks.
 #pragma once
 #include "columns.h"
 #include "convolution.h"
@@ -27,7 +27,7 @@ template <class T> struct Table {
   }
 
   static constexpr auto rounding() -> void (*)(T*, int64_t, T, T) {
-    if constexpr (sizeof(T) == 8) return round<T>;
+    if constexpr (sizeof(T) == 8) return round_to_grid<T>;
     return nullptr;
   }
 

@@ -8,11 +8,11 @@ template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
   constexpr int L = lanes<T>;
-  using S = typename Lanes<T, L>::S;
+  using S = Shuffle<T>;
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
-  UNROLL for (int step = 1; step < L; step *= 2) {  // each step exchanges a bit of the vector index and of the lane's
+  UNROLL for (int step = 1; step < L; step *= 2) {  // exchanges a bit of the vector's index and a bit of the lane's
     UNROLL for (int k = 0; k < L / 2; ++k) {
       mixed[2 * k] = S::low(v[k], v[k + L / 2]);
       mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
@@ -36,16 +36,16 @@ template <class T> struct Transposition {
     if (rows < L || columns < L) {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; ++j) {
-          const int64_t at = i * from_stride + j;
-          to[j * to_stride + i] = y && y[at] <= 0 ? T(0) : from[at];
+          const int64_t index = i * from_stride + j;
+          to[j * to_stride + i] = y && y[index] <= 0 ? T(0) : from[index];
         }
       return;
     }
     for (int64_t i = 0; i < rows; i += L)
       for (int64_t j = 0; j < columns; j += L) {  // the last block overlaps the previous one
         const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
-        const int64_t at = i0 * from_stride + j0;
-        transpose_block(from + at, y ? y + at : y, from_stride, to + j0 * to_stride + i0, to_stride);
+        const int64_t index = i0 * from_stride + j0;
+        transpose_block(from + index, y ? y + index : y, from_stride, to + j0 * to_stride + i0, to_stride);
       }
   }
 };

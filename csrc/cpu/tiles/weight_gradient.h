@@ -5,9 +5,9 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-constexpr int kWeightRows = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 3;
+constexpr int kWeightRows = k32Registers ? 6 : 3;
 
-// A tile of R channels x N vectors of outputs, summed over n cells, whose dy is b [n][N][lanes].
+// Adds n cells' products to a tile of R channels x N vectors of outputs. The cells' dy is b [n][N][lanes].
 template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;
@@ -25,68 +25,69 @@ void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b,
 
 template <class T> struct WeightGradientTiles {
   static constexpr int L = lanes<T>;
-  static constexpr int kRun = 128;  // cells whose dy stays in L1
+  static constexpr int kL1Cells = 128;  // cells whose dy stays in L1
 
-  // Pads the outputs to groups of four vectors, then one, two or four vectors for the rest.
+  // Pads the outputs to groups of four vectors; the last group may have one or two.
   static int columns(int outputs) {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;
   }
-  static void add(const Rows<T>& rows, int outputs, int begin, int end, const T* dy, T* sum, T* scratch) {
-    for (int i0 = 0; i0 < rows.cells; i0 += kRun) {
-      const int n = rows.cells - i0 < kRun ? rows.cells - i0 : kRun;
+  static void accumulate(const Cells<T>& cells, int outputs, int begin, int end, const T* dy, T* sum, T* scratch) {
+    for (int i0 = 0; i0 < cells.count; i0 += kL1Cells) {
+      const int n = cells.count - i0 < kL1Cells ? cells.count - i0 : kL1Cells;
       for (int c0 = begin; c0 < end;) {
         const int rest = (end - c0) / L;
-        if (rest >= 4) weight_columns<4>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 4 * L;
-        else if (rest >= 2) weight_columns<2>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 2 * L;
-        else weight_columns<1>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += L;
+        if (rest >= 4) weight_columns<4>(cells, i0, n, outputs, c0, dy, sum, scratch), c0 += 4 * L;
+        else if (rest >= 2) weight_columns<2>(cells, i0, n, outputs, c0, dy, sum, scratch), c0 += 2 * L;
+        else weight_columns<1>(cells, i0, n, outputs, c0, dy, sum, scratch), c0 += L;
       }
     }
   }
   template <int N>
-  static void weight_columns(const Rows<T>& rows, int i0, int n, int outputs, int c0, const T* dy, T* sum, T* scratch) {
-    constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
+  static void weight_columns(
+      const Cells<T>& cells, int i0, int n, int outputs, int c0, const T* dy, T* sum, T* scratch) {
+    constexpr int max = N == 4 ? kWeightRows : 2 * kWeightRows;
     const int64_t all_columns = columns(outputs);
     for (int k = 0; k < n; ++k) {
-      const T* from = dy + rows.cell[i0 + k] * outputs + c0;
+      const T* from = dy + cells.cell[i0 + k] * outputs + c0;
       prefetch<N * L * sizeof(T)>(from + N * L);
       UNROLL for (int v = 0; v < N; ++v) store(scratch + (k * N + v) * L, load(from + v * L, outputs - c0 - v * L));
     }
     T* s = sum + c0;
-    for (int k = 0; k < rows.taps; ++k) {
-      const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;
-      const int channels = rows.channels[k], tiles = (channels + most - 1) / most;
+    for (int k = 0; k < cells.taps; ++k) {
+      const T* const* tap = cells.tap + (int64_t)k * cells.count + i0;
+      const int channels = cells.channels[k], tiles = (channels + max - 1) / max;
       for (int t = 0; t < tiles; ++t) {
         const int j0 = (int64_t)channels * t / tiles, j1 = (int64_t)channels * (t + 1) / tiles;
-        with_constant<most>(
+        with_constant<max>(
             j1 - j0, [&](auto r) { weight_tile<T, r, N>(n, tap, j0, scratch, s + j0 * all_columns, all_columns); });
       }
       s += channels * all_columns;
     }
   }
-  static void total(
-      int sums, int64_t size, const T* sum, int64_t row, int columns, int channels, T* const* to, int64_t step) {
+  static void reduce(int sums, int64_t sum_stride, const T* sum, int64_t channel_stride, int columns, int channels,
+      T* const* to, int64_t to_stride) {
     alignas(64) T block[L * L] = {}, transposed[L * L];
     for (int i0 = 0; i0 < columns; i0 += L)
       for (int j0 = 0; j0 < channels; j0 += L) {
         const int rows = channels - j0 < L ? channels - j0 : L;
         for (int j = 0; j < rows; ++j) {
-          const T* from = sum + (j0 + j) * row + i0;
+          const T* from = sum + (j0 + j) * channel_stride + i0;
           Vec<T> total = load(from, columns - i0);
-          for (int q = 1; q < sums; ++q) total += load(from + q * size, columns - i0);
+          for (int q = 1; q < sums; ++q) total += load(from + q * sum_stride, columns - i0);
           store(block + j * L, total);
         }
         transpose_block<T>(block, nullptr, L, transposed, L);
         for (int i = 0; i < L && i0 + i < columns; ++i) {
-          T* out = to[i0 + i] + j0 * step;
-          if (step == 1) store(out, load(transposed + i * L), rows);
+          T* out = to[i0 + i] + j0 * to_stride;
+          if (to_stride == 1) store(out, load(transposed + i * L), rows);
           else
-            for (int j = 0; j < rows; ++j) out[j * step] = transposed[i * L + j];
+            for (int j = 0; j < rows; ++j) out[j * to_stride] = transposed[i * L + j];
         }
       }
   }
 
-  static constexpr WeightGradientKernels<T> kernels{columns, 4 * L, kRun * 4 * L, total, add};
+  static constexpr WeightGradientKernels<T> kernels{columns, 4 * L, kL1Cells * 4 * L, reduce, accumulate};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -1,4 +1,4 @@
-// The library _C_cuda. Loading it registers the recurrence on a GPU, for pixelrnn_ext/operators/scan/gpu.py.
+// The library _C_cuda. Loading it registers the GPU operators that pixelrnn_ext/operators/scan/gpu.py calls.
 #include <torch/csrc/stable/library.h>
 
 #include <stdexcept>
@@ -12,11 +12,11 @@ namespace pixelrnn::cuda {
 namespace {
 
 // Returns an empty string if this library has code for the compute capability, otherwise the reason in a sentence.
-std::string why_not_on(int64_t capability) {
+std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns an empty string if this library has code for a visible GPU, otherwise the reason in a sentence.
+// Returns the same for all visible GPUs: an empty string if there is code for one.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;
@@ -27,7 +27,7 @@ std::string why_no_gpu() try {
     int capability = 0;
     check(d.cuDeviceGet(&device, i));
     check(capability_of(device, capability));
-    why = why_not_on(capability);
+    why = why_unsupported(capability);
     if (why.empty()) return why;
   }
   return why;
@@ -47,6 +47,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { pixelrnn::cuda::implement_recurrences(m); }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan));
-  m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_not_on));
+  m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_unsupported));
   m.impl("why_no_gpu", TORCH_BOX(&pixelrnn::cuda::why_no_gpu));
 }

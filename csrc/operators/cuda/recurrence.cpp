@@ -13,35 +13,35 @@ namespace pixelrnn::cuda {
 namespace {
 
 template <class Args> Args with_geometries(const Scan& s, Args args) {
-  for (int d = 0; d < kMostDirections; ++d) args.geometry[d] = s.geometry(d);
+  for (int d = 0; d < kMaxDirections; ++d) args.geometry[d] = s.geometry(d);
   return args;
 }
-Cell<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell.scale)}; }
+CellParameters<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell.scale)}; }
 
-// With four gates and several directions, the resident kernels write h as [D, B, H, W, h]: with one map for all
-// directions the compiler runs out of registers on some GPUs.
-bool is_apart(const Scan& s) { return s.gates == 4 && s.directions > 1; }
+// Whether the resident kernels write h and read dh as [D, B, H, W, h]. With [B, H, W, D, h] the compiler runs out of
+// registers on some GPUs.
+bool is_direction_major(const Scan& s) { return s.gates == 4 && s.directions > 1; }
 
 template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, Tensor& h, const Tensor& c,
     const Tensor& gates, CUstream stream) {
   const Tensor packed = s.packed_weight(plan, stream);
-  const Tensor written = is_apart(s) ? stable::new_empty(h, s.maps(s.hidden)) : h;
+  const Tensor h_out = is_direction_major(s) ? stable::new_empty(h, s.maps(s.hidden)) : h;
   const auto args = with_geometries(s, ForwardArgsOf<G>{x.const_data_ptr(), packed.const_data_ptr(), in(s.h0), in(s.c0),
-                                           written.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
+                                           h_out.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
                                            gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling, {}});
   if constexpr (G == 4) check(forward(plan, args, int(s.directions), stream));
   else check(forward(plan, ForwardArgs5{args, cell(s), s.ragged_images()}, int(s.directions), stream));
-  if (is_apart(s)) stable::copy_(h, call_permute(written, {1, 2, 3, 0, 4}));
+  if (is_direction_major(s)) stable::copy_(h, call_permute(h_out, {1, 2, 3, 0, 4}));
 }
 
 template <int G> void resident_backward(const Scan& s, const Plan& plan, const Tensor& dh, const Tensor& c,
     const Tensor& gates, const Tensor& dx, const Tensor& dc_left, const Tensor& dc_above, CUstream stream) {
   const Tensor packed = s.packed_weight(plan, stream);
-  const Tensor read = is_apart(s) ? prepared(call_permute(dh, {3, 0, 1, 2, 4})) : dh;
+  const Tensor dh_in = is_direction_major(s) ? aligned(call_permute(dh, {3, 0, 1, 2, 4})) : dh;
   const auto args = with_geometries(
-      s, BackwardArgsOf<G>{read.const_data_ptr(), gates.const_data_ptr(), static_cast<const float*>(c.const_data_ptr()),
-             packed.const_data_ptr(), in(s.c0), dx.mutable_data_ptr(), static_cast<float*>(dc_left.mutable_data_ptr()),
-             int(s.images), s.pixels(), plan.tiling, {}});
+      s, BackwardArgsOf<G>{dh_in.const_data_ptr(), gates.const_data_ptr(),
+             static_cast<const float*>(c.const_data_ptr()), packed.const_data_ptr(), in(s.c0), dx.mutable_data_ptr(),
+             static_cast<float*>(dc_left.mutable_data_ptr()), int(s.images), s.pixels(), plan.tiling, {}});
   if constexpr (G == 4) check(backward(plan, args, int(s.directions), stream));
   else
     check(backward(plan,
@@ -52,16 +52,16 @@ template <int G> void resident_backward(const Scan& s, const Plan& plan, const T
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments& a) {
-  STD_TORCH_CHECK(a.x || !a.input || !a.weight_ih, "scan: expected the recurrence to get x");
-  check_on_one_device("scan", "weight_hh", a.weight_hh,
-      {{"x", a.x}, {"h0", a.h0}, {"c0", a.c0}, {"peephole", a.peephole}, {"sizes", a.sizes}});
-  const OnDeviceOf device(a.weight_hh);
+  STD_TORCH_CHECK(a.x || !a.input || !a.weight_ih, "scan: expected x for the recurrence, got input");
+  check_same_device(
+      "weight_hh", a.weight_hh, {{"x", a.x}, {"h0", a.h0}, {"c0", a.c0}, {"peephole", a.peephole}, {"sizes", a.sizes}});
+  const DeviceScope device(a.weight_hh);
   const Scan s(a);
-  const Tensor x = prepared(*a.x);
-  Tensor h = s.map(s.h()), c = stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
+  const Tensor x = aligned(*a.x);
+  Tensor h = s.new_map(s.h()), c = stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
          gates = stable::new_empty(x, s.maps(s.columns()), gates_type(s.type));
   if (s.empty()) return {h, c, gates};
-  const Plan plan = s.choose(false);
+  const Plan plan = s.choose_plan(false);
   if (!plan.variant) step_forward_scan(s, x, h, c, gates, device.stream());
   else if (s.gates == 4) resident_forward<4>(s, plan, x, h, c, gates, device.stream());
   else resident_forward<5>(s, plan, x, h, c, gates, device.stream());
@@ -70,22 +70,22 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments& a) {
 
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients& g) {
   const ScanArguments& a = g.scan;
-  check_on_one_device("scan", "weight_hh", a.weight_hh,
+  check_same_device("weight_hh", a.weight_hh,
       {{"dh", g.dh}, {"c", g.c}, {"gates", g.gates}, {"c0", a.c0}, {"peephole", a.peephole}, {"sizes", a.sizes}});
-  const OnDeviceOf device(a.weight_hh);
+  const DeviceScope device(a.weight_hh);
   const Scan s(a);
   check_sizes("dh", g.dh, s.h(), s.type);
   check_sizes("c", g.c, s.maps(s.hidden), cell_state_type(s.type));
   check_sizes("gates", g.gates, s.maps(s.columns()), gates_type(s.type));
-  const Tensor dh = prepared(g.dh), c = prepared(g.c), gates = prepared(g.gates);
-  Tensor dx = s.map(s.maps(s.columns()));
+  const Tensor dh = aligned(g.dh), c = aligned(g.c), gates = aligned(g.gates);
+  Tensor dx = s.new_map(s.maps(s.columns()));
   const std::vector<int64_t> left{s.directions, s.images, s.diagonal ? s.height : s.width, s.hidden},
       above{s.directions, s.gates == 4 ? 0 : s.images, s.hidden};
   if (s.empty()) return {dx, stable::new_zeros(c, left), stable::new_zeros(c, above)};
-  const Plan plan = s.choose(true);
+  const Plan plan = s.choose_plan(true);
   if (!plan.variant) {
-    const auto [by_cell, dc_above] = step_backward_scan(s, dh, c, gates, dx, device.stream());
-    return {dx, call_permute(by_cell, {0, 2, 1, 3}), dc_above};
+    const auto [dc_left, dc_above] = step_backward_scan(s, dh, c, gates, dx, device.stream());
+    return {dx, call_permute(dc_left, {0, 2, 1, 3}), dc_above};
   }
   Tensor dc_left = stable::new_empty(c, left), dc_above = stable::new_empty(c, above);
   if (s.gates == 4) resident_backward<4>(s, plan, dh, c, gates, dx, dc_left, dc_above, device.stream());
@@ -96,14 +96,14 @@ std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates) {
-  const auto which = std::find(std::begin(kFormatNames), std::end(kFormatNames), format);
-  STD_TORCH_CHECK(which != std::end(kFormatNames),
+  const auto found = std::find(std::begin(kFormatNames), std::end(kFormatNames), format);
+  STD_TORCH_CHECK(found != std::end(kFormatNames),
       "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
   STD_TORCH_CHECK(gates == 4 || gates == 5, "describe_plan: expected 4 or 5 gates, got ", gates);
-  STD_TORCH_CHECK(directions > 0 && directions <= kMostDirections && images >= 0 && height > 0 && width > 0 &&
+  STD_TORCH_CHECK(directions > 0 && directions <= kMaxDirections && images >= 0 && height > 0 && width > 0 &&
                       hidden > 0 && taps > 0,
-      "describe_plan: expected 1 to ", kMostDirections,
-      " directions, sizes of 1 or more and no fewer than 0 images, got ",
+      "describe_plan: expected 1 to ", kMaxDirections,
+      " directions, 0 or more images and other sizes of 1 or more, got ",
       shape_text(std::vector<int64_t>{directions, images, height, width, hidden, taps}),
       " of directions, images, height, width, hidden channels and taps");
   STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "describe_plan: expected ",
@@ -116,12 +116,12 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
     check(current_device(device));
   }
   auto describe = [&](bool backward) {
-    const Problem p = problem(sizes, diagonal, Format(which - kFormatNames), backward);
+    const Problem p = problem(sizes, diagonal, Format(found - kFormatNames), backward);
     const Restriction restriction = Path(path).restriction(p.format, backward, p.gates);
     if (capability) return plan(p, device, restriction).describe();
-    Plan here;
-    check(plan_here(p, device, restriction, here));
-    return here.describe();
+    Plan local;
+    check(plan_on_current_device(p, device, restriction, local));
+    return local.describe();
   };
   return {describe(false), describe(true)};
 }

@@ -1,5 +1,5 @@
-// The recurrence of all layers on a GPU, without the input-to-state product: allocates the outputs, chooses the path
-// and runs it on the current stream. pixelrnn_ext/operators/scan/gpu.py makes the public operators from it.
+// The recurrence of all layers on a GPU, without the input-to-state product: allocates the outputs, chooses kernels and
+// launches them on the current stream. pixelrnn_ext/operators/scan/gpu.py calls these operators.
 #pragma once
 #include <string>
 #include <tuple>
@@ -10,36 +10,37 @@ namespace pixelrnn::cuda {
 
 // Returns (h [B, H, W, D, h], c, gates) of a scan. x includes the input-to-state product and the bias, so only the
 // shapes of input, weight_ih and bias are checked. sizes is on the device of x, and the host does not read it. Outside
-// an image c and gates are undefined. If path (../../cuda/path.h) has groups, only the called pass has to run.
+// an image c and gates are undefined. If the path forces resident kernels, both passes must be able to run; with groups
+// (../../cuda/path.h), only this pass.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
-// dh is the gradient of h, whatever the merge. Only the sizes of input and x matter.
+// dh is the gradient of h, whatever the merge. Only the shapes of input and x are read.
 struct RecurrenceGradients {
   Stack& from;
   Tensor dh = from.tensor(), c = from.tensor(), gates = from.tensor();
   ScanArguments scan{from};
 };
-// Returns (dx, dc_left, dc_above). dx is [D, B, H, W, G h], and zero outside the images. dc_left [D, B, chains, h] is
-// the gradient of c before each chain. The chains are the columns of the map, or in a diagonal scan its rows. dc_above
-// [D, B, h] is the gradient of c above the first row, summed over the row; with four gates it is empty, [D, 0, h].
+// Returns (dx, dc_left, dc_above). dx is [D, B, H, W, G h], and zero outside the images. dc_left is the gradient of the
+// initial c of each column, [D, B, W, h], or in a diagonal scan of each row, [D, B, H, h]. dc_above [D, B, h] is the
+// gradient of c above the first row, summed over the row; with four gates it is empty, [D, 0, h].
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
 
 // Returns the hidden states that taps first to first + count - 1 of each cell read, [D, B, H, W, count, h] from h [B,
-// H, W, D, h], for the weights' gradients. Outside the image it is h0, or zero without h0.
+// H, W, D, h], for the weights' gradients. A neighbour outside the image has the state h0, or zero without h0.
 Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
     int64_t taps, int64_t first, int64_t count);
 
-// Returns [D, B, taps, G h]: for each image and tap, the sum of dx [D, B, H, W, G h] over the cells whose tap lies
+// Returns [D, B, taps, G h]: for each image and tap, the sum of dx [D, B, H, W, G h] over the cells whose neighbour is
 // outside the image, in float32, or in float64 for float64.
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps);
 
-// Returns what the resident path does, forward and backward, on a GPU of the compute capability (90 for 9.0; 0: the
-// current GPU). If it cannot run, the text is "step path: " and the reason.
+// Describes the resident kernels' plan, forward and backward, for a compute capability (90 for 9.0; 0: the current
+// GPU). If no resident kernel can run, the text is "step path: " and the reason.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
 
-// The schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
+// Defines the schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
   m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN

@@ -15,14 +15,14 @@ Geometry geometry_of(const ScanSizes& s, bool diagonal, Corner corner) {
 }  // namespace
 
 void check_lines(const ScanSizes& s, bool diagonal) {
-  constexpr int64_t most = int64_t(1) << 31;
+  constexpr int64_t limit = int64_t(1) << 31;
   check_below("images", s.images, 1 << 28);
   check_below("hidden channels", s.hidden, 1 << 24);
-  for (int64_t side : {s.height, s.width}) check_below("height and width", side, most);
-  check_below("pixels of an image", s.height * s.width, most);
+  for (int64_t side : {s.height, s.width}) check_below("height and width", side, limit);
+  check_below("pixels of an image", s.height * s.width, limit);
   const int64_t units = s.images * s.hidden;
-  check_below("units of a cell", units, most);
-  check_below("units of a line", units * (diagonal ? s.height : s.width), most);
+  check_below("units of a cell", units, limit);
+  check_below("units of a line", units * (diagonal ? s.height : s.width), limit);
 }
 
 Problem problem(const ScanSizes& s, bool diagonal, Format format, bool backward) {
@@ -31,17 +31,17 @@ Problem problem(const ScanSizes& s, bool diagonal, Format format, bool backward)
 }
 
 Scan::Scan(const ScanArguments& a)
-    : ScanSizes(check(a)),
+    : ScanSizes(checked_sizes(a)),
       cell(cell_named(a.cell)),
       diagonal(a.diagonal),
       tf32(a.tf32),
       type(a.weight_hh.scalar_type()),
       corner(read_corners(a.corners, directions)),
-      weight_hh(prepared(a.weight_hh)),
-      h0(prepared(a.h0)),
-      c0(prepared(a.c0)),
-      peephole(prepared(a.peephole)),
-      sizes(prepared(a.sizes)),
+      weight_hh(aligned(a.weight_hh)),
+      h0(aligned(a.h0)),
+      c0(aligned(a.c0)),
+      peephole(aligned(a.peephole)),
+      sizes(aligned(a.sizes)),
       path(a.path) {
   map_type(type);  // throws unless there are kernels for it
   check_lines(*this, diagonal);
@@ -55,7 +55,7 @@ RaggedImages Scan::ragged_images() const {
   return images;
 }
 
-Tensor Scan::map(const std::vector<int64_t>& shape) const {
+Tensor Scan::new_map(const std::vector<int64_t>& shape) const {
   return sizes ? stable::new_zeros(weight_hh, shape) : stable::new_empty(weight_hh, shape);
 }
 
@@ -68,7 +68,7 @@ std::optional<Format> Scan::format() const {
   }
 }
 
-Plan Scan::choose(bool backward) const {
+Plan Scan::choose_plan(bool backward) const {
   Plan chosen;
   if (path.step) return chosen;
   const auto f = format();
@@ -79,16 +79,17 @@ Plan Scan::choose(bool backward) const {
   if (chosen.why_not.empty()) {
     Device device;
     check(current_device(device));
-    auto ask = [&](bool backward) {
+    auto plan_pass = [&](bool backward) {
       Plan p;
-      check(plan_here(problem(*this, diagonal, *f, backward), device, path.restriction(*f, backward, int(gates)), p));
+      check(plan_on_current_device(
+          problem(*this, diagonal, *f, backward), device, path.restriction(*f, backward, int(gates)), p));
       return p;
     };
-    chosen = ask(backward);
+    chosen = plan_pass(backward);
     // A forced forward must not begin if the backward cannot run. A path with groups is for measuring one pass.
     if (path.resident && !path.groups && chosen.variant && !backward) {
-      const Plan later = ask(true);
-      STD_TORCH_CHECK(later.variant, "scan: the resident path cannot run backward: ", later.why_not);
+      const Plan backward_plan = plan_pass(true);
+      STD_TORCH_CHECK(backward_plan.variant, "scan: the resident path cannot run backward: ", backward_plan.why_not);
     }
   }
   STD_TORCH_CHECK(!path.resident || chosen.variant, "scan: the resident path cannot run: ", chosen.why_not);

@@ -1,7 +1,6 @@
-// A scan on a GPU: its sizes, its prepared operands and the choice of a path.
+// A scan on a GPU: its sizes, its aligned operands and the choice of its kernels.
 #pragma once
 #include <optional>
-#include <string>
 #include <tuple>
 #include <vector>
 
@@ -18,7 +17,7 @@ namespace pixelrnn::cuda {
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
-// Throws unless the kernels can count the units of a line in 32 bits.
+// Throws unless a line's hidden units over all images can be counted in 32 bits.
 void check_lines(const ScanSizes&, bool diagonal);
 Problem problem(const ScanSizes&, bool diagonal, Format, bool backward);
 
@@ -26,7 +25,7 @@ struct Scan : ScanSizes {
   const NamedCell& cell;
   bool diagonal, tf32;
   ScalarType type;
-  std::array<Corner, kMostDirections> corner;
+  std::array<Corner, kMaxDirections> corner;
   Tensor weight_hh;
   Optional h0, c0, peephole, sizes;
   Path path;
@@ -39,24 +38,24 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // Returns a new map, zeroed if there are sizes, because kernels write nothing outside images.
-  Tensor map(const std::vector<int64_t>& shape) const;
+  // Returns a new map, zero if images have sizes, because kernels write nothing outside images.
+  Tensor new_map(const std::vector<int64_t>& shape) const;
 
-  // Returns this pass's resident plan, or for the step path a plan without a variant.
-  Plan choose(bool backward) const;
-  // Packs the weight for one pass: packing for both would make the forward save a second weight.
+  // Returns the resident kernels' plan, or for the step path a plan without a variant.
+  Plan choose_plan(bool backward) const;
+  // Packs the weight for one pass. The backward packs again, so that the forward need not save a packed weight.
   Tensor packed_weight(const Plan&, CUstream) const;
 
  private:
   std::optional<Format> format() const;
 };
 
-// The step path (steps.cpp): one matrix product and one kernel for each line. Writes h [B, H, W, D, h], c and gates,
-// and nothing outside an image.
+// Runs one matrix product and one kernel for each line (steps.cpp). Writes h [B, H, W, D, h], c and gates, and nothing
+// outside an image.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
-// Returns the gradients of c before each chain, [D, cells, B, h], and with five gates above the first row, summed over
-// the row, [D, B, h].
+// Returns the gradients of the initial c of each cell of a line, [D, cells, B, h], and with five gates of c above the
+// first row, summed over the row, [D, B, h].
 std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan&, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream);
 

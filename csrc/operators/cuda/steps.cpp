@@ -8,8 +8,8 @@ namespace {
 StepShape step_shape(const Scan& s, int line) {
   const Geometry g = s.geometry(0);  // all directions have the same active cells
   StepShape shape{int(s.directions), int(s.images), s.pixels(), int(s.hidden), int(s.taps), line, g.first(line),
-      g.last(line) - g.first(line), {}, s.ragged_images()};
-  for (int d = 0; d < kMostDirections; ++d) shape.geometry[d] = s.geometry(d);
+      g.end(line) - g.first(line), {}, s.ragged_images()};
+  for (int d = 0; d < kMaxDirections; ++d) shape.geometry[d] = s.geometry(d);
   return shape;
 }
 
@@ -19,7 +19,7 @@ void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
   (void)stable::detail::to<Tensor>(stack[0]);
 }
 
-// Multiplies the active rows of a line: operand [D, cells * B, K] times weight [D, K, N], to the start of `out`.
+// Multiplies the active cells' rows of operand [D, cells * B, K] by weight [D, K, N], to the start of `out`.
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
   const Tensor product =
@@ -28,8 +28,8 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
   return product;
 }
 
-// Returns the weight as [D, taps, G h, h], in the order of a pixel's gates.
-Tensor by_rows(const Scan& s) {
+// Returns the weight as [D, taps, G h, h], with its gates in the order of x.
+Tensor weight_rows(const Scan& s) {
   Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
   if (s.gates == 4) return stable::view(weight, {s.directions, s.taps, four, h});
@@ -40,7 +40,7 @@ Tensor by_rows(const Scan& s) {
   return rows;
 }
 
-// Returns the operand before the first line: all taps read h0, or zero without h0.
+// Returns the product's operand for the first line: all taps read h0, or zero without h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
   Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
@@ -56,14 +56,15 @@ void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Ten
   const int64_t rows = int64_t(g.cells) * s.images;
   // From [D, taps, G h, h] to [D, taps * h, G h].
   const Tensor matrix =
-      stable::reshape(call_permute(by_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
-  const Tensor operand = initial_operand(s, rows), space = stable::new_empty(x, {s.directions * rows * s.columns()});
+      stable::reshape(call_permute(weight_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
+  const Tensor operand = initial_operand(s, rows),
+               workspace = stable::new_empty(x, {s.directions * rows * s.columns()});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
   check(load_step_kernel(map_type(s.type), int(s.gates), false, kernel));
   for (int t = 0; t < g.lines; ++t) {
     const StepShape line = step_shape(s, t);
-    const Tensor product = multiply_active(s, line, operand, matrix, space);
+    const Tensor product = multiply_active(s, line, operand, matrix, workspace);
     check(step_forward(kernel,
         {line, cell, product.const_data_ptr(), x.const_data_ptr(), in(s.c0), h.mutable_data_ptr(), c.mutable_data_ptr(),
             gates.mutable_data_ptr(), operand.mutable_data_ptr()},
@@ -75,29 +76,29 @@ std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan& s, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images, columns = s.columns();
-  const Tensor matrix = stable::reshape(by_rows(s), {s.directions, s.taps * columns, s.hidden});
+  const Tensor matrix = stable::reshape(weight_rows(s), {s.directions, s.taps * columns, s.hidden});
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
-               space = stable::new_empty(dx, {s.directions * rows * s.hidden});
+               workspace = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // The gradients of c for the cells to the left and above. `up` has two lines, which alternate, each with one more
-  // cell below the last row.
-  Tensor left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
-         up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
-         above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
+  // dc_left and dc_up carry the gradients of c to the cells to the left and above. dc_up has buffers for two alternate
+  // lines, with one more cell, below the last row.
+  Tensor dc_left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
+         dc_up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
+         dc_above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
   check(load_step_kernel(map_type(s.type), int(s.gates), true, kernel));
   for (int t = g.lines - 1; t >= 0; --t) {
     const StepShape line = step_shape(s, t);
     Optional product;
-    if (t + 1 < g.lines) product = multiply_active(s, line, operand, matrix, space);
+    if (t + 1 < g.lines) product = multiply_active(s, line, operand, matrix, workspace);
     check(step_backward(kernel,
         {line, cell, in(product), dh.const_data_ptr(), gates.const_data_ptr(), c.const_data_ptr(), in(s.c0),
-            dx.mutable_data_ptr(), left.mutable_data_ptr(), up.mutable_data_ptr(), above.mutable_data_ptr(),
+            dx.mutable_data_ptr(), dc_left.mutable_data_ptr(), dc_up.mutable_data_ptr(), dc_above.mutable_data_ptr(),
             operand.mutable_data_ptr()},
         stream));
   }
-  return {stable::view(left, {s.directions, g.cells, s.images, s.hidden}), above};
+  return {stable::view(dc_left, {s.directions, g.cells, s.images, s.hidden}), dc_above};
 }
 
 }  // namespace pixelrnn::cuda

@@ -18,16 +18,16 @@ inline void check(CUresult error) {
   STD_TORCH_CHECK(false, "pixelrnn_ext: CUDA error: ", text ? std::string(text) : std::to_string(error));
 }
 
-inline std::string place(const Tensor& t) {
+inline std::string device_name(const Tensor& t) {
   const stable::Device device = t.device();
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
-// Checked first: a kernel launched on one device would dereference pointers of another.
-inline void check_on_one_device(const char* name, const char* first, const Tensor& tensor,
-    std::initializer_list<std::pair<const char*, Optional>> others) {
+// Called before other checks: a kernel launched on one device would dereference pointers of another.
+inline void check_same_device(
+    const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
   for (const auto& [other, t] : others)
-    STD_TORCH_CHECK(!t || t->device() == tensor.device(), name, ": expected all tensors on one device, got ", first,
-        " on ", place(tensor), " and ", other, " on ", place(*t));
+    STD_TORCH_CHECK(!t || t->device() == tensor.device(), "scan: expected all tensors on one device, got ", first,
+        " on ", device_name(tensor), " and ", other, " on ", device_name(*t));
 }
 
 // Returns the kernels' type of a map. Throws if no kernel takes the dtype.
@@ -44,13 +44,13 @@ inline MapType map_type(ScalarType type) {
 inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
 
 // Makes the tensor contiguous and 16-byte aligned. A view may start at any offset.
-inline Tensor prepared(const Tensor& t) {
+inline Tensor aligned(const Tensor& t) {
   Tensor c = stable::contiguous(t);
   return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? stable::clone(c) : c;
 }
-inline Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
+inline Optional aligned(const Optional& t) { return t ? Optional(aligned(*t)) : t; }
 
-// The stable interface has permute only through the dispatcher.
+// The stable ABI has no permute.
 inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
   std::array<StableIValue, 2> stack{stable::detail::from(t), stable::detail::from(order)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));

@@ -1,4 +1,4 @@
-"""Runs the masked convolution on a CPU by compiled kernels (csrc/cpu/convolution.cpp), which skip masked taps.
+"""Runs the masked convolution on a CPU by compiled kernels (csrc/cpu/convolution.cpp), which skip masked weights.
 
 The kernels take float32 and float64 maps in NCHW or channels_last. 16-bit maps are converted to float32.
 """
@@ -23,25 +23,23 @@ def new_map(like: Tensor, channels: int) -> Tensor:
 
 def forward(c: Convolution) -> Tensor:
     """Returns the convolution in the dtype and the memory format of the input."""
-    last = memory_format(c.input) == torch.channels_last
-    bias = None if c.bias is None else _widened(c.bias)
-    output = torch.ops.pixelrnn_ext.masked_conv(
-        _map(c.input, last), _widened(c.weight), bias, c.mask_type == "A", c.image_channels, c.gates, c.relu, last
-    )
-    return _unmap(output, last).to(c.input.dtype)
+    nhwc = memory_format(c.input) == torch.channels_last
+    tensors = _to_kernel(c.input, nhwc), _widened(c.weight), None if c.bias is None else _widened(c.bias)
+    output = torch.ops.pixelrnn_ext.masked_conv(*tensors, c.mask_type == "A", c.image_channels, c.gates, c.relu, nhwc)
+    return _from_kernel(output, nhwc).to(c.input.dtype)
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Returns the gradients of the input, the weight and the bias, or None where not needed."""
-    last, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
-    output = _map(g.output, last) if g.relu and g.output is not None else None
-    tensors = _map(g.grad_output, last), output, _map(g.input, last), _widened(g.weight)
+    nhwc, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
+    output = _to_kernel(g.output, nhwc) if g.relu and g.output is not None else None
+    tensors = _to_kernel(g.grad_output, nhwc), output, _to_kernel(g.input, nhwc), _widened(g.weight)
     needs = g.need_input, g.need_weight, g.need_bias
     dinput, dweight, dbias = torch.ops.pixelrnn_ext.masked_conv_backward(
-        *tensors, g.mask_type == "A", g.image_channels, g.gates, last, *needs
+        *tensors, g.mask_type == "A", g.image_channels, g.gates, nhwc, *needs
     )
     return (
-        _unmap(dinput, last).to(dtype) if g.need_input else None,
+        _from_kernel(dinput, nhwc).to(dtype) if g.need_input else None,
         dweight.to(dtype) if g.need_weight else None,
         dbias.to(dtype) if g.need_bias else None,
     )
@@ -51,10 +49,10 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _map(tensor: Tensor, last: bool) -> Tensor:
-    """Returns a map as the kernels take it: 16-bit values as float32, the channels first or last."""
-    return _widened(tensor.permute(0, 2, 3, 1) if last else tensor)
+def _to_kernel(map: Tensor, nhwc: bool) -> Tensor:
+    """Returns a map in the kernels' dtype, float32 at least, and their order of axes, NHWC or NCHW."""
+    return _widened(map.permute(0, 2, 3, 1) if nhwc else map)
 
 
-def _unmap(tensor: Tensor, last: bool) -> Tensor:
-    return tensor.permute(0, 3, 1, 2) if last else tensor
+def _from_kernel(map: Tensor, nhwc: bool) -> Tensor:
+    return map.permute(0, 3, 1, 2) if nhwc else map

@@ -1,4 +1,4 @@
-"""The operators in differentiable PyTorch."""
+"""Computes the masked convolution and its gradients in differentiable PyTorch."""
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
     grad = relu_gradient(g)
     dinput, dweight, dbias = (g.input.new_empty(0) for _ in range(3))
     if g.need_input:
-        flipped = _live(g.weight, g).flip(2, 3).transpose(0, 1)
+        flipped = _masked(g.weight, g).flip(2, 3).transpose(0, 1)
         dinput = F.conv2d(grad, flipped, padding=[side // 2 for side in g.weight.shape[2:]])
     if g.need_weight:
         dweight = weight_gradients(grad, g, 1).squeeze(0)
@@ -34,15 +34,15 @@ def relu_gradient(g: Gradients) -> Tensor:
 
 
 def weight_gradients(grad: Tensor, g: Gradients, groups: int) -> Tensor:
-    """Returns the weight's gradient for each of ``groups`` equal runs of images, (groups, *weight.shape).
+    """Returns the weight's gradients of ``groups`` equal groups of successive images, (groups, *weight.shape).
 
     ``grad`` is a result of :func:`relu_gradient`.
     """
     size, images = g.weight.shape[2:], grad.shape[0] // groups
     patches = F.unfold(g.input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
     sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)
-    return _live(sums.unflatten(2, g.weight.shape[1:]), g)
+    return _masked(sums.unflatten(2, g.weight.shape[1:]), g)
 
 
-def _live(weight: Tensor, g: Gradients) -> Tensor:
+def _masked(weight: Tensor, g: Gradients) -> Tensor:
     return masked_weight(weight, g.mask_type, image_channels=g.image_channels, gates=g.gates)

@@ -11,13 +11,13 @@ from .arguments import Convolution, Gradients
 from .cpu import memory_format, new_map
 from .eager import relu_gradient
 from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pack_kernel, weight_gradient_kernel
-from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launches_on
+from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_MOST_PIXELS = 2**30  # their number, rounded up to whole blocks, fits an int32
-_PROGRAMS = 512  # programs of the weight gradient: a few for each multiprocessor of a large GPU
-_FEWEST_PIXELS = 512  # fewest pixels that a program of the weight gradient sums over
-_PACKED_TILE = 32  # side of the square of input and output channels that a program packs
+_MAX_PIXELS = 2**30  # rounded up to whole blocks, their number fits an int32
+_TARGET_PROGRAMS = 512  # of the weight gradient: a few for each multiprocessor of a large GPU
+_MIN_PIXELS = 512  # that a program of the weight gradient sums over
+_PACK_TILE = 32  # input and output channels of a program's tile
 
 
 def why_not(input: Tensor) -> str | None:
@@ -27,8 +27,8 @@ def why_not(input: Tensor) -> str | None:
         return f"the masked convolution's Triton kernels need a CUDA tensor, got one on {input.device}"
     if input.dtype not in _DTYPES:
         return f"the masked convolution's Triton kernels take float32, bfloat16 and float16, got {input.dtype}"
-    if input.shape[0] * input.shape[2] * input.shape[3] > _MOST_PIXELS:
-        return f"the masked convolution's Triton kernels take at most {_MOST_PIXELS} pixels, got {tuple(input.shape)}"
+    if input.shape[0] * input.shape[2] * input.shape[3] > _MAX_PIXELS:
+        return f"the masked convolution's Triton kernels take at most {_MAX_PIXELS} pixels, got {tuple(input.shape)}"
     return None
 
 
@@ -41,7 +41,7 @@ def forward(c: Convolution) -> Tensor:
         return output.relu_() if c.relu else output
     output = new_map(c.input, out_channels)
     pixels = c.input.numel() // in_channels
-    with launches_on(c.input):
+    with launch_context(c.input):
         packed = _packed(c, transposed=False)
         output_kernel.launch(
             Gemm(pixels, out_channels, in_channels),
@@ -53,7 +53,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # The kernels need the same strides for both maps. A map in the input's memory format is not copied.
+    # The kernels take one set of strides for dy and y. Maps in the input's memory format are not copied.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -76,7 +76,7 @@ def _input_gradient(g: Gradients) -> Tensor:
         return _pointwise(g.weight.flatten(1).t(), relu_gradient(g), None, memory_format(g.input))
     dinput = new_map(g.input, in_channels)
     pixels = g.input.numel() // in_channels
-    with launches_on(g.input):
+    with launch_context(g.input):
         packed = _packed(g, transposed=True)
         input_gradient_kernel.launch(
             Gemm(pixels, in_channels, out_channels),
@@ -91,10 +91,10 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
     # Parts of the pixels fill a large GPU. Their number depends on the shape alone, so results are reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
-    parts = max(1, min(_PROGRAMS // programs, pixels // _FEWEST_PIXELS))
+    parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
     dbiases = g.input.new_empty((parts, out_channels), dtype=torch.float32) if g.need_bias else None
-    with launches_on(g.input):
+    with launch_context(g.input):
         weight_gradient_kernel.launch(
             Gemm(out_channels, in_channels, ceil_div(pixels, parts), taps * parts),
             lambda tiles: (
@@ -103,7 +103,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
                 parts,
             ),
             *_output_maps(g), g.input, dweights, dbiases, *_sizes(g), *g.grad_output.stride(), *g.input.stride(),
-            **_constants(g), **_colours(g), HAS_BIAS=g.need_bias,
+            **_constants(g), **_mask_constants(g), HAS_BIAS=g.need_bias,
         )  # fmt: skip
     dweight = torch.zeros_like(g.weight, memory_format=torch.contiguous_format)
     dweight.view(out_channels, in_channels, -1)[:, :, :taps] = dweights.sum(0).permute(1, 2, 0)
@@ -121,7 +121,7 @@ def _live_taps(c: Convolution | Gradients) -> int:
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:
-    """Returns a kernel's arguments from batch_key to out_channels."""
+    """Returns a Triton kernel's arguments from batch_key to out_channels."""
     n, in_channels, height, width = c.input.shape
     return 1 << (n - 1).bit_length(), n * height * width, height, width, in_channels, c.weight.shape[0]
 
@@ -137,12 +137,12 @@ def _constants(c: Convolution | Gradients) -> dict[str, Any]:
     }
 
 
-def _colours(c: Convolution | Gradients) -> dict[str, Any]:
-    return {"STRICT": c.mask_type == "A", "COLOURS": c.image_channels, "GATES": c.gates}
+def _mask_constants(c: Convolution | Gradients) -> dict[str, Any]:
+    return {"MASK_A": c.mask_type == "A", "COLOURS": c.image_channels, "GATES": c.gates}
 
 
 def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
-    """Returns the masked live taps of the weight, (taps, in, out), or transposed (taps, out, in)."""
+    """Returns the masked weight of the taps that the mask leaves alive: (taps, in, out), transposed (taps, out, in)."""
     out_channels, in_channels, height, width = c.weight.shape
     taps, weight = _live_taps(c), c.weight.flatten(2)
     packed = weight.new_empty((taps, out_channels, in_channels) if transposed else (taps, in_channels, out_channels))
@@ -150,10 +150,10 @@ def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
         return packed
     tap, *strides = packed.stride()
     out, source = strides if transposed else strides[::-1]
-    grid = taps, ceil_div(out_channels, _PACKED_TILE), ceil_div(in_channels, _PACKED_TILE)
+    grid = taps, ceil_div(out_channels, _PACK_TILE), ceil_div(in_channels, _PACK_TILE)
     pack_kernel[grid](
         weight, packed, in_channels, out_channels, *weight.stride(), out, source, tap,
-        CENTRE=height * width // 2, **_colours(c), BLOCK_OUT=_PACKED_TILE, BLOCK_IN=_PACKED_TILE,
+        CENTRE=height * width // 2, **_mask_constants(c), BLOCK_OUT=_PACK_TILE, BLOCK_IN=_PACK_TILE,
     )  # fmt: skip
     return packed
 

@@ -12,7 +12,7 @@ from __future__ import annotations  # tl.constexpr is missing without Triton
 from collections.abc import Callable
 from typing import Any
 
-from .gpu_tiles import Tiled
+from .gpu_tiles import TiledKernel
 
 WHY_NO_TRITON: str | None = None
 try:
@@ -32,15 +32,15 @@ def _device_function(function: Callable[..., Any]) -> Any:
     return triton.jit(function) if triton else function
 
 
-def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
+def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
     """Decorates a kernel. ``rows``, ``columns`` and ``depth`` name its parameters for the sides of a tile."""
-    # Tiles are measured once for each key. A map's channel stride tells its memory format.
+    # Tiles are measured once for each key: batch_key is the batch size in powers of two, x_c and y_c show the layouts.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
-    return lambda kernel: Tiled(kernel, rows, columns, depth, key)
+    return lambda kernel: TiledKernel(kernel, rows, columns, depth, key)
 
 
 @_device_function
-def _group(channel, channels, COLOURS: tl.constexpr):
+def _colour(channel, channels, COLOURS: tl.constexpr):
     """Returns each channel's colour, like masks.colour_groups."""
     size = channels // COLOURS
     larger = channels % COLOURS
@@ -51,16 +51,16 @@ def _group(channel, channels, COLOURS: tl.constexpr):
 @_device_function
 def _alive(
     tap, out, source, out_channels, in_channels,
-    CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+    CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
 ):  # fmt: skip
-    """Returns whether output channels read input channels of a live tap. The shapes of out and source broadcast."""
-    units = out_channels // GATES
-    group_out = _group(out % units, units, COLOURS)
+    """Returns where the mask is 1, for output and input channels at taps up to the centre. Shapes broadcast."""
+    per_gate = out_channels // GATES
+    colour_out = _colour(out % per_gate, per_gate, COLOURS)
     # All colours of an earlier pixel come before the colours of the centre.
-    group_in = _group(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
-    if STRICT:
-        return group_in < group_out
-    return group_in <= group_out
+    colour_in = _colour(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
+    if MASK_A:
+        return colour_in < colour_out
+    return colour_in <= colour_out
 
 
 @_device_function
@@ -69,18 +69,19 @@ def _offset(image, row, column, stride_n, stride_h, stride_w):
 
 
 @_device_function
-def _operand(tile, INTERPRETED: tl.constexpr):
-    # Triton's interpreter holds a bfloat16 as an integer, and would multiply the integers.
-    return tile.to(tl.float32) if INTERPRETED else tile
+def _dot(a, b, total, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr):
+    if INTERPRETED:  # Triton's interpreter holds a bfloat16 as an integer, and would multiply the integers
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    return tl.dot(a, b, total, input_precision=PRECISION)
 
 
 @_jit
 def pack_kernel(
     weight, packed, in_channels, out_channels, weight_o, weight_c, weight_t, packed_o, packed_c, packed_t,
-    CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+    CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes packed[tap, o, c] = weight[o, c, tap] where the weight is alive, else 0."""
+    """Computes packed[tap, o, c] = weight[o, c, tap] where the mask is 1, else 0."""
     tap = tl.program_id(0)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)
@@ -88,7 +89,7 @@ def pack_kernel(
     tile = tl.load(
         weight + tap * weight_t + out.to(tl.int64)[:, None] * weight_o + source.to(tl.int64)[None, :] * weight_c,
         mask=inside & _alive(
-            tap, out[:, None], source[None, :], out_channels, in_channels, CENTRE, STRICT, COLOURS, GATES
+            tap, out[:, None], source[None, :], out_channels, in_channels, CENTRE, MASK_A, COLOURS, GATES
         ),
         other=0.0,
     )  # fmt: skip
@@ -129,9 +130,7 @@ def output_kernel(
             mask=(source < in_channels)[:, None] & (out < out_channels)[None, :],
             other=0.0,
         )
-        total = tl.dot(
-            _operand(x_tile, INTERPRETED), _operand(weight_tile, INTERPRETED), total, input_precision=PRECISION
-        )
+        total = _dot(x_tile, weight_tile, total, PRECISION, INTERPRETED)
 
     if HAS_BIAS:
         total += tl.load(bias + out, mask=out < out_channels, other=0.0).to(tl.float32)[None, :]
@@ -177,9 +176,7 @@ def input_gradient_kernel(
             mask=(out < out_channels)[:, None] & (source < in_channels)[None, :],
             other=0.0,
         )
-        total = tl.dot(
-            _operand(dy_tile, INTERPRETED), _operand(weight_tile, INTERPRETED), total, input_precision=PRECISION
-        )
+        total = _dot(dy_tile, weight_tile, total, PRECISION, INTERPRETED)
 
     tl.store(
         dx + _offset(image, row, column, x_n, x_h, x_w)[:, None] + source.to(tl.int64)[None, :] * x_c,
@@ -194,7 +191,7 @@ def weight_gradient_kernel(
     dy, y, x, dweight, dbias, batch_key, pixels, height, width, in_channels, out_channels,
     y_n, y_c, y_h, y_w, x_n, x_c, x_h, x_w,
     KERNEL_HEIGHT: tl.constexpr, KERNEL_WIDTH: tl.constexpr, TAPS: tl.constexpr,
-    STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+    MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
@@ -228,12 +225,12 @@ def weight_gradient_kernel(
             mask=inside[:, None] & (source < in_channels)[None, :],
             other=0.0,
         )
-        total = tl.dot(_operand(dy_tile, INTERPRETED), _operand(x_tile, INTERPRETED), total, input_precision=PRECISION)
+        total = _dot(dy_tile, x_tile, total, PRECISION, INTERPRETED)
 
     if COLOURS > 1:
         alive = _alive(
             tap, out[:, None], source[None, :], out_channels, in_channels,
-            KERNEL_HEIGHT * KERNEL_WIDTH // 2, STRICT, COLOURS, GATES,
+            KERNEL_HEIGHT * KERNEL_WIDTH // 2, MASK_A, COLOURS, GATES,
         )  # fmt: skip
         total = tl.where(alive, total, 0.0)
     dweight_row = (part * TAPS + tap).to(tl.int64) * out_channels + out

@@ -23,7 +23,7 @@ except ImportError:
 _VARIABLE = "PIXELRNN_TUNE_TILES"
 if os.environ.get(_VARIABLE, "") not in ("", "0", "1"):
     raise ValueError(f"expected {_VARIABLE} to be 0 or 1, got {os.environ[_VARIABLE]!r}")
-MEASURED = os.environ.get(_VARIABLE) == "1"
+AUTOTUNE = os.environ.get(_VARIABLE) == "1"
 
 
 class Tiles(NamedTuple):
@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of ``number`` matrix products that run together."""
+    """The sizes of ``number`` matrix products in one launch."""
 
     rows: int
     columns: int
@@ -56,18 +56,18 @@ TILES: tuple[Tiles, ...] = (
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # so that a small problem has several tiles
 
-_AT_ONCE = 128  # programs that a large GPU runs at once. The same on every GPU, for the same bits
-_LOAD = 32  # cost of a loaded value, in multiplications
+_CONCURRENT_PROGRAMS = 128  # assumed of every GPU, so that all GPUs compute the same bits
+_LOAD_COST = 32  # of a value, in multiplications
 
 
-def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
+def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
     """Returns the fastest of TILES by a cost model: the multiplications and loads of whole tiles in whole waves.
     ``shared_memory`` (bytes) limits the stages, which do not change the result's bits."""
 
     def cost(tiles: Tiles) -> int:
         programs = ceil_div(gemm.rows, tiles.rows) * ceil_div(gemm.columns, tiles.columns) * gemm.number
-        step = tiles.rows * tiles.columns + _LOAD * (tiles.rows + tiles.columns)
-        return ceil_div(programs, _AT_ONCE) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
+        step = tiles.rows * tiles.columns + _LOAD_COST * (tiles.rows + tiles.columns)
+        return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # twice the rows: a ReLU loads dy and y
@@ -81,14 +81,14 @@ def ceil_div(a: int, b: int) -> int:
 Grid = Callable[[dict[str, int]], tuple[int, ...]]
 
 
-class Tiled:
-    """A Triton kernel that takes its tiles' sides as arguments, which ``rows``, ``columns`` and ``depth`` name."""
+class TiledKernel:
+    """A Triton kernel. ``rows``, ``columns`` and ``depth`` are the names of its arguments for the sides of a tile."""
 
     kernel: Any
 
     def __init__(self, kernel: Any, rows: str, columns: str, depth: str, key: list[str]) -> None:
         self.kernel, self._names, self._key = kernel, (rows, columns, depth), key
-        self._measured: set[tuple[object, ...]] = set()
+        self._tuned: set[tuple[object, ...]] = set()
 
     @cached_property
     def tuner(self) -> Any:
@@ -99,16 +99,16 @@ class Tiled:
         return dict(zip(self._names, tiles))
 
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
-        """Launches the kernel on the current device and stream. ``grid`` maps {name: side of a tile} to the grid."""
-        if MEASURED and not torch.are_deterministic_algorithms_enabled():
-            named = {**dict(zip(self.kernel.arg_names, args)), **constants}
-            shape = *(named[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
+        """Launches the kernel on the current device and stream. ``grid`` maps {name: side of a tile} to grid sizes."""
+        if AUTOTUNE and not torch.are_deterministic_algorithms_enabled():
+            arguments = {**dict(zip(self.kernel.arg_names, args)), **constants}
+            shape = *(arguments[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
             # Measuring waits for the GPU, which a CUDA graph capture does not allow.
-            if shape in self._measured or not _captures(args[0]):
-                self._measured.add(shape)
+            if shape in self._tuned or not _is_capturing(args[0]):
+                self._tuned.add(shape)
                 self.tuner[grid](*args, **constants)
                 return
-        tiles = fixed(gemm, args[0].element_size(), _shared_memory(args[0].device))
+        tiles = choose_tiles(gemm, args[0].element_size(), _shared_memory(args[0].device))
         sizes = self.sizes(tiles)
         self.kernel[grid(sizes)](*args, **constants, **sizes, num_warps=tiles.warps, num_stages=tiles.stages)
 
@@ -120,16 +120,16 @@ def _shared_memory(device: torch.device) -> int:
     return triton.compiler.max_shared_mem(device.index)
 
 
-def _captures(tensor: torch.Tensor) -> bool:
+def _is_capturing(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 @contextmanager
-def launches_on(tensor: torch.Tensor) -> Iterator[None]:
+def launch_context(tensor: torch.Tensor) -> Iterator[None]:
     """Makes the tensor's device current, and relaxes a CUDA graph capture. A kernel's first launch loads code,
     which the driver allows during a capture only in relaxed mode."""
     with torch.cuda.device_of(tensor):
-        if not _captures(tensor):
+        if not _is_capturing(tensor):
             yield
             return
         mode = ctypes.c_int(2)  # CU_STREAM_CAPTURE_MODE_RELAXED

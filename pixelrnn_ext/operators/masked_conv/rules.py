@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import autograd, batching
-from ..autocast import casts_operands, runs_without_autocast
+from ..autocast import register_casts, runs_without_autocast
 from ..operands import on_one_device
 from . import cpu, eager
 from .arguments import Convolution, Gradients
@@ -80,21 +80,21 @@ def _gradients(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
 
 
 def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Tensor, int]:
-    outputs, dims = batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
+    outputs, dims = batching.run_folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
     return outputs[0], dims[0]
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     """Returns the gradients of each vmap member. One batched product computes all gradients of weights."""
     if in_dims[Gradients._fields.index("weight")] is not None:
-        return batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
+        return batching.run_each_member(_OPS.masked_conv2d_backward, info, in_dims, args)
     axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}
-    folded, images = batching.fold(axes, info, in_dims, args)
+    folded, images = batching.fold_batch(axes, info, in_dims, args)
     g, members = Gradients(*folded), (info.batch_size, images)
     dinput, dweight, dbias = (g.input.new_empty(info.batch_size, 0) for _ in range(3))
     if g.need_input:
-        of_input = g._replace(need_weight=False, need_bias=False)
-        dinput = _OPS.masked_conv2d_backward(*of_input)[0].unflatten(0, members)
+        input_only = g._replace(need_weight=False, need_bias=False)
+        dinput = _OPS.masked_conv2d_backward(*input_only)[0].unflatten(0, members)
     if g.need_weight or g.need_bias:
         grad = eager.relu_gradient(g)
     if g.need_weight:
@@ -117,4 +117,4 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
 autograd.register(_library, "masked_conv2d", lambda *args: eager.masked_conv2d(Convolution(*args)), _setup, _gradients)
 autograd.register(_library, "masked_conv2d_backward", lambda *args: eager.masked_conv2d_backward(Gradients(*args)))
 for _device in ("cpu", "cuda"):
-    casts_operands(_library, "masked_conv2d", _device)
+    register_casts(_library, "masked_conv2d", _device)

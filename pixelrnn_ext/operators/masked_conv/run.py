@@ -10,7 +10,7 @@ from .arguments import Convolution
 
 
 def run(c: Convolution, backend: str) -> Tensor:
-    chosen = backends.runs(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input))
+    chosen = backends.uses_kernels(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input))
     # Without a mask PyTorch's own convolution is faster, but does not compute 16-bit maps in float32.
     wide = c.input.dtype in (torch.float32, torch.float64)
     if chosen and not (wide and removes_nothing(c.weight, c.mask_type, c.image_channels)):

@@ -13,7 +13,7 @@ from ...cells import CELLS
 
 # The differentiable arguments of a scan, which come first.
 OPERANDS = "input", "weight_ih", "bias", "x", "weight_hh", "h0", "c0", "peephole"
-# The operands that all images share. With ``shares`` each image has its own gradient of them.
+# The operands that all images share.
 SHARED = "h0", "c0", "peephole"
 
 
@@ -100,7 +100,7 @@ class Gradients(NamedTuple):
     """Arguments of ``scan_gradients``: the outputs that the scan saved, which gradients are wanted, and the scan.
 
     ``dh`` is the gradient with respect to y if the scan merges its directions, else with respect to h. The gradients of
-    :data:`SHARED` are sums over the images, or with ``shares`` have an axis of images, [D, B, ...].
+    :data:`SHARED` are sums over the images, or one for each image with ``shares``: [D, B, ...].
     """
 
     dh: Tensor
@@ -113,7 +113,7 @@ class Gradients(NamedTuple):
 
     @classmethod
     def bind(cls, *args: Any) -> "Gradients":
-        """Builds the tuple from the operator's flat arguments, or from a batch dimension for each of them."""
+        """Builds the tuple from the operator's flat arguments, or from the batch dimension of each argument."""
         dh, h, c, gates, wanted, shares, *scan = args
         return cls(dh, h, c, gates, wanted, shares, Scan(*scan))
 
@@ -125,16 +125,16 @@ class Gradients(NamedTuple):
         """Returns whether a gradient is wanted and exists. The gradient of ``x`` exists even where ``x`` is absent."""
         return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
 
-    def shape(self, operand: str) -> tuple[int, ...]:
+    def gradient_shape(self, operand: str) -> tuple[int, ...]:
         directions, *rest = self.scan.shapes[operand]
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
-    def outputs(self, found: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    def outputs(self, grads: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Returns the operator's outputs from the wanted gradients. Every other gradient has a last axis of 0."""
-        return tuple(found[name] if self.wants(name) else self.new(name) for name in OPERANDS)
+        return tuple(grads[name] if self.wants(name) else self.new_gradient(name) for name in OPERANDS)
 
-    def new(self, operand: str) -> Tensor:
+    def new_gradient(self, operand: str) -> Tensor:
         """Returns an uninitialised gradient, or an empty one if it is not wanted."""
-        shape, like = self.shape(operand), self.scan.weight_hh
+        shape, like = self.gradient_shape(operand), self.scan.weight_hh
         dtype = state_dtype(like.dtype) if operand in SHARED else like.dtype
         return like.new_empty(shape if self.wants(operand) else (*shape[:-1], 0), dtype=dtype)

@@ -1,4 +1,4 @@
-"""The operators in differentiable PyTorch: converts layouts for reference.py. 16-bit dtypes compute in float32."""
+"""The scan operators in differentiable PyTorch: converts layouts for reference.py. 16-bit maps compute in float32."""
 
 from collections.abc import Sequence
 
@@ -9,31 +9,30 @@ from torch import Tensor
 from ... import directions, reference
 from ...directions import CORNERS
 from .arguments import OPERANDS, SHARED, Gradients, Scan, gates_dtype, state_dtype
-from .products import by_units, gate_rows
-from .sizes import Images, filled
+from .products import pack_gates, unpack_gates
+from .sizes import Images, fill_outside
 
-_NAMES = tuple(CORNERS)
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def scan(s: Scan) -> Outputs:
     """Returns (y, h, c, gates)."""
-    return _scan(_of_each_image(s))
+    return _scan(_expand_shared(s))
 
 
 def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
     """Returns the gradients by running the scan again, so that second derivatives depend on the operands alone."""
     cotangents = (g.dh, None, None, None) if g.scan.merges else (None, g.dh, None, None)
-    found = pulled_back(cotangents, g.scan, g.wanted)
-    return g.outputs(found if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in found.items()})
+    grads = operand_gradients(cotangents, g.scan, g.wanted)
+    return g.outputs(grads if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in grads.items()})
 
 
-def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
+def operand_gradients(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
     """Returns the wanted gradients of operands from the gradients of y, h, c and the gates, any of which may be None.
 
     The gradients of h0, c0 and peephole have an axis of images.
     """
-    s, wants = _of_each_image(s), dict(zip(OPERANDS, wanted))
+    s, wants = _expand_shared(s), dict(zip(OPERANDS, wanted))
     if wants["x"] and s.x is None:
         s = s._replace(x=s.weight_hh.new_zeros(s.shapes["x"]))
     operands = {name: t for name, t in s.operands.items() if wants[name]}
@@ -41,14 +40,14 @@ def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[b
         return {}
 
     def outputs(operands: dict[str, Tensor]) -> list[Tensor]:
-        found = _scan(s.with_operands(operands))
-        return [output for output, cotangent in zip(found, cotangents) if cotangent is not None]
+        results = _scan(s.with_operands(operands))
+        return [result for result, cotangent in zip(results, cotangents) if cotangent is not None]
 
     _, pull_back = torch.func.vjp(outputs, operands)[:2]
     return pull_back([cotangent for cotangent in cotangents if cotangent is not None])[0]
 
 
-def _of_each_image(s: Scan) -> Scan:
+def _expand_shared(s: Scan) -> Scan:
     """Expands h0, c0 and peephole along an axis of images, so that each image has its own gradients."""
     images, wide = s.size[0], state_dtype(s.weight_hh.dtype)
     shared = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
@@ -61,20 +60,22 @@ def _scan(s: Scan) -> Outputs:
     dtype = s.weight_hh.dtype
     s = s.with_operands({name: t.to(state_dtype(dtype)) for name, t in s.operands.items()})
     images = Images(s.sizes, (s.input if s.input is not None else s.x[0]).permute(0, 3, 1, 2))  # type: ignore[index]
-    each_direction = [_direction(s, images, d, _NAMES[corner]) for d, corner in enumerate(s.corners)]
-    h, c, gates = map(torch.stack, zip(*each_direction))
+    maps = [_direction(s, images, d, list(CORNERS)[corner]) for d, corner in enumerate(s.corners)]
+    h, c, gates = map(torch.stack, zip(*maps))
     h = h.permute(1, 3, 4, 0, 2)
-    y = merged(h, s)
-    c, gates = c.permute(0, 1, 3, 4, 2), _by_unit(gates.permute(0, 1, 3, 4, 2), s.weight_hh.shape[2])
+    y = merge_directions(h, s)
+    c, gates = (m.permute(0, 1, 3, 4, 2) for m in (c, gates))
+    gates = pack_gates(gates.unflatten(-1, (-1, s.weight_hh.shape[2])).transpose(-1, -2))
     return y.contiguous().to(dtype), h.contiguous().to(dtype), c.contiguous(), gates.contiguous().to(gates_dtype(dtype))
 
 
-def merged(h: Tensor, s: Scan) -> Tensor:
+def merge_directions(h: Tensor, s: Scan) -> Tensor:
     """Merges the directions of h [B, H, W, D, h], zero outside images. Without a merge the result has no channels."""
     if not s.merges:
         return h.new_empty(*h.shape[:3], 0)
     y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
-    return filled(y, s.sizes, 0) if s.merge == "shift" else y  # the shifted direction reaches a row below its image
+    # The shifted direction reaches a row below its image.
+    return fill_outside(y, s.sizes, 0) if s.merge == "shift" else y
 
 
 def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:
@@ -83,10 +84,10 @@ def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ..
     if s.weight_ih is not None:
         kernel = s.weight_ih[d].permute(2, 1, 3, 0).flatten(0, 1).unsqueeze(2)  # (G * h, channels, 1, taps)
         kernel = F.pad(kernel, (0, s.input_kernel - kernel.shape[3]))
-        x = F.conv2d(images.flipped(images.alone, corner), kernel, padding=(0, s.input_kernel // 2))
+        x = F.conv2d(images.flipped(images.maps, corner), kernel, padding=(0, s.input_kernel // 2))
     if s.x is not None:
-        added = images.clear_outside(_by_gate(s.x[d], s.weight_hh.shape[2]).permute(0, 3, 1, 2))
-        added = images.flipped(added, corner)
+        blocks = unpack_gates(s.x[d], s.weight_hh.shape[2]).transpose(-1, -2).flatten(-2)  # one for each gate
+        added = images.flipped(images.clear_outside(blocks.permute(0, 3, 1, 2)), corner)
         x = added if x is None else x + added
     assert x is not None  # checked by the operator
     if s.bias is not None:
@@ -99,13 +100,3 @@ def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ..
     else:
         maps = reference.row_maps(x, weight, h0, c0, inside=images.inside)
     return tuple(images.clear_outside(images.flipped(m, corner)) for m in maps)
-
-
-def _by_gate(rows: Tensor, hidden: int) -> Tensor:
-    """Converts rows [..., G * h] from the kernels' order to one block for each gate."""
-    return by_units(rows, hidden).transpose(-1, -2).flatten(-2)
-
-
-def _by_unit(blocks: Tensor, hidden: int) -> Tensor:
-    """Inverts :func:`_by_gate`."""
-    return gate_rows(blocks.unflatten(-1, (-1, hidden)).transpose(-1, -2))

@@ -11,13 +11,13 @@ from torch import Tensor
 from ..autocast import runs_without_autocast
 from ..operands import on_one_device
 from .arguments import SHARED, Gradients, Scan
-from .eager import merged
-from .products import Neighbours, gate_rows, input_gradient, input_to_state, weight_gradients
-from .sizes import filled
+from .eager import merge_directions
+from .products import Neighbours, input_gradient, input_to_state, pack_gates, weight_gradients
+from .sizes import fill_outside
 
 
 def register(namespace: str, device: str) -> None:
-    """Makes the operators of ``namespace`` run on ``device`` by the namespace's ``recurrence``."""
+    """Makes the scan operators of ``namespace`` run on ``device``, by the namespace's ``recurrence``."""
     ops = getattr(torch.ops, namespace)
     kernels: dict[str, Callable[..., Any]] = {
         "scan": lambda *args: scan(ops, Scan(*args)),
@@ -30,49 +30,49 @@ def register(namespace: str, device: str) -> None:
 
 def scan(ops: Any, s: Scan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     h, c, gates = ops.recurrence(*s._replace(x=input_to_state(s)))
-    return merged(h, s), h, c, gates
+    return merge_directions(h, s), h, c, gates
 
 
 def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
     s = g.scan
     neighbours: Neighbours = partial(neighbour_states, ops)
-    dh = _unmerged(g.dh, s)
+    dh = _unmerge_gradient(g.dh, s)
     dx, dc_left, dc_above = ops.recurrence_backward(dh, g.c, g.gates, *s)
-    found = {"x": dx}
+    grads = {"x": dx}
     if g.wants("input"):
-        found["input"] = input_gradient(s, dx)
+        grads["input"] = input_gradient(s, dx)
     for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
-        found[name] = _laid_out_as(s.operands[name], gradient.squeeze(1))
-    if g.wants("h0"):  # for each tap: weight_hh times the sum of dx over the pixels whose neighbour is outside
+        grads[name] = _with_strides_of(s.operands[name], gradient.squeeze(1))
+    if g.wants("h0"):  # sum over taps: weight_hh times dx of the pixels whose neighbour is outside
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
-        rows = gate_rows(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
-        found["h0"] = outside @ rows.to(outside.dtype)
+        rows = pack_gates(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
+        grads["h0"] = outside @ rows.to(outside.dtype)
     if g.wants("c0"):
-        found["c0"] = dc_left.sum(2)
+        grads["c0"] = dc_left.sum(2)
         if dc_above.numel():
-            found["c0"] += dc_above
+            grads["c0"] += dc_above
     if g.wants("peephole"):
-        found["peephole"] = _peephole_gradient(g, dx, neighbours)
+        grads["peephole"] = _peephole_gradient(g, dx, neighbours)
     if not g.shares:
-        found |= {name: found[name].sum(1) for name in SHARED if name in found}
-    return g.outputs(found)
+        grads |= {name: grads[name].sum(1) for name in SHARED if name in grads}
+    return g.outputs(grads)
 
 
-def _unmerged(dy: Tensor, s: Scan) -> Tensor:
+def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
     """Returns the gradient of h [B, H, W, D, h] from the gradient of the merged map.
 
-    The recurrence ignores gradients outside the images. Only the shift clears them: it would move them inside.
+    The recurrence ignores gradients outside the images. The shift would move some inside, so they are cleared first.
     """
     if s.merge == "none":
         return dy
     if s.merge == "sum":
         return dy.unsqueeze(3).expand(-1, -1, -1, len(s.corners), -1)
-    dy = filled(dy, s.sizes, 0)
+    dy = fill_outside(dy, s.sizes, 0)
     return torch.stack([dy, F.pad(dy[:, 1:], (0, 0, 0, 0, 0, 1))], 3)
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Returns the values that each pixel's taps read, by one kernel. With ``ops`` bound it is a :data:`Neighbours`."""
+    """Gathers the neighbours' values that each pixel reads, by a kernel: a :data:`Neighbours` if ``ops`` is bound."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 
@@ -84,11 +84,11 @@ def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tens
     up = dx[..., 4 * hidden :]
     border = None if s.c0 is None else s.c0.to(c.dtype)
     c_up, c_left = neighbours(c.permute(1, 2, 3, 0, 4), border, s, 0, 2).unbind(-2)
-    c = filled(c, s.sizes, 0)
+    c = fill_outside(c, s.sizes, 0)
     return torch.stack([t.sum((2, 3)) for t in (i * (c_up + c_left), f * c_left, up * c_up, o * c)], 2)
 
 
-def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
+def _with_strides_of(weight: Tensor, gradient: Tensor) -> Tensor:
     """Returns the gradient of a weight or bias in the memory layout that the fake kernel gives it."""
     expected = torch.empty_like(weight)
     return gradient if gradient.stride() == expected.stride() else expected.copy_(gradient)

@@ -67,9 +67,9 @@ def resident_plan(
         gates = len(CELLS[cell].gates)
         if not diagonal or taps != 2:
             raise ValueError(f"expected diagonal=True and taps=2 with a cell, got {diagonal} and {taps}")
-    most = 2 if cell is None else 4
-    if directions > most:
-        raise ValueError(f"expected at most {most} directions, got {directions}")
+    limit = 2 if cell is None else 4
+    if directions > limit:
+        raise ValueError(f"expected at most {limit} directions, got {directions}")
     formats = {torch.float32: "tf32" if tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     if dtype == torch.float64:
         return ResidentPlan(*["step path: expected float32, float16 or bfloat16, got float64"] * 2)

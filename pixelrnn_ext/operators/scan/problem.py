@@ -8,7 +8,7 @@ from torch import Tensor
 from ..._arguments import integer
 from ...cells import CELLS, check_cell, check_peepholes
 from ...directions import SUFFIXES, Direction2d
-from ...masks import check_colour_groups, check_recurrent_mask_type
+from ...masks import check_colour_groups, check_mask_type
 from ..operands import check_map, check_tensors, shape
 from .sizes import check_sizes
 
@@ -52,8 +52,8 @@ class Problem(NamedTuple):
             check_cell(self.cell)
         integer("image_channels", self.image_channels)
         if len(self.directions) != len(self.corners):
-            given = len(self.directions)
-            raise ValueError(f"expected weights of {len(self.corners)} directions, one for each corner, got {given}")
+            number = len(self.directions)
+            raise ValueError(f"expected weights of {len(self.corners)} directions, one for each corner, got {number}")
         for direction in self.directions:
             if not isinstance(direction, Direction2d):
                 raise TypeError(f"expected weights to be of functional.Direction2d, got {type(direction).__name__}")
@@ -62,7 +62,7 @@ class Problem(NamedTuple):
             others |= {name + suffix: tensor for name, tensor in direction._asdict().items()}
         check_tensors(self.input, others)
         check_map(self.input)
-        check_recurrent_mask_type(self.mask_type)
+        check_mask_type(self.mask_type, optional=True)
         if self.input.shape[1] == 0:
             raise ValueError(f"expected input with a channel, got {shape(self.input)}")
         hidden = self.hidden if self.directions[0].weight_hh.dim() == 3 else 0
@@ -72,28 +72,28 @@ class Problem(NamedTuple):
             check_colour_groups(hidden, self.image_channels)
             check_colour_groups(self.input.shape[1], self.image_channels)
         if self.gate_bias is not None:
-            whole, given_shape = self._gate_bias_shape(), shape(self.gate_bias)
-            if len(given_shape) != 4 or any(got not in (1, want) for got, want in zip(given_shape, whole)):
-                raise ValueError(f"expected gate_bias broadcastable to {whole}, got {given_shape}")
+            expected, got = self._gate_bias_shape(), shape(self.gate_bias)
+            if len(got) != 4 or any(side not in (1, full) for side, full in zip(got, expected)):
+                raise ValueError(f"expected gate_bias broadcastable to {expected}, got {got}")
         if self.sizes is not None:
             check_sizes(self.sizes, self.input)
 
     def _suffixes(self) -> list[str]:
         """Returns the suffix of each direction's tensor names. A single direction of PixelRNN's layers has none."""
-        alone = self.cell is None and len(self.corners) == 1
-        return [""] if alone else [SUFFIXES[corner] for corner in self.corners]
+        unnamed = self.cell is None and len(self.corners) == 1
+        return [""] if unnamed else [SUFFIXES[corner] for corner in self.corners]
 
     def _gate_bias_shape(self) -> tuple[int, int, int, int]:
         n, _, height, width = self.input.shape
         return n, self.gates * self.hidden * len(self.directions), height, width
 
     def _check_direction(self, d: Direction2d, suffix: str, hidden: int) -> None:
-        rows, of_cell = self.gates * hidden, "" if self.cell is None else f" for cell {self.cell!r}"
+        rows, for_cell = self.gates * hidden, "" if self.cell is None else f" for cell {self.cell!r}"
         fits = d.weight_hh.dim() == 3 and d.weight_hh.shape[:2] == (rows, hidden) and hidden != 0
         if not fits or (self.diagonal and d.weight_hh.shape[2] != 2):
             first, taps = d is self.directions[0], "2" if self.diagonal else "taps"
             expected = f"({self.gates} * hidden, hidden, {taps})" if first else f"({rows}, {hidden}, {taps})"
-            raise ValueError(f"expected weight_hh{suffix} of shape {expected}{of_cell}, got {shape(d.weight_hh)}")
+            raise ValueError(f"expected weight_hh{suffix} of shape {expected}{for_cell}, got {shape(d.weight_hh)}")
         if not self.diagonal and d.weight_hh.shape[2] % 2 == 0:
             raise ValueError(f"expected an odd number of taps in weight_hh{suffix}, got {d.weight_hh.shape[2]}")
         in_channels, kernel = self.input.shape[1], d.weight_ih.shape[3] if d.weight_ih.dim() == 4 else 0

@@ -1,6 +1,6 @@
-"""The matrix products before and after a recurrence, in torch. On a CPU only gradients of each image use them.
+"""The matrix products before and after a recurrence, in torch. On a CPU only torch.vmap of a backward runs them.
 
-A pixel's gates are a row of G * h values: the four gates of each unit, then the fifth gates of all units.
+A pixel's gates are a row of G * h values: four gates of each hidden unit, then all fifth gates.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ...directions import CORNERS
 from .arguments import Gradients, Scan
-from .sizes import filled
+from .sizes import fill_outside
 
-_SENSES = tuple(CORNERS.values())
-_MOST_TAPS = 4  # taps gathered at once: a unit has at least 4 gates, so 4 gathered states are no larger than dx
+_MAX_TAPS = 4  # gathered at once: a hidden unit has at least 4 gates, so the gathered states are no larger than dx
 
 # (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> the values that each pixel's taps
 # read from the map, [D, B, H, W, taps, h].
@@ -24,12 +23,13 @@ Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 def input_to_state(s: Scan) -> Tensor | None:
     """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h]; None without input and x."""
     if s.input is None or s.weight_ih is None:
-        return s.x if s.x is None or s.bias is None else s.x + gate_rows(s.bias[:, None, None, None])
+        return s.x if s.x is None or s.bias is None else s.x + pack_gates(s.bias[:, None, None, None])
     directions, taps = s.weight_ih.shape[:2]
     channels = s.input.shape[3]
-    matrix = gate_rows(s.weight_ih.permute(0, 1, 4, 2, 3)).reshape(directions, taps * channels, -1)
+    matrix = pack_gates(s.weight_ih.permute(0, 1, 4, 2, 3)).reshape(directions, taps * channels, -1)
     pixels = _input_neighbours(s).reshape(directions, -1, taps * channels)
-    product = torch.bmm(pixels, matrix) if s.bias is None else torch.baddbmm(gate_rows(s.bias[:, None]), pixels, matrix)
+    bias = None if s.bias is None else pack_gates(s.bias[:, None])
+    product = torch.bmm(pixels, matrix) if bias is None else torch.baddbmm(bias, pixels, matrix)
     product = product.view(directions, *s.size, matrix.shape[2])
     if s.x is None:
         return product
@@ -43,60 +43,59 @@ def input_gradient(s: Scan, dx: Tensor) -> Tensor:
     """Returns the transposed convolution of dx with the input's weights, summed over directions."""
     assert s.weight_ih is not None
     _, taps, _, _, channels = s.weight_ih.shape
-    columns = gate_rows(s.weight_ih.permute(0, 1, 4, 2, 3)).flatten(1, 2).transpose(1, 2)  # [D, G * h, taps * channels]
+    matrices = pack_gates(s.weight_ih.permute(0, 1, 4, 2, 3)).flatten(1, 2).transpose(1, 2)
     total: Tensor | None = None
-    for pixels, matrix, (_, right) in zip(dx.flatten(1, 3), columns, senses(s)):
+    for pixels, matrix, (_, right) in zip(dx.flatten(1, 3), matrices, signs(s)):
         if taps == 1 and s.input_kernel == 1:
             total = pixels @ matrix if total is None else torch.addmm(total, pixels, matrix)
             continue
         products = (pixels @ matrix).view(*s.size, taps, channels)
         for k in range(taps):
-            moved = displaced(products[:, :, :, k], 0, (k - s.input_kernel // 2) * right)
-            total = moved if total is None else total + moved
+            shifted = displaced(products[:, :, :, k], 0, (k - s.input_kernel // 2) * right)
+            total = shifted if total is None else total + shifted
     assert total is not None
-    return filled(total.reshape(*s.size, channels), s.sizes if s.input_kernel > 1 else None, 0)
+    return fill_outside(total.reshape(*s.size, channels), s.sizes if s.input_kernel > 1 else None, 0)
 
 
 def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbours) -> dict[str, Tensor]:
     """Returns the wanted gradients of weight_ih, bias and weight_hh, [D, groups, ...].
 
-    The images are split into ``groups`` equal runs; each gradient is the sum over one run.
+    Each gradient is the sum over one of ``groups`` equal groups of successive images.
     """
     s = g.scan
     directions, taps, hidden, _, _ = s.weight_hh.shape
     images, height, width = s.size
-    rows = dx.reshape(
-        directions, groups, images // groups * height * width, dx.shape[-1]
-    )  # -1 would fail without pixels
+    pixels = images // groups * height * width  # reshape to -1 fails without pixels
+    rows = dx.reshape(directions, groups, pixels, dx.shape[-1])
 
-    def product(read: Tensor, rows: Tensor) -> Tensor:
-        """Returns the values that the taps read times the gates' gradients, [..., taps, h, G, channels]."""
-        taps, channels = read.shape[-2:]
-        read = read.reshape(*rows.shape[:-1], taps * channels)
-        return by_units(read.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
+    def product(values: Tensor, rows: Tensor) -> Tensor:
+        """Returns the taps' values times the gates' gradients, [..., taps, h, G, channels]."""
+        taps, channels = values.shape[-2:]
+        values = values.reshape(*rows.shape[:-1], taps * channels)
+        return unpack_gates(values.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
 
-    found = {}
+    grads = {}
     if g.wants("weight_ih"):
-        found["weight_ih"] = product(_input_neighbours(s), rows)
+        grads["weight_ih"] = product(_input_neighbours(s), rows)
     if g.wants("bias"):
-        found["bias"] = by_units(rows.sum(2), hidden)
+        grads["bias"] = unpack_gates(rows.sum(2), hidden)
     if g.wants("weight_hh"):
-        counts = [(k, min(_MOST_TAPS, taps - k)) for k in range(0, taps, _MOST_TAPS)]
+        counts = [(k, min(_MAX_TAPS, taps - k)) for k in range(0, taps, _MAX_TAPS)]
         products = [product(neighbours(g.h, s.h0, s, *count), rows) for count in counts]
-        found["weight_hh"] = products[0] if len(products) == 1 else torch.cat(products, 2)
-    return found
+        grads["weight_hh"] = products[0] if len(products) == 1 else torch.cat(products, 2)
+    return grads
 
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Returns the values that each pixel's taps read, by differentiable operations: a :data:`Neighbours`."""
+    """Gathers the neighbours' values that each pixel reads, by differentiable operations: a :data:`Neighbours`."""
     moves = state_moves(s)[first : first + count]
 
-    def of_direction(d: int, down: int, right: int) -> Tensor:
+    def gather(d: int, down: int, right: int) -> Tensor:
         outside = None if border is None else border[d]
-        map = filled(m[..., d, :], s.sizes, 0 if outside is None else outside)
+        map = fill_outside(m[..., d, :], s.sizes, 0 if outside is None else outside)
         return torch.stack([displaced(map, up * down, left * right, outside) for up, left in moves], -2)
 
-    return torch.stack([of_direction(d, *sense) for d, sense in enumerate(senses(s))])
+    return torch.stack([gather(d, *sense) for d, sense in enumerate(signs(s))])
 
 
 def state_moves(s: Scan) -> list[tuple[int, int]]:
@@ -105,9 +104,9 @@ def state_moves(s: Scan) -> list[tuple[int, int]]:
     return [(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)]
 
 
-def senses(s: Scan) -> list[tuple[int, int]]:
+def signs(s: Scan) -> list[tuple[int, int]]:
     """Returns each direction's step over the rows and over the columns, 1 or -1."""
-    return [_SENSES[corner] for corner in s.corners]
+    return [list(CORNERS.values())[corner] for corner in s.corners]
 
 
 def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Tensor:
@@ -122,12 +121,12 @@ def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Te
     return move(m) if border is None else move(m) + border * (1 - move(torch.ones_like(m[:1, ..., :1])))
 
 
-def gate_rows(t: Tensor) -> Tensor:
+def pack_gates(t: Tensor) -> Tensor:
     """Converts [..., h, G] to rows [..., G * h]."""
     return t.flatten(-2) if t.shape[-1] == 4 else torch.cat([t[..., :4].flatten(-2), t[..., 4]], -1)
 
 
-def by_units(rows: Tensor, hidden: int) -> Tensor:
+def unpack_gates(rows: Tensor, hidden: int) -> Tensor:
     """Converts rows [..., G * h] to [..., h, G]."""
     if rows.shape[-1] == 4 * hidden:
         return rows.unflatten(-1, (hidden, 4))
@@ -135,14 +134,14 @@ def by_units(rows: Tensor, hidden: int) -> Tensor:
 
 
 def _input_neighbours(s: Scan) -> Tensor:
-    """Returns the values that the taps of the input read, [D, B, H, W, taps, channels]."""
+    """Returns the values that the input's taps read, [D, B, H, W, taps, channels]."""
     assert s.input is not None and s.weight_ih is not None
     directions, taps = s.weight_ih.shape[:2]
-    alone = filled(s.input, s.sizes, 0)
+    pixels = fill_outside(s.input, s.sizes, 0)
     if taps == 1 and s.input_kernel == 1:
-        return alone.unsqueeze(-2).expand(directions, -1, -1, -1, -1, -1)
+        return pixels.unsqueeze(-2).expand(directions, -1, -1, -1, -1, -1)
 
-    def of_direction(right: int) -> Tensor:
-        return torch.stack([displaced(alone, 0, (s.input_kernel // 2 - k) * right) for k in range(taps)], -2)
+    def gather(right: int) -> Tensor:
+        return torch.stack([displaced(pixels, 0, (s.input_kernel // 2 - k) * right) for k in range(taps)], -2)
 
-    return torch.stack([of_direction(right) for _, right in senses(s)])
+    return torch.stack([gather(right) for _, right in signs(s)])

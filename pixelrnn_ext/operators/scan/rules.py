@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import autograd, batching
-from ..autocast import casts_operands, without_autocast
+from ..autocast import register_casts, without_autocast
 from ..library import why_no_cuda, why_no_native
 from . import eager, gpu
 from .arguments import OPERANDS, SHARED, Gradients, Scan
@@ -18,7 +18,7 @@ Operator = Callable[..., tuple[Tensor, ...]]
 # The axis of the images. In the weights' gradients it is the axis of groups of images.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
 _AXES_OF_OUTPUTS = {"y": 0, "h": 0, "c": 1, "gates": 1}
-_AXES_OF_SAVED = _AXES_OF_OUTPUTS | {"dh": 0}
+_AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
 _AXES_OF_GRADIENTS = {name: 0 if name == "input" else 1 for name in OPERANDS}
 _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
@@ -30,7 +30,7 @@ def _register() -> None:
     torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
-        casts_operands(library, "scan", "cuda")
+        register_casts(library, "scan", "cuda")
 
 
 def register_rules(namespace: str) -> torch.library.Library:
@@ -54,47 +54,46 @@ _libraries: list[torch.library.Library] = []  # torch drops the registrations of
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
     g = Gradients.bind(*args)
     # The gradients of weights have the strides of the operands.
-    found = {name: torch.empty_like(g.scan.operands[name]) for name in _WEIGHTS if g.wants(name)}
-    return tuple(found.get(name, g.new(name)) for name in OPERANDS)
+    grads = {name: torch.empty_like(g.scan.operands[name]) for name in _WEIGHTS if g.wants(name)}
+    return tuple(grads.get(name, g.new_gradient(name)) for name in OPERANDS)
 
 
 def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
     axes = {Scan._fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
-    return batching.folded(op, axes, tuple(_AXES_OF_OUTPUTS.values()), info, _of_tensors(in_dims), args)
+    return batching.run_folded(op, axes, tuple(_AXES_OF_OUTPUTS.values()), info, _tensor_dims(in_dims), args)
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
     """Runs one backward for the whole vmap batch. Each member's weight gradients are products over its images."""
-    in_dims = _of_tensors(in_dims)
+    in_dims = _tensor_dims(in_dims)
     dims = Gradients.bind(*in_dims).scan
     if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):
-        return batching.each(op, info, in_dims, args)
+        return batching.run_each_member(op, info, in_dims, args)
     fields = *Gradients._fields[:-1], *Scan._fields
-    saved = {place: _AXES_OF_SAVED[name] for place, name in enumerate(Gradients._fields) if name in _AXES_OF_SAVED}
-    operands = {fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
-    folded, images = batching.fold(saved | operands, info, in_dims, args)
+    axes = {fields.index(name): axis for name, axis in (_AXES_OF_SAVED | _AXES_OF_SCAN).items()}
+    folded, images = batching.fold_batch(axes, info, in_dims, args)
     g, groups = Gradients.bind(*folded), info.batch_size
     weights_wanted = any(g.wants(name) for name in _WEIGHTS)
     wanted = [
         name not in _WEIGHTS and (want or (name == "x" and weights_wanted)) for name, want in zip(OPERANDS, g.wanted)
     ]
-    found = dict(zip(OPERANDS, op(*g._replace(wanted=wanted, shares=True).flat)))
-    weights = weight_gradients(g, found["x"], groups, displaced_states) if weights_wanted else {}
+    grads = dict(zip(OPERANDS, op(*g._replace(wanted=wanted, shares=True).flat)))
+    weights = weight_gradients(g, grads["x"], groups, displaced_states) if weights_wanted else {}
     if not g.wants("x"):
-        found["x"] = found["x"].narrow(-1, 0, 0)
+        grads["x"] = grads["x"].narrow(-1, 0, 0)
     for name, axis in _AXES_OF_GRADIENTS.items():
         if name in _WEIGHTS:
-            unwanted = found[name].unsqueeze(1).expand(-1, groups, *found[name].shape[1:])
-            found[name] = weights.get(name, unwanted)
+            unwanted = grads[name].unsqueeze(1).expand(-1, groups, *grads[name].shape[1:])
+            grads[name] = weights.get(name, unwanted)
         else:
-            found[name] = found[name].unflatten(axis, (groups, images))
+            grads[name] = grads[name].unflatten(axis, (groups, images))
             if name in SHARED and not g.shares:
-                found[name] = found[name].sum(2)
-    return tuple(found.values()), tuple(_AXES_OF_GRADIENTS.values())
+                grads[name] = grads[name].sum(2)
+    return tuple(grads.values()), tuple(_AXES_OF_GRADIENTS.values())
 
 
-def _of_tensors(in_dims: Sequence[Any]) -> batching.Dims:
-    """Returns the batch dimensions, with None for arguments that are lists."""
+def _tensor_dims(in_dims: Sequence[Any]) -> batching.Dims:
+    """Returns the batch dimensions, None for lists."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
@@ -112,17 +111,17 @@ def _backward(
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
     with without_autocast(h.device.type):  # backward() may be called inside an autocast region
-        # The other outputs have gradients only in a second derivative, or if the operator is called directly.
+        # ``others`` are present only in a second derivative, or if the operator is called directly.
         # Within a jvp PyTorch forbids the torch.func.vjp that scan_gradients' decomposition would start.
-        if any(t is not None for t in others) or (outer is not None and autograd.within_jvp()):
-            shares: dict[str, Tensor] = eager.pulled_back((dy, dh, dc, dgates), s, wanted)
-            found = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}
+        if any(t is not None for t in others) or (outer is not None and autograd.is_inside_jvp()):
+            shares: dict[str, Tensor] = eager.operand_gradients((dy, dh, dc, dgates), s, wanted)
+            grads = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}
         elif outer is not None:
-            found = dict(zip(OPERANDS, ops.scan_gradients(outer, h, c, gates, wanted, False, *s)))
+            grads = dict(zip(OPERANDS, ops.scan_gradients(outer, h, c, gates, wanted, False, *s)))
         else:
-            found = {}
-        found = {name: t.to(h.dtype) if name in SHARED else t for name, t in found.items()}
-        gradients = (found.get(name) if want else None for name, want in zip(OPERANDS, wanted))
+            grads = {}
+        grads = {name: t.to(h.dtype) if name in SHARED else t for name, t in grads.items()}
+        gradients = (grads.get(name) if want else None for name, want in zip(OPERANDS, wanted))
         return *gradients, *(None for _ in s[len(OPERANDS) :])
 
 

@@ -8,15 +8,14 @@ from ...directions import CORNERS, merged
 from ...masks import masked_weight
 from .. import backends
 from ..autocast import result_dtype, without_autocast
-from ..operands import stacked, together
+from ..operands import stack, stack_optional
 from ..precision import allows_tf32
 from . import eager
 from .arguments import Scan
 from .problem import Problem
-from .products import gate_rows
+from .products import pack_gates
 
-_PLACES = {corner: place for place, corner in enumerate(CORNERS)}
-_SUMS = "shift", "sum"  # merges that the operator computes. This module computes the others from h
+_NATIVE_MERGES = "shift", "sum"  # computed by the operator; run merges in other ways
 
 
 def run(problem: Problem, backend: str) -> Tensor:
@@ -30,14 +29,14 @@ def run(problem: Problem, backend: str) -> Tensor:
         if backend == "reference":
             named = problem._asdict() | {"cell": problem.cell or "pixelrnn"}
             return reference.scan(**named).to(dtype)
-        scan = operands_of(problem, path or "auto")
+        scan = scan_arguments(problem, path or "auto")
         y, h, _, _ = eager.scan(scan) if path is None else torch.ops.pixelrnn_ext.scan(*scan)
         if scan.merges:
             return y.permute(0, 3, 1, 2).to(dtype)
         return merged(h.permute(0, 3, 4, 1, 2), problem.merge).to(dtype)
 
 
-def operands_of(p: Problem, path: str) -> Scan:
+def scan_arguments(p: Problem, path: str) -> Scan:
     """Returns the operator's arguments.
 
     One direction's weights are views of its parameters, unless a mask copies weight_ih. Several directions' weights are
@@ -45,27 +44,27 @@ def operands_of(p: Problem, path: str) -> Scan:
     """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
-    live = kernel if p.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
-    weight_ih = together([d.weight_ih for d in directions])
+    live_taps = kernel if p.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
+    weight_ih = stack([d.weight_ih for d in directions])
     weight_ih = masked_weight(weight_ih, p.mask_type, image_channels=p.image_channels, gates=gates).squeeze(3)
-    weight_hh = together([d.weight_hh for d in directions])
+    weight_hh = stack([d.weight_hh for d in directions])
     x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
-    bias = stacked([d.bias for d in directions], weight_hh, gates * hidden)
+    bias = stack_optional([d.bias for d in directions], weight_hh, gates * hidden)
     return Scan(
         input=p.input.permute(0, 2, 3, 1),
-        weight_ih=_unit_major(weight_ih.narrow(3, 0, live) if live < kernel else weight_ih, gates),
+        weight_ih=_unit_major(weight_ih.narrow(3, 0, live_taps) if live_taps < kernel else weight_ih, gates),
         bias=None if bias is None else bias.unflatten(1, (gates, hidden)).transpose(1, 2),
-        x=None if x is None else gate_rows(x.permute(1, 0, 4, 5, 3, 2)),
+        x=None if x is None else pack_gates(x.permute(1, 0, 4, 5, 3, 2)),
         weight_hh=_unit_major(weight_hh, gates),
-        h0=stacked([d.h0 for d in directions], weight_hh, hidden),
-        c0=stacked([d.c0 for d in directions], weight_hh, hidden),
-        peephole=stacked([d.peephole for d in directions], weight_hh, 4, hidden),
+        h0=stack_optional([d.h0 for d in directions], weight_hh, hidden),
+        c0=stack_optional([d.c0 for d in directions], weight_hh, hidden),
+        peephole=stack_optional([d.peephole for d in directions], weight_hh, 4, hidden),
         sizes=None if p.sizes is None else p.sizes.to(p.input.device, torch.int64),
-        corners=[_PLACES[corner] for corner in p.corners],
+        corners=[list(CORNERS).index(corner) for corner in p.corners],
         diagonal=p.diagonal,
         input_kernel=kernel,
         cell=p.cell or "pixelrnn",
-        merge=p.merge if p.merge in _SUMS else "none",
+        merge=p.merge if p.merge in _NATIVE_MERGES else "none",
         path=path,
         tf32=p.input.is_cuda and allows_tf32(),
     )

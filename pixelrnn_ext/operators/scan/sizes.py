@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ...directions import CORNERS, flipped
-from ..operands import check_integers, readable, shape
+from ..operands import check_integers, concrete_tensor, shape
 
 
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
@@ -21,7 +21,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
         raise ValueError(f"expected sizes of shape {expected}, got {shape(sizes)}{transposed}")
     if sizes.device.type != "cpu" and sizes.device != input.device:
         raise ValueError(f"expected sizes on the CPU or on the input's device, {input.device}, got {sizes.device}")
-    if torch.compiler.is_compiling() or sizes.device.type != "cpu" or readable(sizes) is not sizes:
+    if torch.compiler.is_compiling() or sizes.device.type != "cpu" or concrete_tensor(sizes) is not sizes:
         return
     with _disable_current_modes():  # keeps the reading out of traces
         values = sizes.tolist()
@@ -30,7 +30,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
             raise ValueError(f"expected sizes from 0 x 0 to {height} x {width}, got {h} x {w} of image {image}")
 
 
-def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
+def inside_mask(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
     """Returns which pixels of the maps lie inside their images, (N, height, width). Sizes are clamped."""
     rows, columns = (
         torch.arange(size, device=device) < sizes[:, axis : axis + 1].to(device)
@@ -39,17 +39,17 @@ def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> T
     return rows[:, :, None] & columns[:, None]
 
 
-def filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
+def fill_outside(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
     """Returns m [..., B, H, W, channels] with ``filling`` outside the images, where m may be NaN."""
     if sizes is None:
         return m
-    return torch.where(inside_of(sizes, m.shape[-3], m.shape[-2], m.device)[..., None], m, filling)
+    return torch.where(inside_mask(sizes, m.shape[-3], m.shape[-2], m.device)[..., None], m, filling)
 
 
 class Images:
     """Images in the top left corners of their maps m (N, C, H, W).
 
-    Sizes are clamped without reading them. ``alone`` is m with zeros outside the images, where m may be NaN. ``inside``
+    Sizes are clamped without reading them. ``maps`` is m with zeros outside the images, where m may be NaN. ``inside``
     marks the images' pixels, (N, 1, H, W). It is None if all images fill their maps.
     """
 
@@ -57,8 +57,8 @@ class Images:
         self._sizes = None if sizes is None else sizes.to(m.device)
         self.inside: Tensor | None = None
         if self._sizes is not None:
-            self.inside = inside_of(self._sizes, m.shape[2], m.shape[3], m.device)[:, None]
-        self.alone: Tensor = self.clear_outside(m)
+            self.inside = inside_mask(self._sizes, m.shape[2], m.shape[3], m.device)[:, None]
+        self.maps: Tensor = self.clear_outside(m)
 
     def clear_outside(self, m: Tensor) -> Tensor:
         return m if self.inside is None else torch.where(self.inside, m, 0)
@@ -70,8 +70,8 @@ class Images:
         for axis, sense in zip((2, 3), CORNERS[corner]):
             if sense < 0:
                 length = m.shape[axis]
-                place, size = torch.arange(length, device=m.device), self._sizes[:, axis - 2, None].clamp(0, length)
-                mirrored = torch.where(place < size, size - 1 - place, place)  # (N, length)
+                index, size = torch.arange(length, device=m.device), self._sizes[:, axis - 2, None].clamp(0, length)
+                mirrored = torch.where(index < size, size - 1 - index, index)
                 mirrored = mirrored[:, None, :, None] if axis == 2 else mirrored[:, None, None]
                 m = m.gather(axis, mirrored.expand_as(m))
         return m

@@ -1,4 +1,4 @@
-// Tells the emulator the buffers of the kernels of benchmarks/gpu_day/exchange.cu.
+// Lists the buffers of the kernels of benchmarks/gpu_day/exchange.cu for the emulator.
 #include "emulator.h"
 
 namespace {

@@ -1,4 +1,4 @@
-"""Made-up measurements of a GPU day."""
+"""Made-up measurements of benchmarks/gpu_day."""
 
 MNIST = "diagonal B16 28x28 h16"
 
@@ -14,7 +14,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """Keeps a job's reports in ``results``, {provider: result}. A provider's first report must be "running"."""
+    """Collects a job's reports in ``results``, {provider: result}. A provider's first report must be "running"."""
 
     def __init__(self):
         self.results, self.running = {}, []
@@ -31,7 +31,7 @@ PLAN = (
     "{kernel}: {blocks} block{s} an image, {threads} threads, 4096 bytes of shared memory, {at_once} at once; "
     "expected 0.02 ms, {cycles} cycles a line, by a model, NVRTC 12.9.86"
 )
-START = 2000 + 4096 / 32  # cycles before the first line of 28x28 h16, one block a multiprocessor
+START = 2000 + 4096 / 32  # cycles before the first line of 28x28 h16, with one block per multiprocessor
 
 
 def plan_text(kernel="forward_bf16_2_1_256_single", blocks=1, threads=256, at_once=132, cycles=600):

@@ -18,19 +18,19 @@ from pixelrnn_ext import build_config
 
 from .made_up_day import measurement
 
-MINE = card.source_hash.hash_of(ROOT / "csrc")
+CSRC_HASH = card.source_hash.hash_of(ROOT / "csrc")
 FACTS = {"torch": torch.__version__, "CUDA": "13.0", "card": "a card", "multiprocessors": 132, "architecture": "9.0"}
-CONFIG = {"cuda": "12.9", "cuda_archs": "8.6;9.0+PTX", "csrc": MINE, "why_no_cuda": None, "why_no_gpu": None}
+CONFIG = {"cuda": "12.9", "cuda_archs": "8.6;9.0+PTX", "csrc": CSRC_HASH, "why_no_cuda": None, "why_no_gpu": None}
 OTHER_GPUS = {**CONFIG, "cuda_archs": "8.6", "why_no_gpu": "expected a GPU of 8.6, got 9.0"}
 STALE, OLDER = {**CONFIG, "csrc": "0123"}, {name: CONFIG[name] for name in CONFIG if name != "csrc"}
 NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu"), "PIXELRNN_CUDA=0")
 
 
 class Machine:
-    """A made-up machine with a GPU. ``done`` lists what the day did on it."""
+    """A made-up machine with a GPU. ``done`` lists the commands and jobs that ran."""
 
     def __init__(self):
-        self.facts, self.config, self.after_the_build = FACTS, CONFIG, CONFIG
+        self.facts, self.config, self.rebuilt = FACTS, CONFIG, CONFIG
         self.done, self.interrupted = [], None
         self.status, self.printed = 0, "1 passed in 2.50s"  # pytest's exit status and output
 
@@ -43,12 +43,12 @@ class Machine:
         if "pytest" in command:
             log.write_text(self.printed)
             return self.status
-        self.config = self.after_the_build
+        self.config = self.rebuilt
         return 0
 
     def measure(self, part, jobs, results, seconds):
-        """Gives each job one good result. The job ``interrupted`` raises KeyboardInterrupt."""
-        for job in (job for job in jobs if not results.has(part, job)):
+        """Gives each job one good result. Raises KeyboardInterrupt at the job ``interrupted``."""
+        for job in (job for job in jobs if not results.is_finished(part, job)):
             self.done.append(job)
             if job == self.interrupted:
                 raise KeyboardInterrupt
@@ -72,9 +72,9 @@ class Machine:
 def machine(monkeypatch):
     made_up = Machine()
     monkeypatch.setattr(card, "probe", made_up.probe)
-    monkeypatch.setattr(card, "output", lambda *command: None)
+    monkeypatch.setattr(card, "command_output", lambda *command: None)
     monkeypatch.setattr(child, "run", made_up.run)
-    monkeypatch.setattr(child, "measure", made_up.measure)
+    monkeypatch.setattr(child, "run_jobs", made_up.measure)
     return made_up
 
 
@@ -148,21 +148,21 @@ def test_a_report_alone_needs_earlier_results(content, gpu_day, tmp_path, capsys
 def test_budget():
     now = 100.0
     budget = Budget(530, SESSIONS[1], lambda: now)
-    assert budget.of("build") == 240
+    assert budget.seconds_for("build") == 240
     now += 240
-    assert budget.left() == 290 and budget.of("check") == 100
+    assert budget.seconds_left() == 290 and budget.seconds_for("check") == 100
     now += 40
-    assert budget.of("layouts") == 250 - 20
+    assert budget.seconds_for("layouts") == 250 - 20
     now += 230
-    assert budget.of("exchange") == 20
+    assert budget.seconds_for("exchange") == 20
     now += 300
-    assert budget.of("exchange") == 0
-    assert Budget(240, SESSIONS[1], lambda: now).of("build") == 240 - 180  # the later parts keep 180 s
-    assert Budget(100, ["tests"], lambda: now).of("tests") == 100
+    assert budget.seconds_for("exchange") == 0
+    assert Budget(240, SESSIONS[1], lambda: now).seconds_for("build") == 240 - 180  # the later parts keep 180 s
+    assert Budget(100, ["tests"], lambda: now).seconds_for("tests") == 100
     for parts in SESSIONS.values():
-        assert sum(PARTS[part].least for part in parts) + PARTS["build"].most <= 530
-    # Where there is nothing to build, each tool of the sanitizer has two minutes.
-    assert Budget(530, SESSIONS[3], lambda: now + 150).of("sanitizer") >= 3 * 120 + child.GRACE + child.START
+        assert sum(PARTS[part].reserved_seconds for part in parts) + PARTS["build"].max_seconds <= 530
+    # Without a build, each tool of the sanitizer gets two minutes.
+    assert Budget(530, SESSIONS[3], lambda: now + 150).seconds_for("sanitizer") >= 3 * 120 + child.GRACE + child.START
 
 
 def test_what_tells_most_comes_first(machine, gpu_day, tmp_path):
@@ -220,14 +220,14 @@ def test_a_session_goes_on_where_it_was_interrupted(machine, gpu_day, tmp_path, 
 
 @pytest.mark.parametrize("name", ["card", "torch", "commit", "csrc"])
 def test_results_of_another_card_or_source_are_not_mixed(name, tmp_path):
-    kept, facts = results.Results(tmp_path), dict.fromkeys(("card", "torch", "commit", "csrc", "date"), "one")
-    kept.start(facts)
-    kept.data["measurements"] = [measurement("step")]
-    kept.start({**facts, "date": "another"})
-    kept = results.Results(tmp_path)  # as the next process reads them
-    assert len(kept.of("small")) == 1
-    kept.start({**facts, name: "another"})
-    assert kept.of("small") == results.Results(tmp_path).of("small") == []
+    earlier, facts = results.Results(tmp_path), dict.fromkeys(("card", "torch", "commit", "csrc", "date"), "one")
+    earlier.start(facts)
+    earlier.data["measurements"] = [measurement("step")]
+    earlier.start({**facts, "date": "another"})
+    read = results.Results(tmp_path)  # as the next process does
+    assert len(read.select("small")) == 1
+    read.start({**facts, name: "another"})
+    assert read.select("small") == results.Results(tmp_path).select("small") == []
 
 
 def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(machine, gpu_day, monkeypatch, tmp_path):
@@ -243,7 +243,7 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(machine, gpu_day, m
 
 @pytest.mark.parametrize("session", [["--session", "1"], ["--session", "3"], ["--only", "check"], []])
 def test_a_build_that_fails_ends_the_day(session, machine, gpu_day, tmp_path):
-    machine.config = machine.after_the_build = NO_KERNELS
+    machine.config = machine.rebuilt = NO_KERNELS
     assert gpu_day(*session) == 1
     assert len(machine.done) == 1  # no test and no benchmark ran
     assert statuses(tmp_path) == {**dict.fromkeys(PARTS, "not run"), "build": "failed"}
@@ -267,11 +267,8 @@ def test_a_full_disk_costs_neither_the_old_file_nor_the_report(machine, gpu_day,
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("results.json", before)]
 
 
-SUMMARY = """
-FAILED tests/test_cuda.py::test_b - AssertionError: h: error ratio 1e-2
-SKIPPED [1] tests/test_cuda.py:3: a second GPU is needed
-"""
 SKIPPED = "SKIPPED [1] tests/test_cuda.py:3: a second GPU is needed"
+SUMMARY = f"\nFAILED tests/test_cuda.py::test_b - AssertionError: h: error ratio 1e-2\n{SKIPPED}\n"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +294,7 @@ def test_what_pytest_says(status, printed, outcome, machine, gpu_day, tmp_path, 
 
 
 BY, FAILED = "by NVRTC 12.9 for 8.6;9.0+PTX", "failed: exit status 0, and"
-OTHER = f"expected kernels of this checkout's csrc ({MINE}), got those of another"
+OTHER = f"expected kernels of this checkout's csrc ({CSRC_HASH}), got those of another"
 
 
 @pytest.mark.parametrize("in_place", [False, True])
@@ -317,7 +314,7 @@ OTHER = f"expected kernels of this checkout's csrc ({MINE}), got those of anothe
 def test_kernels_are_built_where_the_installed_ones_do_not_run(
     before, after, kernels, outcome, in_place, machine, gpu_day, monkeypatch, tmp_path
 ):
-    machine.config, machine.after_the_build = before, after
+    machine.config, machine.rebuilt = before, after
     monkeypatch.setattr(day, "BUILT_IN_PLACE", in_place)
     gpu_day("--only", "build")
     command = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
@@ -341,7 +338,7 @@ def test_the_hash_of_the_sources_knows_their_names_and_contents(tmp_path):
 
 
 def test_a_checkout_without_git_has_its_sources_alone(monkeypatch, tmp_path):
-    """A repository around the checkout is not asked."""
+    """A git repository around the checkout does not count."""
     nested = tmp_path / "nested"
     (nested / "csrc").mkdir(parents=True)
     (nested / "csrc/a.h").touch()

@@ -20,11 +20,11 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # A wave starts with 2000 cycles, and with loading 4 KB of weights for each block of a multiprocessor.
-    of_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
-    assert cycles(512) == cycles(1000) == pytest.approx(of_waves[0])
-    assert cycles(256) == pytest.approx(of_waves[1])
-    assert cycles(290) == pytest.approx(of_waves[2])  # the last of two waves is three quarters full
+    # A wave starts with 2000 cycles, and loads 4 KB of weights for each block on a multiprocessor.
+    by_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
+    assert cycles(512) == cycles(1000) == pytest.approx(by_waves[0])
+    assert cycles(256) == pytest.approx(by_waves[1])
+    assert cycles(290) == pytest.approx(by_waves[2])  # the last of two waves is three quarters full
     assert cycles(300) is None
     assert cycles(512, ", bound by memory") is None
     # Four images in a cluster of 8: 128 clusters, 8 waves of 16.
@@ -35,11 +35,11 @@ def test_cycles_of_a_line_are_those_of_one_wave():
 
 def test_the_planners_table_from_measurements(tmp_path):
     kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_4_256_cluster"
-    exact = (600 * 55 + START) / 1700  # microseconds that layout()'s plan expects
-    twice = (1200 * 55 + START) / 1700
+    exact = (600 * 55 + START) / 1700  # microseconds by the estimate in layout()'s plan
+    doubled = (1200 * 55 + START) / 1700
     results = [
         layout("2_1_256:1:4", exact, plan=plan_text(kernel)),  # 16 blocks of 8 warps: 2 a scheduler
-        layout("2_1_256:1:4", twice, plan=plan_text(kernel)),
+        layout("2_1_256:1:4", doubled, plan=plan_text(kernel)),
         layout("8_4_256:8:4", (1200 * 55 + 2016) / 1700, plan=plan_text(other, 8, 128, 16)),  # 128 blocks of 4 warps
         layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
         layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),  # 1.5 warps: not in the table
@@ -51,8 +51,8 @@ def test_the_planners_table_from_measurements(tmp_path):
     assert new[other][0].line == pytest.approx(2 * old[other][0].line)
 
     environment = {"card": "a card, 80 GiB", "multiprocessors": 132}
-    said = write_costs(tmp_path, environment, results)
-    assert said == f"2 of {4 * len(before.rows)} figures of the planner's table measured: costs.h, for csrc/cuda"
+    note = write_costs(tmp_path, environment, results)
+    assert note == f"2 of {4 * len(before.rows)} figures of the planner's table measured: costs.h, for csrc/cuda"
     written = cost_table.read(tmp_path / "costs.h")
     assert written.source == after.source and [row.kernel for row in written.rows] == list(old)
     nothing = write_costs(tmp_path, environment, [layout("2_1_256:1:4", exact, times=False)])

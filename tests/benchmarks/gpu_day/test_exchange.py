@@ -13,8 +13,8 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
     for blocks in (2, 4, 8):
         units = 128 // blocks
         s = core.Tiling(format=core.Format.bf16, backward=False, hidden=128, taps=2, blocks=blocks)
-        own = Exchange(blocks, 32, 2 * units // 16, s.stride(), 16, 2 * units, blocks - 1)
-        assert EXCHANGES[f"forward h128, {blocks} blocks"] == own
+        states = Exchange(blocks, 32, 2 * units // 16, s.stride(), 16, 2 * units, blocks - 1)
+        assert EXCHANGES[f"forward h128, {blocks} blocks"] == states
         s = core.Tiling(format=core.Format.bf16, backward=True, hidden=128, taps=2, blocks=blocks)
         sums = Exchange(blocks, 32, units // 4, 4 * s.part_stride(), 4 * s.part_step(), 16, blocks)
         assert EXCHANGES[f"backward h128, {blocks} blocks"] == sums
@@ -24,7 +24,7 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
 
 
 class FakeGpu(Gpu):
-    """A GPU whose kernel stores given cycles. ``lost`` threads miss their pieces."""
+    """A GPU whose kernel stores made-up cycles. ``lost`` threads miss pieces."""
 
     lost = 0
 
@@ -75,8 +75,8 @@ def test_the_pieces_come_on_the_emulator():
     from helpers import nvrtc
 
     host, compiler = Path(__file__).with_name("driver.cpp"), nvrtc.compiler()
-    library = toolchain.library("exchange", compiler=compiler, kernels=[exchange.KERNEL], host=[host], arch="sm_90")
-    Emulator(library).device("sm_90")
+    library = toolchain.build_library("exchange", compiler=compiler, kernels=[exchange.KERNEL], host=[host])
+    Emulator(library).set_device("sm_90")
     gpu = Gpu(b"", "cpu", str(library))
     for e in EXCHANGES.values():
         few = e._replace(rows=min(e.rows, 64))

@@ -12,7 +12,7 @@ from gpu_day.floors import FLOORS
 from gpu_day.jobs import BENCHMARKS, JOBS
 from gpu_day.providers import CASES, PRECISIONS
 from gpu_day.results import Results
-from helpers.workers import Work
+from helpers.workers import ScriptedJob
 
 
 def test_every_job_has_a_case_and_every_floor_its_jobs():
@@ -40,11 +40,11 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs jobs of ``needed`` seconds that go wrong. Returns {job: {provider: (status, note)}}."""
+    """Runs failing jobs that need ``needed`` seconds. Returns {job: {provider: (status, note)}}."""
     results = Results(folder)
-    child.measure("small", [Work(job, seconds=needed) for job in words], results, seconds, start)
+    child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
     found = {}
-    for m in Results(folder).of("small"):
+    for m in Results(folder).select("small"):
         assert (m["case"], m["precision"]) == ("a case", "fp32")
         assert m["provider"] not in found.setdefault(m["job"], {}), "the last report on a provider takes its place"
         found[m["job"]][m["provider"]] = m["status"], m["note"]
@@ -77,23 +77,23 @@ def test_a_job_that_raises_or_hangs_has_failed(tmp_path):
 
 
 def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
-    stopped, job = ("not run", "stopped"), Work("a later hang")
+    stopped, job = ("not run", "stopped"), ScriptedJob("a later hang")
     found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
     assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
     # The process was killed within its last message.
     receiver, sender = multiprocessing.Pipe(duplex=False)
     for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
         child._report(sender, job, provider, status)
-    os.write(sender.fileno(), b"\0\0\1\0torn")  # a message has its length first
+    os.write(sender.fileno(), b"\0\0\1\0torn")  # a message begins with its length
     sender.close()
     killed = Results(tmp_path)
-    child._take(receiver, "small", killed)
+    child._receive(receiver, "small", killed)
     saved = killed.path.read_text()
     results = Results(tmp_path)
-    assert results.known("small", job) == {"a"} and not results.has("small", job)
-    assert killed.path.read_text() == saved  # the day may be running: --report only reads
+    assert results.finished_providers("small", job) == {"a"} and not results.is_finished("small", job)
+    assert killed.path.read_text() == saved  # --report only reads: jobs may be running
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
-    assert {(m["status"], m["note"]) for m in results.of("small") if m["provider"] != "a"} == {stopped}
+    assert {(m["status"], m["note"]) for m in results.select("small") if m["provider"] != "a"} == {stopped}
     found = measured(tmp_path, str(job), "c", needed=40)
     assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
     Results(tmp_path).add("small", job, "hang", "ok")

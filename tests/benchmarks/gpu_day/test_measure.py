@@ -92,7 +92,7 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A made-up GPU: cycles of its pauses, milliseconds between events, and cycles that the launches take."""
+    """A made-up GPU: cycles of its pauses, milliseconds between events, and cycles of the launches."""
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
     event.query = lambda: gpu.slept[-1] < gpu.launches
@@ -104,7 +104,7 @@ def gpu(monkeypatch):
 
 
 def test_device_clock(gpu):
-    """The clock lengthens the pause until it hides the launches, and gives up at the longest pause."""
+    """The clock doubles the pause until it hides the launches, and gives up at the longest pause."""
     calls, gpu.launches = [], 4 << 20
     function = lambda: calls.append(1)  # noqa: E731
     clock = clocks.DeviceClock(calls=3)

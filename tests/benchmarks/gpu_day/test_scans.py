@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gpu_day.costs import expected
+from gpu_day.costs import parse_plan
 from gpu_day.jobs import ScanJob
 from gpu_day.scans import Arguments, Scan, kernels, measure_layouts, measure_operators
 
@@ -9,7 +9,7 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Made-up operators of a scan. Plans have one kernel with 1 or 2 groups. A path computes ``output(path)``."""
+    """Made-up operators of a scan. Plans have a kernel with 1 or 2 groups. A path returns ``output(path)``."""
 
     def __init__(self, kernel, output):
         self.kernel, self.output = kernel, output
@@ -18,21 +18,18 @@ class MadeUpOps:
         *sizes, format, capability, path = sizes_and_path
         assert sizes == [1, 2, 3, 4, 8, 2, True] and (format, capability) == ("bf16", 0)
         if path == "auto":
-            return (self._words(2),) * 2
+            return (self._plan_text(2),) * 2
         _, suffix, blocks, groups = path.split(":")
         fits = (suffix, int(blocks)) == (self.kernel.suffix, self.kernel.blocks[0]) and groups in "12"
-        return (self._words(groups) if fits else "step path: no kernel is compiled for it",) * 2
+        return (self._plan_text(groups) if fits else "step path: no kernel is compiled for it",) * 2
 
-    def _words(self, groups):
+    def _plan_text(self, groups):
         return f"{self.kernel.name}: {self.kernel.blocks[0]} blocks an image, {64 * int(groups)} threads"
 
     def recurrence(self, *args):
         s = Arguments(*args)
-        assert s.weight_hh.dtype == s.x.dtype == torch.bfloat16 and (s.diagonal, s.merge, s.tf32) == (
-            True,
-            "none",
-            False,
-        )
+        assert s.weight_hh.dtype == s.x.dtype == torch.bfloat16
+        assert (s.diagonal, s.merge, s.tf32) == (True, "none", False)
         return (self.output(s.path),) * 3
 
     def recurrence_backward(self, dh, c, gates, *args):
@@ -80,29 +77,31 @@ def test_every_operator_is_measured():
     assert list(report.results) == ["forward", "weight gradient", "step forward", "step backward"]
 
 
+def emulated_operators():
+    from helpers.emulated import library
+
+    return library.load().ops
+
+
 @pytest.mark.emulated
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_every_layout_that_is_named_runs(backward):
-    from helpers.emulated import library
-
     report = Report()
     job = ScanJob((2, 9, 5, 16), 1, "bf16", backward)
-    measure_layouts(job, set(), report, "cpu", library.load().ops)
+    measure_layouts(job, set(), report, "cpu", emulated_operators())
     found = report.results
     assert {event["status"] for event in found.values()} == {"ok"}, found
     assert sum(event["chosen"] for event in found.values()) == 1
     del found["step"]
-    plans = [(event["plan"], expected(event["plan"])) for event in found.values()]
-    assert all(words and plan.startswith(f"{words.kernel}: {words.blocks} block") for plan, words in plans), plans
+    plans = [(event["plan"], parse_plan(event["plan"])) for event in found.values()]
+    assert all(parsed and plan.startswith(f"{parsed.kernel}: {parsed.blocks} block") for plan, parsed in plans), plans
     assert {path.split(":")[2] for path in found} == {"1", "2"}
 
 
 @pytest.mark.emulated
 def test_a_layout_of_the_forward_needs_none_of_the_backward():
-    """The backward has more rows, hence fewer groups of warps."""
-    from helpers.emulated import library
-
-    scan = Scan(ScanJob((1, 57, 1, 128), 1, "bf16", backward=False), "cpu", library.load().ops)
+    """The backward's tiles have more rows, so fewer groups of warps fit."""
+    scan = Scan(ScanJob((1, 57, 1, 128), 1, "bf16", backward=False), "cpu", emulated_operators())
     (path, *_) = [path for path in scan.layouts() if path.split(":")[2:4] == ["8", "8"]]
     scan.job = scan.job._replace(backward=True)
     assert scan.plan(path).startswith("step path: ")
@@ -111,8 +110,6 @@ def test_a_layout_of_the_forward_needs_none_of_the_backward():
 
 @pytest.mark.emulated
 def test_every_operator_runs():
-    from helpers.emulated import library
-
     report = Report()
-    measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), report, "cpu", library.load().ops)
+    measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), report, "cpu", emulated_operators())
     assert [result["status"] for result in report.results.values()] == ["ok"] * 5, report.results

@@ -3,7 +3,7 @@
 import pytest
 
 from gpu_day.floors import FLOORS
-from gpu_day.verdict import FOUR_GATES, ONE_DIRECTION, PADDED, counts, verdicts
+from gpu_day.verdict import FOUR_GATES, ONE_DIRECTION, PADDED, summary, verdicts
 
 from .made_up_day import MNIST, measurement
 
@@ -68,7 +68,7 @@ def test_verdict_where_something_is_missing():
     assert kinds(measurement("resident", device=1.0)) == ["PASS", "PASS", "not run"]  # the loop failed
     everything = verdicts([])
     assert {line.verdict for line in everything} == {"not run"}
-    assert counts(everything) == f"0 PASS, 0 MISS, 0 FAILED, {len(everything)} not run"
+    assert summary(everything) == f"0 PASS, 0 MISS, 0 FAILED, {len(everything)} not run"
 
 
 @pytest.mark.parametrize(

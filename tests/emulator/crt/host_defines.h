@@ -1,4 +1,4 @@
-// Replaces a header that nvidia-cuda-runtime-cu12 includes but lacks. CUDA's keywords mean nothing in host code.
+// Replaces a header that nvidia-cuda-runtime-cu12 includes but lacks. In host code most of CUDA's keywords are empty.
 #pragma once
 
 #define __align__(bytes) __attribute__((aligned(bytes)))

@@ -1,6 +1,6 @@
-// Replaces NVIDIA's driver: functions that host code calls, with the driver's errors, and functions for tests. A launch
-// runs its translated kernel to the end. Without translated kernels, a module has the kernels that its code names, and
-// a launch runs nothing.
+// Replaces NVIDIA's driver. Has the functions that host code calls, with the driver's errors, and functions for tests.
+// A launch runs its translated kernel to the end. Without translated kernels, a module has the kernels that its code
+// names, and a launch runs nothing.
 #include <cuda.h>
 
 #include <algorithm>
@@ -14,9 +14,15 @@ using namespace emulator;
 
 namespace {
 
-Function* of(CUfunction f) { return reinterpret_cast<Function*>(f); }
+Function& unwrap(CUfunction f) { return *reinterpret_cast<Function*>(f); }
 
 std::string report;  // report of the last failed launch
+
+CUresult refuse_shared(int64_t bytes, int64_t most) {
+  this_thread.invalid_value +=
+      ": expected at most " + std::to_string(most) + " bytes of dynamic shared memory, got " + std::to_string(bytes);
+  return CUDA_ERROR_INVALID_VALUE;
+}
 
 const Translated* translated(const char* name) {
   for (const Translated& t : translated_kernels())
@@ -35,24 +41,25 @@ std::optional<unsigned> cluster_of(const Function& f, const CUlaunchConfig& c) {
   return blocks;
 }
 
-// Returns the error of arguments that both a launch and an occupancy query refuse.
-CUresult refuse(Call& call, const Function& f, int64_t threads, int64_t shared) {
+// Returns the error of arguments that launches and occupancy queries refuse.
+CUresult check_block(Call& call, const Function& f, int64_t threads, int64_t shared) {
   if (f.context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
-  if (threads < 1 || threads > 1024 || shared < 0 || shared > f.most_dynamic) return CUDA_ERROR_INVALID_VALUE;
+  if (threads < 1 || threads > 1024) return CUDA_ERROR_INVALID_VALUE;
+  if (shared < 0 || shared > f.max_dynamic) return refuse_shared(shared, f.max_dynamic);
   return CUDA_SUCCESS;
 }
 // cuda.h describes the error of a wrong cluster. No GPU has confirmed which wrong clusters give it.
-CUresult refuse_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
+CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
   const std::optional<unsigned> cluster = cluster_of(f, c);
   if (!cluster) return CUDA_ERROR_INVALID_VALUE;
   if ((c.numAttrs || *cluster != 1) &&
-      (!call.gpu().has_clusters() || *cluster < 1 || *cluster > kMostClusterBlocks || c.gridDimX % *cluster))
+      (!call.gpu().has_clusters() || *cluster < 1 || *cluster > kMaxClusterBlocks || c.gridDimX % *cluster))
     return CUDA_ERROR_INVALID_CLUSTER_SIZE;
   return CUDA_SUCCESS;
 }
-CUresult refuse_stream(Call& call, CUstream stream) {
+CUresult check_stream(Call& call, CUstream stream) {
   if (!stream) {  // the default stream, which waits for all streams
     for (auto& [other, capture] : call.state().captures) {
       capture.broken = true;
@@ -67,7 +74,7 @@ CUresult refuse_stream(Call& call, CUstream stream) {
 }
 
 // Returns how many blocks fit on a multiprocessor by shared memory and threads. The registers are unknown.
-int blocks_together(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
+int blocks_per_multiprocessor(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
   constexpr int64_t reserved = 1024;  // bytes that the system takes per block
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);
   return int(std::min({by_memory, 2048 / threads, int64_t(32)}));
@@ -79,8 +86,8 @@ CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
   l.block = dim3(c.blockDimX, c.blockDimY, c.blockDimZ);
   l.cluster = dim3(*cluster_of(f, c));
   l.static_shared = f.static_shared, l.dynamic_shared = c.sharedMemBytes;
-  const auto* bytes = static_cast<const unsigned char*>(args);
-  const std::vector<unsigned char> copy(bytes, bytes + f.translated->args_bytes);
+  const auto* bytes = static_cast<const Byte*>(args);
+  const std::vector<Byte> copy(bytes, bytes + f.translated->args_bytes);
   try {
     launch(l, f.translated->entry, copy.data(), copy.size(), buffers_of(f.kernel, copy.data(), l.grid));
     return CUDA_SUCCESS;
@@ -91,6 +98,7 @@ CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
   }
 }
 
+bool is_gpu(int index) { return index >= 0 && index < int(gpus().size()); }
 int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.blockDimY * c.blockDimZ; }
 
 }  // namespace
@@ -107,18 +115,18 @@ CUresult cuInit(unsigned) {
   if (gpus().empty()) return call.result(CUDA_ERROR_NO_DEVICE);
   call.state().initialised = true;
   call.state().contexts.resize(gpus().size());
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuGetErrorString(CUresult error, const char** text) {
   switch (error) {
     case CUDA_SUCCESS: *text = "no error"; break;
-    case CUDA_ERROR_INVALID_VALUE: *text = "invalid argument"; break;
+    case CUDA_ERROR_INVALID_VALUE: *text = this_thread.invalid_value.c_str(); break;
     case CUDA_ERROR_NO_DEVICE: *text = "no CUDA-capable device is detected"; break;
     case CUDA_ERROR_NO_BINARY_FOR_GPU: *text = "no kernel image is available for execution on the device"; break;
     case CUDA_ERROR_NOT_FOUND: *text = "named symbol not found"; break;
     case CUDA_ERROR_INVALID_CLUSTER_SIZE: *text = "cluster misconfiguration"; break;
     case CUDA_ERROR_LAUNCH_FAILED: *text = report.c_str(); break;
-    default: *text = "an error that the driver of the tests has no text for";
+    default: *text = "expected an error for which the emulated driver has text, got another";
   }
   return CUDA_SUCCESS;
 }
@@ -126,17 +134,17 @@ CUresult cuGetErrorString(CUresult error, const char** text) {
 CUresult cuDeviceGetCount(int* count) {
   BEGIN(initialisation);
   *count = int(gpus().size());
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuDeviceGet(CUdevice* device, int index) {
   BEGIN(initialisation);
-  if (index < 0 || index >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  if (!is_gpu(index)) return call.result(CUDA_ERROR_INVALID_DEVICE);
   *device = index;
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
   BEGIN(initialisation);
-  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  if (!is_gpu(device)) return call.result(CUDA_ERROR_INVALID_DEVICE);
   const Gpu& gpu = gpus()[device];
   switch (attribute) {
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = gpu.capability / 10; break;
@@ -145,39 +153,39 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = gpu.multiprocessors; break;
     default: return call.result(CUDA_ERROR_INVALID_VALUE);
   }
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   BEGIN(initialisation);
-  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  if (!is_gpu(device)) return call.result(CUDA_ERROR_INVALID_DEVICE);
   Context& made = call.state().contexts[device];
   made.device = device;
   if (!made.number) made.number = ++call.state().contexts_made;
   *context = reinterpret_cast<CUcontext>(&made);
   call << device;
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuDevicePrimaryCtxReset(CUdevice device) {
   BEGIN(initialisation);
-  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  if (!is_gpu(device)) return call.result(CUDA_ERROR_INVALID_DEVICE);
   call.state().contexts[device].number = 0;
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuCtxSetCurrent(CUcontext context) {
   BEGIN(initialisation);
   this_thread.context = reinterpret_cast<Context*>(context);
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuCtxGetCurrent(CUcontext* context) {
   BEGIN(initialisation);
   *context = reinterpret_cast<CUcontext>(this_thread.context);
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuCtxGetDevice(CUdevice* device) {
   BEGIN(context);
   *device = call.context().device;
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
   BEGIN(context);
@@ -189,7 +197,7 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   BEGIN(loading);
   if (!translated_kernels().empty()) {  // every module has all translated kernels
     *module = reinterpret_cast<CUmodule>(new Module{call.context().number, {}});
-    return call.result(CUDA_SUCCESS);
+    return call.result();
   }
   Code code = read_code(image);
   call << code.name();
@@ -197,7 +205,7 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   if (!runs_on(code, call.gpu().capability))
     return call.result(code.ptx ? CUDA_ERROR_INVALID_PTX : CUDA_ERROR_NO_BINARY_FOR_GPU);
   *module = reinterpret_cast<CUmodule>(new Module{call.context().number, std::move(code)});
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
   BEGIN(loading);
@@ -206,61 +214,66 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
   if (m.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
   const Translated* const t = translated(name);
   if (!t && !m.code.kernels.count(name)) return call.result(CUDA_ERROR_NOT_FOUND);
-  const int static_shared = t ? int(t->static_shared) + call.state().taken_shared : 16;
+  const int static_shared = t ? int(t->static_shared) + call.state().extra_shared : 16;
   *function = reinterpret_cast<CUfunction>(new Function{m.context, name, t, static_shared});
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction function) {
   BEGIN(loading);
-  call << of(function)->kernel;
-  if (of(function)->context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
+  Function& f = unwrap(function);
+  call << f.kernel;
+  if (f.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
   if (attribute != CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) return call.result(CUDA_ERROR_INVALID_VALUE);
-  *value = of(function)->static_shared;
-  return call.result(CUDA_SUCCESS);
+  *value = f.static_shared;
+  return call.result();
 }
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   BEGIN(loading);
-  call << of(function)->kernel;
-  if (of(function)->context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
-  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
-      value > call.gpu().shared_memory - of(function)->static_shared)
-    return call.result(CUDA_ERROR_INVALID_VALUE);
-  of(function)->most_dynamic = value;
-  return call.result(CUDA_SUCCESS);
+  Function& f = unwrap(function);
+  call << f.kernel;
+  if (f.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
+  const int most = call.gpu().shared_memory - f.static_shared;
+  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) return call.result(CUDA_ERROR_INVALID_VALUE);
+  if (value < 0 || value > most) return call.result(refuse_shared(value, most));
+  f.max_dynamic = value;
+  return call.result();
 }
 
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
   BEGIN(loading);
-  call << of(function)->kernel;
-  if (const CUresult error = refuse(call, *of(function), threads, shared)) return call.result(error);
-  *blocks = blocks_together(call.gpu(), *of(function), threads, shared);
-  return call.result(CUDA_SUCCESS);
+  Function& f = unwrap(function);
+  call << f.kernel;
+  if (const CUresult error = check_block(call, f, threads, shared)) return call.result(error);
+  *blocks = blocks_per_multiprocessor(call.gpu(), f, threads, shared);
+  return call.result();
 }
 // A cluster lies within one GPC. The last GPC may have fewer multiprocessors.
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
   BEGIN(loading);
-  call << of(function)->kernel;
-  CUresult error = refuse(call, *of(function), threads_of(*config), config->sharedMemBytes);
-  if (!error) error = refuse_grid(call, *of(function), *config);
+  Function& f = unwrap(function);
+  call << f.kernel;
+  CUresult error = check_block(call, f, threads_of(*config), config->sharedMemBytes);
+  if (!error) error = check_grid(call, f, *config);
   if (!error) {
     const Gpu& gpu = call.gpu();
-    const int together = blocks_together(gpu, *of(function), threads_of(*config), config->sharedMemBytes);
-    const int blocks = int(*cluster_of(*of(function), *config)), last = gpu.multiprocessors % gpu.gpc;
-    *clusters = gpu.multiprocessors / gpu.gpc * (gpu.gpc * together / blocks) + last * together / blocks;
+    const int blocks_of_one = blocks_per_multiprocessor(gpu, f, threads_of(*config), config->sharedMemBytes);
+    const int blocks = int(*cluster_of(f, *config)), last = gpu.multiprocessors % gpu.gpc;
+    *clusters = gpu.multiprocessors / gpu.gpc * (gpu.gpc * blocks_of_one / blocks) + last * blocks_of_one / blocks;
   }
   return call.result(error);
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra) {
   BEGIN(context);
+  Function& f = unwrap(function);
   const CUlaunchConfig& c = *config;
-  call << of(function)->kernel << "grid" << c.gridDimX << c.gridDimY << c.gridDimZ << "threads" << threads_of(c)
-       << "shared" << c.sharedMemBytes << "cluster" << cluster_of(*of(function), c).value_or(0);
-  CUresult error = refuse(call, *of(function), threads_of(c), c.sharedMemBytes);
-  if (!error) error = refuse_grid(call, *of(function), c);
-  if (!error) error = refuse_stream(call, c.hStream);
+  call << f.kernel << "grid" << c.gridDimX << c.gridDimY << c.gridDimZ << "threads" << threads_of(c) << "shared"
+       << c.sharedMemBytes << "cluster" << cluster_of(f, c).value_or(0);
+  CUresult error = check_block(call, f, threads_of(c), c.sharedMemBytes);
+  if (!error) error = check_grid(call, f, c);
+  if (!error) error = check_stream(call, c.hStream);
   if (!error && (!arguments || !arguments[0] || extra)) error = CUDA_ERROR_INVALID_VALUE;
-  if (!error && of(function)->translated) error = run(*of(function), c, arguments[0]);
+  if (!error && f.translated) error = run(f, c, arguments[0]);
   return call.result(error);
 }
 CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads_x, unsigned threads_y,
@@ -271,17 +284,17 @@ CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z,
 CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
   BEGIN(initialisation);
   std::swap(this_thread.mode, *mode);
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuStreamCreate(CUstream* stream, unsigned) {
   BEGIN(context);
   *stream = reinterpret_cast<CUstream>(new Stream{call.context().number});
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode) {
   BEGIN(context);
   call.state().captures[stream] = {std::this_thread::get_id(), mode};
-  return call.result(CUDA_SUCCESS);
+  return call.result();
 }
 CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   BEGIN(context);

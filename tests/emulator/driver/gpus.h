@@ -1,4 +1,4 @@
-// The driver's GPUs: the capabilities in the environment variable FAKE_GPUS, such as "8.6 9.0". Default: one of 9.0.
+// The emulated driver's GPUs, by compute capability. FAKE_GPUS in the environment lists them ("8.6 9.0"). Default: 9.0.
 #pragma once
 #include <cmath>
 #include <cstdlib>
@@ -7,8 +7,8 @@
 
 namespace emulator {
 
-constexpr int kSharedWithoutPermission = 48 << 10;  // bytes of a block without opt-in
-constexpr int kMostClusterBlocks = 8;               // blocks of a portable cluster
+constexpr int kSharedWithoutOptIn = 48 << 10;  // bytes of a block without opt-in
+constexpr int kMaxClusterBlocks = 8;           // blocks of a portable cluster
 
 struct Gpu {
   int capability;                 // 90 is compute capability 9.0

@@ -28,7 +28,7 @@ struct Function {
   std::string kernel;
   const Translated* translated;  // null: a launch runs nothing
   int static_shared;
-  int most_dynamic = kSharedWithoutPermission - static_shared;
+  int max_dynamic = kSharedWithoutOptIn - static_shared;
 };
 struct Stream { unsigned long long context; };
 struct Capture {
@@ -46,7 +46,7 @@ struct State {
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
   Launch launch;         // schedule of later launches
-  int taken_shared = 0;  // bytes added to every kernel's static shared memory
+  int extra_shared = 0;  // bytes added to every kernel's static shared memory
   std::mutex mutex;
 };
 inline State& the_state() {
@@ -56,31 +56,32 @@ inline State& the_state() {
 struct Thread {
   Context* context = nullptr;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  std::string invalid_value;  // text of CUDA_ERROR_INVALID_VALUE from the last call
 };
 inline thread_local Thread this_thread;
 
 // The state that a driver function needs before it looks at its arguments.
 enum class Needs { nothing, initialisation, context, loading };
 
-// One call of the driver. Locks the state, refuses a call whose Needs are not met, and records the call as
-// "FUNCTION DETAILS @CONTEXT", followed by " -> ERROR" after an error.
+// One call of a driver function. Locks the state, refuses a call whose Needs are not met, and records the call as
+// "FUNCTION DETAILS @CONTEXT", followed by " -> ERROR" if it fails.
 class Call {
  public:
   Call(const char* function, Needs needs) {
     line_ << function;
+    this_thread.invalid_value = "invalid argument";
     if (needs == Needs::nothing) return;
     if (!state_.initialised) refused_ = result(CUDA_ERROR_NOT_INITIALIZED);
     else if (needs == Needs::initialisation) return;
     else if (!context_) refused_ = result(CUDA_ERROR_INVALID_CONTEXT);
     else if (!context_->number) refused_ = result(CUDA_ERROR_CONTEXT_IS_DESTROYED);
-    else if (needs == Needs::loading && (refused_ = refuse_loading())) result(refused_);
+    else if (needs == Needs::loading && (refused_ = check_loading())) result(refused_);
   }
   CUresult refused() const { return refused_; }
-  CUresult result(CUresult error) {
+  CUresult result(CUresult error = CUDA_SUCCESS) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    if (translated_kernels().empty())
-      state_.calls.push_back(line_.str());  // running kernels make too many calls to record
+    if (translated_kernels().empty()) state_.calls.push_back(line_.str());  // otherwise there are too many calls
     return error;
   }
   template <class T> Call& operator<<(const T& detail) {
@@ -98,8 +99,8 @@ class Call {
   CUresult refused_ = CUDA_SUCCESS;
   std::ostringstream line_;
 
-  // Applies the rules of cuThreadExchangeStreamCaptureMode.
-  CUresult refuse_loading() {
+  // Refuses to load code in a stream capture, by the rules of cuThreadExchangeStreamCaptureMode.
+  CUresult check_loading() {
     if (this_thread.mode == CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_SUCCESS;
     CUresult error = CUDA_SUCCESS;
     for (auto& [stream, capture] : state_.captures) {

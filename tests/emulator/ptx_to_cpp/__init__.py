@@ -1,6 +1,7 @@
 """Translates the PTX of NVRTC and nvcc to C++ that calls runtime.h. An unknown instruction raises UnknownInstruction.
 
-Entry NAME becomes `void ptx_NAME(const void* args)`, which registers itself with its synchronisation sites.
+A kernel NAME becomes `void ptx_NAME(const void* args)`. The C++ registers this function with the Sites (runtime.h) of
+its synchronisation.
 """
 
 from .module import Module

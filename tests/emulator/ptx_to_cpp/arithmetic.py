@@ -9,8 +9,8 @@ HALF_OPERATIONS = {
     **{name: f"[](double a, double b) {{ return std::f{name}(a, b); }}" for name in ("min", "max")},
     "fma": "[](double a, double b, double c) { return a * b + c; }",
 }
-# {operation: (operand types, C++ expression)}. t: the instruction's type; c: t in C++; u: the unsigned word that
-# computes t, because signed arithmetic wraps.
+# {operation: (operand types, C++ expression)}. t: the instruction's type; c: t in C++; u: the unsigned C++ type for
+# arithmetic on t, because signed overflow wraps in PTX.
 WORDS = {
     **{
         name: ("t t", f"({{c}})(({{u}}){{0}} {INFIX[name]} ({{u}}){{1}})")
@@ -38,11 +38,11 @@ def arithmetic(kernel, i):
     if i.name == "setp":
         return compare(kernel, i)
     result = t = i.type
-    if i.has("wide"):
+    if i.has_modifier("wide"):
         result = t[0] + str(2 * int(t[1:]))
-    of_type = half_arithmetic if t in HALVES else float_arithmetic if t[0] == "f" else word_arithmetic
-    expression = of_type(kernel, i, t)
-    if expression is None or i.has("sat", "relu", "f16x2", "bf16x2"):
+    translate = half_arithmetic if t in HALVES else float_arithmetic if t[0] == "f" else word_arithmetic
+    expression = translate(kernel, i, t)
+    if expression is None or i.has_modifier("sat", "relu", "f16x2", "bf16x2"):
         return None
     return kernel.assign(i.operands[0], expression, result)
 
@@ -79,7 +79,7 @@ def float_arithmetic(kernel, i, t):
     values = [kernel.value(x, t) for x in i.operands[1:]]
     if i.name in ("add", "sub", "mul", "div"):
         return f"{values[0]} {INFIX[i.name]} {values[1]}"
-    if i.name in ("min", "max", "fma") and not i.has("NaN", "xorsign"):
+    if i.name in ("min", "max", "fma") and not i.has_modifier("NaN", "xorsign"):
         return f"std::f{i.name.removeprefix('f')}({', '.join(values)})"
     if i.op in APPROXIMATIONS:
         return f"{APPROXIMATIONS[i.op]}({values[0]})"
@@ -95,13 +95,13 @@ def word_arithmetic(kernel, i, t):
         values = [kernel.value(x, t) for x in i.operands[1:]]
         return f"!{values[0]}" if i.name == "not" else f"bool({values[0]} {INFIX[i.name]} {values[1]})"
     bits = 8 * size_of(t)
-    if i.name in ("mul", "mad") and i.has("wide", "hi"):
+    if i.name in ("mul", "mad") and i.has_modifier("wide", "hi"):
         return wide_product(kernel, i, t, bits)
     name = "shr signed" if i.name == "shr" and t[0] == "s" else i.op.rpartition(".")[0]
     if name not in WORDS:
         return None
     types, expression = WORDS[name]
-    values = kernel.values(i, *(t if of_operand == "t" else of_operand for of_operand in types.split()))
+    values = kernel.values(i, *(t if operand_type == "t" else operand_type for operand_type in types.split()))
     return expression.format(*values, c=TYPES[t], u=unsigned(t) if bits > 16 else "uint32_t", bits=bits, last=bits - 1)
 
 
@@ -111,8 +111,9 @@ def wide_product(kernel, i, t, bits):
     wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
     wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide
     product = f"({wide}){kernel.value(operands[0], t)} * ({wide}){kernel.value(operands[1], t)}"
-    addend = kernel.value(operands[2], t[0] + str(2 * bits) if i.has("wide") else t) if i.name == "mad" else "0"
-    if i.has("wide"):
+    is_wide = i.has_modifier("wide")
+    addend = kernel.value(operands[2], t[0] + str(2 * bits) if is_wide else t) if i.name == "mad" else "0"
+    if is_wide:
         u = f"uint{2 * bits}_t"
         return f"({wide})(({u})({product}) + ({u}){addend})"
     return f"(uint{bits}_t)(({product}) >> {bits}) + (uint{bits}_t){addend}"

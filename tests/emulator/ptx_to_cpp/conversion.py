@@ -1,4 +1,4 @@
-from .parser import Unknown, elements
+from .parser import UnknownPart, elements
 from .types import HALVES, TYPES, size_of, widen
 
 TO_INTEGER = {"rni": "std::nearbyint", "rzi": "std::trunc", "rmi": "std::floor", "rpi": "std::ceil"}
@@ -10,26 +10,24 @@ def conversion(kernel, i):
         value = kernel.value(a[0], "u64")
         if i.space != "shared":
             return kernel.assign(d, value, t)
-        return kernel.assign(
-            d, f"{value} - (uint64_t)shared_window()" if i.has("to") else f"{value} + (uint64_t)shared_window()", t
-        )
+        return kernel.assign(d, f"{value} {'-' if i.has_modifier('to') else '+'} (uint64_t)shared_window()", t)
     if i.name == "mov":
         return move(kernel, d, a[0], t)
     if i.name != "cvt":
         return None
     to, rounding = i.parts[-2], next((TO_INTEGER[part] for part in i.parts if part in TO_INTEGER), None)
-    if i.has("relu"):
-        raise Unknown("relu")
+    if i.has_modifier("relu"):
+        raise UnknownPart("relu")
     if to == "tf32":
-        if not i.has("rna"):
-            raise Unknown("rounding")
+        if not i.has_modifier("rna"):
+            raise UnknownPart("rounding")
         return kernel.assign(d, f"round_to_tf32({kernel.value(a[0], 'f32')})", to)
     narrow = "to_bf16" if to.startswith("bf16") else "to_fp16"
     if to in ("f16x2", "bf16x2") and t == "f32":
         high, low = kernel.values(i, t, t)
         return kernel.assign(d, f"(uint32_t){narrow}({high}) << 16 | {narrow}({low})", to)
     if to.endswith("x2") or t.endswith("x2"):
-        raise Unknown("pairs")
+        raise UnknownPart("pairs")
     value = widen(kernel.value(a[0], t), t) if t in HALVES else kernel.value(a[0], t)
     floating = t in HALVES or t[0] == "f"
     if to in HALVES:
@@ -38,7 +36,7 @@ def conversion(kernel, i):
         return kernel.assign(d, f"saturate<{TYPES[to]}>({rounding}({value}))", to)
     if rounding:
         value = f"{rounding}({value})"
-    if i.has("sat"):
+    if i.has_modifier("sat"):
         value = f"std::fmin(std::fmax({value}, 0), 1)"
     return kernel.assign(d, f"({TYPES[to]})({value})", to)
 

@@ -4,10 +4,10 @@ from .arithmetic import arithmetic
 from .conversion import conversion
 from .memory import memory
 from .operands import Operands
-from .parser import Instruction, Places, Unknown, UnknownInstruction
+from .parser import Instruction, Places, UnknownInstruction, UnknownPart
 from .synchronisation import control, synchronisation, warp
 
-# Each function returns the C++ of an instruction that it knows, otherwise None.
+# Each function returns the C++ of an instruction, or None if it does not know the instruction.
 TRANSLATIONS = (control, synchronisation, warp, memory, conversion, arithmetic)
 
 
@@ -32,7 +32,7 @@ class Kernel(Operands):
                 self.scopes.pop()
                 at += 1
             elif m := Places.LOC.match(body, at):
-                self.module.places.see(m)
+                self.module.places.update(m)
                 at = m.end()
             elif m := label.match(body, at):
                 self.code.append(self.label(m[1]) + ":;")
@@ -47,9 +47,9 @@ class Kernel(Operands):
         n, count = self.name, len(self.sites)
         sites = [f"  {{{place}, {self.quote(what)}, {self.quote(modes)}}}," for place, what, modes in self.sites]
         return [
-            f"static unsigned char mutation_{n}[{count + 1}];",
+            f"static Byte mutation_{n}[{count + 1}];",
             f"static void ptx_{n}(const void* args) {{",
-            f"  unsigned char* const mutation = mutation_{n};",
+            f"  Byte* const mutation = mutation_{n};",
             "  (void)args, (void)mutation;",
             *("  " + line for line in self.declarations),
             *("  " + line for line in self.code),
@@ -72,8 +72,8 @@ class Kernel(Operands):
                 return
             i = Instruction(text)
             code = self.instruction(i)
-        except (Unknown, KeyError, IndexError, StopIteration) as e:
-            raise UnknownInstruction(f"{text} ({self.name}, {self.module.places.now}) {e}") from None
+        except (UnknownPart, KeyError, IndexError, StopIteration) as e:
+            raise UnknownInstruction(f"{text} ({self.name}, {self.module.places.current}) {e}") from None
         if i.predicate:
             code = f"if ({i.predicate[0]}{self.register(i.predicate[1])[0]}) {{ {code} }}"
         self.code.append(code)
@@ -82,7 +82,7 @@ class Kernel(Operands):
         for translation in TRANSLATIONS:
             if code := translation(self, i):
                 return code
-        raise Unknown
+        raise UnknownPart
 
     def label(self, name):
         return name.replace("$", "L_")
@@ -92,7 +92,7 @@ class Kernel(Operands):
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     def place(self):
-        return self.quote(self.module.places.now)
+        return self.quote(self.module.places.current)
 
     def site(self, what, modes):
         self.sites.append((self.place(), what, modes))

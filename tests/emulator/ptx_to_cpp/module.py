@@ -21,13 +21,7 @@ class Module:
             self.constants[m[3]] = f"alignas({m[1]}) static const {TYPES[m[2]]} {m[3]}[{m[4]}] = {{{m[5]}}};"
 
     def translate(self):
-        lines = [
-            "// Written by ptx_to_cpp.",
-            '#include "ptx.h"',
-            "using namespace ptx;",
-            *self.constants.values(),
-            "",
-        ]
+        lines = ['#include "ptx.h"', "using namespace ptx;", *self.constants.values(), ""]
         for m in re.finditer(r"\.entry\s+([\w$]+)\s*\((.*?)\)([^{]*)\{", self.text, re.DOTALL):
             end, depth = m.end(), 1
             while depth:

@@ -1,6 +1,6 @@
 import re
 
-from .parser import Unknown, elements, split
+from .parser import UnknownPart, elements, split
 from .types import TYPES, container, size_of
 
 SPECIAL = {
@@ -27,7 +27,7 @@ class Operands:
         self.args_bytes = offset
 
     def place_shared(self, body):
-        """Lays out the static shared variables that the kernel names, then the dynamic memory."""
+        """Assigns offsets to the static shared variables that the kernel uses, then to its dynamic shared memory."""
         self.shared, self.static_shared = {}, 0
         used = [name for name in self.module.shared if re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", body)]
         for name in used:
@@ -42,15 +42,15 @@ class Operands:
     def declare(self, text):
         if m := re.fullmatch(r"\.local \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]", text):
             self.local.add(m[2])
-            self.declarations.append(f"alignas({m[1]}) unsigned char {m[2]}[{m[3]}];")
+            self.declarations.append(f"alignas({m[1]}) Byte {m[2]}[{m[3]}];")
             return
         m = re.match(r"\.reg \.(\w+) (.*)", text)
         if not m:
-            raise Unknown("declaration")
+            raise UnknownPart("declaration")
         names = []
         for name in split(m[2]):
-            several = re.fullmatch(r"(%?\w+)<(\d+)>", name)
-            names += [f"{several[1]}{k}" for k in range(int(several[2]))] if several else [name]
+            numbered = re.fullmatch(r"(%?\w+)<(\d+)>", name)
+            names += [f"{numbered[1]}{k}" for k in range(int(numbered[2]))] if numbered else [name]
         variables = []
         for name in names:
             variable = f"{name.strip('%')}_{len(self.scopes)}_{len(self.declarations)}"
@@ -86,7 +86,7 @@ class Operands:
             return f"({c})((uintptr_t)args + {self.parameters[operand]})"
         if operand in self.local or operand in self.module.constants:
             return f"({c})(uintptr_t){operand}"
-        raise Unknown(f"operand {operand}")
+        raise UnknownPart(f"operand {operand}")
 
     def values(self, i, *types):
         return [self.value(operand, t) for operand, t in zip(i.operands[1:], types, strict=True)]
@@ -96,7 +96,7 @@ class Operands:
         if operand == "_":
             return f"(void)({expression});"
         if not self.register(operand):
-            raise Unknown(f"operand {operand}")
+            raise UnknownPart(f"operand {operand}")
         variable, word = self.register(operand)
         if word == "bool":
             return f"{variable} = {expression};"
@@ -111,7 +111,7 @@ class Operands:
     def base_and_offset(operand):
         m = re.fullmatch(r"\[\s*([%\w$]+)\s*(?:\+\s*(-?\d+|0x[0-9a-fA-F]+))?\s*\]", operand)
         if not m:
-            raise Unknown(f"address {operand}")
+            raise UnknownPart(f"address {operand}")
         return m[1], int(m[2] or "0", 0)
 
     def pointer(self, operand):
@@ -124,8 +124,8 @@ class Operands:
     def address(self, operand, i):
         base, offset = self.base_and_offset(operand)
         if i.space == "param" and base in self.parameters:
-            return f"(const unsigned char*)args + {self.parameters[base] + offset}"
+            return f"(const Byte*)args + {self.parameters[base] + offset}"
         if i.space == "shared":
-            window = "cluster_shared" if i.of_cluster else "own_shared"
+            window = "cluster_shared" if i.is_shared_cluster else "own_shared"
             return f"{window}((uint32_t)({self.value(base, 'u64')} + {offset}ll))"
-        return f"(unsigned char*)({self.value(base, 'u64')} + {offset}ll)"
+        return f"(Byte*)({self.value(base, 'u64')} + {offset}ll)"

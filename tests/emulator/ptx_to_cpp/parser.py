@@ -4,11 +4,11 @@ SPACES = ("global", "shared", "local", "param", "const")
 
 
 class UnknownInstruction(Exception):
-    """An unknown instruction, with its kernel and source position."""
+    """An instruction has no translation. The message has its kernel and source position."""
 
 
-class Unknown(Exception):
-    """The unknown part of an instruction."""
+class UnknownPart(Exception):
+    """Part of an instruction has no translation."""
 
 
 def split(text):
@@ -28,25 +28,25 @@ def elements(operand):
 
 
 class Places:
-    """Source positions of .loc, as text from the innermost inlined function outwards."""
+    """The source position of the last .loc, as text from the innermost inlined function outwards."""
 
     def __init__(self, text):
         self.files = {m[1]: m[2].rsplit("/", 1)[-1] for m in re.finditer(r'\.file\s+(\d+)\s+"([^"]+)"', text)}
         self.caller = {}
-        self.now = "?"
+        self.current = "?"
 
     LOC = re.compile(
         r"\.loc\s+(\d+)\s+(\d+)\s+(\d+)(?:\s*,\s*function_name\s+[^,]+,\s*inlined_at\s+(\d+)\s+(\d+)\s+(\d+))?[^\n]*"
     )
 
-    def see(self, loc):
+    def update(self, loc):
         position, caller = loc.group(1, 2, 3), loc.group(4, 5, 6)
         self.caller[position] = caller if caller[0] else None
         chain = []
         while position and len(chain) < 8:
             chain.append(f"{self.files.get(position[0], '?')}:{position[1]}")
             position = self.caller.get(position)
-        self.now = " < ".join(chain)
+        self.current = " < ".join(chain)
 
 
 class Instruction:
@@ -60,7 +60,7 @@ class Instruction:
         self.operands = split(operands)
         self.space_name = next((part for part in self.parts if part.split("::")[0] in SPACES), None)
         self.space = self.space_name and self.space_name.split("::")[0]
-        self.of_cluster = self.space_name == "shared::cluster"
+        self.is_shared_cluster = self.space_name == "shared::cluster"
 
-    def has(self, *parts):
-        return any(part in self.parts for part in parts)
+    def has_modifier(self, *names):
+        return any(part in self.parts for part in names)

@@ -1,6 +1,6 @@
 import re
 
-from .parser import Unknown, elements
+from .parser import UnknownPart, elements
 
 
 def control(kernel, i):
@@ -13,44 +13,45 @@ def control(kernel, i):
 
 
 def synchronisation(kernel, i):
-    aligned = "true" if i.has("aligned") or i.op == "bar.sync" else "false"
+    place = kernel.place()
+    aligned = "true" if i.has_modifier("aligned") or i.op == "bar.sync" else "false"
     if i.op in ("bar.sync", "barrier.sync", "barrier.sync.aligned", "barrier.cta.sync", "barrier.cta.sync.aligned"):
         if i.operands != ["0"]:
-            raise Unknown("a barrier of part of the block")
-        return f"if (!{kernel.site('block barrier', 'dropped')}) block_barrier({aligned}, {kernel.place()});"
+            raise UnknownPart("a barrier of part of the block")
+        return f"if (!{kernel.site('block barrier', 'dropped')}) block_barrier({aligned}, {place});"
     if i.op == "bar.warp.sync":
         mask = kernel.value(i.operands[0], "b32")
-        return f"if (!{kernel.site('warp barrier', 'dropped')}) warp_barrier({mask}, {kernel.place()});"
+        return f"if (!{kernel.site('warp barrier', 'dropped')}) warp_barrier({mask}, {place});"
     if re.fullmatch(r"barrier\.cluster\.arrive(\.release|\.relaxed)?(\.aligned)?", i.op):
-        release = "false" if i.has("relaxed") else "true"
+        release = "false" if i.has_modifier("relaxed") else "true"
         site = kernel.site("cluster arrive", "dropped relaxed block_barrier")
-        return f"arrive({site}, {release}, {aligned}, {kernel.place()});"
+        return f"arrive({site}, {release}, {aligned}, {place});"
     if re.fullmatch(r"barrier\.cluster\.wait(\.acquire)?(\.aligned)?", i.op):
-        return f"if (!{kernel.site('cluster wait', 'dropped')}) cluster_wait({aligned}, {kernel.place()});"
+        return f"if (!{kernel.site('cluster wait', 'dropped')}) cluster_wait({aligned}, {place});"
     if i.op == "mbarrier.init.shared::cta.b64":
-        site = kernel.site("transfer barrier", "dropped less more")
+        site = kernel.site("mbarrier init", "dropped less more")
         address, arrivals = kernel.shared_address(i.operands[0]), kernel.value(i.operands[1], "u32")
-        return f"transfer_init({site}, {address}, {arrivals}, {kernel.place()});"
+        return f"init_mbarrier({site}, {address}, {arrivals}, {place});"
     if i.op == "fence.acq_rel.gpu":
         return ";"  # a fence alone orders nothing
     if i.op == "fence.mbarrier_init.release.cluster":
-        return f"if (!{kernel.site('transfer barrier fence', 'dropped')}) transfer_barrier_fence();"
+        return f"if (!{kernel.site('mbarrier fence', 'dropped')}) mbarrier_fence();"
     if i.op == "mbarrier.arrive.shared::cta.b64" and len(i.operands) == 2:
-        site = kernel.site("transfer arrive", "dropped other")
-        return f"transfer_arrive({site}, {kernel.shared_address(i.operands[1])}, 0, {kernel.place()});"
+        site = kernel.site("mbarrier arrive", "dropped other")
+        return f"arrive_at_mbarrier({site}, {kernel.shared_address(i.operands[1])}, 0, {place});"
     if i.op == "mbarrier.arrive.expect_tx.shared::cta.b64":
-        site = kernel.site("transfer arrive", "dropped other less more")
+        site = kernel.site("mbarrier arrive", "dropped other less more")
         address, announced = kernel.shared_address(i.operands[1]), kernel.value(i.operands[2], "u32")
-        return f"transfer_arrive({site}, {address}, {announced}, {kernel.place()});"
+        return f"arrive_at_mbarrier({site}, {address}, {announced}, {place});"
     if i.op == "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64":
-        site, parity = kernel.site("transfer wait", "dropped other parity"), kernel.value(i.operands[2], "u32")
-        call = f"transfer_wait({site}, {kernel.shared_address(i.operands[1])}, {parity}, {kernel.place()})"
+        site, parity = kernel.site("mbarrier wait", "dropped other parity"), kernel.value(i.operands[2], "u32")
+        call = f"wait_for_mbarrier({site}, {kernel.shared_address(i.operands[1])}, {parity}, {place})"
         return kernel.assign(i.operands[0], call, "pred")
     if i.op == "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32":
         data = ", ".join(kernel.value(x, "u32") for x in elements(i.operands[1]))
         to, barrier = kernel.shared_address(i.operands[0]), kernel.shared_address(i.operands[2])
         site = kernel.site("store to a peer", "dropped other")
-        return f"{{ const uint32_t d[4] = {{{data}}}; transfer_store({site}, {to}, d, {barrier}, {kernel.place()}); }}"
+        return f"{{ const uint32_t d[4] = {{{data}}}; store_to_peer({site}, {to}, d, {barrier}, {place}); }}"
     if i.op == "mapa.shared::cluster.u32":
         address, rank = kernel.values(i, "u32", "u32")
         return kernel.assign(
@@ -59,20 +60,21 @@ def synchronisation(kernel, i):
 
 
 def warp(kernel, i):
+    place = kernel.place()
     if i.op.startswith("shfl.sync.") and i.type == "b32":
         mode = {"idx": "index", "up": "up", "down": "down", "bfly": "butterfly"}[i.parts[2]]
         result, _, in_range = i.operands[0].partition("|")
         value, by, clamp, mask = kernel.values(i, "b32", "b32", "b32", "b32")
-        call = f"shuffle(Shuffle::{mode}, {value}, {by}, {clamp}, {mask}, &in_range, {kernel.place()})"
+        call = f"shuffle(Shuffle::{mode}, {value}, {by}, {clamp}, {mask}, &in_range, {place})"
         code = (
             f"bool in_range; {kernel.assign(result, call, 'b32')} {kernel.assign(in_range or '_', 'in_range', 'pred')}"
         )
         return f"{{ {code} }}"
     if i.op == "vote.sync.all.pred":
         mine, mask = kernel.values(i, "pred", "b32")
-        return kernel.assign(i.operands[0], f"vote_all({mine}, {mask}, {kernel.place()})", "pred")
+        return kernel.assign(i.operands[0], f"vote_all({mine}, {mask}, {place})", "pred")
     if m := re.fullmatch(r"ldmatrix\.sync\.aligned\.m8n8\.x([24])\.shared(::cta)?\.b16", i.op):
-        call = f"load_matrices({m[1]}, d, {kernel.address(i.operands[1], i)}, {kernel.place()});"
+        call = f"load_matrices({m[1]}, d, {kernel.address(i.operands[1], i)}, {place});"
         return f"{{ uint32_t d[4]; {call} {kernel.assign_all(i.operands[0], 'd[{}]', 'b32')} }}"
     m = re.fullmatch(r"mma\.sync\.aligned\.(m16n8k16|m16n8k8)\.row\.col\.f32\.(bf16|f16|tf32)\.\2\.f32", i.op)
     if m and (m[1] == "m16n8k8") == (m[2] == "tf32"):
@@ -80,5 +82,5 @@ def warp(kernel, i):
         a, b, c = [", ".join(kernel.value(x, t) for x in elements(operand)) for operand, t in types]
         declare = f"float d[4]; const uint32_t a[4] = {{{a}}}, b[2] = {{{b}}}; const float c[4] = {{{c}}};"
         matrix = {"bf16": "bf16", "f16": "fp16", "tf32": "tf32"}[m[2]]
-        call = f"multiply_matrices(MatrixFormat::{matrix}, d, a, b, c, {kernel.place()});"
+        call = f"multiply_matrices(MatrixFormat::{matrix}, d, a, b, c, {place});"
         return f"{{ {declare} {call} {kernel.assign_all(i.operands[0], 'd[{}]', 'f32')} }}"

@@ -15,7 +15,7 @@ def size_of(t):
 
 
 def container(t):
-    """Returns the C++ type of a register: an unsigned word, which instructions reinterpret."""
+    """Returns the C++ type of a register: an unsigned integer, whose bits instructions reinterpret."""
     return "bool" if t == "pred" else f"uint{max(16, 8 * size_of(t))}_t"
 
 

@@ -5,21 +5,18 @@
 
 namespace emulator {
 
-// All lanes of a warp must execute the same sequence of aligned barriers.
-static void check_aligned(Fiber& f, const char* place) {
+// Reports a warp whose lanes do not execute the same sequence of aligned barriers.
+static void check_aligned(Fiber& f, Place place) {
   Warp& warp = warp_of(f);
   for (const Collective& c : warp.collectives)
     if (c.arrived && (c.mask >> f.lane & 1) && c.aligned_barriers == f.aligned_barriers)
-      fail(Kind::divergence, "a lane comes to the barrier ", place, ", where others of its warp wait for it at ",
-          c.place);
+      fail(divergence, "a lane comes to the barrier ", place, ", where others of its warp wait for it at ", c.place);
   const unsigned ahead = f.aligned_barriers++ - warp.aligned_done;
   if (ahead == warp.aligned.size()) {
-    if (warp.exited)
-      fail(Kind::divergence, "a lane comes to the barrier ", place, ", others of its warp left the kernel");
+    if (warp.exited) fail(divergence, "a lane comes to the barrier ", place, ", others of its warp left the kernel");
     warp.aligned.push_back({place, 0});
   } else if (strcmp(warp.aligned[ahead].place, place)) {
-    fail(
-        Kind::divergence, "the lanes of a warp are at different barriers: ", warp.aligned[ahead].place, " and ", place);
+    fail(divergence, "the lanes of a warp are at different barriers: ", warp.aligned[ahead].place, " and ", place);
   }
   warp.aligned[ahead].lanes++;
   while (!warp.aligned.empty() && warp.aligned.front().lanes == warp.lanes) {
@@ -28,14 +25,13 @@ static void check_aligned(Fiber& f, const char* place) {
   }
 }
 
-void block_barrier(bool aligned, const char* place) {
+void block_barrier(bool aligned, Place place) {
   Fiber& f = *self;
   Block& block = machine.blocks[f.block];
-  if (block.exited) fail(Kind::divergence, block.exited, " thread(s) left the kernel before the block barrier ", place);
+  if (block.exited) fail(divergence, block.exited, " thread(s) left the kernel before the block barrier ", place);
   if (aligned) check_aligned(f, place);
   if (!block.at_barrier.empty() && strcmp(block.at_barrier[0]->place, place))
-    fail(Kind::divergence, "the threads of a block are at different barriers: ", block.at_barrier[0]->place, " and ",
-        place);
+    fail(divergence, "the threads of a block are at different barriers: ", block.at_barrier[0]->place, " and ", place);
   f.place = place;
   block.at_barrier.push_back(&f);
   if (block.at_barrier.size() < machine.block_threads) {
@@ -43,7 +39,7 @@ void block_barrier(bool aligned, const char* place) {
     return;
   }
   checker->threads_joined(block.at_barrier);
-  wake_all(std::exchange(block.at_barrier, {}));  // the last thread queues like the others
+  wake_all(std::exchange(block.at_barrier, {}));  // the last thread queues like all others
   suspend();
 }
 
@@ -54,11 +50,11 @@ static void end_cluster_phase_if_complete(Cluster& c) {
   c.phase++;
   wake_all(std::exchange(c.waiting, {}));
 }
-void cluster_arrive(bool release, bool aligned, const char* place) {
+void cluster_arrive(bool release, bool aligned, Place place) {
   Fiber& f = *self;
   Cluster& c = machine.clusters[f.cluster];
   if (aligned) check_aligned(f, place);
-  if (f.arrived) fail(Kind::bad_use, "a second arrival at the cluster barrier without a wait between: ", place);
+  if (f.arrived) fail(bad_use, "a second arrival at the cluster barrier without a wait between: ", place);
   f.arrived = true;
   f.arrived_phase = c.phase;
   f.place = place;
@@ -67,12 +63,12 @@ void cluster_arrive(bool release, bool aligned, const char* place) {
   end_cluster_phase_if_complete(c);
   maybe_yield();
 }
-void cluster_wait(bool aligned, const char* place) {
+void cluster_wait(bool aligned, Place place) {
   Fiber& f = *self;
   Cluster& c = machine.clusters[f.cluster];
   if (std::exchange(f.skip_wait, false)) return;
   if (aligned) check_aligned(f, place);
-  if (!f.arrived) fail(Kind::bad_use, "a wait for the cluster barrier without an arrival before: ", place);
+  if (!f.arrived) fail(bad_use, "a wait for the cluster barrier without an arrival before: ", place);
   if (c.phase == f.arrived_phase) {
     c.waiting.push_back(&f);
     wait_as(Status::at_cluster_barrier, place);
@@ -88,14 +84,13 @@ void check_exit(const Fiber& f) {
   Warp& warp = warp_of(f);
   const unsigned ahead = f.aligned_barriers - warp.aligned_done;
   if (ahead < warp.aligned.size())
-    fail(
-        Kind::divergence, "a lane left the kernel, others of its warp came to the barrier ", warp.aligned[ahead].place);
+    fail(divergence, "a lane left the kernel, others of its warp came to the barrier ", warp.aligned[ahead].place);
   for (const Collective& c : warp.collectives)
     if (c.arrived && (c.mask >> f.lane & 1))
-      fail(Kind::divergence, "a lane left the kernel, others of its warp wait for it at ", c.place);
+      fail(divergence, "a lane left the kernel, others of its warp wait for it at ", c.place);
   const std::vector<Fiber*>& waiting = machine.blocks[f.block].at_barrier;
   if (!waiting.empty())
-    fail(Kind::divergence, "a thread left the kernel, others wait for it at the block barrier ", waiting[0]->place);
+    fail(divergence, "a thread left the kernel, others wait for it at the block barrier ", waiting[0]->place);
 }
 void leave_cluster(const Fiber& f) {
   Cluster& c = machine.clusters[f.cluster];

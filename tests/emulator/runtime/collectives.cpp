@@ -6,33 +6,33 @@
 namespace emulator {
 
 void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out, size_t out_bytes, unsigned mask,
-    bool orders_memory, const char* place) {
+    bool orders_memory, Place place) {
   Fiber& f = *self;
   Warp& warp = warp_of(f);
   Fiber* const lanes = &f - f.lane;
-  if (!(mask >> f.lane & 1)) fail(Kind::divergence, "a lane takes part in a collective whose mask lacks it: ", place);
+  if (!(mask >> f.lane & 1)) fail(divergence, "a lane takes part in a collective whose mask lacks it: ", place);
   if (warp.lanes < 32 && mask >> warp.lanes)
-    fail(Kind::divergence, "the mask names lanes that the block does not have: ", place);
+    fail(divergence, "the mask names lanes that the block does not have: ", place);
 
   Collective* c = nullptr;
   for (Collective& other : warp.collectives) {
     if (!other.arrived || !(other.mask & mask)) continue;
     if (other.mask != mask)
-      fail(Kind::divergence, "collectives with overlapping, different masks: ", other.place, " and ", place);
+      fail(divergence, "collectives with overlapping, different masks: ", other.place, " and ", place);
     if (strcmp(other.place, place))
-      fail(Kind::divergence, "the lanes of a warp are at different collectives: ", other.place, " and ", place);
+      fail(divergence, "the lanes of a warp are at different collectives: ", other.place, " and ", place);
     if (other.aligned_barriers != f.aligned_barriers)
-      fail(Kind::divergence, "the lanes at a collective have passed different barriers: ", place);
+      fail(divergence, "the lanes at a collective have passed different barriers: ", place);
     c = &other;
   }
   if (!c) {
     for (unsigned i = 0; i < warp.lanes; ++i) {
       if (!(mask >> i & 1)) continue;
       if (lanes[i].status == Status::done)
-        fail(Kind::divergence, "lane ", i, ", named by the mask of a collective, left the kernel: ", place);
+        fail(divergence, "lane ", i, ", named by the mask of a collective, left the kernel: ", place);
       if (lanes[i].aligned_barriers > f.aligned_barriers)
-        fail(Kind::divergence, "lane ", i, ", named by the mask of a collective, is at the barrier ", lanes[i].place,
-            ": ", place);
+        fail(divergence, "lane ", i, ", named by the mask of a collective, is at the barrier ", lanes[i].place, ": ",
+            place);
     }
     for (Collective& idle : warp.collectives)
       if (!idle.arrived) c = &idle;

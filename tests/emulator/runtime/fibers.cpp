@@ -37,7 +37,7 @@ extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void**, vo
 namespace emulator {
 
 Fiber* self = nullptr;
-static Fiber scheduler;  // runs while no kernel thread runs
+static Fiber scheduler;  // the launching thread
 static std::deque<Fiber*> ready;
 
 constexpr size_t kStack = 128 << 10;
@@ -47,14 +47,14 @@ void allocate_stacks() {
   if (machine.stacks_total < bytes) {
     if (machine.stacks) munmap(machine.stacks, machine.stacks_total);
     machine.stacks_total = 0;
-    machine.stacks = static_cast<unsigned char*>(map_memory(bytes));
+    machine.stacks = static_cast<Byte*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    if (machine.threads <= 16384)  // a guard page splits a mapping; a process may have about 65,000 mappings
+    if (machine.threads <= 16384)  // a guard page splits a mapping, and a process has at most about 65,000
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
 }
 
-void put_on_stack(Fiber& f, void (*function)()) {
+void prepare_stack(Fiber& f, void (*function)()) {
   f.stack_low = machine.stacks + f.id * kStack + kPage;
   f.stack_high = machine.stacks + (f.id + 1) * kStack;
   void** sp = reinterpret_cast<void**>(f.stack_high - 64);
@@ -71,7 +71,9 @@ static void switch_fibers(Fiber& from, Fiber& to) {
 void suspend() { switch_fibers(*self, scheduler); }
 void resume(Fiber& f) { switch_fibers(scheduler, f); }
 
-bool in_order() { return machine.launch.schedule == Schedule::forward || machine.launch.schedule == Schedule::reverse; }
+bool is_in_order() {
+  return machine.launch.schedule == Schedule::forward || machine.launch.schedule == Schedule::reverse;
+}
 static bool before(const Fiber* a, const Fiber* b) { return a->priority < b->priority; }
 static void wake(Fiber& f) {
   f.status = Status::ready;
@@ -85,7 +87,7 @@ void wake_all(std::vector<Fiber*> fibers) {
 Fiber* pick() {
   if (ready.empty()) return nullptr;
   Fiber* f;
-  if (in_order()) {
+  if (is_in_order()) {
     f = ready.front();
     ready.pop_front();
     return f;
@@ -96,7 +98,7 @@ Fiber* pick() {
   ready.pop_back();
   return f;
 }
-void wait_as(Status status, const char* place) {
+void wait_as(Status status, Place place) {
   self->status = status;
   self->place = place;
   suspend();

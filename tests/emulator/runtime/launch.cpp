@@ -11,7 +11,7 @@ static std::vector<unsigned> cluster_order;
 static unsigned clusters_started, blocks_live, threads_done;
 
 uint3 thread_index() noexcept { return self->thread; }
-uint3 block_index() noexcept { return self->block_at; }
+uint3 block_index() noexcept { return self->block_position; }
 uint3 block_size() noexcept { return {machine.launch.block.x, machine.launch.block.y, machine.launch.block.z}; }
 uint3 grid_size() noexcept { return {machine.launch.grid.x, machine.launch.grid.y, machine.launch.grid.z}; }
 unsigned lane() noexcept { return self->lane; }
@@ -45,7 +45,7 @@ static void start_block(unsigned index) {
   std::vector<Fiber*> threads;
   for (unsigned t = 0; t < machine.block_threads; ++t) {
     Fiber& f = machine.fibers[index * machine.block_threads + t];
-    put_on_stack(f, run_thread);
+    prepare_stack(f, run_thread);
     threads.push_back(&f);
   }
   wake_all(std::move(threads));
@@ -66,8 +66,8 @@ static void lay_out(const Launch& l) {
   m.fibers.assign(m.threads, Fiber{});
   m.blocks.assign(blocks, Block{});
   m.clusters.assign(blocks / m.cluster_blocks, Cluster{});
-  m.transfer_barriers.clear();
-  m.transfers.clear();
+  m.mbarriers.clear();
+  m.async_stores.clear();
   allocate_stacks();
   allocate_shared_memory();
 
@@ -93,7 +93,7 @@ static void lay_out(const Launch& l) {
       f.in_block = t, f.block = b, f.warp = t / 32, f.lane = t % 32;
       f.cluster = block.cluster, f.rank = block.rank;
       f.thread = {t % s.x, t / s.x % s.y, t / s.x / s.y};
-      f.block_at = {x, y, z};
+      f.block_position = {x, y, z};
       f.priority = priority;
       block.warps[f.warp].lanes++;
     }
@@ -101,17 +101,17 @@ static void lay_out(const Launch& l) {
 }
 
 void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, std::vector<Buffer> buffers) {
-  if (self) fail(Kind::bad_use, "a launch within a launch");
+  if (self) fail(bad_use, "a launch within a launch");
   const unsigned cluster_blocks = l.cluster.x * l.cluster.y * l.cluster.z;
   const uint64_t block_threads = uint64_t(l.block.x) * l.block.y * l.block.z;
   if (!block_threads || block_threads > 1024 || !l.grid.x || !l.grid.y || !l.grid.z)
-    fail(Kind::bad_use, "the size of the block or of the grid");
+    fail(bad_use, "expected at least one block, of 1 to 1024 threads");
   if (!cluster_blocks || cluster_blocks > 8 || l.grid.x % l.cluster.x || l.grid.y % l.cluster.y ||
       l.grid.z % l.cluster.z)
-    fail(Kind::bad_use, "the grid is not a multiple of the cluster, or the cluster has more than 8 blocks");
+    fail(bad_use, "the grid is not a multiple of the cluster, or the cluster has more than 8 blocks");
   lay_out_regions(std::move(buffers));
   lay_out(l);
-  machine.args = static_cast<const unsigned char*>(args);
+  machine.args = static_cast<const Byte*>(args);
   machine.args_bytes = args_bytes;
   entry = kernel;
   first_error.clear();
@@ -121,24 +121,24 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
   const unsigned clusters = unsigned(machine.clusters.size());
   cluster_order.resize(clusters);
   for (unsigned i = 0; i < clusters; ++i) cluster_order[i] = l.schedule == Schedule::reverse ? clusters - 1 - i : i;
-  if (!in_order()) std::shuffle(cluster_order.begin(), cluster_order.end(), machine.random);
+  if (!is_in_order()) std::shuffle(cluster_order.begin(), cluster_order.end(), machine.random);
 
   checker->launch_begins();
   try {
     while (threads_done < machine.threads && first_error.empty()) {
       while (clusters_started < clusters && blocks_live < std::max(1u, l.resident))
         for (unsigned block : machine.clusters[cluster_order[clusters_started++]].blocks) start_block(block);
-      if (transfer_is_due()) deliver_some();
+      if (delivery_is_due()) deliver_words();
       else if (Fiber* f = pick()) resume(*f);
-      else fail(Kind::deadlock, "no thread can run" + describe_waiting());
+      else fail(deadlock, "no thread can run" + describe_waiting());
     }
-    while (!machine.transfers.empty() && first_error.empty()) deliver_some();
+    while (!machine.async_stores.empty() && first_error.empty()) deliver_words();
     for (const Region& r : machine.regions)
       if (r.access == Access::out && first_error.empty()) checker->require_written(r);
-  } catch (const std::runtime_error& e) {  // a fault outside a kernel
+  } catch (const std::runtime_error& e) {  // a fault outside any kernel thread
     first_error = e.what();
   }
-  machine.transfers.clear();
+  machine.async_stores.clear();
   checker->launch_ends();
   free_shared_memory();
   if (!first_error.empty()) throw std::runtime_error(first_error);

@@ -14,13 +14,13 @@ static const char* name_of(Kind kind) {
 }
 std::string describe(const Fiber& f) {
   char text[96];
-  snprintf(text, sizeof text, "block (%u,%u,%u) thread (%u,%u,%u)", f.block_at.x, f.block_at.y, f.block_at.z,
-      f.thread.x, f.thread.y, f.thread.z);
+  snprintf(text, sizeof text, "block (%u,%u,%u) thread (%u,%u,%u)", f.block_position.x, f.block_position.y,
+      f.block_position.z, f.thread.x, f.thread.y, f.thread.z);
   return text;
 }
 std::string describe_waiting() {
   static const char* const names[] = {"", "ready", "at the block barrier ", "at the collective ",
-      "at the cluster barrier ", "at the transfer barrier ", "left the kernel"};
+      "at the cluster barrier ", "at the mbarrier ", "left the kernel"};
   struct Group {
     unsigned threads = 0;
     std::string example;
@@ -47,7 +47,7 @@ void fail_with(Kind kind, const std::string& what) {
   if (!self) throw std::runtime_error(report);
   report += "\n  in " + describe(*self);
   if (first_error.empty()) first_error = report;
-  self->status = Status::done;  // without running destructors
+  self->status = Status::done;  // ends the fiber without running destructors
   suspend();
   __builtin_unreachable();
 }

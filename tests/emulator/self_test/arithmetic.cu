@@ -8,7 +8,7 @@ extern "C" __global__ void integers(const __grid_constant__ Args a) {
   integers_of(static_cast<const uint32_t*>(a.in) + 3 * row(), static_cast<uint64_t*>(a.out) + kIntegers * row());
 }
 extern "C" __global__ void floats(const __grid_constant__ Args a) {
-  floats_of(static_cast<const float*>(a.in) + 2 * row(), static_cast<double*>(a.out) + kFloats * row());
+  floats_of(input(a) + 2 * row(), static_cast<double*>(a.out) + kFloats * row());
 }
 extern "C" __global__ void functions(const __grid_constant__ Args args) {
   const float a = static_cast<const float*>(args.in)[row()];

@@ -3,11 +3,11 @@
 
 using namespace emulator::primitive;
 
-extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__ Args a) {
-  float* const s = reinterpret_cast<float*>(dynamic_shared());
+KERNEL(64, reverse) {
+  float* const s = shared_floats();
   const int t = threadIdx.x, first = blockIdx.x * 64;
   float* const in = static_cast<float*>(const_cast<void*>(a.in));
-  float* const out = static_cast<float*>(a.out);
+  float* const out = output(a);
   if (a.way == misaligned && t == 0) {
     const float2 two = *reinterpret_cast<const float2*>(in + 1);
     s[0] = two.x + two.y;
@@ -30,31 +30,31 @@ extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__
 }
 
 // Neighbouring lanes swap their values through shared memory.
-extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Args a) {
-  float* const s = reinterpret_cast<float*>(dynamic_shared());
+KERNEL(64, swap) {
+  float* const s = shared_floats();
   const int t = threadIdx.x, first = blockIdx.x * 64;
-  s[t] = static_cast<const float*>(a.in)[first + t];
+  s[t] = input(a)[first + t];
   if (a.way == vote_instead_of_warp_barrier) __all_sync(0xffffffff, 1);
   else if (a.way != no_warp_barrier) __syncwarp();
-  static_cast<float*>(a.out)[first + t] = s[t ^ 1];
+  output(a)[first + t] = s[t ^ 1];
 }
 
 // All threads read one value, which the last thread then changes.
-extern "C" __global__ void __launch_bounds__(64) broadcast(const __grid_constant__ Args a) {
-  float* const s = reinterpret_cast<float*>(dynamic_shared());
+KERNEL(64, broadcast) {
+  float* const s = shared_floats();
   const int t = threadIdx.x, first = blockIdx.x * 64;
-  if (t == 0) s[0] = static_cast<const float*>(a.in)[first];
+  if (t == 0) s[0] = input(a)[first];
   __syncthreads();
   const float v = s[0];
   if (a.way != no_block_barrier) __syncthreads();
   if (t == 63) s[0] = v + 1;
   __syncthreads();
-  static_cast<float*>(a.out)[first + t] = v + s[0];
+  output(a)[first + t] = v + s[0];
 }
 
-extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Args a) {
+KERNEL(64, sum) {
   const int t = threadIdx.x, first = blockIdx.x * 64;
-  float v = static_cast<const float*>(a.in)[first + t];
+  float v = input(a)[first + t];
   if (a.way == absent_lanes) {
     if (t % 32 < 20) v += __shfl_xor_sync(0xffffffff, v, 16);
   } else if (a.way == lane_outside_mask) {
@@ -62,23 +62,23 @@ extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Arg
   } else {
     for (int bit = 16; bit; bit /= 2) v += __shfl_xor_sync(0xffffffff, v, bit);
   }
-  static_cast<float*>(a.out)[first + t] = v;
+  output(a)[first + t] = v;
 }
 
 // Every warp adds 1 to all its values until all are at least 256.
-extern "C" __global__ void __launch_bounds__(64) agree(const __grid_constant__ Args a) {
+KERNEL(64, agree) {
   const int t = threadIdx.x, first = blockIdx.x * 64;
-  float v = static_cast<const float*>(a.in)[first + t];
+  float v = input(a)[first + t];
   if (a.way != absent_lanes || t % 32 < 20)
     while (!__all_sync(0xffffffff, v >= 256)) ++v;
-  static_cast<float*>(a.out)[first + t] = v;
+  output(a)[first + t] = v;
 }
 
 // Each lane reads its own sector of global memory, and all lanes use one bank of shared memory.
-extern "C" __global__ void __launch_bounds__(32) strided(const __grid_constant__ Args a) {
-  float* const s = reinterpret_cast<float*>(dynamic_shared());
+KERNEL(32, strided) {
+  float* const s = shared_floats();
   const int t = threadIdx.x;
-  s[32 * t] = static_cast<const float*>(a.in)[32 * t];
+  s[32 * t] = input(a)[32 * t];
   __syncwarp();
-  static_cast<float*>(a.out)[t] = s[32 * (t ^ 1)];
+  output(a)[t] = s[32 * (t ^ 1)];
 }

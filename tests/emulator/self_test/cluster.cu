@@ -7,12 +7,11 @@ constexpr int kSteps = 3;
 
 // Three times, each block adds 1 to its 64 values and stores them in the next block of the cluster. Two buffers
 // alternate.
-extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Args a) {
+KERNEL(64, ring) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, me = cluster_rank(), ranks = 2;
   const int next = a.way == rank_outside ? ranks : a.way == wrong_peer ? 0 : (me + 1) % ranks;
-  for (int b = 0; b < 2; ++b)
-    reinterpret_cast<float*>(buffers + 256 * b)[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
+  for (int b = 0; b < 2; ++b) reinterpret_cast<float*>(buffers + 256 * b)[t] = input(a)[blockIdx.x * 64 + t];
   if (a.way == no_start) {
     __syncthreads();
   } else {
@@ -24,8 +23,7 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
     if (a.way == block_leaves && me == 1 && step == 1) return;
     if (t < 16) {
       const float4 v = *reinterpret_cast<const float4*>(buffers + 256 * from + 16 * t);
-      const uint4 piece = {
-          __float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
+      const uint4 piece = plus_one(v);
       store_peer16(map_rank(shared_address(buffers + 256 * to + 16 * t), next), piece);
     }
     if (a.way == no_last_barrier && step == kSteps - 1) break;
@@ -42,23 +40,23 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
       if (a.way != no_wait) cluster_wait();
     }
   }
-  static_cast<float*>(a.out)[blockIdx.x * 64 + t] =
+  output(a)[blockIdx.x * 64 + t] =
       reinterpret_cast<const float*>(buffers + 256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
 
 // Each block loads 64 values from its peer's static shared memory.
-extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Args a) {
+KERNEL(64, pull) {
   __shared__ float s[64];
   const int t = threadIdx.x;
-  s[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
+  s[t] = input(a)[blockIdx.x * 64 + t];
   cluster_arrive();
   cluster_wait();
   const uint32_t address = map_rank(shared_address(s + t), cluster_rank() ^ 1);
   float v;
   if (a.way == plain_access_to_peer) asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
   else asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  static_cast<float*>(a.out)[blockIdx.x * 64 + t] = v;
-  if (a.way == read_only_load_of_output) static_cast<float*>(a.out)[0] = __ldg(static_cast<const float*>(a.out) + t);
+  output(a)[blockIdx.x * 64 + t] = v;
+  if (a.way == read_only_load_of_output) output(a)[0] = __ldg(output(a) + t);
   if (a.way == no_last_barrier) return;
   cluster_arrive();
   cluster_wait();

@@ -11,13 +11,8 @@ WAYS = re.findall(r"\w+(?=,)", (HERE / "kernels.h").read_text().split("enum Way"
 
 
 class Args(ctypes.Structure):
-    _fields_ = [
-        ("in_", ctypes.c_void_p),
-        ("out", ctypes.c_void_p),
-        ("in_bytes", ctypes.c_int),
-        ("out_bytes", ctypes.c_int),
-        ("way", ctypes.c_int),
-    ]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("in_", "out")]
+    _fields_ += [(name, ctypes.c_int) for name in ("in_bytes", "out_bytes", "way")]
 
 
 compiler = None  # set by the tests
@@ -27,14 +22,14 @@ class Kernels(Emulator):
     def __init__(self, path, arch):
         super().__init__(path)
         self.driver = cuda.Driver(path)
-        self.device(arch)
+        self.set_device(arch)
 
     def run(self, kernel, inputs, outputs, *, way="right", blocks=4, threads=64, cluster=0, shared=256, opt_in=0):
-        """Launches a kernel and returns the driver's error, or "". inputs, outputs: (address, bytes)."""
+        """Launches a kernel on two tensors. Returns the driver's error, or ""."""
         error = self._launch(
             kernel,
             cuda.launch_config((blocks, 1, 1), threads, shared, cluster),
-            Args(inputs[0], outputs[0], inputs[1], outputs[1], WAYS.index(way)),
+            Args(inputs.data_ptr(), outputs.data_ptr(), inputs.nbytes, outputs.nbytes, WAYS.index(way)),
             opt_in,
         )
         text = ctypes.c_char_p()
@@ -49,8 +44,8 @@ class Kernels(Emulator):
         if opt_in and (error := self.driver.cuFuncSetAttribute(function, cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES, opt_in)):
             return error
         if config.attribute_count:
-            asked = ctypes.byref(clusters), function, ctypes.byref(config)
-            if error := self.driver.cuOccupancyMaxActiveClusters(*asked):
+            query = ctypes.byref(clusters), function, ctypes.byref(config)
+            if error := self.driver.cuOccupancyMaxActiveClusters(*query):
                 return error
             assert clusters.value
         return self.driver.launch(function, config, args)
@@ -60,7 +55,7 @@ class Kernels(Emulator):
 def load(arch="sm_90", checks="race"):
     """Returns the kernels that an architecture supports, on a GPU of it."""
     names = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
-    path = toolchain.library(
+    path = toolchain.build_library(
         f"self_test_{arch}_{checks}",
         compiler=compiler,
         kernels=[HERE / f"{name}.cu" for name in names],

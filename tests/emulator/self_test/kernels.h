@@ -1,4 +1,4 @@
-// Arguments of the kernels in this folder. `way` selects the right kernel, or one way to break it.
+// Arguments of the kernels in this folder. `way` selects the right kernel, or a way to break the kernel.
 #pragma once
 
 // driver.py parses these names.
@@ -29,3 +29,9 @@ struct Args {
   int in_bytes, out_bytes;
   int way;
 };
+
+#ifdef __CUDACC__
+#define KERNEL(threads, name) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
+inline __device__ auto input(const Args& a) { return static_cast<const float*>(a.in); }
+inline __device__ auto output(const Args& a) { return static_cast<float*>(a.out); }
+#endif

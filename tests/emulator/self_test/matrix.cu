@@ -25,7 +25,7 @@ template <class Value, class Multiply> __device__ __forceinline__ void product(c
       multiply(d, rows, columns[2 * step], columns[2 * step + 1]);
     }
   }
-  for (int e = 0; e < 4; ++e) static_cast<float*>(a.out)[(q + 8 * (e / 2)) * 8 + 2 * p + e % 2] = d[e];
+  for (int e = 0; e < 4; ++e) output(a)[(q + 8 * (e / 2)) * 8 + 2 * p + e % 2] = d[e];
 }
 
 extern "C" __global__ void product_bf16(const __grid_constant__ Args a) {

@@ -13,6 +13,10 @@ PRIMITIVE unsigned char* dynamic_shared() {
   extern __shared__ __align__(16) unsigned char memory[];
   return memory;
 }
+PRIMITIVE float* shared_floats() { return reinterpret_cast<float*>(dynamic_shared()); }
+PRIMITIVE uint4 plus_one(float4 v) {
+  return {__float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
+}
 PRIMITIVE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 PRIMITIVE float exp2_approx(float x) {
@@ -48,16 +52,16 @@ PRIMITIVE void store_peer16(uint32_t address, uint4 v) {
       "st.shared::cluster.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
       : "memory");
 }
-PRIMITIVE void transfer_barrier_init(uint32_t barrier, uint32_t count) {
+PRIMITIVE void mbarrier_init(uint32_t barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
-PRIMITIVE void transfer_arrive(uint32_t barrier, uint32_t expected_bytes) {
+PRIMITIVE void mbarrier_arrive(uint32_t barrier, uint32_t expected_bytes) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1;\n}" ::"r"(barrier),
       "r"(expected_bytes)
       : "memory");
 }
-PRIMITIVE void transfer_wait(uint32_t barrier, uint32_t parity) {
+PRIMITIVE void mbarrier_wait(uint32_t barrier, uint32_t parity) {
   uint32_t done;
   do {
     asm volatile(

@@ -12,22 +12,21 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
 }
 
-// Five times, each block adds 1 to its 64 values and stores them in its peer. Two buffers alternate. Each warp stores 8
-// pieces of 16 bytes. Each buffer has an mbarrier, which counts the bytes and one arrival per warp.
-extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ Args a) {
+// Five times, each block adds 1 to its 64 values and stores them in its peer block. Two buffers alternate. Each warp
+// stores 8 pieces of 16 bytes. Each buffer has an mbarrier, which counts the bytes and one arrival per warp.
+KERNEL(64, relay) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
             peer = a.way == rank_outside ? 2
                    : a.way == wrong_peer ? 0
                                          : 1 - me;
   const uint32_t barriers = shared_address(buffers) + 512 + (a.way == misaligned_barrier ? 4 : 0);
-  for (int b = 0; b < 2; ++b)
-    reinterpret_cast<float*>(buffers + 256 * b)[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
+  for (int b = 0; b < 2; ++b) reinterpret_cast<float*>(buffers + 256 * b)[t] = input(a)[blockIdx.x * 64 + t];
   if (t < 2 && (a.way != not_initialised || t == 0)) {
     const int count = a.way == counts_more ? 3 : a.way == counts_none ? 0 : 2;
     if (a.way == no_fence) init_without_fence(barriers + 8 * t, count);
-    else transfer_barrier_init(barriers + 8 * t, count);
-    if (a.way == initialised_twice) transfer_barrier_init(barriers + 8 * t, count);
+    else mbarrier_init(barriers + 8 * t, count);
+    if (a.way == initialised_twice) mbarrier_init(barriers + 8 * t, count);
   }
   if (a.way == no_start) {
     __syncthreads();
@@ -43,34 +42,33 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
     if (lane < 8) {
       const int piece = 256 * to + 16 * (t / 32 * 8 + lane);
       const float4 v = *reinterpret_cast<const float4*>(buffers + piece + 256 * (from - to));
-      const uint4 sent = {
-          __float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
+      const uint4 sent = plus_one(v);
       store_peer16_async(true, map_rank(shared_address(buffers + piece), peer), sent,
           map_rank(barrier, a.way == barrier_elsewhere ? me : peer));
     }
     if (a.way == no_last_barrier && step == kSteps - 1) break;
     if (a.way == reads_early) reinterpret_cast<volatile float*>(buffers + 256 * to)[t];
     const int bytes = a.way == too_few_bytes ? 112 : a.way == half_a_piece ? 124 : a.way == too_many_bytes ? 144 : 128;
-    if (lane == 0 && (a.way != no_arrival || t == 0)) transfer_arrive(barrier, bytes);
-    if (lane == 0 && a.way == arrives_twice) transfer_arrive(barrier, bytes);
+    if (lane == 0 && (a.way != no_arrival || t == 0)) mbarrier_arrive(barrier, bytes);
+    if (lane == 0 && a.way == arrives_twice) mbarrier_arrive(barrier, bytes);
     const bool other = a.way == waits_for_other_buffer && step > 0;  // waits for the previous step's phase again
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
     if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
-      transfer_wait(other ? barriers + 8 * from : barrier, parity);
+      mbarrier_wait(other ? barriers + 8 * from : barrier, parity);
     if (a.way != misses_a_phase && a.way != no_warp_barrier) __syncwarp();
   }
-  static_cast<float*>(a.out)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
+  output(a)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
 }
 
 // Every block reverses its 64 values. Its threads arrive at an mbarrier without announcing bytes.
-extern "C" __global__ void __launch_bounds__(64) meet(const __grid_constant__ Args a) {
-  float* const s = reinterpret_cast<float*>(dynamic_shared());
+KERNEL(64, meet) {
+  float* const s = shared_floats();
   const int t = threadIdx.x, first = blockIdx.x * 64;
   const uint32_t barrier = shared_address(s + 64);
   if (t == 0) init_without_fence(barrier, 64);  // only other blocks need the fence
   if (a.way != no_start) __syncthreads();
-  s[t] = static_cast<const float*>(a.in)[first + t];
+  s[t] = input(a)[first + t];
   if (a.way != no_arrival || t != 40) arrive(barrier);
-  if (a.way != no_wait) transfer_wait(barrier, 0);
-  static_cast<float*>(a.out)[first + t] = s[63 - t];
+  if (a.way != no_wait) mbarrier_wait(barrier, 0);
+  output(a)[first + t] = s[63 - t];
 }

@@ -1,4 +1,4 @@
-// Implements csrc/cuda/driver.h by the emulator's driver, which is linked into this library.
+// Implements csrc/cuda/driver.h by the emulator's driver functions, which are linked into this library.
 #include "cuda/driver.h"
 
 namespace pixelrnn::cuda {
@@ -14,7 +14,7 @@ const Driver& driver() {
   return emulated;
 }
 
-CUresult enter(int) {
+CUresult make_current(int) {
   CUcontext context = nullptr;
   const CUresult error = cuDevicePrimaryCtxRetain(&context, 0);
   return error ? error : cuCtxSetCurrent(context);

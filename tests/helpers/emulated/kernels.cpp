@@ -1,4 +1,4 @@
-// Tells the emulator which memory each kernel may touch, and registers csrc/operators/cuda as operators on CPU tensors.
+// Tells the emulator which buffers a kernel may access, and registers csrc/operators/cuda's operators for CPU tensors.
 #include <torch/csrc/stable/library.h>
 
 #include "cuda/driver.h"
@@ -15,7 +15,7 @@ using namespace pixelrnn::cuda;
 using emulator::Access;
 using emulator::Buffer;
 
-struct Type { size_t value, compute; };  // bytes of a value in maps, and of a value in computations
+struct ValueBytes { size_t map, compute; };  // bytes of a value in maps, and of a value in computations
 template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
 
 std::vector<Buffer> buffers(const PackArgs& a, dim3 grid) {
@@ -31,7 +31,7 @@ Buffer sizes_buffer(const RaggedImages& maps, int images) {
   return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), Access::in, "sizes"};
 }
 
-// `map` is in_out where images have their own sizes, since a launch then writes only a part of a map.
+// `map` is the access to written maps: in_out if images have their own sizes, since a launch then writes only a part.
 template <int G> std::vector<Buffer> buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = Access::out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
@@ -75,7 +75,7 @@ std::vector<Buffer> buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// A launch of the step path writes only one line of a map, so the map is in_out.
+// Numbers of values. A launch of a step kernel writes only one line of a map, so its access to the map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -84,36 +84,36 @@ struct StepSizes {
         rows(states * s.images * s.geometry[0].cells),
         active(states * s.images * s.active) {}
 };
-std::vector<Buffer> buffers(const StepForwardArgs& a, Type type, size_t gates) {
+std::vector<Buffer> buffers(const StepForwardArgs& a, ValueBytes type, size_t gates) {
   const StepSizes n(a.shape);
   return {
-      {a.product, gates * n.active * type.value, Access::in, "product"},
-      {a.x, gates * n.units * type.value, Access::in, "x"},
-      {a.c0, n.states * type.value, Access::in, "c0"},
-      {a.cell.peephole, 4 * n.states * type.value, Access::in, "peephole"},
+      {a.product, gates * n.active * type.map, Access::in, "product"},
+      {a.x, gates * n.units * type.map, Access::in, "x"},
+      {a.c0, n.states * type.map, Access::in, "c0"},
+      {a.cell.peephole, 4 * n.states * type.map, Access::in, "peephole"},
       sizes_buffer(a.shape.ragged, a.shape.images),
-      {a.h, n.units * type.value, Access::in_out, "h"},
+      {a.h, n.units * type.map, Access::in_out, "h"},
       {a.c, n.units * type.compute, Access::in_out, "c"},
-      {a.gates, gates * n.units * type.value, Access::in_out, "gates"},
-      {a.operand, n.rows * a.shape.taps * type.value, Access::in_out, "operand"},
+      {a.gates, gates * n.units * type.map, Access::in_out, "gates"},
+      {a.operand, n.rows * a.shape.taps * type.map, Access::in_out, "operand"},
   };
 }
-std::vector<Buffer> buffers(const StepBackwardArgs& a, Type type, size_t gates) {
+std::vector<Buffer> buffers(const StepBackwardArgs& a, ValueBytes type, size_t gates) {
   const StepSizes n(a.shape);
-  const size_t of_images = n.states * a.shape.images;
+  const size_t image_states = n.states * a.shape.images;
   return {
-      {a.product, n.active * type.value, Access::in, "product"},
-      {a.dh, n.units * type.value, Access::in, "dh"},
-      {a.gates, gates * n.units * type.value, Access::in, "gates"},
+      {a.product, n.active * type.map, Access::in, "product"},
+      {a.dh, n.units * type.map, Access::in, "dh"},
+      {a.gates, gates * n.units * type.map, Access::in, "gates"},
       {a.c, n.units * type.compute, Access::in, "c"},
-      {a.c0, n.states * type.value, Access::in, "c0"},
-      {a.cell.peephole, 4 * n.states * type.value, Access::in, "peephole"},
+      {a.c0, n.states * type.map, Access::in, "c0"},
+      {a.cell.peephole, 4 * n.states * type.map, Access::in, "peephole"},
       sizes_buffer(a.shape.ragged, a.shape.images),
-      {a.dx, gates * n.units * type.value, Access::in_out, "dx"},
+      {a.dx, gates * n.units * type.map, Access::in_out, "dx"},
       {a.dc, n.rows * type.compute, Access::in_out, "dc"},
-      {a.dc_up, gates == 5 ? 2 * (n.rows + of_images) * type.compute : 0, Access::in_out, "dc_up"},
-      {a.dc_above, gates == 5 ? of_images * type.compute : 0, Access::in_out, "dc_above"},
-      {a.operand, gates * n.rows * a.shape.taps * type.value, Access::in_out, "operand"},
+      {a.dc_up, gates == 5 ? 2 * (n.rows + image_states) * type.compute : 0, Access::in_out, "dc_up"},
+      {a.dc_above, gates == 5 ? image_states * type.compute : 0, Access::in_out, "dc_above"},
+      {a.operand, gates * n.rows * a.shape.taps * type.map, Access::in_out, "operand"},
   };
 }
 
@@ -127,9 +127,9 @@ std::vector<Buffer> buffers(const NeighboursArgs& a, size_t piece) {
       {a.out, maps * a.count * state, Access::out, "neighbours"},
   };
 }
-std::vector<Buffer> buffers(const BorderSumsArgs& a, Type type) {
+std::vector<Buffer> buffers(const BorderSumsArgs& a, ValueBytes type) {
   return {
-      {a.dx, pixels(a.shape) * a.columns * type.value, Access::in, "dx"},
+      {a.dx, pixels(a.shape) * a.columns * type.map, Access::in, "dx"},
       sizes_buffer(a.shape.maps, a.shape.images),
       {a.out, size_t(a.shape.directions) * a.shape.images * a.shape.taps * a.columns * type.compute, Access::out,
           "border sums"},
@@ -139,10 +139,10 @@ std::vector<Buffer> buffers(const BorderSumsArgs& a, Type type) {
 }  // namespace
 
 std::vector<Buffer> emulator::buffers_of(const std::string& kernel, const void* args, dim3 grid) {
-  const auto is = [&](const char* family) { return kernel.starts_with(family); };
-  const Type type = kernel.find("float64") != kernel.npos   ? Type{8, 8}
-                    : kernel.find("float32") != kernel.npos ? Type{4, 4}
-                                                            : Type{2, 4};
+  const auto is = [&](const char* prefix) { return kernel.starts_with(prefix); };
+  const ValueBytes type = kernel.find("float64") != kernel.npos   ? ValueBytes{8, 8}
+                          : kernel.find("float32") != kernel.npos ? ValueBytes{4, 4}
+                                                                  : ValueBytes{2, 4};
   const size_t gates = kernel.back() - '0';
   if (is("pack")) return buffers(as<PackArgs>(args), grid);
   if (is("forward_")) return buffers(as<ForwardArgs>(args), grid);
@@ -164,7 +164,7 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
   return text;
 }
 
-// The build defines a PIXELRNN_NAMESPACE for each library, so that one process can load several.
+// The build defines another PIXELRNN_NAMESPACE for each library, so that one process can load several libraries.
 #define REGISTER(name)                                                  \
   STABLE_TORCH_LIBRARY(name, m) { define_recurrences(m); }              \
   STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { implement_recurrences(m); } \

@@ -1,7 +1,7 @@
 """Builds the CUDA scan operators for the emulator and loads them as a torch namespace.
 
-Each combination of options has its own namespace, so that one process can load several. PIXELRNN_ONLY_KERNELS names the
-only resident kernels to build, which then takes seconds.
+Each combination of options has its own namespace, so that one process can load several libraries. The environment
+variable PIXELRNN_ONLY_KERNELS names the only resident kernels to build. Such a build takes seconds.
 """
 
 import os
@@ -31,18 +31,20 @@ HOST = [
 
 
 def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
-    """Builds a library and returns its path and namespace. nvcc compiles the .cu files with the stems `by_nvcc`.
-    The file `step_kernels` replaces step_kernels.cu."""
+    """Builds a library and returns its path and namespace.
+
+    nvcc, not NVRTC, compiles the .cu files with the stems `by_nvcc`. The file `step_kernels` replaces step_kernels.cu.
+    """
     namespace = "_".join(("pixelrnn", arch, checks, *by_nvcc, *([step_kernels.stem] if step_kernels else [])))
     files = KERNELS
     if ONLY:
-        few = build_cache.folder() / f"resident_{build_cache.hash_of(*ONLY)}.cu"
-        build_cache.write(few, source_of(ONLY))
-        files = [few, *(file for file in KERNELS if not file.stem.startswith("resident"))]
+        resident = build_cache.folder() / f"resident_{build_cache.hash_of(*ONLY)}.cu"
+        build_cache.write(resident, source_of(ONLY))
+        files = [resident, *(file for file in KERNELS if not file.stem.startswith("resident"))]
     if step_kernels:
         files = [step_kernels if file.name == "step_kernels.cu" else file for file in files]
     flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # for kernels.cuh
-    path = toolchain.library(
+    path = toolchain.build_library(
         namespace,
         compiler=nvrtc.compiler(),
         kernels=[file for file in files if file.stem not in by_nvcc],
@@ -62,9 +64,12 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 
 
 def _device_code(arch, kernels, flags):
-    """Writes a table of device_code.h that lists all kernels under one architecture, with a placeholder as PTX."""
-    text = "".join(made.ptx.read_text() for made in nvrtc.compiled(kernels, arch, flags))
-    names = " ".join(re.findall(r"\.entry\s+(\w+)", text))
+    """Writes the table of csrc/cuda/device_code.h, with all kernels under one architecture and a placeholder as PTX.
+
+    Returns the path of the C++ file.
+    """
+    ptx = "".join(compiled.ptx.read_text() for compiled in nvrtc.compile_kernels(kernels, arch, flags))
+    names = " ".join(re.findall(r"\.entry\s+(\w+)", ptx))
     content = (
         '#include "cuda/device_code.h"\n'
         "const pixelrnn::cuda::DeviceCode pixelrnn::cuda::device_code[] = "
@@ -91,5 +96,5 @@ def _load(arch, checks, by_nvcc, step_kernels):
     gpu.register(namespace, "cpu")
     rules.register_rules(namespace)
     emulator = Emulator(path)
-    emulator.device(arch)
+    emulator.set_device(arch)
     return SimpleNamespace(ops=getattr(torch.ops, namespace), emulator=emulator, fragment=fragment)

@@ -1,15 +1,13 @@
 import copy
 import importlib.util
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from helpers import child
-from helpers.checks import RATIO, assert_all_close, assert_close, subsets
-from helpers.scans import LAYERS, gate_bias_channels, make_layer, results
+from helpers.checks import RATIO, assert_all_close, assert_close, randn64, subsets
+from helpers.scans import each_layer, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
 
 # (N, in channels, hidden, H, W, image channels). 140 cells are more than a tile, and than a run of the weight gradient.
@@ -36,7 +34,7 @@ def compare(layer, dtype, x, gate_bias=None, cotangent=None):
 
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 @pytest.mark.parametrize("size", SIZES, ids="B{0[0]}-in{0[1]}-h{0[2]}-{0[3]}x{0[4]}-colours{0[5]}".format)
 def test_sizes(name, size, dtype):
     n, channels, hidden, height, width, colours = size
@@ -72,9 +70,7 @@ def _strided(x):
 @pytest.mark.parametrize("name", ["row3", "bilstm"])
 def test_strides(name, layout):
     layer = make_layer(name, 6, 7)
-    x, gate_bias, cotangent = (
-        layout(torch.randn(3, channels, 5, 4, dtype=torch.float64)) for channels in (6, gate_bias_channels(layer), 7)
-    )
+    x, gate_bias, cotangent = (layout(randn64(3, channels, 5, 4)) for channels in (6, gate_bias_channels(layer), 7))
     compare(layer, torch.float64, x, gate_bias, cotangent)
     assert layer(x, gate_bias).is_contiguous(memory_format=torch.channels_last)
 
@@ -82,22 +78,22 @@ def test_strides(name, layout):
 OPTIONAL = ("bias", "h0", "c0", "gate_bias")
 
 
-@pytest.mark.parametrize("given", [(), *subsets(OPTIONAL)], ids=lambda given: "+".join(given) or "none")
+@pytest.mark.parametrize("present", [(), *subsets(OPTIONAL)], ids=lambda present: "+".join(present) or "none")
 @pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm"])
-def test_any_subset_of_the_optional_tensors(name, given):
+def test_any_subset_of_the_optional_tensors(name, present):
     """The second direction has the optional tensors that the first one lacks."""
     layer = make_layer(name, 3, 4)
     for key in OPTIONAL[:3]:
-        absent = f"{key}_reverse" if key in given else key
+        absent = f"{key}_reverse" if key in present else key
         if hasattr(layer, absent):
             setattr(layer, absent, None)
-    maps = [torch.randn(2, n, 3, 5, dtype=torch.float64) for n in (3, gate_bias_channels(layer))]
-    compare(layer, torch.float64, maps[0], maps[1] if "gate_bias" in given else None)
+    maps = [randn64(2, n, 3, 5) for n in (3, gate_bias_channels(layer))]
+    compare(layer, torch.float64, maps[0], maps[1] if "gate_bias" in present else None)
 
 
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 3])
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
     layer = make_layer(name, 5, 12, dtype=torch.float32)
     x = torch.randn(n, 5, 11, 10, requires_grad=True)
@@ -115,7 +111,7 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """A scan of one image works with a pool of threads. tests/native/check_scan.cpp runs shares one by one."""
+    """A scan of one image works with a pool of threads. tests/native/check_scan.cpp runs threads' parts one by one."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
@@ -123,16 +119,16 @@ def test_without_openmp_no_thread_waits(monkeypatch, threads):
     try:
         for name in ("row3", "bilstm"):
             layer = make_layer(name, 3, 24)
-            compare(layer, torch.float64, torch.randn(1, 3, 5, 6, dtype=torch.float64))
+            compare(layer, torch.float64, randn64(1, 3, 5, 6))
     finally:
         assert torch.ops.pixelrnn_ext.set_threads_at_once(before) is False, "the kernels were not told"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=["nan", "inf", "-inf"])
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 def test_non_finite_input_reaches_the_same_cells(name, value):
     layer = make_layer(name, 3, 9, mask_type=None)
-    x = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    x = randn64(2, 3, 6, 7)
     x[0, 1, 2, 3] = value
     layer.backend = "reference"
     expected = layer(x)
@@ -157,9 +153,8 @@ ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc, which says what is in use")
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
-    """Lines of one cell let the kernel take many images at once. Memory is limited to three maps of dx."""
-    options = dict(cwd=tmp_path, env=child.environment(), capture_output=True, text=True)
-    run = subprocess.run([sys.executable, "-c", BACKWARD_OF_A_COLUMN], **options)
+    """With lines of one cell the kernel takes many images at once. The test limits memory to three maps of dx."""
+    run = child.python("-c", BACKWARD_OF_A_COLUMN, cwd=tmp_path)
     assert run.returncode == 0, run.stderr

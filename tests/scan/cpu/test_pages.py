@@ -6,21 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 KIB = 1 << 10
-MOST_IDLE = 4096 * KIB
+MAX_IDLE = 4096 * KIB
 
 
 @pytest.fixture
 def pages(core):
-    return core.Pages(most_idle=MOST_IDLE)
+    return core.Pages(max_idle=MAX_IDLE)
 
 
-# A positive step takes a block of that many bytes. A negative one gives back the block in use at that index.
+# A positive step takes a block of that many bytes. A negative step gives back the block in use at that index.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
 @given(steps=STEPS)
 def test_blocks_in_use_are_apart_and_idle_ones_bounded(core, steps):
-    pages, used, most = core.Pages(most_idle=MOST_IDLE), [], 0
+    pages, used, peak = core.Pages(max_idle=MAX_IDLE), [], 0
     for step in steps:
         if step > 0:
             address, size = pages.take(step)
@@ -32,11 +32,11 @@ def test_blocks_in_use_are_apart_and_idle_ones_bounded(core, steps):
         elif used:
             pages.give(used.pop(step % len(used)))
         in_use = sum(size for _, size in used)
-        most = max(most, in_use)
+        peak = max(peak, in_use)
         assert pages.used_bytes == in_use
-        assert pages.idle_bytes <= MOST_IDLE
-        assert most == pages.most_bytes
-        assert in_use + pages.idle_bytes + pages.lent_bytes <= 1.25 * pages.most_bytes or step < 0
+        assert pages.idle_bytes <= MAX_IDLE
+        assert peak == pages.peak_bytes
+        assert in_use + pages.idle_bytes + pages.reclaimable_bytes <= 1.25 * pages.peak_bytes or step < 0
     for block in used:
         pages.give(block)
 
@@ -51,7 +51,7 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     assert pages.take(500 * KIB)[0] != first[0]
 
 
-def given_back(pages, blocks):
+def give_back(pages, blocks):
     for block in blocks:
         pages.give(block)
     return {address for address, _ in blocks}
@@ -63,7 +63,7 @@ def test_a_step_s_maps_are_all_kept(pages):
     def step():
         first, *others = [pages.take(size * KIB) for size in (100, 101, 400)]
         pages.give(first)
-        return given_back(pages, [*others, pages.take(200 * KIB)])
+        return give_back(pages, [*others, pages.take(200 * KIB)])
 
     assert step() == step()
 
@@ -76,29 +76,29 @@ def lazily_free():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
-    small, large = pages.take(1000 * KIB), pages.take(2 * MOST_IDLE)
+    small, large = pages.take(1000 * KIB), pages.take(2 * MAX_IDLE)
     ctypes.memset(large[0], 1, large[1])
     pages.give(small)
     before = lazily_free()
     pages.give(large)
-    assert (pages.used_bytes, pages.idle_bytes, pages.lent_bytes) == (0, small[1], large[1])
-    assert lazily_free() - before > MOST_IDLE
+    assert (pages.used_bytes, pages.idle_bytes, pages.reclaimable_bytes) == (0, small[1], large[1])
+    assert lazily_free() - before > MAX_IDLE
     assert pages.take(1000 * KIB) == small  # the large block has not evicted it
-    assert pages.take(2 * MOST_IDLE) == large
+    assert pages.take(2 * MAX_IDLE) == large
     ctypes.memset(large[0], 2, large[1])
     assert ctypes.string_at(large[0], large[1]) == b"\2" * large[1]
-    assert (pages.idle_bytes, pages.lent_bytes) == (0, 0)
+    assert (pages.idle_bytes, pages.reclaimable_bytes) == (0, 0)
     assert lazily_free() <= before
 
 
 def test_what_nobody_asks_for_gives_way(pages):
     """Many small blocks are used once, then larger ones in two steps. Both steps get the same blocks."""
-    given_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
-    first, second = (given_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
+    give_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
+    first, second = (give_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
     assert first == second
 
 
 def test_where_the_system_has_no_more_nothing_changes(pages):
     block = pages.take(1000 * KIB)
     assert pages.take(1 << 60)[0] == 0
-    assert (pages.used_bytes, pages.idle_bytes, pages.most_bytes) == (block[1], 0, block[1])
+    assert (pages.used_bytes, pages.idle_bytes, pages.peak_bytes) == (block[1], 0, block[1])

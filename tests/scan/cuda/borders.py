@@ -4,20 +4,20 @@ import torch
 
 from pixelrnn_ext.operators.scan.arguments import Scan
 from pixelrnn_ext.operators.scan.products import displaced_states
-from pixelrnn_ext.operators.scan.sizes import inside_of
+from pixelrnn_ext.operators.scan.sizes import inside_mask
 
 
-def neighbours_of(m, border, sizes, corners, diagonal, taps, first, count):
+def neighbour_states(m, border, sizes, corners, diagonal, taps, first, count):
     weight = m.new_empty(len(corners), taps, m.shape[-1], 4, m.shape[-1])
     s = Scan(None, None, None, m, weight, None, None, None, sizes, corners, diagonal, 1, "pixelrnn", "none")
     return displaced_states(m, border, s, first, count)
 
 
 def border_sums(dx, sizes, corners, diagonal, taps):
-    """Computes in float64. dx outside the images may have any value."""
+    """Returns the sums in float64. dx outside the images may have any value."""
     inside = torch.ones(*dx.shape[1:4], len(corners), 1, dtype=torch.float64)
-    outside = 1 - neighbours_of(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
+    outside = 1 - neighbour_states(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
     dx = dx.double()
     if sizes is not None:
-        dx = torch.where(inside_of(sizes, *dx.shape[2:4], dx.device)[..., None], dx, 0)
+        dx = torch.where(inside_mask(sizes, *dx.shape[2:4], dx.device)[..., None], dx, 0)
     return torch.einsum("dbijc,dbijt->dbtc", dx, outside)

@@ -15,13 +15,13 @@ def gpu(request, record_property):
         from helpers.emulated import library  # its import needs a CUDA compiler
 
         emulated = library.load(name)
-        emulated.emulator.schedule("burst")
-        emulated.emulator.mutate_none()
+        emulated.emulator.set_schedule("burst")
+        emulated.emulator.clear_mutations()
         gpu = Gpu(name, emulated.ops, "cpu", emulated.emulator)
     with strict_products():
         yield gpu
     if gpu.emulator:
-        gpu.emulator.take_shared_memory(0)
-        gpu.emulator.device(name)
+        gpu.emulator.add_static_shared_memory(0)
+        gpu.emulator.set_device(name)
     for (format, results), ratio in gpu.worst.items():
         record_property("error", (f"{format} {results}", ratio))

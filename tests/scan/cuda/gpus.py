@@ -9,45 +9,49 @@ import torch
 from emulator.control import SCHEDULES, Emulator
 from helpers.checks import assert_close
 from helpers.gpu import why_no_gpu
-from helpers.kernels import variants
-from helpers.scans import OUTPUTS, REFERENCE
+from helpers.kernels import FORMATS, variants
+from helpers.scans import OPS, OUTPUTS
 
 from . import bounds
-from .kernel_paths import hidden_sizes, of_variant
+from .kernel_paths import hidden_sizes, variant_kernels
 
-# Most thread blocks that share an image. 1: the GPU has no clusters. 0: the GPU runs no resident kernels.
-BLOCKS = {"sm_80": 1, "sm_90": 8}
+# {GPU: most thread blocks that share an image}. 1: the GPU has no clusters. 0: the GPU runs no resident kernels.
+MAX_BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
-    BLOCKS["card"] = 8 if _capability >= (9, 0) else 1 if _capability >= (8, 0) else 0
-MARKS = {gpu: pytest.mark.cuda if gpu == "card" else pytest.mark.emulated for gpu in BLOCKS}
+    MAX_BLOCKS["card"] = 8 if _capability >= (9, 0) else 1 if _capability >= (8, 0) else 0
+MARKS = {gpu: pytest.mark.cuda if gpu == "card" else pytest.mark.emulated for gpu in MAX_BLOCKS}
 
 
-def on_gpus(names=(), cases=((),), runs=lambda gpu, *case: True):
-    """Parametrizes a test with every case on every GPU for which ``runs(gpu, *case)`` is true."""
-    parameters = [pytest.param(gpu, *case, marks=MARKS[gpu]) for gpu in BLOCKS for case in cases if runs(gpu, *case)]
+all_formats = pytest.mark.parametrize("format", FORMATS)
+
+
+def on_gpus(names=(), cases=((),), where=lambda gpu, *case: True):
+    """Parametrizes a test with every case on every GPU for which ``where(gpu, *case)`` is true."""
+    runs = [(gpu, *case) for gpu in MAX_BLOCKS for case in cases if where(gpu, *case)]
+    parameters = [pytest.param(*run, marks=MARKS[run[0]]) for run in runs]
     ids = lambda value: f"C{value}" if isinstance(value, int) else None  # noqa: E731
     return pytest.mark.parametrize(("gpu", *names), parameters, indirect=["gpu"], ids=ids)
 
 
-on_resident_gpus = on_gpus(runs=lambda gpu: BLOCKS[gpu] >= 1)
+on_resident_gpus = on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] >= 1)
 
 
 def on_gpus_with_paths(*paths):
     needed = {"step": 0, "resident::2": 2}
-    return on_gpus(["path"], [(path,) for path in paths], lambda gpu, path: BLOCKS[gpu] >= needed.get(path, 1))
+    return on_gpus(["path"], [(path,) for path in paths], lambda gpu, path: MAX_BLOCKS[gpu] >= needed.get(path, 1))
 
 
-def on_gpus_with_variants(gates, runs=lambda gpu, blocks: True):
+def on_gpus_with_variants(gates, where=lambda gpu, blocks: True):
     def exists(gpu, format, suffix, blocks):
-        return fits_some_size(gates, format, suffix, blocks) and blocks <= BLOCKS[gpu] and runs(gpu, blocks)
+        return fits_some_size(gates, format, suffix, blocks) and blocks <= MAX_BLOCKS[gpu] and where(gpu, blocks)
 
     return on_gpus(["format", "suffix", "blocks"], variants(gates), exists)
 
 
 def fits_some_size(gates, format, suffix, blocks):
     fewest_taps = 1 if gates == 4 else 2
-    return any(hidden_sizes(kernel, blocks, fewest_taps) for kernel in of_variant(gates, format, suffix, blocks))
+    return any(hidden_sizes(kernel, blocks, fewest_taps) for kernel in variant_kernels(gates, format, suffix, blocks))
 
 
 @dataclass
@@ -58,7 +62,7 @@ class Gpu:
         ops: the namespace of the GPU's operators.
         device: the torch device of their tensors.
         emulator: the controls of an emulated GPU; None for a card.
-        worst: {(format, results): the largest error ratio so far}.
+        worst: {(format, kind of results): the largest error ratio so far}.
     """
 
     name: str
@@ -73,7 +77,7 @@ class Gpu:
         return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
 
     def plan(self, problem, path="auto"):
-        """Returns the planner's texts for the forward and the backward."""
+        """Returns the planner's descriptions of the forward and the backward."""
         return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
 
     def run(self, problem, path="auto"):
@@ -88,7 +92,7 @@ class Gpu:
 
     def compare(self, problem, path="auto", expected=None):
         """Runs a problem, compares the results with the CPU's in float64, and returns the results."""
-        expected = expected or problem.run(REFERENCE, torch.float64)
+        expected = expected or problem.run(OPS, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():
             assert_close(name, expected[name], tensor, self.bound(name, problem.format))
@@ -99,11 +103,14 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks that every schedule of threads gives the right results and the same bits. A card runs twice."""
-        expected, first = problem.run(REFERENCE, torch.float64), None
+        """Checks that every schedule of the emulator's threads gives right results, always the same bits.
+
+        A card runs twice.
+        """
+        expected, first = problem.run(OPS, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:
-                self.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
+                self.emulator.set_schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
             got = self.compare(problem, path, expected)
             first = first or got
             for tensor, other in zip(first.values(), got.values()):

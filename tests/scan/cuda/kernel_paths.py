@@ -1,43 +1,47 @@
-"""Finds problems for a variant of the resident kernels, and the path that forces the variant."""
+"""Makes scans that a variant of the resident kernels takes, and the path that forces the variant."""
 
 from helpers.kernels import kernels
-from helpers.scans import DTYPES, FAMILIES, Problem
+from helpers.scans import DTYPES, LAYER_OPTIONS, Problem
 
 # (images, height, width): one cell, a row, a column, several tiles, more lines than cells, more cells than lines.
 MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4, 34)]
-SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # {blocks of a cluster: small hidden size for tests}
-# {family: (height, width)}: windows that start and end inside a tile, more columns than rows, lines of two tiles.
+SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {blocks of a cluster: small hidden size for tests}
+# {layer: (height, width)}: windows that start and end inside a tile, more columns than rows, lines of two tiles.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11), "stable": (12, 5)}
 OPTIONS = {4: dict(input=False), 5: dict(corners=(1, 2))}  # {gates of a unit: options of a Problem}
 
 
 def pairs(kernel, hidden, taps, blocks):
-    """Computes Tiling::pairs() of csrc/cuda/tiling.h without a compiler. test_tiling.py compares the two."""
+    """Computes Tiling::pairs() of csrc/cuda/tiling.h without a compiler. test_tiling.py compares both."""
     values = kernel.gates * hidden // blocks if kernel.backward else hidden
     return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
 
 
 def hidden_sizes(kernel, blocks, taps):
-    """Returns hidden sizes for tests: the smallest size, if the kernel holds its weights. A kernel with weights in
-    registers and in shared memory gets all sizes that use both."""
+    """Returns hidden sizes for tests: the smallest size, if the kernel holds its weights.
+
+    A kernel with weights in registers and in shared memory gets all sizes that use both.
+    """
     registers, shared = kernel.pairs
     if registers and shared:
         sizes = range(8 * blocks, 257, 8 * blocks)
         return [h for h in sizes if registers < pairs(kernel, h, taps, blocks) <= registers + shared]
-    fits = not registers or pairs(kernel, SMALLEST[blocks], taps, blocks) <= registers
-    return [SMALLEST[blocks]] if fits else []
+    fits = not registers or pairs(kernel, SMALLEST_HIDDEN[blocks], taps, blocks) <= registers
+    return [SMALLEST_HIDDEN[blocks]] if fits else []
 
 
-def of_variant(gates, format, suffix, blocks):
+def variant_kernels(gates, format, suffix, blocks):
     return [k for k in kernels(gates) if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
 
 
-def variant(gpu, gates, format, suffix, blocks, geometry, images, **options):
-    """Returns a problem that all kernels of a variant take, and the path that forces the variant. If the
-    variant does not take the geometry's taps, the problem has one or three taps."""
-    path, found = f"resident:{suffix}:{blocks}", of_variant(gates, format, suffix, blocks)
+def variant_problem(gpu, gates, format, suffix, blocks, geometry, images, **options):
+    """Returns a problem that all kernels of a variant take, and the path that forces the variant.
+
+    If the variant does not take the geometry's taps, the problem has one or three taps.
+    """
+    path, found = f"resident:{suffix}:{blocks}", variant_kernels(gates, format, suffix, blocks)
     for name in (geometry, "row1", "row3") if gates == 4 else (geometry,):
-        sizes = {size for kernel in found for size in hidden_sizes(kernel, blocks, FAMILIES[name].taps)}
+        sizes = {size for kernel in found for size in hidden_sizes(kernel, blocks, LAYER_OPTIONS[name].taps)}
         # Tries small hidden sizes first, in reversed scans large ones, so that both are tested.
         for hidden in sorted(sizes, reverse=geometry in ("diagonal-reverse", "stable")):
             problem = Problem(format, name, hidden, (images, *SHAPES[geometry]), **OPTIONS[gates] | options)

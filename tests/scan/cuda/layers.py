@@ -1,4 +1,4 @@
-"""Layers on the GPUs of gpus.py. The emulator has only float32 and float64: a CPU computes halves in float32."""
+"""Makes layers on the GPUs of gpus.py. On the emulator no layer has halves, which a CPU computes in float32."""
 
 import copy
 
@@ -7,21 +7,21 @@ import torch
 from helpers.checks import assert_close
 from helpers.scans import DTYPES, make_layer
 
-from .gpus import BLOCKS, on_gpus
+from .gpus import MAX_BLOCKS, on_gpus
 
 NATIVE = ("native", "step", "resident")
 
 
-def runs(gpu, name, backend, format, *_):
+def can_run(gpu, name, backend, format, *_):
     """Returns whether a GPU runs the layer in the format by the backend. One emulated GPU, sm_90, is enough."""
     no_kernel = format == "fp64" or name in ("row5", "graves-peepholes", "halved-peepholes")
     has_format = gpu == "card" or (gpu == "sm_90" and format in ("fp32", "fp64"))
-    return has_format and (backend != "resident" or (BLOCKS[gpu] >= 1 and not no_kernel))
+    return has_format and (backend != "resident" or (MAX_BLOCKS[gpu] >= 1 and not no_kernel))
 
 
 def on_gpus_with_layers(names=("row3", "bilstm"), backends=("step", "resident"), formats=("fp32", "bf16")):
     cases = [(name, backend, format) for name in names for backend in backends for format in formats]
-    return on_gpus(["name", "backend", "format"], cases, runs)
+    return on_gpus(["name", "backend", "format"], cases, can_run)
 
 
 def layer_and_maps(gpu, name, backend, format="fp32", hidden=None, maps=None, **options):

@@ -1,4 +1,4 @@
-"""The sizes of scans for which the CUDA kernels were chosen."""
+"""Lists the sizes of scans for which the CUDA kernels were chosen."""
 
 from itertools import product
 from typing import NamedTuple
@@ -30,16 +30,16 @@ class Size(NamedTuple):
 
 
 # (taps, directions, gates): Row LSTM, Diagonal BiLSTM, and LSTM2d with cells of five gates.
-FAMILIES = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
+LAYERS = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
 SIZES = [
     Size(capability, format, backward, hidden, taps, size, images, directions, gates)
     for capability, format, backward, hidden, (taps, directions, gates), size, images in product(
-        (80, 90, 100, 120), FORMATS, (False, True), (16, 32, 64, 128), FAMILIES, (28, 32, 64), (1, 16, 64, 256)
+        (80, 90, 100, 120), FORMATS, (False, True), (16, 32, 64, 128), LAYERS, (28, 32, 64), (1, 16, 64, 256)
     )
 ]
 
 # The scans in the table of docs/kernels_verified.md.
-NAMED = {
+DOCUMENTED = {
     "MNIST h16, forward": Size(90, "bf16", False, 16, 2, 28, 16, 2),
     "MNIST h16, forward in tf32": Size(90, "tf32", False, 16, 2, 28, 16, 2),
     "MNIST h16, forward of 256 images": Size(90, "bf16", False, 16, 2, 28, 256, 2),

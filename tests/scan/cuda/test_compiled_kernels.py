@@ -1,4 +1,4 @@
-"""Tests the compiled CUDA kernels: spills, tensor-core instructions, and the cost of their memory accesses."""
+"""Tests the compiled CUDA kernels: spills, tensor-core instructions, bank conflicts and wasted sectors."""
 
 import re
 from functools import cache
@@ -8,7 +8,7 @@ import pytest
 from helpers import nvrtc
 from helpers.emulated import library
 from helpers.kernels import FORMATS, every_kernel
-from helpers.resources import ARCHITECTURES, compiled
+from helpers.resources import ARCHITECTURES, resources_and_cubins
 from helpers.scans import Problem
 from sass_model import sass
 
@@ -20,7 +20,7 @@ SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_no_kernel_spills(arch):
-    found, _ = compiled(arch)
+    found, _ = resources_and_cubins(arch)
     assert {kernel.name for kernel in every_kernel()} <= found.keys()
     spilled = {name: use for name, use in found.items() if use.stack or use.spill_stores or use.spill_loads}
     kernels, most = SPILLS.get(arch, (0, 0))
@@ -28,14 +28,15 @@ def test_no_kernel_spills(arch):
 
 
 def without_lines(ptx):
-    """Returns the statements of PTX without comments and what -lineinfo adds: .loc, and all from .file on."""
+    """Returns PTX statements without comments and without what -lineinfo adds: .loc, and all from .file on."""
     lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
     return [line for line in lines if line and not line.startswith((".loc", "//"))]
 
 
 def test_the_code_is_a_wheels():
     """The emulator and tests/sass_model read the code of a wheel, with line numbers added."""
-    for source, made, wheel in zip(library.KERNELS, nvrtc.compiled(library.KERNELS), nvrtc.shipped("sm_90")):
+    compiled = nvrtc.compile_kernels(library.KERNELS), nvrtc.compile_for_wheel("sm_90")
+    for source, made, wheel in zip(library.KERNELS, *compiled):
         assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
         if source.stem not in ("resident_bf16", "step_kernels"):
             continue
@@ -47,8 +48,8 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """If a prefetch loaded four 16-bit values, unpacking them at once would wait for the load."""
-    for _, file, _ in nvrtc.compiled(library.KERNELS, "sm_90"):
+    """A prefetch of four 16-bit values would unpack them at once, and so wait for the load."""
+    for _, file, _ in nvrtc.compile_kernels(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
@@ -60,7 +61,8 @@ INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32", "tf32":
 @cache
 def functions(arch):
     """Returns {kernel: its instructions}."""
-    return {name: kernel.code for cubin in compiled(arch)[1] for name, kernel in sass.kernels(cubin).items()}
+    _, cubins = resources_and_cubins(arch)
+    return {name: kernel.code for cubin in cubins for name, kernel in sass.kernels(cubin).items()}
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
@@ -76,13 +78,15 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal. CALL is
-    allowed, since NVRTC may end a kernel by it. Both passes share a kernel."""
+    """A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal.
+
+    CALL is allowed, since NVRTC may end a kernel by it. Forward and backward share a kernel.
+    """
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4  # values in a piece of 16 bytes
-    of_value = 27 if name == "pack5" else 22
-    assert len(code) <= 2 * (120 + of_value * values)
+    per_value = 27 if name == "pack5" else 22  # instructions
+    assert len(code) <= 2 * (120 + per_value * values)
 
 
 SMALL_PIECES = (
@@ -93,15 +97,15 @@ SMALL_PIECES = (
 COSTLY = {
     "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate "
     "them makes the pushed 16-byte stores conflict. Once a line, outside the product.",
-    "whole<Gradients>(own_row": "with fewer than 32 units in a block, the gates of two cells share banks; padding that "
+    "Gradients>(own_row": "with fewer than 32 units in a block, the gates of two cells share banks; padding that "
     "would separate them makes the product's loads conflict.",
-    "c[n] = *whole": SMALL_PIECES,
-    "saved.dh[n] = *whole": SMALL_PIECES,
+    "c[n] = *as_bits": SMALL_PIECES,
+    "saved.dh[n] = *as_bits": SMALL_PIECES,
     "(dc_first +": "the same; once a scan.",
     "(a.c0)[": "c0 is not prepared for it. Once a scan.",
     "maps.h[to]": "8 units of a half are half a sector; the other half is another warp's, "
     "and they meet in the L2 cache.",
-    "const Value weight = from[max(at, 0)]": "the packing gathers. Once a scan, of the weights alone.",
+    "const Value weight = from[max(source, 0)]": "the packing gathers. Once a scan, of the weights alone.",
     "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }
 PROFILED = [
@@ -123,7 +127,7 @@ PROFILED = [
 def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
     """Rows fill whole tiles, so that all lanes of a warp are active."""
     emulated = library.load("sm_90", "profile")
-    emulated.emulator.schedule("forward")
+    emulated.emulator.set_schedule("forward")
     emulated.emulator.profile()
     problem = Problem(format, geometry, hidden, (1, 5, 16), input=False)
     problem.run(emulated.ops, problem.dtype, f"resident:{suffix}:{blocks}")

@@ -1,4 +1,4 @@
-"""Tests that raw operators refuse tensors of two devices, here CPU and meta, without the dispatcher's help."""
+"""Tests that operators refuse tensors of two devices, CPU and meta, if a caller skips the dispatcher's check."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 
 @pytest.fixture(scope="module")
 def on_cpu():
-    """A namespace with the GPU's operators for CPU tensors. The tests run none of them."""
+    """A namespace with the GPU's operators for CPU tensors, whose kernels no test runs."""
     library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
     for name in SCANS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
@@ -26,7 +26,7 @@ def on_cpu():
 def arguments(name):
     if name in SCANS:
         p = Problem("fp64", "graves-peepholes", 3, (2, 3, 4), x=True, sizes=[(3, 4), (1, 2)])
-        return tuple(p.scan()) if name == "scan" else p.gradients(torch.ops.pixelrnn_ext).flat
+        return tuple(p.scan()) if name == "scan" else p.gradient_arguments(torch.ops.pixelrnn_ext).flat
     x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
     if name == "masked_conv2d":
         return x, weight, torch.randn(5), "B", 1, 1, True

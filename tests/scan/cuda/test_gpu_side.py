@@ -1,34 +1,34 @@
-"""Tests operators/scan/gpu.py, the code around a GPU's recurrence, without a GPU: Python replaces the kernels."""
+"""Tests operators/scan/gpu.py, the code around a GPU's recurrence. PyTorch on a CPU replaces the kernels."""
 
 import pytest
 import torch
 
 from helpers.checks import assert_close
-from helpers.scans import DECOMPOSITION, OUTPUTS, Problem, matrix_problem, scan_cases
+from helpers.scans import DECOMPOSITION, OUTPUTS, Problem, case_problem, scan_cases
 from pixelrnn_ext.operators.scan import eager, gpu, rules
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Scan
-from pixelrnn_ext.operators.scan.sizes import inside_of
+from pixelrnn_ext.operators.scan.sizes import inside_mask
 
-from .borders import border_sums, neighbours_of
+from .borders import border_sums, neighbour_states
 
 
 class PythonRecurrence:
-    """A namespace of operators that runs the decomposition. c and the gates are NaN outside the images."""
+    """A namespace of operators that run the decomposition. c and the gates are NaN outside the images."""
 
-    neighbour_states, border_sums = staticmethod(neighbours_of), staticmethod(border_sums)
+    neighbour_states, border_sums = staticmethod(neighbour_states), staticmethod(border_sums)
 
     def recurrence(self, *args):
         self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x includes the input
         _, h, c, gates = eager.scan(s)
-        inside = True if s.sizes is None else inside_of(s.sizes, *c.shape[2:4], c.device)[..., None]
+        inside = True if s.sizes is None else inside_mask(s.sizes, *c.shape[2:4], c.device)[..., None]
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
 
     def recurrence_backward(self, dh, c, gates, *args):
-        """Stores each image's gradient of c0 for its first chain, and zeros for the others."""
+        """Stores an image's gradient of c0 as the gradient of its first chain of cells, and zeros for other chains."""
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)
         wanted = [name in ("x", "c0") for name in OPERANDS]
-        found = eager.pulled_back((None, dh, None, None), s, wanted)
+        found = eager.operand_gradients((None, dh, None, None), s, wanted)
         dc_left = c.new_zeros(directions, images, height if s.diagonal else width, hidden)
         if "c0" in found and dc_left.numel():
             dc_left[:, :, 0] = found["c0"]
@@ -41,7 +41,7 @@ def compare(problem):
         outputs = gpu.scan(ops, s)
         for name, expected, got in zip(OUTPUTS[:2], eager.scan(s), outputs):
             assert_close(name, expected, got, 1e-13)
-        saved = problem.gradients(DECOMPOSITION)._replace(h=outputs[1], c=outputs[2], gates=outputs[3])
+        saved = problem.gradient_arguments(DECOMPOSITION)._replace(h=outputs[1], c=outputs[2], gates=outputs[3])
         for g in (saved, saved._replace(shares=False)):
             fakes, expected = rules._gradients_fake(*g.flat), eager.scan_gradients(g)
             for name, a, b, fake in zip(OPERANDS, expected, gpu.scan_gradients(ops, g), fakes, strict=True):
@@ -51,12 +51,12 @@ def compare(problem):
 
 
 @scan_cases()
-def test_the_gpus_side_is_the_decomposition(family, layout, given, states, ragged):
-    compare(matrix_problem(family, layout, given, states, ragged))
+def test_the_gpus_side_is_the_decomposition(layer, layout, sources, states, ragged):
+    compare(case_problem(layer, layout, sources, states, ragged))
 
 
 @pytest.mark.parametrize("maps", [(0, 3, 4), (1, 1, 1)], ids=str)
-@pytest.mark.parametrize("family", ["row3", "bilstm", "graves-peepholes"])
-def test_an_empty_batch_and_a_single_pixel(family, maps):
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "graves-peepholes"])
+def test_an_empty_batch_and_a_single_pixel(layer, maps):
     """Without an image the gradients of parameters are zero."""
-    compare(Problem("fp64", family, 3, maps))
+    compare(Problem("fp64", layer, 3, maps))

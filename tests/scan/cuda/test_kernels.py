@@ -1,15 +1,16 @@
-"""Tests every resident kernel against the CPU operators in float64, on a card and on the emulator. A launch on the
-emulator raises the race checker's reports. benchmarks/gpu_day runs this file first."""
+"""Tests every resident kernel against the CPU operators in float64, on a card and on the emulator.
+
+A launch on the emulator raises what the race checker finds. benchmarks/gpu_day runs this file first.
+"""
 
 import pytest
 import torch
 
 from helpers.checks import assert_close
-from helpers.kernels import FORMATS
-from helpers.scans import REFERENCE, Problem
+from helpers.scans import OPS, Problem
 
-from .gpus import BLOCKS, on_gpus, on_gpus_with_paths, on_gpus_with_variants
-from .kernel_paths import SMALLEST, variant
+from .gpus import MAX_BLOCKS, all_formats, on_gpus, on_gpus_with_paths, on_gpus_with_variants
+from .kernel_paths import SMALLEST_HIDDEN, variant_problem
 
 
 @pytest.mark.parametrize("geometry", ["bilstm", "diagonal-reverse", "row3"])
@@ -18,32 +19,32 @@ def test_every_kernel(format, suffix, blocks, geometry, gpu):
     images = 3 if blocks < 4 else 1
     if suffix.endswith("_images") and geometry != "bilstm":
         images = 5  # a cluster of four images and a cluster of one
-    gpu.compare_schedules(*variant(gpu, 4, format, suffix, blocks, geometry, images))
+    gpu.compare_schedules(*variant_problem(gpu, 4, format, suffix, blocks, geometry, images))
 
 
 @on_gpus_with_variants(gates=5)
 def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
-    gpu.compare_schedules(*variant(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
+    gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
 
 
-# The emulator skips 8 blocks, the slowest: images end in the same way in clusters of any size.
-@on_gpus_with_variants(gates=5, runs=lambda gpu, blocks: blocks < 8 or gpu == "card")
+# The emulator skips 8 blocks, which take longest: images end in the same way in clusters of any size.
+@on_gpus_with_variants(gates=5, where=lambda gpu, blocks: blocks < 8 or gpu == "card")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
-    gpu.compare_schedules(*variant(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
+    gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
 
 
 @on_gpus_with_paths("resident", "resident::2")
-@pytest.mark.parametrize("family", ["pixelrnn", "stable"])
-@pytest.mark.parametrize("format", FORMATS)
-def test_nan_stays_where_it_belongs_and_large_values_saturate(format, family, path, gpu):
-    """The emulator takes the extremes of the special function unit from NVIDIA's documentation."""
-    p = Problem(format, family, 16, (1, 9, 10), corners=(0, 1), input=False)
+@pytest.mark.parametrize("layer", ["pixelrnn", "stable"])
+@all_formats
+def test_nan_stays_where_it_belongs_and_large_values_saturate(format, layer, path, gpu):
+    """The emulator follows NVIDIA's documentation on extreme values in the special function unit."""
+    p = Problem(format, layer, 16, (1, 9, 10), corners=(0, 1), input=False)
     x, largest = p.inputs["x"][..., :64].unflatten(-1, (16, 4)), torch.finfo(p.dtype).max  # the first four gates
     x[0, 0, 4, 4, 3, 1] = torch.nan
     x[1, 0, 8, 0, 2], x[1, 0, 3, 3, 1] = torch.inf, -torch.inf
     x[0, 0, 0, 0, 5] = torch.tensor([-200, 200, -largest, 200])
     x[0, 0, 1, 1, 6] = torch.tensor([200, -200, 200, -200])
-    expected = REFERENCE.scan(*p.scan(torch.float64))[1:]
+    expected = OPS.scan(*p.scan(torch.float64))[1:]
     got = gpu.ops.recurrence(*p.scan(path=path, device=gpu.device))
     for name, a, b in zip(("h", "c", "gates"), expected, got):
         is_nan = a.isnan()
@@ -51,10 +52,10 @@ def test_nan_stays_where_it_belongs_and_large_values_saturate(format, family, pa
         assert_close(name, a[~is_nan], b.cpu()[~is_nan], gpu.bound(name, format))
 
 
-@on_gpus(["blocks"], [(2,), (4,), (8,)], runs=lambda gpu, blocks: blocks <= BLOCKS[gpu])
+@on_gpus(["blocks"], [(2,), (4,), (8,)], where=lambda gpu, blocks: blocks <= MAX_BLOCKS[gpu])
 def test_blocks_may_leave_before_their_peers(blocks, gpu):
     """In scans of few lines blocks end while their peers still work. All launches give the same bits."""
-    p = Problem("bf16", "bilstm", SMALLEST[blocks], (16, 2, 2), merge="none", input=False)
+    p = Problem("bf16", "bilstm", SMALLEST_HIDDEN[blocks], (16, 2, 2), merge="none", input=False)
     s, dh = p.scan(path=f"resident::{blocks}", device=gpu.device), p.cotangent.to(gpu.device)
 
     def launch():
@@ -63,11 +64,11 @@ def test_blocks_may_leave_before_their_peers(blocks, gpu):
 
     first = launch()
     for _ in range(2 if gpu.emulator else 200):
-        assert all(torch.equal(a, b) for a, b in zip(first, launch()))
+        assert all(map(torch.equal, first, launch()))
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
-@on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
+@on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, gpu):
     """Covers tiles that begin late or end early, and a last cluster of two images. NaN stays in its image."""
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
@@ -80,7 +81,7 @@ def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, gpu):
         return h, c[0], gates[0]
 
     expected = run(alone)
-    assert all(torch.equal(a, b) for a, b in zip(expected, run(shared)))
+    assert all(map(torch.equal, expected, run(shared)))
     p.inputs["x"][0, 2, 3, 1, 70] = torch.nan
     others = [0, 1, 3, 4, 5]
     got = run(shared)

@@ -23,20 +23,20 @@ def layers_call_the_emulator(gpu, monkeypatch):
 def test_formats(name, backend, format, also, gpu):
     layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
     n, _, *size = x.shape
-    given = exact_given = {}
+    options = exact_options = {}
     if also == "gate_bias":
         gate_bias = torch.randn(n, gate_bias_channels(layer), *size, device=gpu.device).to(x.dtype)
-        given, exact_given = dict(gate_bias=gate_bias), dict(gate_bias=gate_bias.double())
+        options, exact_options = dict(gate_bias=gate_bias), dict(gate_bias=gate_bias.double())
     elif also == "sizes":
-        given = exact_given = dict(sizes=ragged_sizes(n, *size))
+        options = exact_options = dict(sizes=ragged_sizes(n, *size))
         if backend == "resident" and (name in LAYERS or name == "pixelrnn"):
             with pytest.raises(RuntimeError, match="expected no sizes with a cell of four gates"):
-                layer(x, **given)
+                layer(x, **options)
             return
-    got = results(layer, x, **given)
+    got = results(layer, x, **options)
     assert all(tensor.dtype == DTYPES[format] for tensor in got.values())
     assert got["output"].is_contiguous(memory_format=torch.channels_last)
-    compare(gpu, format, results(exact, exact_x, **exact_given), got)
+    compare(gpu, format, results(exact, exact_x, **exact_options), got)
 
 
 @on_gpus_with_layers(["stable"], ["native", "step"], ["fp32"])
@@ -45,19 +45,19 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
     sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
     expected = layer(x, sizes)
     assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
-    if not gpu.emulator:  # on a card the host does not read sizes, and the kernels clamp them
+    if not gpu.emulator:  # the host does not read sizes on a card, whose kernels clamp them
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 
 
 @pytest.mark.parametrize(
-    "given", [("h0",), ("c0",), ("bias",), ("h0", "c0_reverse"), ()], ids=lambda names: "+".join(names) or "none"
+    "present", [("h0",), ("c0",), ("bias",), ("h0", "c0_reverse"), ()], ids=lambda names: "+".join(names) or "none"
 )
 @on_gpus_with_layers(["bilstm"])
-def test_any_subset_of_the_initial_states(name, backend, format, given, gpu):
+def test_any_subset_of_the_initial_states(name, backend, format, present, gpu):
     dtype, hidden = DTYPES[format], 16
     sizes = {"input": (3, 2, 5, 10), "weight_ih": (64, 2, 1, 1), "weight_hh": (64, hidden, 2)}
     sizes |= {f"{name}_reverse": sizes[name] for name in ("weight_ih", "weight_hh")}
-    sizes |= {name: (64 if name == "bias" else hidden,) for name in given}
+    sizes |= {name: (64 if name == "bias" else hidden,) for name in present}
     values = {name: (torch.randn(size, device=gpu.device) * 0.5).to(dtype) for name, size in sizes.items()}
     cotangent = torch.randn(3, hidden, 5, 10, device=gpu.device).to(dtype)
 

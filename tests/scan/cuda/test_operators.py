@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from helpers.checks import assert_close
-from helpers.scans import REFERENCE, Problem
+from helpers.checks import OperatorRecorder, assert_close
+from helpers.scans import OPS, Problem
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan, state_dtype
 
-from .borders import border_sums, neighbours_of
-from .gpus import BLOCKS, on_gpus, on_gpus_with_paths, on_resident_gpus
+from .borders import border_sums, neighbour_states
+from .gpus import MAX_BLOCKS, on_gpus, on_gpus_with_paths, on_resident_gpus
 
 paths = on_gpus_with_paths("step", "resident")
 
@@ -28,42 +27,42 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "stable"])
 @paths
-def test_maps_that_lie_anywhere(path, family, layout, gpu):
+def test_maps_that_lie_anywhere(path, layer, layout, gpu):
     """Results have the bits of dense maps, and h is dense. No operand and no saved tensor changes."""
-    lie = LAYOUTS[layout]
-    p = Problem("bf16", family, 16, (3, 5, 9), merge="none", input=False)
-    p.inputs["x"], p.cotangent = lie(p.inputs["x"]), lie(p.cotangent)
+    arrange = LAYOUTS[layout]
+    p = Problem("bf16", layer, 16, (3, 5, 9), merge="none", input=False)
+    p.inputs["x"], p.cotangent = arrange(p.inputs["x"]), arrange(p.cotangent)
 
-    def run(lie):
+    def run(arrange):
         s, dh = p.scan(path=path, device=gpu.device), p.cotangent.to(gpu.device)
-        s, dh = s._replace(x=lie(s.x.contiguous())), lie(dh.contiguous())
+        s, dh = s._replace(x=arrange(s.x.contiguous())), arrange(dh.contiguous())
         saved = gpu.ops.recurrence(*s)
-        kept = dh, *saved, *s.operands.values()
-        before = [t.clone() for t in kept]
+        tensors = dh, *saved, *s.operands.values()
+        before = [t.clone() for t in tensors]
         gradients = gpu.ops.recurrence_backward(dh, *saved[1:], *s)
-        assert all(torch.equal(a, b) for a, b in zip(before, kept))
+        assert all(map(torch.equal, before, tensors))
         return *saved, *gradients
 
-    got = run(lie)
+    got = run(arrange)
     assert got[0].is_contiguous()
     for a, b in zip(run(LAYOUTS["dense"]), got):
         assert torch.equal(a, b)
 
 
 EMPTY = [
-    (family, path)
-    for family in ("row1", "row3", "row5", "diagonal-reverse", "bilstm", "stable")
+    (layer, path)
+    for layer in ("row1", "row3", "row5", "diagonal-reverse", "bilstm", "stable")
     for path in ("step", "resident")
-    if (family, path) != ("row5", "resident")  # resident kernels take at most 3 taps
+    if (layer, path) != ("row5", "resident")  # resident kernels take at most 3 taps
 ]
 
 
 @pytest.mark.parametrize("maps", [(0, 3, 4), (2, 3, 0)], ids=["no image", "no column"])
-@on_gpus(["family", "path"], EMPTY, lambda gpu, family, path: path == "step" or BLOCKS[gpu] >= 1)
-def test_maps_of_nothing(family, path, maps, gpu):
-    p = Problem("bf16", family, 16, maps, x=True)
+@on_gpus(["layer", "path"], EMPTY, lambda gpu, layer, path: path == "step" or MAX_BLOCKS[gpu] >= 1)
+def test_maps_of_nothing(layer, path, maps, gpu):
+    p = Problem("bf16", layer, 16, maps, x=True)
     got = gpu.run(p, path)
     assert got["h"].shape == (*maps, len(p.corners), 16)
     assert all(t.count_nonzero() == 0 for t in got.values())
@@ -78,7 +77,7 @@ def test_halves_keep_the_state_in_float32(gpu):
 
 # ---- refusals
 @pytest.mark.parametrize(
-    ("format", "family", "options", "path", "why"),
+    ("format", "layer", "options", "path", "why"),
     [
         ("fp32", "pixelrnn", dict(sizes=[(4, 4), (2, 3)]), "resident", "expected no sizes with a cell of four gates"),
         ("fp32", "row3", dict(sizes=[(4, 4), (2, 3)]), "resident", "expected no sizes with a cell of four gates"),
@@ -91,8 +90,8 @@ def test_halves_keep_the_state_in_float32(gpu):
     ],
 )
 @on_resident_gpus
-def test_a_path_that_cannot_run_says_why(format, family, options, path, why, gpu):
-    problem = Problem(format, family, maps=(2, 4, 4), **dict(hidden=16) | options)
+def test_a_path_that_cannot_run_says_why(format, layer, options, path, why, gpu):
+    problem = Problem(format, layer, maps=(2, 4, 4), **dict(hidden=16) | options)
     cannot = "scan: the resident path cannot run: " if path == "resident" else "scan: "
     with pytest.raises(RuntimeError, match=f"{cannot}{why}"):
         gpu.run(problem, path)
@@ -102,7 +101,7 @@ def test_a_path_that_cannot_run_says_why(format, family, options, path, why, gpu
 def test_a_recurrence_takes_x_and_checks_the_rest(gpu):
     s = Problem("fp32", "bilstm", 16, (2, 4, 4), x=True).scan(device=gpu.device)
     for change, message in (
-        ({"x": None}, "expected the recurrence to get x"),
+        ({"x": None}, "expected x for the recurrence"),
         ({"bias": s.bias[:1]}, r"expected bias of shape \[2, 16, 4\], got \[1, 16, 4\]"),
         ({"weight_ih": None}, "expected input and weight_ih together"),
     ):
@@ -127,7 +126,7 @@ def test_sizes_are_checked_before_they_are_divided_by(height, width, taps, messa
 def test_tensors_of_two_devices_are_refused(gpu):
     """redispatch() skips the dispatcher, which would look for a kernel of the other device."""
     p = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), x=True, merge="none", sizes=[(3, 4), (2, 3)])
-    s, g = p.scan(device=gpu.device), p.gradients(gpu.ops, device=gpu.device)
+    s, g = p.scan(device=gpu.device), p.gradient_arguments(gpu.ops, device=gpu.device)
     recurrence = s._replace(input=None, weight_ih=None, bias=None)
     states = {"h0": s.h0, "sizes": s.sizes, "corners": s.corners, "diagonal": True, "taps": 2}
     # {operator: (tensor whose device all others must have, arguments)}
@@ -153,28 +152,30 @@ def test_tensors_of_two_devices_are_refused(gpu):
 
 # ---- derivatives
 @pytest.mark.parametrize("maps", [(0, 3, 4), (2, 3, 4)], ids=["empty", "full"])
-@pytest.mark.parametrize("family", ["row3", "stable"])
-def test_gradients_that_are_not_wanted_have_no_elements(family, maps, gpu):
-    problem = Problem("fp32", family, 3, maps, x=True)
-    whole = gpu.ops.scan_gradients(*problem.gradients(gpu.ops, device=gpu.device).flat)
+@pytest.mark.parametrize("layer", ["row3", "stable"])
+def test_gradients_that_are_not_wanted_have_no_elements(layer, maps, gpu):
+    problem = Problem("fp32", layer, 3, maps, x=True)
+    g = problem.gradient_arguments(gpu.ops, device=gpu.device)
+    all_gradients = gpu.ops.scan_gradients(*g.flat)
     for k in range(len(OPERANDS)):
         wanted = [i == k for i in range(len(OPERANDS))]
-        got = gpu.ops.scan_gradients(*problem.gradients(gpu.ops, device=gpu.device, wanted=wanted).flat)
-        for want, a, b in zip(wanted, whole, got):
+        got = gpu.ops.scan_gradients(*g._replace(wanted=wanted).flat)
+        for want, a, b in zip(wanted, all_gradients, got):
             assert torch.equal(a, b) if want else b.shape == (*a.shape[:-1], 0)
 
 
 @pytest.mark.parametrize("sizes", [None, [(3, 4), (2, 2)]], ids=["full", "ragged"])
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
-@pytest.mark.parametrize("family", ["row3", "bilstm", "stable", "halved-peepholes"])
-def test_opcheck(family, format, hidden, sizes, gpu):
-    """Weights have a layer's strides. The resident path takes 16 units, the step path 3. A card's derivatives
-    are traced, too."""
-    problem = Problem(format, family, hidden, (2, 3, 4), x=True, sizes=sizes)
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "stable", "halved-peepholes"])
+def test_opcheck(layer, format, hidden, sizes, gpu):
+    """Weights have a layer's strides. 16 units take the resident path, 3 the step path. A card traces derivatives."""
+    problem = Problem(format, layer, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # NaN does not equal NaN
     tests = ["test_schema", "test_faketensor", *(["test_aot_dispatch_dynamic"] if gpu.name == "card" else [])]
-    opcheck(gpu.ops.scan_gradients.default, problem.gradients(gpu.ops, device=gpu.device).flat, test_utils=tests)
+    opcheck(
+        gpu.ops.scan_gradients.default, problem.gradient_arguments(gpu.ops, device=gpu.device).flat, test_utils=tests
+    )
     if sizes is None:  # outside the images c and the gates are arbitrary, and differ between calls
         s = problem.scan(device=gpu.device, requires_grad=True)
         opcheck(gpu.ops.scan.default, tuple(s), test_utils=[*tests, "test_autograd_registration"])
@@ -182,10 +183,10 @@ def test_opcheck(family, format, hidden, sizes, gpu):
 
 @pytest.mark.parametrize("checker", [gradcheck, gradgradcheck])
 @pytest.mark.parametrize("sizes", [None, [(2, 3), (1, 2)]], ids=["full", "ragged"])
-@pytest.mark.parametrize("family", ["row3", "diagonal-reverse", "bilstm", "graves-peepholes", "leaky"])
-def test_derivatives(family, sizes, checker, gpu):
+@pytest.mark.parametrize("layer", ["row3", "diagonal-reverse", "bilstm", "graves-peepholes", "leaky"])
+def test_derivatives(layer, sizes, checker, gpu):
     """Checks random directions, since each column of the Jacobian would take a launch for every line."""
-    p = Problem("fp64", family, 2, (2, 2, 3), sizes=sizes)
+    p = Problem("fp64", layer, 2, (2, 2, 3), sizes=sizes)
     p.inputs["input"].nan_to_num_()
     s = p.scan(path="step", device=gpu.device, requires_grad=True)
 
@@ -196,10 +197,10 @@ def test_derivatives(family, sizes, checker, gpu):
     assert checker(run, tuple(s.operands.values()), fast_mode=True)
 
 
-@pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "stable"])
 @paths
-def test_a_gradient_penalty_in_float32(path, family, gpu):
-    p = Problem("fp32", family, 16, (2, 4, 5))
+def test_a_gradient_penalty_in_float32(path, layer, gpu):
+    p = Problem("fp32", layer, 16, (2, 4, 5))
 
     def penalty(ops, device, dtype, path):
         s = p.scan(dtype, path, device, requires_grad=True)
@@ -208,7 +209,7 @@ def test_a_gradient_penalty_in_float32(path, family, gpu):
         leaves = {name: t for name, t in s.operands.items() if name != "input"}
         return dict(zip(leaves, torch.autograd.grad(gradient.square().sum(), list(leaves.values()))))
 
-    expected = penalty(REFERENCE, "cpu", torch.float64, "auto")
+    expected = penalty(OPS, "cpu", torch.float64, "auto")
     for name, gradient in penalty(gpu.ops, gpu.device, torch.float32, path).items():
         assert_close(name, expected[name], gradient.cpu(), 10 * gpu.bound("h", "fp32"))
 
@@ -224,7 +225,7 @@ def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, gpu):
             first = torch.autograd.grad(y, leaves, p.cotangent.to(gpu.device, dtype), create_graph=True)
             second = torch.autograd.grad(sum(g.float().square().sum() for g in first), leaves)
         results.append([*first, *second])
-    assert all(torch.equal(a, b) for a, b in zip(*results))
+    assert all(map(torch.equal, *results))
 
 
 # ---- the kernels around the products, against the decomposition
@@ -242,11 +243,11 @@ TYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 def schedule(gpu):
     if gpu.emulator:
-        gpu.emulator.schedule("random", seed=3, preemption=20)
+        gpu.emulator.set_schedule("random", seed=3, preemption=20)
 
 
 def sizes_of(maps):
-    """Returns two values of `sizes`: None, and sizes of which some are out of range."""
+    """Returns two values for `sizes`: None, and a tensor in which some sizes are out of range."""
     images, height, width = maps
     return None, torch.tensor([(height + 9, width), (1, 6), (4, 1), (0, 3), (3, 4), (-1, 2)][:images])
 
@@ -260,10 +261,10 @@ def test_states_that_the_taps_read(dtype, scan, gpu):
         for hidden, sizes in ((h, s) for h in (1, 6, 16, 20) for s in sizes_of(maps)):
             h = torch.randn(*maps, len(corners), hidden).to(dtype)
             h0 = torch.randn(len(corners), hidden).to(dtype) if hidden != 6 else None
-            of_taps = corners, diagonal, taps, *((1, taps - 2) if taps > 3 else (0, taps))
-            expected = neighbours_of(h, h0, sizes, *of_taps)
+            options = corners, diagonal, taps, *((1, taps - 2) if taps > 3 else (0, taps))
+            expected = neighbour_states(h, h0, sizes, *options)
             operands = (None if t is None else t.to(gpu.device) for t in (h, h0, sizes))
-            assert torch.equal(gpu.ops.neighbour_states(*operands, *of_taps).cpu(), expected), (maps, hidden, sizes)
+            assert torch.equal(gpu.ops.neighbour_states(*operands, *options).cpu(), expected), (maps, hidden, sizes)
 
 
 @pytest.mark.parametrize("gates", [4, 5])
@@ -287,22 +288,14 @@ def test_sums_over_the_border(dtype, scan, gates, gpu):
             assert torch.equal(got, gpu.ops.border_sums(*on_gpu))
 
 
-class Launches(TorchDispatchMode):
-    """Records the operators that run, except views and allocations."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        if not function.is_view and name not in ("_unsafe_view", "new_empty", "empty_like", "promote_types"):
-            self.names.append(name)
-        return function(*args, **(kwargs or {}))
+def launches_kernel(function):
+    """Returns whether an operator launches a kernel. Views and allocations launch none."""
+    without = "_unsafe_view", "new_empty", "empty_like", "promote_types"
+    return not function.is_view and function.overloadpacket.__name__ not in without
 
 
 @pytest.mark.parametrize(
-    ("family", "operand", "launches"),
+    ("layer", "operand", "launches"),
     [
         ("bilstm", "weight_hh", ["neighbour_states", "bmm", "copy_"]),
         ("row3", "weight_hh", ["neighbour_states", "bmm", "copy_"]),
@@ -313,10 +306,10 @@ class Launches(TorchDispatchMode):
         ("stable", "c0", ["sum", "add_"]),
     ],
 )
-def test_a_gradient_takes_one_kernel_and_one_product(family, operand, launches, gpu):
+def test_a_gradient_takes_one_kernel_and_one_product(layer, operand, launches, gpu):
     """A copy brings a product into the weight's layout. Five gates take one more copy."""
-    problem = Problem("fp32", family, 16, (2, 5, 9), merge="none")
-    g = problem.gradients(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
-    with Launches() as seen:
+    problem = Problem("fp32", layer, 16, (2, 5, 9), merge="none")
+    g = problem.gradient_arguments(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
+    with OperatorRecorder(launches_kernel) as recorder:
         gpu.ops.scan_gradients.default.redispatch(gpu.keys, *g.flat)
-    assert seen.names[0] == "recurrence_backward" and sorted(seen.names[1:]) == sorted(launches)
+    assert recorder.names[0] == "recurrence_backward" and sorted(recorder.names[1:]) == sorted(launches)

@@ -1,4 +1,4 @@
-"""Tests the planner of the CUDA kernels, and resident_plan, which asks the planner. Neither needs a GPU."""
+"""Tests the planner of the CUDA kernels, and resident_plan, which calls the planner. None of it needs a GPU."""
 
 import math
 import re
@@ -106,43 +106,45 @@ def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
     """`helpers.kernels` parses kernel_list.h, since tests are collected without a compiler."""
 
     def pairs(held):
-        return held.registers, None if held.shared == core.held_any else held.shared
+        return held.registers, None if held.shared == core.any_pairs else held.shared
 
     compiled = [
-        (v.name, v.format.name, v.backward, pairs(v.held), v.own, v.threads, v.kind.name, v.gates)
+        (v.name, v.format.name, v.backward, pairs(v.pairs), v.tiles_or_units, v.threads, v.kind.name, v.gates)
         for v in core.variants
     ]
-    assert compiled == [(k.name, k.format, k.backward, k.pairs, k.own, k.threads, k.kind, k.gates) for k in KERNELS]
+    assert compiled == [
+        (k.name, k.format, k.backward, k.pairs, k.tiles_or_units, k.threads, k.kind, k.gates) for k in KERNELS
+    ]
     for kernel, variant in zip(KERNELS, core.variants):
-        assert variant.is_(kernel.suffix)
+        assert variant.has_suffix(kernel.suffix)
         assert kernel.blocks == tuple(blocks for blocks in (1, 2, 4, 8) if core.has_blocks(variant.kind, blocks))
 
 
 def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
     for kernel, variant in zip(KERNELS, core.variants):
         if kernel.backward:
-            assert lines.has_one_tile(kernel) == core.is_of_one_tile(kernel.own, kernel.kind == "cluster")
+            assert lines.has_one_tile(kernel) == core.has_one_tile(kernel.tiles_or_units, kernel.kind == "cluster")
         else:
-            at_once = core.tiles_at_once(variant.held, kernel.own, kernel.format == "fp32")
+            at_once = core.tiles_at_once(variant.pairs, kernel.tiles_or_units, kernel.format == "fp32")
             assert lines.tiles_at_once(kernel) == at_once
 
 
 def test_every_kernel_is_worth_its_code(core):
     """A kernel makes some size faster or is the only kernel for a hidden size. bf16 and fp16 have the same kernels."""
-    found = losses.losses(core)
-    worth = {name for name, loss in found.items() if loss.factor > losses.MOST} | losses.only_kernels(core)
+    found = losses.slowdowns(core)
+    worth = {name for name, slowdown in found.items() if slowdown.factor > losses.KEEP_ABOVE}
+    worth |= losses.indispensable_kernels(core)
     twins = {name.replace("bf16", "fp16") for name in worth} | {name.replace("fp16", "bf16") for name in worth}
     assert set(found) - worth - twins == set()
 
 
 def test_a_cards_tensor_cores_take_their_time(core):
-    """Plans lines of 8 cells, h64, one tap, one block: each of 8 warps multiplies 2 tiles of 16 rows by 2 pairs of 2
-    steps."""
+    """Plans 8-cell lines, h64, one tap, one block. 8 warps each multiply 2 tiles of 16 rows by 2 pairs of 2 steps."""
 
     def cycles(capability, format="bf16"):
-        asked = Size(capability, format, False, 64, 1, 8, 1, 1).problem(core)
+        problem = Size(capability, format, False, 64, 1, 8, 1, 1).problem(core)
         restriction = core.Restriction(blocks=1, variant="s_1_512", step=False)
-        return core.plan(asked, core.Device(capability, 99 << 10, 100), restriction).cycles
+        return core.plan(problem, core.Device(capability, 99 << 10, 100), restriction).cycles
 
     products = 8 / 4 * 2 * 2 * 2  # tensor-core products of a scheduler
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
@@ -161,18 +163,18 @@ def test_a_cards_tensor_cores_take_their_time(core):
     ],
 )
 def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces, is_hidden):
-    """Plans h128 in 8 blocks, one tile a warp, all cells active. A push of 16 bytes takes a line of shared memory."""
-    asked = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
+    """Plans h128 in 8 blocks, one tile a warp, all cells active. A 16-byte push takes a line of shared memory."""
+    problem = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
     restriction, constants = core.Restriction(blocks=8, groups=4, variant=variant, step=False), core.Constants()
 
     def cycles(of_bytes, of_lines):
         constants.exchange_bytes, constants.exchange_lines = of_bytes, of_lines
-        return core.plan(asked, core.known_device(90), restriction, constants=constants).cycles
+        return core.plan(problem, core.known_device(90), restriction, constants=constants).cycles
 
-    alone = cycles(1e9, 1e9)
+    base = cycles(1e9, 1e9)
     assert core.Constants().exchange_bytes == 14 and core.Constants().exchange_lines == 1
-    for of_bytes, of_lines, of_piece in ((16, 1e9, 1), (1e9, 1, 1), (4, 1, 4), (16, 0.1, 10)):
-        expected = max(alone, of_piece * pieces) if is_hidden else alone + of_piece * pieces
+    for of_bytes, of_lines, per_piece in ((16, 1e9, 1), (1e9, 1, 1), (4, 1, 4), (16, 0.1, 10)):
+        expected = max(base, per_piece * pieces) if is_hidden else base + per_piece * pieces
         assert cycles(of_bytes, of_lines) == pytest.approx(expected)
 
 
@@ -215,8 +217,8 @@ def layout(plan):
 
 @given(problems(), DEVICES, RESTRICTIONS)
 def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, device, restriction):
-    asked = Size(0, **sizes).problem(core)
-    for plan in core.candidates(asked, core.Device(*device), core.Restriction(**restriction)):
+    problem = Size(0, **sizes).problem(core)
+    for plan in core.candidates(problem, core.Device(*device), core.Restriction(**restriction)):
         v, s = plan.variant, plan.tiling
         capability, shared_memory, _ = device
         assert (v.format.name, v.backward, s.hidden, s.taps, v.gates) == tuple(
@@ -225,37 +227,37 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
         assert s.gates == v.gates
         assert s.blocks * s.units == s.hidden and s.units % 8 == 0
         assert core.has_blocks(v.kind, s.blocks) and (s.blocks == 1 or capability >= 90)
-        assert s.images == core.images_of(v.kind)
-        assert s.units <= s.threads() <= v.threads and s.pairs() <= v.held.most()
-        assert s.cells() >= asked.cells
+        assert s.images == core.images_per_cluster(v.kind)
+        assert s.units <= s.threads() <= v.threads and s.pairs() <= v.pairs.max()
+        assert s.cells() >= problem.cells
         if not s.backward:
-            assert s.tiles <= v.own
-        elif v.own:
-            assert s.pass_cells(v.own) >= asked.cells
+            assert s.tiles <= v.tiles_or_units
+        elif v.tiles_or_units:
+            assert s.cells_at_once(v.tiles_or_units) >= problem.cells
         assert s.first_offsets == [s.pair_offset(pair) for pair in range(len(s.first_offsets))]
         lines = s.images * s.line_bytes() * (1 if s.backward else 2)
-        used = lines + (0 if v.held.registers else s.weight_bytes()) + s.up_bytes()
+        used = lines + (0 if v.pairs.registers else s.weight_bytes()) + s.up_bytes()
         assert used <= plan.shared_memory <= shared_memory
-        assert plan.at_once >= 1 and 0 < plan.seconds <= plan.cost < math.inf
+        assert plan.concurrency >= 1 and 0 < plan.seconds <= plan.cost < math.inf
 
 
 @given(problems(), DEVICES, RESTRICTIONS)
 def test_a_restriction_is_kept_and_makes_nothing_cheaper(core, sizes, device, restriction):
-    asked, card = Size(0, **sizes).problem(core), core.Device(*device)
-    free = {plan.variant.name: plan.cost for plan in core.candidates(asked, card)}
-    for plan in core.candidates(asked, card, core.Restriction(**restriction)):
+    problem, card = Size(0, **sizes).problem(core), core.Device(*device)
+    free = {plan.variant.name: plan.cost for plan in core.candidates(problem, card)}
+    for plan in core.candidates(problem, card, core.Restriction(**restriction)):
         assert plan.tiling.blocks <= restriction.get("max_blocks", 8)
         assert plan.tiling.blocks == restriction.get("blocks", plan.tiling.blocks)
         assert plan.tiling.groups == restriction.get("groups", plan.tiling.groups)
-        assert "variant" not in restriction or plan.variant.is_(restriction["variant"])
+        assert "variant" not in restriction or plan.variant.has_suffix(restriction["variant"])
         assert plan.cost >= free[plan.variant.name]
 
 
 @given(problems(), DEVICES)
 def test_the_cheapest_candidate_is_chosen_unless_the_step_path_is_faster(core, sizes, device):
-    asked, card = Size(0, **sizes).problem(core), core.Device(*device)
-    candidates, step = core.candidates(asked, card), core.estimate_step(asked, card)
-    resident, chosen = core.plan(asked, card, core.Restriction(step=False)), core.plan(asked, card)
+    problem, card = Size(0, **sizes).problem(core), core.Device(*device)
+    candidates, step = core.candidates(problem, card), core.estimate_step(problem, card)
+    resident, chosen = core.plan(problem, card, core.Restriction(step=False)), core.plan(problem, card)
     if not candidates:
         assert resident.variant is chosen.variant is None and resident.why_not == chosen.why_not
         return
@@ -268,12 +270,12 @@ def test_the_cheapest_candidate_is_chosen_unless_the_step_path_is_faster(core, s
 
 @given(problems(), DEVICES)
 def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, device):
-    asked, card = Size(0, **sizes).problem(core), core.Device(*device)
+    problem, card = Size(0, **sizes).problem(core), core.Device(*device)
     by_name = {kernel.name: kernel for kernel in KERNELS}
-    for plan in core.candidates(asked, card):
+    for plan in core.candidates(problem, card):
         v, s = plan.variant, plan.tiling
         path = core.Path(f"resident:{by_name[v.name].suffix}:{s.blocks}:{s.groups}")
-        assert layout(core.plan(asked, card, path.restriction(v.format, v.backward, v.gates))) == layout(plan)
+        assert layout(core.plan(problem, card, path.restriction(v.format, v.backward, v.gates))) == layout(plan)
 
 
 @given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
@@ -292,8 +294,8 @@ def test_a_path_names_a_kernel_of_either_pass(core):
     """A path serves both passes. The pass without such a kernel takes any kernel."""
     bf16 = core.Format.bf16
     assert core.has_variant(bf16, False, "s_4_512", 4) and not core.has_variant(bf16, True, "s_4_512", 4)
-    asked = Size(90, "bf16", True, 64, 2, 28, 16, 2).problem(core)
-    backward = core.plan(asked, core.known_device(90), core.Path("resident:s_4_512:4").restriction(bf16, True))
+    problem = Size(90, "bf16", True, 64, 2, 28, 16, 2).problem(core)
+    backward = core.plan(problem, core.known_device(90), core.Path("resident:s_4_512:4").restriction(bf16, True))
     assert backward.variant.backward and backward.tiling.blocks == 4
 
 
@@ -317,10 +319,10 @@ def test_what_is_no_path(core, text, error):
 
 @given(problems(), DEVICES, st.integers(1, 64 << 10))
 def test_more_shared_memory_takes_no_kernel_away(core, sizes, device, more):
-    asked = Size(0, **sizes).problem(core)
+    problem = Size(0, **sizes).problem(core)
     capability, shared_memory, multiprocessors = device
     before, after = (
-        {plan.variant.name for plan in core.candidates(asked, core.Device(capability, bytes, multiprocessors))}
+        {plan.variant.name for plan in core.candidates(problem, core.Device(capability, bytes, multiprocessors))}
         for bytes in (shared_memory, shared_memory + more)
     )
     assert before <= after
@@ -345,16 +347,18 @@ def test_there_is_a_plan_or_a_reason(core, sizes, device):
 
 @given(problems(hidden=128, cells=32), st.integers(0, 50))
 def test_a_gpu_that_is_asked_has_the_last_word(core, sizes, at_once):
-    card, asked = core.known_device(90), []
+    card, queried = core.known_device(90), []
 
     def concurrency(variant, tiling, shared_memory):
-        asked.append(variant.name)
+        queried.append(variant.name)
         return at_once
 
     found = core.candidates(Size(0, **sizes).problem(core), card, concurrency=concurrency)
     if at_once:
-        assert {plan.variant.name for plan in found} == set(asked) and all(plan.at_once == at_once for plan in found)
+        assert {plan.variant.name for plan in found} == set(queried) and all(
+            plan.concurrency == at_once for plan in found
+        )
     else:
         assert found == []
         plan = core.plan(Size(0, **sizes).problem(core), card, concurrency=concurrency)
-        assert plan.why_not.startswith("the GPU has no room for ") == bool(asked)
+        assert plan.why_not.startswith("the GPU has no room for ") == bool(queried)

@@ -5,10 +5,9 @@ import re
 import pytest
 import torch
 
-from helpers.kernels import FORMATS
-from helpers.scans import REFERENCE, Problem
+from helpers.scans import OPS, Problem
 
-from .gpus import BLOCKS, on_gpus, on_gpus_with_paths, on_resident_gpus
+from .gpus import MAX_BLOCKS, all_formats, on_gpus, on_gpus_with_paths, on_resident_gpus
 from .kernel_paths import MAPS
 
 ALL = (0, 1, 2, 3)
@@ -17,7 +16,7 @@ NO_KERNEL = "step path: (faster|no kernel is compiled|the weights and lines .* n
 
 @pytest.mark.parametrize("geometry", ["bilstm", "row1", "row3"])
 @pytest.mark.parametrize("hidden", [16, 24, 32, 48, 64, 96, 128, 192, 256], ids="h{}".format)
-@pytest.mark.parametrize("format", FORMATS)
+@all_formats
 @on_resident_gpus
 def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, gpu):
     """If no resident kernel takes a size, "auto" runs the step path, and the plan says why."""
@@ -32,7 +31,7 @@ def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, gpu):
 
 @pytest.mark.parametrize("geometry", ["bilstm", "diagonal-reverse", "row1", "row3"])
 @pytest.mark.parametrize("size", MAPS, ids="B{0[0]}-{0[1]}x{0[2]}".format)
-@pytest.mark.parametrize("format", FORMATS)
+@all_formats
 @on_resident_gpus
 def test_maps(format, size, geometry, gpu):
     for hidden, path in ((16, "resident"), (40, "resident"), (16, "resident:s_4_512:1")):
@@ -40,7 +39,7 @@ def test_maps(format, size, geometry, gpu):
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 1, 9), (1, 9, 1), (1, 4, 21), (1, 34, 3)], ids="{0[1]}x{0[2]}".format)
-@pytest.mark.parametrize("format", FORMATS)
+@all_formats
 @on_resident_gpus
 def test_maps_of_five_gates(format, size, gpu):
     for cell, hidden, path in (("stable", 24, "resident"), ("max", 16, "resident:s_4_512:1")):
@@ -49,15 +48,17 @@ def test_maps_of_five_gates(format, size, gpu):
 
 # One architecture is enough for long maps: test_kernels.py runs the same kernels on all.
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
-@on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
+@on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_the_papers_sizes(format, gpu):
     for size, hidden in ((28, 16), (32, 128)):
         gpu.compare(Problem(format, "bilstm", hidden, (1, size, size), input=False), "resident")
 
 
 def problem5(format, cell, corners, hidden, maps, **options):
-    """Returns a problem that rounding hardly changes: "graves" has a state that does not grow from line to line, "max"
-    has forget gates that are far apart."""
+    """Returns a problem whose results rounding hardly changes.
+
+    Biases keep the state of "graves" from growing from line to line, and the two forget gates of "max" far apart.
+    """
     problem = Problem(format, cell, hidden, maps, corners=corners, **options)
     bias = problem.inputs["bias"]
     if cell == "graves":
@@ -68,7 +69,7 @@ def problem5(format, cell, corners, hidden, maps, **options):
 
 
 @pytest.mark.parametrize("cell", ["pixelrnn", "stable", "graves", "halved", "leaky", "max"])
-@pytest.mark.parametrize("format", FORMATS)
+@all_formats
 @on_gpus_with_paths("resident::1", "resident::2")
 def test_every_formula(format, cell, path, gpu):
     gpu.compare(problem5(format, cell, ALL, 16, (1, 9, 10)), path)
@@ -78,27 +79,27 @@ def test_every_formula(format, cell, path, gpu):
 RAGGED = [(99, 99), (0, 5), (9, 0), (1, 1), (1, 5), (11, 1), (9, 4), (-1, 3)]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@all_formats
 @on_gpus_with_paths("resident", "resident:s_4_512", "resident::2")
 def test_images_of_their_own_sizes(format, path, gpu):
     sizes = [(min(h, 12), min(w, 5)) for h, w in RAGGED]
     problem = problem5(format, "graves", ALL, 16, (len(RAGGED), 12, 5), sizes=sizes)
-    expected = problem.run(REFERENCE, torch.float64)
+    expected = problem.run(OPS, torch.float64)
     problem.sizes = torch.tensor(RAGGED)
     gpu.compare(problem, path, expected)
 
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """Both scans get x, since torch's product of the input depends on the number of pixels in its last bits."""
+    """Both scans get x, since the last bits of torch's product with the input depend on the number of pixels."""
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
-    together = gpu.run(p, "resident")
+    batch = gpu.run(p, "resident")
     alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)
     alone.inputs = p.inputs | {"x": p.inputs["x"][:, 1:, :9, :4].contiguous()}
     alone.cotangent = p.cotangent[1:, :9, :4].contiguous()
     got = gpu.run(alone, "resident")
-    assert torch.equal(got["h"], together["h"][1:, :9, :4])
-    assert torch.equal(got["dx"], together["dx"][:, 1:, :9, :4])
+    assert torch.equal(got["h"], batch["h"][1:, :9, :4])
+    assert torch.equal(got["dx"], batch["dx"][:, 1:, :9, :4])
 
 
 @on_resident_gpus

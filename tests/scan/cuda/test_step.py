@@ -5,9 +5,9 @@ import torch
 
 from helpers.checks import assert_close
 from helpers.kernels import FORMATS
-from helpers.scans import LAYOUTS, LSTM2D, REFERENCE, Problem
+from helpers.scans import LAYOUTS, LSTM2D, OPS, Problem
 
-from .gpus import on_resident_gpus
+from .gpus import all_formats, on_resident_gpus
 from .kernel_paths import MAPS
 
 # (height, width): one image fills the map, one is a row, one a column, one is empty.
@@ -16,22 +16,22 @@ RAGGED = [(5, 7), (1, 6), (4, 1), (0, 3), (3, 4)]
 
 @pytest.mark.parametrize("sizes", [None, RAGGED], ids=["full", "ragged"])
 @pytest.mark.parametrize("layout", ["tr", "bl-sum", "bilstm", "four"])
-@pytest.mark.parametrize("family", ["row1", "row3", "row5", *LSTM2D])
-def test_step_path(family, layout, sizes, gpu):
+@pytest.mark.parametrize("layer", ["row1", "row3", "row5", *LSTM2D])
+def test_step_path(layer, layout, sizes, gpu):
     corners, merge = LAYOUTS[layout]
-    gpu.compare(Problem("fp64", family, 5, (5, 5, 7), corners=corners, merge=merge, x=True, sizes=sizes), "step")
+    gpu.compare(Problem("fp64", layer, 5, (5, 5, 7), corners=corners, merge=merge, x=True, sizes=sizes), "step")
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("family", ["row3", "bilstm", "pixelrnn", "stable", "graves-peepholes", "leaky"])
-def test_step_path_in_other_formats(family, format, gpu):
-    gpu.compare(Problem(format, family, 6, (5, 5, 7), sizes=RAGGED), "step")
+@all_formats
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "pixelrnn", "stable", "graves-peepholes", "leaky"])
+def test_step_path_in_other_formats(layer, format, gpu):
+    gpu.compare(Problem(format, layer, 6, (5, 5, 7), sizes=RAGGED), "step")
 
 
 @pytest.mark.parametrize("maps", [(2, 1, 1), (2, 1, 9), (1, 9, 1)], ids=str)
-@pytest.mark.parametrize("family", ["pixelrnn", "stable", "max"])
-def test_step_path_of_maps_of_a_row_or_a_column(family, maps, gpu):
-    gpu.compare(Problem("fp32", family, 3, maps, corners=(0, 1, 2, 3), states=False), "step")
+@pytest.mark.parametrize("layer", ["pixelrnn", "stable", "max"])
+def test_step_path_of_maps_of_a_row_or_a_column(layer, maps, gpu):
+    gpu.compare(Problem("fp32", layer, 3, maps, corners=(0, 1, 2, 3), states=False), "step")
 
 
 @pytest.mark.parametrize("geometry", ["bilstm", "diagonal-reverse", "row3", "row1", "row5"])
@@ -39,17 +39,17 @@ def test_step_path_of_maps_of_a_row_or_a_column(family, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # With one unit the gradient of a state or a weight is a single sum, which may cancel: no states, more images.
+        # With one unit the gradient of a state or a weight is one sum, which may cancel. So: no states, more images.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@all_formats
 @on_resident_gpus
 def test_step_path_and_resident_path_continue_each_other(format, gpu):
-    """Each pass chooses its own path, so a backward of either path takes what a forward of either path saved."""
+    """Forward and backward choose their paths independently, so each backward takes what either forward saved."""
     p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
-    expected = p.run(REFERENCE, torch.float64)
+    expected = p.run(OPS, torch.float64)
     for forward, backward in (("step", "resident"), ("resident", "step")):
         _, c, gates = gpu.ops.recurrence(*p.scan(path=forward, device=gpu.device))
         dh, s = p.cotangent.to(gpu.device), p.scan(path=backward, device=gpu.device)

@@ -29,18 +29,18 @@ def test_one_variant_fits_no_hidden_size_and_all_others_run():
 
 def test_what_a_gpu_day_measured_stays():
     modelled = cost_table.read()
-    measured = modelled.measured("a card", {(modelled.rows[0].kernel, 1): (200, 100)})
-    one_is_new = measured._replace(rows=measured.rows[1:])
-    assert tables.costs(modelled, modelled) == modelled
-    kept = tables.costs(modelled, one_is_new)
-    assert kept.source == "measurements on a card"
-    assert kept.rows == (modelled.rows[0], *measured.rows[1:])
+    measured = modelled.scaled("a card", {(modelled.rows[0].kernel, 1): (200, 100)})
+    lacks_one = measured._replace(rows=measured.rows[1:])
+    assert tables.with_measurements(modelled, modelled) == modelled
+    merged = tables.with_measurements(modelled, lacks_one)
+    assert merged.source == "measurements on a card"
+    assert merged.rows == (modelled.rows[0], *measured.rows[1:])
 
 
 def test_files_that_cannot_all_be_written_stay_as_they_are(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text("1"), second.write_text("2")
-    with pytest.raises(ZeroDivisionError), tables.as_before_where_it_fails(first, second):
+    with pytest.raises(ZeroDivisionError), tables.restored_on_error(first, second):
         first.write_text("new")
         raise ZeroDivisionError
     assert (first.read_text(), second.read_text()) == ("1", "2")

@@ -74,8 +74,8 @@ def test_a_taps_values_are_padded_to_whole_pairs(core, layout):
 def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
     s = tiling(core, layout)
     for pair in range(s.pairs()):
-        tap, of_tap = divmod(pair, s.pairs_of_tap())
-        assert s.pair_offset(pair) == tap * s.stride() + of_tap * core.pair_bytes
+        tap, pair_of_tap = divmod(pair, s.pairs_of_tap())
+        assert s.pair_offset(pair) == tap * s.stride() + pair_of_tap * core.pair_bytes
     assert s.pair_offset(s.pairs() + 3) == s.pair_offset(s.pairs() - 1)
 
 
@@ -118,7 +118,7 @@ def test_partial_sums_do_not_overlap(core, layout):
 def test_a_pass_takes_as_many_cells_as_threads_have_units_for(core, layout, own):
     s = tiling(core, layout | {"backward": True})
     if s.threads() >= s.units:
-        threads = s.pass_cells(own) * (s.units // own)
+        threads = s.cells_at_once(own) * (s.units // own)
         assert 0 <= s.threads() - threads < s.units // own
 
 
@@ -133,7 +133,7 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """A forward sum is over a neighbour's units, a backward sum over the gates of the cells that read a unit."""
+    """The forward sums over a neighbour's units, the backward over the gates of the cells that read a unit."""
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))
     tap, value = data.draw(st.integers(0, s.taps - 1)), data.draw(st.integers(0, s.tap_width() - 1))
@@ -144,15 +144,15 @@ def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
         return
     rest, read = divmod(source, s.hidden)
     rest, gate = divmod(rest, s.gates)
-    of_tap, unit = divmod(rest, s.hidden)
+    source_tap, unit = divmod(rest, s.hidden)
     assert unit // s.units == rank
-    own = unit - rank * s.units
-    neighbours = 4 * own + gate if gate < 4 else 4 * s.units + own  # the fifth gates follow all other gates
+    local = unit - rank * s.units  # index of the unit in its block
+    index = 4 * local + gate if gate < 4 else 4 * s.units + local  # the fifth gates follow all other gates
     if s.backward:
-        assert (of_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and neighbours == value
+        assert (source_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and index == value
     else:
-        assert (of_tap, read) == (tap, value)
-        assert row == (neighbours if s.fma() else own // 8 * s.slice_rows() + 8 * gate + own % 8)
+        assert (source_tap, read) == (tap, value)
+        assert row == (index if s.fma() else local // 8 * s.slice_rows() + 8 * gate + local % 8)
 
 
 @given(layouts())

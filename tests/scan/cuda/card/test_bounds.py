@@ -6,7 +6,7 @@ from helpers.gpu import REDUCED, strict_products
 
 from ..bounds import CARD, CARD_GRADIENTS
 
-CUT = 13  # bits of float32's mantissa that tf32 lacks
+CUT_BITS = 13  # bits of float32's mantissa that tf32 lacks
 
 
 def exact(t):
@@ -14,16 +14,17 @@ def exact(t):
 
 
 def truncated(t):
-    return (t.float().view(torch.int32) & -(1 << CUT)).view(torch.float32).double()
+    return (t.float().view(torch.int32) & -(1 << CUT_BITS)).view(torch.float32).double()
 
 
 def rounded(t):
     """Rounds to the nearest tf32 number, as csrc/cuda does."""
-    return ((t.float().contiguous().view(torch.int32) + (1 << CUT - 1)) & -(1 << CUT)).view(torch.float32).double()
+    bits = t.float().contiguous().view(torch.int32) + (1 << CUT_BITS - 1)
+    return (bits & -(1 << CUT_BITS)).view(torch.float32).double()
 
 
 class Product(torch.autograd.Function):
-    """Computes a @ b, and both gradients. ``cut`` has a function for the operands of each of the three products."""
+    """Computes a @ b, and both gradients. ``cut`` has a function for each of the three products: it rounds operands."""
 
     @staticmethod
     def forward(ctx, a, b, cut):
@@ -67,7 +68,7 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # Within the recurrence csrc/cuda rounds the operands. cuBLAS computes the gradient of weight_hh.
+    # csrc/cuda rounds the operands of the recurrent products. cuBLAS computes the gradient of weight_hh.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)

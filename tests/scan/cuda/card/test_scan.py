@@ -1,4 +1,4 @@
-"""Tests what only a card shows: large sizes, graphs, streams, memory, torch.compile, torch's tf32, a second device."""
+"""Tests that need a card: large sizes, CUDA graphs, streams, memory, torch.compile, torch's tf32, a second device."""
 
 import copy
 
@@ -7,19 +7,19 @@ import torch
 
 import pixelrnn_ext as px
 from helpers.checks import assert_close
-from helpers.gpu import _strict_products, skip_without_a_gpu  # noqa: F401
-from helpers.masked_conv_interpreted import expected as masked_convolution
+from helpers.gpu import _strict_products, capture, skip_without_a_gpu  # noqa: F401
+from helpers.masked_conv_interpreted import expected_results
 from helpers.scans import Problem, ragged_sizes
 from pixelrnn_ext.masks import Mask
 
-from ..gpus import BLOCKS, CARD
+from ..gpus import CARD, MAX_BLOCKS
 from ..layers import layer_and_maps
 
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
 each_format = pytest.mark.parametrize("format", ["fp32", "bf16"])
-each_backend = pytest.mark.parametrize("backend", ["step", "resident"] if BLOCKS["card"] else ["step"])
+each_backend = pytest.mark.parametrize("backend", ["step", "resident"] if MAX_BLOCKS["card"] else ["step"])
 each_name = pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
 
 
@@ -33,7 +33,7 @@ def assert_same(expected, got, run=""):
         assert torch.equal(a, b), f"{run}result {i}"
 
 
-def scene(name, backend, format="fp32", hidden=32, maps=(3, 7, 11)):
+def layer_case(name, backend, format="fp32", hidden=32, maps=(3, 7, 11)):
     layer, x, *_ = layer_and_maps(CARD, name, backend, format, hidden, maps)
     return layer, x.requires_grad_(), torch.randn_like(layer(x))
 
@@ -41,24 +41,24 @@ def scene(name, backend, format="fp32", hidden=32, maps=(3, 7, 11)):
 @each_format
 @each_backend
 @pytest.mark.parametrize("size", [(5, 12, 7), (1, 7, 12), (7, 20, 33), (2, 64, 3), (3, 3, 64), (2, 40, 17)], ids=str)
-@pytest.mark.parametrize("family", ["row1", "row3", "diagonal", "diagonal-reverse", "bilstm", "stable"])
-def test_maps(family, size, backend, format):
-    CARD.compare(Problem(format, family, 32, size), backend)
+@pytest.mark.parametrize("layer", ["row1", "row3", "diagonal", "diagonal-reverse", "bilstm", "stable"])
+def test_maps(layer, size, backend, format):
+    CARD.compare(Problem(format, layer, 32, size), backend)
 
 
 @each_format
 @pytest.mark.parametrize(
-    ("family", "hidden", "size"),
+    ("layer", "hidden", "size"),
     [("bilstm", 16, (16, 28, 28)), ("row3", 128, (16, 32, 32)), ("bilstm", 128, (16, 32, 32))],
 )
-def test_the_papers_sizes(family, hidden, size, format):
-    CARD.compare(Problem(format, family, hidden, size))
+def test_the_papers_sizes(layer, hidden, size, format):
+    CARD.compare(Problem(format, layer, hidden, size))
 
 
 @pytest.mark.parametrize("hidden", [16, 64, 128])
-@pytest.mark.skipif(BLOCKS["card"] < 8, reason="the sizes need clusters")
+@pytest.mark.skipif(MAX_BLOCKS["card"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
-    """No layout fails for lack of room on the GPU, which the planner asks."""
+    """The planner asks the GPU for room. No layout fails for lack of it."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
             assert plan.startswith("step path: faster ") or "step path" not in plan
@@ -68,7 +68,7 @@ def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
 def test_a_masked_convolution(dtype):
     mask = Mask("B", 3, 1)
     x, weight, bias, cotangent = (torch.randn(s).to(dtype) for s in ((2, 6, 7, 9), (12, 6, 3, 3), (12,), (2, 12, 7, 9)))
-    want, _ = masked_convolution(x, weight, bias, mask, False, cotangent)
+    want, _ = expected_results(x, weight, bias, mask, False, cotangent)
     leaves = [t.cuda().requires_grad_() for t in (x, weight, bias)]
     y = px.functional.masked_conv2d(*leaves, mask_type="B", image_channels=3, backend="native")
     got = y.detach(), *torch.autograd.grad(y, leaves, cotangent.cuda())
@@ -78,7 +78,7 @@ def test_a_masked_convolution(dtype):
 
 @each_backend
 def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else(backend):
-    layer, x, _ = scene("bilstm", backend, hidden=64, maps=(2, 8, 8))
+    layer, x, _ = layer_case("bilstm", backend, hidden=64, maps=(2, 8, 8))
     settings = torch.backends.cuda.matmul
     strict = layer(x)
     settings.allow_tf32 = True
@@ -94,32 +94,19 @@ def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else(backend):
 
 
 # ---- graphs, streams, memory
-def captured_step(step, warm=True):
-    """Returns a CUDA graph of a step, and the tensors that hold its results."""
-    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3 if warm else 0):
-            step()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph, stream=stream):
-        captured = step()
-    return graph, captured
-
-
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward+backward"])
 @each_format
 @each_backend
 @each_name
 def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
-    """Replays give the bits of a call. Sizes of images, if the path takes them, change between replays."""
-    layer, x, cotangent = scene(name, backend, format)
+    """A replay gives the bits of a call. The images' sizes, if the path takes sizes, change between replays."""
+    layer, x, cotangent = layer_case(name, backend, format)
     sizes = ragged_sizes(3, 7, 11).to("cuda") if name == "stable" or backend == "step" else None
 
     def step():
         return training_step(layer, x, cotangent, sizes) if backward else (layer(x, sizes=sizes).detach(),)
 
-    graph, captured = captured_step(step)
+    graph, captured = capture(step)
     for seed, other in ((1, [(7, 11), (0, 3), (5, 2)]), (2, [(1, 1), (6, 6), (2, 11)])):
         torch.manual_seed(seed)
         with torch.no_grad():
@@ -137,7 +124,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
     layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # this runs no kernel
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
-    graph, captured = captured_step(lambda: training_step(layer, x, cotangent), warm=False)
+    graph, captured = capture(lambda: training_step(layer, x, cotangent), warm=False)
     graph.replay()
     assert_same(training_step(layer, x, cotangent), captured)
 
@@ -146,7 +133,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
 @each_name
 def test_it_runs_on_the_current_stream(name, backend):
     """The current stream writes the input late, so a kernel on another stream would read old values."""
-    layer, x, cotangent = scene(name, backend)
+    layer, x, cotangent = layer_case(name, backend)
     expected = training_step(layer, x, cotangent)
     late, late_cotangent = torch.zeros_like(x).requires_grad_(), torch.zeros_like(cotangent)
     stream = torch.cuda.Stream()
@@ -166,7 +153,7 @@ def test_it_runs_on_the_current_stream(name, backend):
 @each_backend
 @each_name
 def test_bit_identical_from_run_to_run_and_beside_others(name, backend, format):
-    layer, x, cotangent = scene(name, backend, format, hidden=64, maps=(5, 17, 19))
+    layer, x, cotangent = layer_case(name, backend, format, hidden=64, maps=(5, 17, 19))
     first = training_step(layer, x, cotangent)
     streams = [torch.cuda.Stream() for _ in range(4)]
     runs = [training_step(layer, x, cotangent) for _ in range(4)]
@@ -182,7 +169,7 @@ def test_bit_identical_from_run_to_run_and_beside_others(name, backend, format):
 @each_backend
 @each_name
 def test_memory_does_not_grow(name, backend):
-    layer, x, cotangent = scene(name, backend)
+    layer, x, cotangent = layer_case(name, backend)
     allocated = []
     for _ in range(20):
         training_step(layer, x, cotangent)
@@ -195,7 +182,7 @@ def test_memory_does_not_grow(name, backend):
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="a second GPU is needed")
 @each_backend
 def test_a_device_that_is_not_the_current_one(backend):
-    layer, x, cotangent = scene("bilstm", backend)
+    layer, x, cotangent = layer_case("bilstm", backend)
     expected = training_step(layer, x, cotangent)
     other = copy.deepcopy(layer).to("cuda:1")
     got = training_step(other, x.detach().to("cuda:1").requires_grad_(), cotangent.to("cuda:1"))
@@ -208,7 +195,7 @@ def test_a_device_that_is_not_the_current_one(backend):
 
 
 def test_layers_refuse_what_their_parameters_do_not_fit():
-    layer, x, _ = scene("row3", "native")
+    layer, x, _ = layer_case("row3", "native")
     with pytest.raises(ValueError, match="on one device, got input on cpu and weight_ih on cuda:0"):
         layer(x.cpu())
     with pytest.raises(TypeError, match="got input of torch.bfloat16 and weight_ih of torch.float32"):
@@ -230,7 +217,7 @@ def test_a_raw_convolution_refuses_tensors_of_two_devices(other):
 )
 def test_compile_fullgraph(name, compiler):
     torch._dynamo.reset()
-    layer, x, cotangent = scene(name, "native", maps=(2, 5, 6))
+    layer, x, cotangent = layer_case(name, "native", maps=(2, 5, 6))
     sizes = ragged_sizes(2, 5, 6).to("cuda") if name == "stable" else None
     expected = training_step(layer, x, cotangent, sizes)
     got = training_step(torch.compile(layer, fullgraph=True, backend=compiler), x, cotangent, sizes)

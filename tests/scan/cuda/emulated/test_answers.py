@@ -1,4 +1,4 @@
-"""Tests the CUDA host code with unusual GPUs, and with kernels that nvcc compiles."""
+"""Tests the CUDA host code on unusual emulated GPUs, and kernels that nvcc compiles."""
 
 import re
 
@@ -12,7 +12,7 @@ from ..gpus import Gpu, on_gpus
 
 pytestmark = pytest.mark.emulated
 
-a100, h100 = (on_gpus(runs=lambda gpu, name=name: gpu == name) for name in ("sm_80", "sm_90"))
+a100, h100 = (on_gpus(where=lambda gpu, name=name: gpu == name) for name in ("sm_80", "sm_90"))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_kernels_are_as_right_by_nvcc(arch, path):
     except toolchain.ToolchainError as error:
         pytest.skip(str(error))
     loaded = library.load(arch, by_nvcc=("resident_bf16", "step_kernels"))
-    loaded.emulator.schedule("burst")
+    loaded.emulator.set_schedule("burst")
     Gpu(arch, loaded.ops, "cpu", loaded.emulator).compare(Problem("bf16", "bilstm", 16, (2, 5, 9), input=False), path)
 
 
@@ -46,18 +46,18 @@ def plans(gpu, hidden, size, images, format="fp32", path="resident"):
 @a100
 def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
     """The driver of a newer GPU translates PTX for 8.0, whose cluster kernels would trap."""
-    gpu.emulator.device("sm_90")
+    gpu.emulator.set_device("sm_90")
     for plan in plans(gpu, 192, 32, 16, "bf16", "auto"):
         assert plan.startswith("step path: ") and "without clusters" in plan
     assert all("1 block an image" in plan for plan in plans(gpu, 64, 32, 16, "bf16", "auto"))
 
 
-# Layouts of at most 48 KB of shared memory, which no launch has to request, and of more.
+# Layouts of at most 48 KB of shared memory, for which the host need not ask, and of more.
 @h100
 @pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
 def test_a_kernel_with_static_shared_memory(hidden, blocks, gpu):
-    """The operators request no more shared memory than the static part leaves."""
-    gpu.emulator.take_shared_memory(20_000)
+    """The operators request no more dynamic shared memory than the static shared memory leaves."""
+    gpu.emulator.add_static_shared_memory(20_000)
     gpu.compare(Problem("fp32", "bilstm", hidden, (1, 4, 6), input=False), f"resident::{blocks}")
 
 
@@ -67,11 +67,11 @@ def shared_memory(plan):
 
 @h100
 def test_the_plan_leaves_room_for_static_shared_memory(gpu):
-    most = 227 << 10
+    limit = 227 << 10
     before = [shared_memory(plan) for plan in plans(gpu, 64, 28, 16)]
-    gpu.emulator.take_shared_memory(most - max(before) + 1)
+    gpu.emulator.add_static_shared_memory(limit - max(before) + 1)
     assert all(shared_memory(plan) < max(before) for plan in plans(gpu, 64, 28, 17))
-    gpu.emulator.take_shared_memory(most - 100)
+    gpu.emulator.add_static_shared_memory(limit - 100)
     assert all(plan.startswith("step path: the GPU has no room for the blocks") for plan in plans(gpu, 64, 28, 18))
 
 
@@ -81,7 +81,7 @@ def test_the_plan_counts_the_clusters_that_run_at_once(gpu):
     assert ": 4 blocks an image" in plans(gpu, 128, 64, 16)[0]
     # Here a GPC of 8 multiprocessors holds one cluster of 8 blocks, a GPC of 7 holds none.
     for gpc, multiprocessors, blocks in ((8, 256, 8), (7, 252, 4)):
-        gpu.emulator.device("sm_90", multiprocessors, gpc)
+        gpu.emulator.set_device("sm_90", multiprocessors, gpc)
         assert f": {blocks} blocks an image" in plans(gpu, 128, 64, 16)[0]
-    gpu.emulator.device("sm_90", 128, 2)
+    gpu.emulator.set_device("sm_90", 128, 2)
     assert all(plan.startswith("step path: the GPU has no room for") for plan in plans(gpu, 128, 64, 16))

@@ -1,7 +1,7 @@
 """Breaks every synchronisation and every peer address of every resident kernel in turn. The checks must report each.
 
-A mutant is a switch in the translated PTX (tests/emulator). It drops or weakens a barrier, an arrival, a wait or a
-push, or gives it a wrong operand.
+The emulator (tests/emulator) breaks one instruction at a time, a mutant: it drops or weakens a barrier, an arrival, a
+wait or a store to another block, or gives it a wrong operand.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ import torch
 from emulator import build_cache
 from helpers.emulated import library
 from helpers.kernels import kernels
-from helpers.scans import FAMILIES, Problem
+from helpers.scans import LAYER_OPTIONS, Problem
 
 from ..bounds import EMULATED
 from ..gpus import Gpu
@@ -20,18 +20,18 @@ from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
 
-# (instruction, mode) of the mutants that break the exchange between blocks.
-OF_CLUSTERS = {
+# (instruction, mode) of the mutants that break the exchange between the blocks of a cluster.
+CLUSTER_MUTANTS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
-    *(("transfer barrier", mode) for mode in ("dropped", "less", "more")), ("transfer barrier fence", "dropped"),
-    *(("transfer arrive", mode) for mode in ("dropped", "other", "less", "more")),
-    *(("transfer wait", mode) for mode in ("dropped", "other", "parity")),
+    *(("mbarrier init", mode) for mode in ("dropped", "less", "more")), ("mbarrier fence", "dropped"),
+    *(("mbarrier arrive", mode) for mode in ("dropped", "other", "less", "more")),
+    *(("mbarrier wait", mode) for mode in ("dropped", "other", "parity")),
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
-# {gates: scans to try in turn, as (family, factor of the smallest hidden size, height, width)}. One tap is for kernels
-# with few weights in registers, short lines for threads with one cell, three taps for kernels with weights in
-# registers and in shared memory.
+# {gates: scans to try in turn, as (layer, factor of the smallest hidden size, height, width)}. Kernels with few weights
+# in registers need one tap, threads with one cell short lines, kernels with weights in registers and in shared memory
+# three taps.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -46,15 +46,15 @@ class Launch:
 
     def __init__(self, emulated, kernel, blocks):
         # A forward kernel of several tiles gets one group of warps and a long line, which fills all tiles.
-        path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
+        path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.tiles_or_units > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
-        for family, times, *size in SCANS[kernel.gates]:
-            if not (smallest := hidden_sizes(kernel, blocks, FAMILIES[family].taps)):
+        for layer, factor, *size in SCANS[kernel.gates]:
+            if not (smallest := hidden_sizes(kernel, blocks, LAYER_OPTIONS[layer].taps)):
                 continue
-            hidden = times * smallest[0]
+            hidden = factor * smallest[0]
             corners = (0, 3) if kernel.gates == 5 else None
-            problem = Problem(kernel.format, family, hidden, (1, *size), corners=corners, merge="none", input=False)
+            problem = Problem(kernel.format, layer, hidden, (1, *size), corners=corners, merge="none", input=False)
             plan = problem.plan(ops, "sm_90", path)[kernel.backward]
             self.exists = plan.startswith(f"{kernel.name}: {blocks} block")
             if self.exists:
@@ -65,10 +65,10 @@ class Launch:
         self.expected = ops.recurrence(*exact)
         self.launch = partial(ops.recurrence, *s)
         if kernel.backward:
-            half = problem.dtype.itemsize == 2
-            saved = self.expected[1].float(), self.expected[2].to(torch.float16 if half else torch.float32)
-            wide = (t.double() for t in (problem.cotangent, *saved))
-            self.expected = ops.recurrence_backward(*wide, *exact)
+            gate_type = torch.float16 if problem.dtype.itemsize == 2 else torch.float32
+            saved = self.expected[1].float(), self.expected[2].to(gate_type)
+            exact_operands = (t.double() for t in (problem.cotangent, *saved))
+            self.expected = ops.recurrence_backward(*exact_operands, *exact)
             self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
 
     def is_wrong(self):
@@ -88,33 +88,32 @@ def test_every_mutant_is_caught(kernel):
     mutants = [(site, mode) for site in emulator.sites(kernel.name) for mode in site.modes]
     kinds = {site.instruction for site, _ in mutants}
     assert "block barrier" in kinds
-    assert (kernel.kind != "single") == (OF_CLUSTERS <= {(site.instruction, mode) for site, mode in mutants})
-    assert kernel.kind != "single" or not {kind for kind, _ in OF_CLUSTERS} & kinds
+    assert (kernel.kind != "single") == (CLUSTER_MUTANTS <= {(site.instruction, mode) for site, mode in mutants})
+    assert kernel.kind != "single" or not {kind for kind, _ in CLUSTER_MUTANTS} & kinds
     reached, survivors = set(), []
     launches = {blocks: launch for blocks in kernel.blocks if (launch := Launch(emulated, kernel, blocks)).exists}
     assert len(launches) >= min(2, len(kernel.blocks))
-    emulator.schedule("burst")
+    emulator.set_schedule("burst")
     try:
         for blocks, launch in launches.items():
-            emulator.mutate_none()
+            emulator.clear_mutations()
             assert not launch.is_wrong(), "the kernel itself"
             for site, mode in mutants:
                 emulator.mutation_reached()
                 emulator.mutate(kernel.name, site.number, mode)
                 wrong = launch.is_wrong()
-                emulator.mutate_none()
+                emulator.clear_mutations()
                 if emulator.mutation_reached():
                     reached.add((site, mode))
                     if not wrong:
                         survivors.append((blocks, site.number, site.place, site.instruction, mode))
     finally:
-        emulator.mutate_none()
+        emulator.clear_mutations()
     assert survivors == []
     # Eight blocks have at least 64 units. A kernel whose registers hold too few weights never runs in eight blocks.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
-    assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), (
-        "not reached"
-    )
+    allowed = set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}
+    assert unreached <= allowed, "not reached"
 
 
 # The index into h in step.cuh, whose layout joins the directions: [images][pixels][directions][hidden].

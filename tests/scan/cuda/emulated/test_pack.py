@@ -22,7 +22,7 @@ def rounded_to_tf32(x):
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_value_comes_from_where_it_should(core, format, gates, backward, arch):
     emulated = library.load(arch)
-    emulated.emulator.schedule("burst")
+    emulated.emulator.set_schedule("burst")
     library_ = emulated.emulator.library
     library_.emulated_pack.restype = ctypes.c_char_p
     padded = set()

@@ -1,8 +1,8 @@
-"""Asks the library _C_cuda about fake drivers and GPUs, each in its own process.
+"""Calls the library _C_cuda over fake drivers and GPUs, each in a process of its own.
 
 `ask_library.py FOLDER CASES`: CASES is a JSON list of [path of a driver or null, FAKE_GPUS]. Each case replaces
-FOLDER/libcuda.so.1, which the loader has to find first. Prints a line of JSON for each case: the answers of
-why_no_gpu() and describe_plan(), and the code that was loaded.
+FOLDER/libcuda.so.1, which the loader has to find first. Prints a line of JSON for each case: the results of
+why_no_gpu() and describe_plan(), and the loaded device code.
 """
 
 import ctypes

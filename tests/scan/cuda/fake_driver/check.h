@@ -7,8 +7,8 @@
 
 // Functions that only the fake driver has.
 extern "C" {
-const char* fake_calls();               // all calls since the last fake_forget(), one a line
-int fake_count(const char* beginning);  // number of calls that begin so; a space ends each call
+const char* fake_calls();            // all calls since the last fake_forget(), one a line
+int fake_count(const char* prefix);  // number of calls whose text has this prefix; a space ends each text
 void fake_forget();
 }
 

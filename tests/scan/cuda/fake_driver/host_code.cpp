@@ -20,7 +20,7 @@ std::map<std::string, void (*)()>& scenarios() {
   const bool name##_added = scenarios().emplace(#name, name).second; \
   void name()
 
-void in_a_thread(void (*work)()) { std::thread(work).join(); }
+void run_in_thread(void (*work)()) { std::thread(work).join(); }
 
 CUstream new_stream() {
   CUstream stream = nullptr;
@@ -36,8 +36,8 @@ CUresult end_of_capture(CUstream stream) {
   CUgraph graph = nullptr;
   return cuStreamEndCapture(stream, &graph);
 }
-// Counts refused calls, except enter()'s cuCtxGetDevice in a thread without a context.
-int refusals() {
+// Counts the calls that the driver refused, except make_current()'s cuCtxGetDevice in a thread without a context.
+int count_refusals() {
   std::istringstream calls(fake_calls());
   int count = 0;
   for (std::string call; std::getline(calls, call);)
@@ -46,25 +46,25 @@ int refusals() {
 }
 
 SCENARIO(each_kernel_is_prepared_once) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   const CUstream stream = new_stream();
   run_everything(stream);
   EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // a file of resident kernels, and a file of other kernels
   EQUAL(fake_count("cuModuleLoadData "), 2);
-  EQUAL(refusals(), 0);
+  EQUAL(count_refusals(), 0);
   const int loaded = fake_count("cuModuleGetFunction ");
   EQUAL(fake_count("cuFuncSetAttribute "), loaded);
   EQUAL(fake_count("cuModuleGetFunction pack_bf16 "), 1);
   fake_forget();
   run_everything(stream);
   EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
-  for (const char* asked : {"cuModule", "cuFunc", "cuOccupancy", "cuThreadExchange", "cuDevicePrimary", "cuDeviceGet "})
-    EQUAL(fake_count(asked), 0);
+  for (const char* call : {"cuModule", "cuFunc", "cuOccupancy", "cuThreadExchange", "cuDevicePrimary", "cuDeviceGet "})
+    EQUAL(fake_count(call), 0);
 }
 
 SCENARIO(the_loop_over_lines_only_launches) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   StepForwardArgs args{};
   args.shape.directions = args.shape.images = args.shape.hidden = args.shape.active = 3;
   CUfunction kernel = nullptr;
@@ -76,7 +76,7 @@ SCENARIO(the_loop_over_lines_only_launches) {
 }
 
 SCENARIO(a_cluster_is_a_part_of_the_grid) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   const Plan plan = resident_plan(false, 4);
   fake_forget();
   run_resident(plan, nullptr);
@@ -90,38 +90,38 @@ SCENARIO(a_cluster_is_a_part_of_the_grid) {
 }
 
 SCENARIO(first_calls_inside_a_capture) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   const CUstream stream = capturing_stream();
   run_everything(stream);
   SUCCEEDS(end_of_capture(stream));
-  EQUAL(refusals(), 0);
+  EQUAL(count_refusals(), 0);
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
   SUCCEEDS(cuThreadExchangeStreamCaptureMode(&mode));
   EQUAL(mode, CU_STREAM_CAPTURE_MODE_GLOBAL);
 }
 
 SCENARIO(first_calls_beside_a_capture_of_another_thread) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   const CUstream stream = capturing_stream();
-  in_a_thread([] {
-    SUCCEEDS(enter(0));
+  run_in_thread([] {
+    SUCCEEDS(make_current(0));
     run_everything(new_stream());
   });
   SUCCEEDS(end_of_capture(stream));
-  EQUAL(refusals(), 0);
+  EQUAL(count_refusals(), 0);
 }
 
 // torch makes a context current in threads that launch. A thread of autograd begins without a context.
 SCENARIO(a_thread_without_a_context) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   run_everything(new_stream());
   fake_forget();
-  in_a_thread([] {
+  run_in_thread([] {
     Device device;
     EQUAL(current_device(device), CUDA_ERROR_INVALID_CONTEXT);
     CUfunction kernel = nullptr;
     EQUAL(load_step_kernel(MapType::float32, 4, true, kernel), CUDA_ERROR_INVALID_CONTEXT);
-    SUCCEEDS(enter(0));
+    SUCCEEDS(make_current(0));
     run_everything(new_stream());
   });
   EQUAL(fake_count("cuDevicePrimaryCtxRetain 0 "), 1);
@@ -129,38 +129,38 @@ SCENARIO(a_thread_without_a_context) {
 }
 
 SCENARIO(entering_twice_changes_nothing) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   fake_forget();
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   EQUAL(fake_count("cuDevicePrimaryCtxRetain "), 0);
   EQUAL(fake_count("cuCtxSetCurrent "), 0);
-  EQUAL(enter(1), CUDA_ERROR_INVALID_DEVICE);
+  EQUAL(make_current(1), CUDA_ERROR_INVALID_DEVICE);
 }
 
 // The GPUs have compute capability 8.9, which does not run the code for 8.7, and 9.0.
 SCENARIO(the_second_gpu_first) {
   Device device;
-  SUCCEEDS(enter(1));
+  SUCCEEDS(make_current(1));
   SUCCEEDS(current_device(device));
   EQUAL(device.capability, 90);
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   SUCCEEDS(current_device(device));
   EQUAL(device.capability, 86);  // the loaded code's capability, not the GPU's
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);
   fake_forget();
-  SUCCEEDS(enter(1));
+  SUCCEEDS(make_current(1));
   run_everything(new_stream());
   EQUAL(fake_count("cuModule"), 0);
-  EQUAL(refusals(), 0);
+  EQUAL(count_refusals(), 0);
 }
 
 SCENARIO(two_threads_on_two_gpus) {
   auto work = [](int gpu) {
-    SUCCEEDS(enter(gpu));
+    SUCCEEDS(make_current(gpu));
     const CUstream stream = new_stream();
     for (int i = 0; i < 3; ++i) run_everything(stream);
   };
@@ -168,33 +168,33 @@ SCENARIO(two_threads_on_two_gpus) {
   first.join(), second.join();
   EQUAL(fake_count("cuLaunchKernelEx "), 2 * 3 * kLaunches);
   EQUAL(fake_count("cuModuleLoadData "), 4);
-  EQUAL(refusals(), 0);
+  EQUAL(count_refusals(), 0);
 }
 
 SCENARIO(many_threads_load_one_kernel_once) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   fake_forget();
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([] {
-      SUCCEEDS(enter(0));
+      SUCCEEDS(make_current(0));
       run_everything(new_stream());
     });
   for (std::thread& thread : threads) thread.join();
   EQUAL(fake_count("cuModuleLoadData "), 2);
   EQUAL(fake_count("cuModuleGetFunction pack_bf16 "), 1);
   EQUAL(fake_count("cuFuncSetAttribute pack_bf16 "), 1);
-  EQUAL(refusals(), 0);
+  EQUAL(count_refusals(), 0);
 }
 
 SCENARIO(a_context_made_again_at_the_same_address) {
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   CUcontext before = nullptr, after = nullptr;
   SUCCEEDS(cuCtxGetCurrent(&before));
   run_everything(new_stream());
   SUCCEEDS(cuDevicePrimaryCtxReset(0));
   fake_forget();
-  SUCCEEDS(enter(0));
+  SUCCEEDS(make_current(0));
   SUCCEEDS(cuCtxGetCurrent(&after));
   EQUAL(before, after);
   run_everything(new_stream());

@@ -1,6 +1,6 @@
 """Builds a fake driver of NVIDIA GPUs, and the program host_code.cpp, which runs csrc/cuda's host code over it.
 
-``FAKE_GPUS``, such as "8.0 9.0", has the compute capabilities of the driver's GPUs.
+The environment variable FAKE_GPUS, such as "8.0 9.0", has the compute capabilities of the driver's GPUs.
 """
 
 import os
@@ -24,7 +24,7 @@ HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").glob("*.cp
 
 @cache
 def _cuda_include():
-    found = next(iter(device_code.find()), None)
+    found = next(iter(device_code.find_compilers()), None)
     return found and found.include
 
 
@@ -47,8 +47,8 @@ def _objects(sources, flags):
 
 
 @cache
-def library(without="", flags=()):
-    """Returns the path of the fake libcuda.so.1. Hides the function ``without``, as if the driver were older."""
+def build_driver(without="", flags=()):
+    """Returns the path of the fake libcuda.so.1. Like an older driver, it lacks the function ``without``."""
     hide = []
     if without:
         script = build_cache.folder() / f"without-{without}.map"
@@ -59,11 +59,12 @@ def library(without="", flags=()):
 
 
 @cache
-def host_code(flags=()):
+def build_host_code(flags=()):
     objects = _objects([*HOST_CODE, made_up_code.table()], flags)
-    return build_cache.link(["g++", "-pthread", *flags, *objects, library(flags=flags), "-ldl"], "host_code", suffix="")
+    link = ["g++", "-pthread", *flags, *objects, build_driver(flags=flags), "-ldl"]
+    return build_cache.link(link, "host_code", suffix="")
 
 
-def found_first(folder):
+def library_path(folder):
     """Returns the environment variables of a process that loads libcuda.so.1 from the folder."""
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}

@@ -50,10 +50,10 @@ class Compiler:
 
 def table():
     """Writes the table and returns the path of its C++ file."""
-    known = build_cache.hash_of(*build_cache.contents([__file__, device_code.__file__]), KERNELS)
+    known = build_cache.hash_of(*build_cache.content_hashes([__file__, device_code.__file__]), KERNELS)
     folder = build_cache.folder() / f"made_up_code-{known}"
     with build_cache.locked(folder.name):
         (folder / "cuda").mkdir(parents=True, exist_ok=True)
         for name in KERNELS:
             (folder / "cuda" / f"{name}.cu").touch()
-        return device_code.build(Compiler(), GPUS, folder, folder)
+        return device_code.build_table(Compiler(), GPUS, folder, folder)

@@ -1,4 +1,4 @@
-// Links the emulator's driver without kernels: a launch does nothing.
+// Replaces the kernels of the emulator's driver: a launch does nothing.
 #include "runtime.h"
 
 namespace emulator {

@@ -1,10 +1,9 @@
-"""Tests the host code of the CUDA kernels over a driver that refuses what NVIDIA's driver refuses."""
+"""Tests the host code of the CUDA kernels over a fake driver that refuses the calls that NVIDIA's driver refuses."""
 
 import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
@@ -16,15 +15,15 @@ from . import library as fake_driver
 pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # sweep: compiles the host code
 
 SCENARIOS = re.findall(r"^SCENARIO\((\w+)\)", (fake_driver.HERE / "host_code.cpp").read_text(), re.MULTILINE)
-OF_TWO_GPUS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
+TWO_GPU_SCENARIOS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
     """Runs a scenario of host_code.cpp over the fake driver, to which ``folder`` gets a link."""
-    (folder / "libcuda.so.1").symlink_to(fake_driver.library(flags=flags))
-    gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in OF_TWO_GPUS else "9.0"}
-    environment = os.environ | fake_driver.found_first(folder) | gpus
-    command = [fake_driver.host_code(flags), scenario]
+    (folder / "libcuda.so.1").symlink_to(fake_driver.build_driver(flags=flags))
+    gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "9.0"}
+    environment = os.environ | fake_driver.library_path(folder) | gpus
+    command = [fake_driver.build_host_code(flags), scenario]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{scenario}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
 
@@ -67,7 +66,7 @@ NO_CODE = (
 )
 
 
-def expected_of(gpu):
+def expected_answers(gpu):
     """Returns the answers of why_no_gpu() and describe_plan(), and the code that is loaded."""
     code = CODE[gpu] if gpu != "8.7" or gpu in BUILT else None
     if code is None:
@@ -84,7 +83,7 @@ def shortened(answer):
     return why, plan, sorted(set(loaded))
 
 
-# One test for all cases, since the process that asks imports torch.
+# One test for all cases, since the process that calls the library imports torch.
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
@@ -95,19 +94,15 @@ def test_what_the_library_says_and_loads(tmp_path):
         ("fake", ""): "expected a GPU, but NVIDIA's driver says: no CUDA-capable device is detected",
     }
     expected = {driver: (text, f"pixelrnn_ext: {text}", []) for driver, text in says.items()}
-    expected |= {("fake", gpu): expected_of(gpu) for gpu in CODE}
-    expected |= {("fake", "7.0 9.0"): ("", *expected_of("7.0")[1:]), ("fake", "9.0 7.0"): expected_of("9.0")}
-    paths = {"none": None, "fake": str(fake_driver.library()), "old": str(fake_driver.library(without="cuCtxGetId"))}
+    expected |= {("fake", gpu): expected_answers(gpu) for gpu in CODE}
+    expected |= {("fake", "7.0 9.0"): ("", *expected_answers("7.0")[1:]), ("fake", "9.0 7.0"): expected_answers("9.0")}
+    fake, old = (str(fake_driver.build_driver(without)) for without in ("", "cuCtxGetId"))
+    paths = {"none": None, "fake": fake, "old": old}
     (tmp_path / "libcuda.so.1").touch()
     cases = json.dumps([(paths[driver], gpus) for driver, gpus in expected])
-    done = subprocess.run(
-        [sys.executable, fake_driver.HERE / "ask_library.py", tmp_path, cases],
-        env=child.environment() | fake_driver.found_first(tmp_path),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    environment = child.environment() | fake_driver.library_path(tmp_path)
+    command = fake_driver.HERE / "ask_library.py", tmp_path, cases
+    done = child.python(*command, cwd=tmp_path, env=environment, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
     answers = [shortened(json.loads(line)) for line in done.stdout.splitlines()]
     assert dict(zip(expected, answers, strict=True)) == expected

@@ -1,4 +1,4 @@
-"""Tests each refusal of the fake driver, since the tests of host code rely on its refusals."""
+"""Tests that the fake driver refuses wrong calls, since the tests of host code rely on it."""
 
 import ctypes
 import shutil
@@ -14,16 +14,17 @@ from .made_up_code import machine_code, ptx
 
 pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # sweep: compiles the driver
 
+SUCCESS, INVALID = Error.SUCCESS, Error.INVALID_VALUE
 OPT_IN = 227 << 10  # most bytes of shared memory of a block of compute capability 9.0
 DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
 out = ctypes.byref(ctypes.c_void_p())  # takes results that no test reads
 
 
-class Scene(cuda.Driver):
+class FakeDriver(cuda.Driver):
     """A driver with its own state. Its GPUs have compute capabilities 9.0, 8.0, 8.7 and 8.9."""
 
     def enter(self, gpu):
-        assert self.cuCtxSetCurrent(self.make("cuDevicePrimaryCtxRetain", gpu)) == Error.SUCCESS
+        assert self.cuCtxSetCurrent(self.make("cuDevicePrimaryCtxRetain", gpu)) == SUCCESS
         return self
 
     def launch(self, kernel, *sizes, **options):
@@ -36,7 +37,7 @@ class Scene(cuda.Driver):
         errors = []
 
         def work():
-            assert self.cuThreadExchangeStreamCaptureMode(ctypes.byref(ctypes.c_int(mode))) == Error.SUCCESS
+            assert self.cuThreadExchangeStreamCaptureMode(ctypes.byref(ctypes.c_int(mode))) == SUCCESS
             errors.append(self.load(machine_code, 90))
 
         thread = threading.Thread(target=work)
@@ -46,13 +47,13 @@ class Scene(cuda.Driver):
 
     def prepare(self):
         """Makes a module, a kernel and a stream on GPUs 0 and 1. The context of GPU 0 is current afterwards."""
-        assert self.cuInit(0) == Error.SUCCESS
+        assert self.cuInit(0) == SUCCESS
         for gpu, capability in ((1, 80), (0, 90)):
             self.enter(gpu)
             self.module = self.make("cuModuleLoadData", machine_code(capability, ["kernel"]))
             kernel, stream = self.make("cuModuleGetFunction", self.module, b"kernel"), self.make("cuStreamCreate", 0)
             if gpu:
-                self.other, self.others_stream = kernel, stream
+                self.other_kernel, self.other_stream = kernel, stream
         self.kernel, self.stream = kernel, stream
         return self
 
@@ -60,14 +61,14 @@ class Scene(cuda.Driver):
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_GPUS", "9.0 8.0 8.7 8.9")
-    return Scene(shutil.copy(fake_driver.library(), tmp_path / "driver.so"))
+    return FakeDriver(shutil.copy(fake_driver.build_driver(), tmp_path / "driver.so"))
 
 
 def test_before_initialisation_and_without_a_context(fresh):
     assert fresh.cuDeviceGetCount(out) == Error.NOT_INITIALIZED
     assert fresh.cuDevicePrimaryCtxRetain(out, 0) == Error.NOT_INITIALIZED
     assert fresh.cuModuleLoadData(out, b"") == Error.NOT_INITIALIZED
-    assert fresh.cuInit(0) == Error.SUCCESS
+    assert fresh.cuInit(0) == SUCCESS
     assert fresh.cuCtxGetDevice(out) == Error.INVALID_CONTEXT
     assert fresh.cuModuleLoadData(out, b"") == Error.INVALID_CONTEXT
     assert fresh.launch(None) == Error.INVALID_CONTEXT
@@ -78,43 +79,43 @@ def test_before_initialisation_and_without_a_context(fresh):
     [(0, [90], [75, 80, 89, 100, 120]), (1, [80], [86, 87]), (2, [87], [80, 86]), (3, [86], [87])],
 )
 def test_code(gpu, taken, refused, fresh):
-    scene = fresh.prepare()
-    assert [scene.load(machine_code, capability, gpu) for capability in taken] == [Error.SUCCESS]
-    assert {scene.load(machine_code, capability, gpu) for capability in refused} == {Error.NO_BINARY_FOR_GPU}
-    assert scene.load(ptx, 75, gpu) == Error.SUCCESS and scene.load(ptx, 100, gpu) == Error.INVALID_PTX
+    driver = fresh.prepare()
+    assert [driver.load(machine_code, capability, gpu) for capability in taken] == [SUCCESS]
+    assert {driver.load(machine_code, capability, gpu) for capability in refused} == {Error.NO_BINARY_FOR_GPU}
+    assert driver.load(ptx, 75, gpu) == SUCCESS and driver.load(ptx, 100, gpu) == Error.INVALID_PTX
 
 
 CALLS = [
     (Error.INVALID_DEVICE, lambda s: s.cuDeviceGet(out, 4)),
-    (Error.INVALID_VALUE, lambda s: s.cuDeviceGetAttribute(out, cuda.WARP_SIZE, 0)),
+    (INVALID, lambda s: s.cuDeviceGetAttribute(out, cuda.WARP_SIZE, 0)),
     (Error.INVALID_IMAGE, lambda s: s.cuModuleLoadData(out, b"no code at all")),
     (Error.NOT_FOUND, lambda s: s.cuModuleGetFunction(out, s.module, b"another_kernel")),
     (Error.NOT_FOUND, lambda s: s.cuModuleGetFunction(out, s.module, b"kern")),
     (Error.INVALID_HANDLE, lambda s: s.enter(1).cuModuleGetFunction(out, s.module, b"kernel")),
     # ---- launches
-    (Error.SUCCESS, lambda s: s.launch(s.kernel, (0x7FFFFFFF, 65535, 65535), threads=1024, shared=49136)),
-    (Error.SUCCESS, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=8)),
-    (Error.SUCCESS, lambda s: s.enter(1).launch(s.other)),
-    (Error.INVALID_CLUSTER_SIZE, lambda s: s.enter(1).launch(s.other, (16, 1, 1), cluster=2)),
+    (SUCCESS, lambda s: s.launch(s.kernel, (0x7FFFFFFF, 65535, 65535), threads=1024, shared=49136)),
+    (SUCCESS, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=8)),
+    (SUCCESS, lambda s: s.enter(1).launch(s.other_kernel)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.enter(1).launch(s.other_kernel, (16, 1, 1), cluster=2)),
     (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch(s.kernel, (12, 1, 1), cluster=8)),
     (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=16)),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, cluster=1, attribute=cuda.COOPERATIVE)),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (0, 1, 1))),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (0x80000000, 1, 1))),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 0, 1))),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 65536, 1))),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 1, 0))),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 1, 65536))),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, threads=0)),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, threads=1025)),
-    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, shared=49137)),
-    (Error.INVALID_HANDLE, lambda s: s.launch(s.kernel, stream=s.others_stream)),
-    (Error.INVALID_HANDLE, lambda s: s.launch(s.other)),
+    (INVALID, lambda s: s.launch(s.kernel, cluster=1, attribute=cuda.COOPERATIVE)),
+    (INVALID, lambda s: s.launch(s.kernel, (0, 1, 1))),
+    (INVALID, lambda s: s.launch(s.kernel, (0x80000000, 1, 1))),
+    (INVALID, lambda s: s.launch(s.kernel, (1, 0, 1))),
+    (INVALID, lambda s: s.launch(s.kernel, (1, 65536, 1))),
+    (INVALID, lambda s: s.launch(s.kernel, (1, 1, 0))),
+    (INVALID, lambda s: s.launch(s.kernel, (1, 1, 65536))),
+    (INVALID, lambda s: s.launch(s.kernel, threads=0)),
+    (INVALID, lambda s: s.launch(s.kernel, threads=1025)),
+    (INVALID, lambda s: s.launch(s.kernel, shared=49137)),
+    (Error.INVALID_HANDLE, lambda s: s.launch(s.kernel, stream=s.other_stream)),
+    (Error.INVALID_HANDLE, lambda s: s.launch(s.other_kernel)),
     # ---- attributes of a kernel
-    (Error.INVALID_VALUE, lambda s: s.cuFuncSetAttribute(s.kernel, DYNAMIC, OPT_IN)),
-    (Error.INVALID_VALUE, lambda s: s.cuFuncSetAttribute(s.kernel, cuda.SHARED_SIZE_BYTES, 1)),
-    (Error.INVALID_VALUE, lambda s: s.cuFuncGetAttribute(out, cuda.BINARY_VERSION, s.kernel)),
-    (Error.INVALID_HANDLE, lambda s: s.cuFuncSetAttribute(s.other, DYNAMIC, 1)),
+    (INVALID, lambda s: s.cuFuncSetAttribute(s.kernel, DYNAMIC, OPT_IN)),
+    (INVALID, lambda s: s.cuFuncSetAttribute(s.kernel, cuda.SHARED_SIZE_BYTES, 1)),
+    (INVALID, lambda s: s.cuFuncGetAttribute(out, cuda.BINARY_VERSION, s.kernel)),
+    (Error.INVALID_HANDLE, lambda s: s.cuFuncSetAttribute(s.other_kernel, DYNAMIC, 1)),
 ]
 
 
@@ -124,14 +125,14 @@ def test_calls(error, call, fresh):
 
 
 def test_shared_memory(fresh):
-    scene = fresh.prepare()
-    left = OPT_IN - scene.make("cuFuncGetAttribute", cuda.SHARED_SIZE_BYTES, scene.kernel).value
-    assert scene.cuFuncSetAttribute(scene.kernel, DYNAMIC, left) == Error.SUCCESS
-    assert scene.launch(scene.kernel, shared=left) == Error.SUCCESS
-    assert scene.launch(scene.kernel, shared=left + 1) == Error.INVALID_VALUE
+    driver = fresh.prepare()
+    left = OPT_IN - driver.make("cuFuncGetAttribute", cuda.SHARED_SIZE_BYTES, driver.kernel).value
+    assert driver.cuFuncSetAttribute(driver.kernel, DYNAMIC, left) == SUCCESS
+    assert driver.launch(driver.kernel, shared=left) == SUCCESS
+    assert driver.launch(driver.kernel, shared=left + 1) == INVALID
 
 
-# A call that loads code, or asks about it, invalidates a capture unless its thread is in relaxed mode.
+# A call that loads or queries code invalidates a graph capture unless its thread is in relaxed mode.
 UNSUPPORTED = Error.STREAM_CAPTURE_UNSUPPORTED
 BREAKING = [
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),
@@ -147,25 +148,25 @@ BREAKING = [
 
 @pytest.mark.parametrize(("mode", "error", "call"), BREAKING)
 def test_what_breaks_a_capture_off(mode, error, call, fresh):
-    scene = fresh.prepare()
-    assert scene.cuStreamBeginCapture_v2(scene.stream, mode) == Error.SUCCESS
-    assert call(scene) == error
-    assert scene.launch(scene.kernel, stream=scene.stream) == Error.STREAM_CAPTURE_INVALIDATED
-    assert scene.cuStreamEndCapture(scene.stream, out) == Error.STREAM_CAPTURE_INVALIDATED
-    assert scene.load(machine_code, 90) == Error.SUCCESS
+    driver = fresh.prepare()
+    assert driver.cuStreamBeginCapture_v2(driver.stream, mode) == SUCCESS
+    assert call(driver) == error
+    assert driver.launch(driver.kernel, stream=driver.stream) == Error.STREAM_CAPTURE_INVALIDATED
+    assert driver.cuStreamEndCapture(driver.stream, out) == Error.STREAM_CAPTURE_INVALIDATED
+    assert driver.load(machine_code, 90) == SUCCESS
 
 
 def test_a_relaxed_thread_breaks_no_capture_off(fresh):
-    scene = fresh.prepare()
-    assert scene.cuStreamBeginCapture_v2(scene.stream, cuda.GLOBAL) == Error.SUCCESS
-    assert scene.load_in_another_thread(cuda.RELAXED) == Error.SUCCESS
-    assert scene.cuStreamEndCapture(scene.stream, out) == Error.SUCCESS
-    assert scene.cuStreamEndCapture(scene.stream, out) == Error.ILLEGAL_STATE
+    driver = fresh.prepare()
+    assert driver.cuStreamBeginCapture_v2(driver.stream, cuda.GLOBAL) == SUCCESS
+    assert driver.load_in_another_thread(cuda.RELAXED) == SUCCESS
+    assert driver.cuStreamEndCapture(driver.stream, out) == SUCCESS
+    assert driver.cuStreamEndCapture(driver.stream, out) == Error.ILLEGAL_STATE
 
 
 def test_a_destroyed_context(fresh):
-    scene = fresh.prepare()
-    assert scene.cuDevicePrimaryCtxReset_v2(0) == Error.SUCCESS
-    assert scene.launch(scene.kernel) == Error.CONTEXT_IS_DESTROYED
-    scene.enter(0)
-    assert scene.launch(scene.kernel) == Error.INVALID_HANDLE
+    driver = fresh.prepare()
+    assert driver.cuDevicePrimaryCtxReset_v2(0) == SUCCESS
+    assert driver.launch(driver.kernel) == Error.CONTEXT_IS_DESTROYED
+    driver.enter(0)
+    assert driver.launch(driver.kernel) == Error.INVALID_HANDLE

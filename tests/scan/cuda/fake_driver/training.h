@@ -1,4 +1,4 @@
-// Calls csrc/cuda as a training does: plans, packing, resident scans, step scans, gradients.
+// Calls csrc/cuda as a training does: it plans, packs, scans by resident and step kernels, and computes gradients.
 #pragma once
 #include "check.h"
 #include "cuda/gradients.h"
@@ -16,7 +16,7 @@ inline Plan resident_plan(bool backward, int gates) {
   SUCCEEDS(current_device(device));
   Plan chosen;
   const Problem problem{Format::bf16, backward, kHidden, 2, 63, 32, kBatch, kDirections, gates};
-  SUCCEEDS(plan_here(problem, device, {8, 0, 0, "", false}, chosen));
+  SUCCEEDS(plan_on_current_device(problem, device, {8, 0, 0, "", false}, chosen));
   EQUAL(chosen.why_not, "");
   return chosen;
 }
@@ -34,7 +34,7 @@ inline void run_resident(const Plan& plan, CUstream stream) {
   else SUCCEEDS(five ? forward(plan, forward5, kDirections, stream) : forward(plan, forward4, kDirections, stream));
 }
 
-inline void run_lines(int gates, CUstream stream) {
+inline void run_steps(int gates, CUstream stream) {
   StepForwardArgs forward{};
   StepBackwardArgs backward{};
   forward.shape.directions = backward.shape.directions = kDirections;
@@ -60,7 +60,7 @@ inline void run_gradients(CUstream stream) {
 inline void run_everything(CUstream stream) {
   for (int gates : {4, 5}) {
     for (bool backward : {false, true}) run_resident(resident_plan(backward, gates), stream);
-    run_lines(gates, stream);
+    run_steps(gates, stream);
   }
   run_gradients(stream);
 }
