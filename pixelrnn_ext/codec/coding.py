@@ -187,7 +187,7 @@ class _BandNetwork(Network):
         if row and not within:
             del self._logits
             self._logits = self._band(row)
-        self.rows.fill(self.output, self._logits[:, :, within : within + 1])
+        self.rows.map(self.output).copy_(self._logits[:, :, within : within + 1])
 
     def _band(self, row: int) -> Tensor:
         top = max(row - self._above, 0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .. import functional
 from .grid import Grid
 from .recording import Operation, Recording, record
+from .row_steps import RowStep, run_row_steps
 from .rows import Rows
 from .states import DiagonalBiLSTMState, MaskedConvState, PointwiseState, RowLSTMState, State
 from .steps import Step
@@ -32,11 +33,22 @@ class PixelModel(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
-class Network(State):
+class Network:
     """A network that reads scaled images from the buffer ``input`` and writes logits to ``output``, row by row."""
 
     rows: Rows
     input: Tensor
+    output: Tensor
+
+    def begin_row(self, row: int) -> None: ...
+
+    def steps(self, colour: int) -> list[Step]:
+        return []
+
+    def end_row(self, row: int) -> None: ...
+
+    def mirrored_steps(self) -> list[Step]:
+        return []
 
 
 class RowNetwork(Network):
@@ -76,6 +88,8 @@ class RowNetwork(Network):
             else:
                 values[operation] = self._compute_map(operation, values)
         self.output: Tensor = values[recording.output]
+        self.before_row: list[RowStep] = [step for state in self._states for step in state.before_row()]
+        self.after_row: list[RowStep] = [step for state in self._states for step in state.after_row()]
 
     def _make_state(self, operation: Operation, values: dict[Operation, Any], image_dependent: set[Operation]) -> State:
         """Returns the state of an image-dependent operation. Raises TypeError for an unsupported operation."""
@@ -108,15 +122,13 @@ class RowNetwork(Network):
         return self.rows.grid.quantized(result.to(self.rows.dtype))
 
     def begin_row(self, row: int) -> None:
-        for state in self._states:
-            state.begin_row(row)
+        run_row_steps(self.before_row, row)
 
     def steps(self, colour: int) -> list[Step]:
         return [step for state in self._states for step in state.steps(colour)]
 
     def end_row(self, row: int) -> None:
-        for state in self._states:
-            state.end_row(row)
+        run_row_steps(self.after_row, row)
 
     def mirrored_steps(self) -> list[Step]:
         return [step for state in self._states for step in state.mirrored_steps()]

@@ -36,13 +36,10 @@ class Rows:
             return torch.zeros(channels, dtype=self.dtype, device=self.device)
         return values.detach().to(self.dtype)
 
-    def mirror(self, source: Tensor, target: Tensor) -> None:
-        backwards = torch.arange(self.width - 1, -1, -1, device=self.device)
-        torch.index_select(source[self.margin :], 0, backwards, out=target[self.margin :])
+    def within(self, buffer: Tensor) -> Tensor:
+        """Returns the columns of a buffer that are inside the image, a view."""
+        return buffer[self.margin :]
 
     def map(self, buffer: Tensor) -> Tensor:
         """Returns the row of a buffer as a map (N, channels, 1, W), a view."""
-        return buffer[self.margin :].permute(1, 2, 0).unsqueeze(2)
-
-    def fill(self, buffer: Tensor, map: Tensor) -> None:
-        self.map(buffer).copy_(map)
+        return self.within(buffer).permute(1, 2, 0).unsqueeze(2)

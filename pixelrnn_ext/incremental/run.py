@@ -9,6 +9,7 @@ from ..operators import columns
 from .eager import EagerRow
 from .native import NativeRow
 from .network import Network, PixelModel
+from .row_steps import RowStep, RowSum, run_row_steps
 from .steps import Step
 
 
@@ -32,10 +33,10 @@ def run_rows(
     steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
     runner = runner_type(model.backend, network.rows.device)
     row, mirrored = runner(network.rows, steps), runner(network.rows, network.mirrored_steps())
+    inputs: list[RowStep] = [RowSum(network.rows.within(buffer), map=map) for buffer, map in row_inputs]
     height = row_inputs[0][1].shape[2]
     for r in range(height):
-        for buffer, map in row_inputs:
-            network.rows.fill(buffer, map[:, :, r : r + 1])
+        run_row_steps(inputs, r)
         network.begin_row(r)
         row.run()
         yield r

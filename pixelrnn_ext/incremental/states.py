@@ -1,19 +1,19 @@
 """The state that each layer keeps while images are made row by row, and the layer's steps.
 
-A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. ``begin_row``
-computes the contribution of the rows above, a whole row at once. ``steps`` add the contribution of the current row for
-a pixel and a colour. ``end_row`` stores the values that later rows read. ``mirrored_steps`` run after
-``end_row`` on mirrored buffers, for layers that scan the complete row from right to left.
+A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. Its methods return
+steps. The steps of ``before_row`` compute the contribution of the rows above, a whole row at once (row_steps.py).
+``steps`` add the contribution of the current row for a pixel and a colour. ``after_row`` stores the values that later
+rows read. ``mirrored_steps`` then run on mirrored buffers, for layers that scan the complete row from right to left.
 """
 
 import itertools
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..directions import Direction2d
 from ..masks import Mask, colour_range, masked_weight
+from .row_steps import Product, RowCopy, RowStep, RowSum
 from .rows import Rows
 from .steps import CellStep, Linear, Pointwise, Step, Tap
 
@@ -23,12 +23,14 @@ class State:
 
     output: Tensor
 
-    def begin_row(self, row: int) -> None: ...
+    def before_row(self) -> list[RowStep]:
+        return []
 
     def steps(self, colour: int) -> list[Step]:
         return []
 
-    def end_row(self, row: int) -> None: ...
+    def after_row(self) -> list[RowStep]:
+        return []
 
     def mirrored_steps(self) -> list[Step]:
         return []
@@ -40,13 +42,12 @@ class PointwiseState(State):
     def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool) -> None:
         self._rows, self._image_channels, self._relu = rows, image_channels, relu
         channels = max(operand.shape[1] if operand.dim() == 4 else operand.shape[2] for operand in operands)
-        self._maps = [(operand, rows.buffer(channels)) if operand.dim() == 4 else None for operand in operands]
-        self._operands = [operand if pair is None else pair[1] for operand, pair in zip(operands, self._maps)]
+        self._operands = [rows.buffer(channels) if operand.dim() == 4 else operand for operand in operands]
+        self._maps = [(buffer, map) for buffer, map in zip(self._operands, operands) if map.dim() == 4]
         self.output: Tensor = rows.buffer(channels)
 
-    def begin_row(self, row: int) -> None:
-        for map, buffer in filter(None, self._maps):
-            self._rows.fill(buffer, _select_row(map, row))
+    def before_row(self) -> list[RowStep]:
+        return [RowSum(self._rows.within(buffer), map=map) for buffer, map in self._maps]
 
     def steps(self, colour: int) -> list[Step]:
         left, *others = self._operands
@@ -74,24 +75,22 @@ class MaskedConvState(State):
         self._base = rows.buffer(outputs).copy_(self._bias)
         self.output: Tensor = rows.buffer(outputs)
 
-    def begin_row(self, row: int) -> None:
-        if self._above:
-            self._base.copy_(self._bias)
-        for weight, input_row in self._above:
-            _add_products(self._base[self._rows.margin :], input_row, weight)
+    def before_row(self) -> list[RowStep]:
+        products = [Product(input_row, weight) for weight, input_row in self._above]
+        return [RowSum(self._rows.within(self._base), self._bias, products=products)] if products else []
 
     def steps(self, colour: int) -> list[Step]:
         start, stop = colour_range(self.output.shape[2], self._mask.image_channels, colour)
         taps = _row_taps(self._input, self._weight[start:stop], self._mask, colour)
         return [Linear(taps, self._base, self.output, start, stop, self._relu)]
 
-    def end_row(self, row: int) -> None:
+    def after_row(self) -> list[RowStep]:
         rows = [input_row for _, input_row in self._above]
-        for upper, lower in itertools.pairwise(rows):
-            upper.copy_(lower)
+        steps: list[RowStep] = [RowCopy(upper, lower) for upper, lower in itertools.pairwise(rows)]
         if rows:
             side = self._weight.shape[2] // 2
-            rows[-1][side : side + self._rows.width] = self._input[self._rows.margin :]
+            steps.append(RowCopy(rows[-1][side : side + self._rows.width], self._rows.within(self._input)))
+        return steps
 
 
 class RowLSTMState(State):
@@ -99,12 +98,17 @@ class RowLSTMState(State):
 
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         (self._scan,) = _scans(rows, input, **options)
-        self._c_above = rows.buffer(self._scan.hidden)
-        self.output: Tensor = rows.buffer(self._scan.hidden)
+        self._rows, scan = rows, self._scan
+        self._side = scan.weight_hh.shape[2] // 2
+        self._h_above = rows.zeros(rows.width + 2 * self._side, scan.hidden).copy_(scan.h0)
+        self._c_above = rows.buffer(scan.hidden)
+        self.output: Tensor = rows.buffer(scan.hidden)
 
-    def begin_row(self, row: int) -> None:
-        self._scan.begin_row(row, taps=self._scan.weight_hh.shape[2])
-        self._c_above.copy_(self._scan.c)
+    def before_row(self) -> list[RowStep]:
+        within, scan = self._rows.within, self._scan
+        inside = self._h_above[self._side : self._side + self._rows.width]
+        above = Product(self._h_above, _taps_first(scan.weight_hh))
+        return [RowCopy(inside, within(scan.h)), RowCopy(within(self._c_above), within(scan.c)), scan.row_sum([above])]
 
     def steps(self, colour: int) -> list[Step]:
         return self._scan.steps(colour, self._c_above, 0, self._scan.zeros, self.output)
@@ -114,26 +118,30 @@ class DiagonalBiLSTMState(State):
     """State of a Diagonal BiLSTM. Its right-to-left scan runs over a mirrored copy of each complete row."""
 
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
-        self._rows, self._image_channels = rows, options["image_channels"]
+        self._rows = rows
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
-        self._right_above = rows.buffer(self._left.hidden)
+        # Copies of h of the right-to-left scan in the row above: as scanned, and turned back. Zeros before row 0.
+        self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
         self.output: Tensor = rows.buffer(self._left.hidden)
 
-    def begin_row(self, row: int) -> None:
-        if row > 0:
-            self._rows.mirror(self._right.h, self._right_above)
-        self._left.begin_row(row, taps=1)
+    def before_row(self) -> list[RowStep]:
+        within = self._rows.within
+        mirrored = RowCopy(within(self._right_above), within(self._mirrored_above), mirrored=True)
+        return [mirrored, self._left.row_sum([self._left.above()])]
 
     def steps(self, colour: int) -> list[Step]:
         return self._left.steps(colour, self._left.c, -1, self._right_above, self.output)
 
-    def end_row(self, row: int) -> None:
-        self._rows.mirror(self._left.input, self._right.input)
-        self._right.begin_row(row, taps=1)
+    def after_row(self) -> list[RowStep]:
+        within, right = self._rows.within, self._right
+        mirrored = RowCopy(within(right.input), within(self._left.input), mirrored=True)
+        input_to_state = Product(within(right.input), _taps_first(right.weight_ih))
+        return [mirrored, right.row_sum([right.above(), input_to_state])]
 
     def mirrored_steps(self) -> list[Step]:
         right = self._right
-        return [s for k in range(self._image_channels) for s in right.steps(k, right.c, -1, right.zeros, right.h)]
+        before = Tap(right.h, -1, right.hidden, _taps_first(right.weight_hh)[1])
+        return [right.cell([before], right.c, -1, right.zeros, self._mirrored_above, (0, right.hidden))]
 
 
 def _scans(
@@ -167,28 +175,30 @@ class _Scan:
         self.h = rows.buffer(self.hidden).copy_(self.h0)
         self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
 
-    def begin_row(self, row: int, taps: int) -> None:
-        """Computes what bias, condition and ``taps`` cells of the row above add to the gates."""
-        self.base.copy_(self.bias)
-        if self.gate_bias is not None:
-            self.rows.map(self.base).add_(_select_row(self.gate_bias, row))
-        above = self.h[self.rows.margin :]
-        if taps > 1:
-            border = self.h0.expand(taps // 2, self.rows.images, -1)
-            above = torch.cat([border, above, border])
-        _add_products(self.base[self.rows.margin :], above, _taps_first(self.weight_hh[:, :, :taps]))
+    def above(self) -> Product:
+        """Returns the product of a diagonal scan with the pixel above."""
+        return Product(self.rows.within(self.h), _taps_first(self.weight_hh[:, :, :1]))
+
+    def row_sum(self, products: list[Product]) -> RowSum:
+        """Returns the step that computes what bias, condition and ``products`` add to the gates."""
+        return RowSum(self.rows.within(self.base), self.bias, self.gate_bias, products)
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
         """Returns a colour's cell step. Unless ``shift`` is 0, the step also reads h of the pixel at ``shift``."""
-        start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
+        units = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def select_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
-            return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
+            return weight.unflatten(0, (4, -1))[:, slice(*units)].flatten(0, 1)
 
         read = _row_taps(self.input, select_units(self.weight_ih), self.mask, colour)
         if shift:
             read.append(Tap(self.h, shift, self.hidden, _taps_first(select_units(self.weight_hh))[1]))
-        return [CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
+        return [self.cell(read, carried, shift, addend, output, units)]
+
+    def cell(
+        self, read: list[Tap], carried: Tensor, shift: int, addend: Tensor, output: Tensor, units: tuple[int, int]
+    ) -> Step:
+        return CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, *units)
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:
@@ -206,15 +216,3 @@ def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Ta
 def _taps_first(weight: Tensor) -> Tensor:
     """(outputs, channels, taps) -> (taps, channels, outputs)."""
     return weight.permute(2, 1, 0).contiguous()
-
-
-def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:
-    """Convolves columns (W + taps - 1, N, channels) with weight (taps, channels, outputs), and adds them to base."""
-    for k, tap in enumerate(weight):
-        base.flatten(0, 1).addmm_(columns[k : k + len(base)].flatten(0, 1), tap)
-
-
-def _select_row(map: Tensor, row: int) -> Tensor:
-    """Returns a row of a map, (N, channels, 1, W or 1). A map of height 1 has one row for all."""
-    row = min(row, map.shape[2] - 1)
-    return map[:, :, row : row + 1]
