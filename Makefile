@@ -29,7 +29,7 @@ smoke:
 test:
 	pytest -n 2
 
-# Runs the long tests, and all combinations of the others. SLICE=0 to 4 runs a fifth of them, as CI does.
+# Runs the long tests, and all combinations of parameters. SLICE=0 to 4 runs a fifth of these tests, as CI does.
 sweep:
 	pytest -m sweep -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
@@ -37,7 +37,7 @@ sweep:
 emulated:
 	pytest -m emulated -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# Runs in a minute tests that changed files may break. FILES replaces git's list of changed files.
+# Runs tests that the changed files may break, in a minute. FILES replaces git's list of changed files.
 quick:
 	python tests/quick.py $(FILES)
 
@@ -48,7 +48,7 @@ build:
 # Runs all checks. Run it after a change of csrc, of the emulator or of the build.
 all: lint types docs emulated sweep test
 
-# Runs parts of test and sweep: the CPU kernels without torch, under sanitizers, by Clang and on AArch64; benchmarks.
+# Parts of test and sweep: native checks the CPU kernels and their operators, bench-check the benchmarks.
 native:
 	pytest -m "not emulated" tests/native/test_checks.py
 

@@ -177,9 +177,8 @@ def plan_build():
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
         # USE_CUDA declares torch's stable function for the current stream. libtorch.so, which every torch has, loads
         # the CUDA libraries of a torch for CUDA.
-        defines = ["-DUSE_CUDA"]
-        extra_link = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
-        libraries.append(library("_C_cuda", host, [str(compiler.include)], defines, extra_link))
+        link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
+        libraries.append(library("_C_cuda", host, [str(compiler.include)], ["-DUSE_CUDA"], link_torch))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build
 
 

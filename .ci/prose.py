@@ -1,4 +1,7 @@
-"""Reports fragments, and sentences of more than 40 words, in comments, docstrings and Markdown."""
+"""Reports fragments such as "Of ..." or "What ...", and sentences of more than 40 words.
+
+Reads comments, docstrings and Markdown.
+"""
 
 import ast
 import io

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.alone import configure_like_command
@@ -37,7 +38,7 @@ SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
 BATCH = 32  # images whose logits are in memory together
-# {name: training arguments}. The test digits resemble the training digits; the test photograph is a new one.
+# The training arguments of each model. The test digits resemble the training digits; the test photograph is a new one.
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
@@ -69,7 +70,7 @@ class Case:
 
 @dataclass
 class Size:
-    """Bytes of all images in one file, and in a file for every image. ``seconds``: to encode and to decode."""
+    """Bytes of all images in one file, and in one file for each image. ``seconds``: to encode and to decode."""
 
     data: str
     codec: str
@@ -136,11 +137,9 @@ def measure_our_codec(case: Case) -> tuple[list[Size], float, float]:
 
     ideal = -sum(likelihood.log_prob(logits, images).sum().item() for images, logits in batches()) / math.log(2) / 8
     coders = range_coders.ours(batches()), range_coders.constrictions(batches)
-    sizes = [Size(case.data, case.name, values, len(file), (encoding, decoding))]
-    sizes.append(Size(case.data, f"{case.name}, -log2 p", values, ideal))
-    for name, coded in zip(("ours", "constriction's"), coders):
-        if coded:
-            sizes.append(Size(case.data, f"{case.name}, the range coder alone, {name}", values, *coded))
+    found = {"": (len(file), (encoding, decoding)), ", -log2 p": (ideal,)}
+    found |= {f", the range coder alone, {name}": coded for name, coded in zip(("ours", "constriction's"), coders)}
+    sizes = [Size(case.data, case.name + what, values, *figures) for what, figures in found.items() if figures]
     streams = sum(len(group.streams) for group in container.read(file).groups)
     value_bytes = codec.bits(case.images, *conditions).sum().item() / 8
     payload = len(file) - HEADER_BYTES - STREAM_BYTES * streams
@@ -168,17 +167,18 @@ def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
     codec, (images, *conditions) = Codec(case.model), case.select(0, options.images)
     count, condition = len(images), conditions[0] if conditions else None
     torch.set_num_threads(threads)
-    batch = dict(batch_size=count)
-    file = codec.compress(images, *conditions, streams=threads, **batch)
+    compress = partial(codec.compress, images, *conditions, batch_size=count)
+    decompress = partial(codec.decompress, batch_size=count)
+    file = compress(streams=threads)
     torch.set_num_threads(THREADS[-1] if threads == 1 else 1)
-    if codec.compress(images, *conditions, streams=threads, **batch) != file:
+    if compress(streams=threads) != file:
         raise ValueError("another number of threads makes another file")
     torch.set_num_threads(threads)
-    default = codec.compress(images, *conditions, **batch)
+    default = compress()
     functions = {
-        COMPRESS: lambda: codec.compress(images, *conditions, streams=threads, **batch),
-        DECOMPRESS: lambda: codec.decompress(file, *conditions, **batch),
-        DEFAULT: lambda: codec.decompress(default, *conditions, **batch),
+        COMPRESS: lambda: compress(streams=threads),
+        DECOMPRESS: lambda: decompress(file, *conditions),
+        DEFAULT: lambda: decompress(default, *conditions),
         SAMPLE: lambda: case.model.sample(count, tuple(images.shape[1:]), condition=condition),
         PASS: lambda: case.model.log_prob(images, *conditions),
     }

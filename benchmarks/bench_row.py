@@ -25,9 +25,8 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
 
     lstm = torch.nn.LSTM(hidden, hidden, dtype=dtype)
     with torch.no_grad():
-        lstm.weight_ih_l0.copy_(loop.weight_ih.view_as(lstm.weight_ih_l0))
-        lstm.weight_hh_l0.copy_(loop.weight_hh.view_as(lstm.weight_hh_l0))
-        lstm.bias_ih_l0.copy_(loop.bias)
+        for theirs, ours in zip(lstm.parameters(), (loop.weight_ih, loop.weight_hh, loop.bias)):
+            theirs.copy_(ours.view_as(theirs))
         lstm.bias_hh_l0.zero_()
 
     def columns(t):  # (N, C, H, W) -> (H, N * W, C)
@@ -52,8 +51,7 @@ CASES = [ROW_3, ROW_1, replace(ROW_3, size=Size(16, 28, 28, 16)), LAYER]
 TARGETS = [
     Target(ROW_3, NATIVE, FLOOR, at_most=0.95),
     Target(ROW_3, NATIVE, BASELINE, faster=3),
-    Target(LAYER, NATIVE, LSTM, faster=1, threads=1),
-    Target(LAYER, NATIVE, LSTM, faster=1, threads=2),
+    *(Target(LAYER, NATIVE, LSTM, faster=1, threads=n) for n in (1, 2)),
 ]
 
 if __name__ == "__main__":

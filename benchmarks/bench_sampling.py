@@ -61,11 +61,8 @@ def differing_values(case: Case, side: int) -> int:
     return sum(int((image != images[0]).sum()) for image in images)
 
 
-BY_PASSES = "a pass of every fourth height is timed, and counted for all values of four rows"
-
-
 def passes(model, case: Case, heights) -> float:
-    """Estimates the seconds of a sampler that runs a pass for every value, from one pass of each height."""
+    """Estimates the seconds of a sampler that runs a pass for every value, from one pass over each number of rows."""
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
     pass_seconds = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
     return math.prod(case.shape) * pass_seconds
@@ -126,7 +123,10 @@ def main(argv: list[str]) -> int:
     notes = ["Before a model was timed, all samplers drew the same small images of it in float64."]
     notes.append("Ratios are medians over rounds that time all in turn.")
     if options.scope != FULL:
-        notes.append(f"By passes: {BY_PASSES}; --full draws every value.")
+        notes.append(
+            "By passes: a pass of every fourth height is timed, and counted for all values of four rows; --full draws "
+            "every value."
+        )
     return finish(__file__, argv, [options.threads], tables, notes, mismatches)
 
 

@@ -22,8 +22,8 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# {(model, batch size): (least speed-up of a native step over the reference, largest ratio of its time while another
-# process keeps a core busy to its time on a quiet machine)}, on 2 cores.
+# By model and batch size, on 2 cores: the least speed-up of a native step over the reference, and the largest factor by
+# which a process that keeps a core busy may slow the native step.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 

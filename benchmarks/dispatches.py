@@ -1,8 +1,8 @@
 """Counts the operations that each layer's forward and backward dispatch on a CPU and on a GPU. It needs no GPU.
 
 A count is `operations + views`. Views and allocations launch no kernel. The columns `cpu` and `gpu` count a scan's
-operator as one operation, `gpu, inside` the products, sums and kernels inside it. The table depends on the sources
-alone, so a `diff` of two tables shows what a change adds.
+operator as one operation. The column `gpu, inside` counts the products, sums and kernels inside the operator. A `diff`
+of two tables shows what a change adds, since the table depends on the sources alone.
 """
 
 import itertools
@@ -53,7 +53,9 @@ class Dispatches(TorchDispatchMode):
         if name in self.kernels:
             with self:
                 return self.kernels[name](*args)
-        if any("Tensor" in str(result.type) for result in func._schema.returns):  # others return a dtype or a device
+        if any(
+            "Tensor" in str(result.type) for result in func._schema.returns
+        ):  # other functions return a dtype or a device
             aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
             self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
         return func(*args, **(kwargs or {}))
@@ -66,7 +68,7 @@ class FakeKernels:
     """
 
     READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence reads
-    # For gpu.py, which reads the schemas of both operators.
+    # gpu.py reads the schemas of these operators.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
     def recurrence(self, *scan):
@@ -100,7 +102,7 @@ def _dense(*operands):
 
 
 def _launch(like, shape, sizes=None):
-    """Returns an output that one operation writes. With ``sizes``, another zeroes the padding first."""
+    """Returns an output that one operation writes. With ``sizes``, another operation zeroes the padding first."""
     written = like.new_zeros(shape)
     return written if sizes is None else written.zero_()
 

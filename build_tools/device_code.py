@@ -127,7 +127,7 @@ class Compiled(NamedTuple):
 
 
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
-    """Returns (GPU, Compiled) for all kernel files and each of `gpus`, such as 9.0 or 9.0+PTX.
+    """Returns a list of (GPU, Compiled) for each of `gpus`, such as 9.0 or 9.0+PTX, and each kernel file.
 
     `folder` caches the compiled files, which are reused until their inputs change.
     """

@@ -37,7 +37,7 @@ template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& 
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// Computes the same from the activated gates `a`, c and c_prev, with fewer registers and other roundings.
+// Returns the same gradients from the activated gates `a`, c and c_prev, with fewer registers and other roundings.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

@@ -62,7 +62,7 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
 }
 
 // Returns the gradient of the pre-activations, from the activated gates `a`. dc_left and dc_up are the gradients of c
-// from the right and from below. They become the gradients of c_left and c_up.
+// from the cells to the right and below. They become the gradients of c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;

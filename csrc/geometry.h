@@ -4,7 +4,7 @@
 //
 // A scan starts at a corner of its image: "above" and "left" mean earlier in the scan. An image smaller than its map
 // lies in the map's top left corner. Addresses are affine in line and cell, so a neighbour at a fixed displacement is a
-// fixed number of lines earlier and of cells further.
+// fixed number of lines earlier, and a fixed number of cells further.
 #pragma once
 
 #include "host_device.h"

@@ -1,5 +1,5 @@
-"""Draws layers.svg (the pixels that a layer sees, and the order in which it computes) and exchange.svg (how two blocks
-of a CUDA cluster exchange a line of hidden states). `python docs/picture.py` writes both files."""
+"""Draws layers.svg (the pixels that a layer sees, and the order in which it computes) and exchange.svg (two blocks of a
+CUDA cluster exchange a line of hidden states): `python docs/picture.py`."""
 
 from pathlib import Path
 
@@ -34,11 +34,7 @@ STYLE = """
 def row_lstm_sees(pixel):
     """Returns the pixels that a Row LSTM of kernel size 3 sees. Each row above adds one pixel to both sides."""
     row, column = pixel
-    seen = set()
-    for r in range(row + 1):
-        away = row - r
-        seen |= {(r, c) for c in range(column - away - 1, column + away + 1) if 0 <= c < WIDTH}
-    return seen
+    return {(r, c) for r, c in cells() if r - row - 1 <= c - column <= row - r}
 
 
 def left_to_right_sees(pixel):
@@ -63,56 +59,47 @@ def position(panel, cell):
     return LEFT + panel * (WIDTH * SIDE + GAP) + cell[1] * SIDE, TOP + cell[0] * SIDE
 
 
-def squares(panel, kind_of):
-    """Draws all cells of a panel, each in the class that ``kind_of`` returns."""
+def squares(panel, kinds):
+    """Draws all cells of a panel, each with its CSS class from ``kinds``, or else "unseen"."""
     groups = {}
     for cell in cells():
         x, y = position(panel, cell)
-        groups.setdefault(kind_of(cell), []).append(f'<use href="#s" x="{x}" y="{y}"/>')
+        groups.setdefault(kinds.get(cell, "unseen"), []).append(f'<use href="#s" x="{x}" y="{y}"/>')
     return [f'<g class="{kind}">{"".join(uses)}</g>' for kind, uses in groups.items()]
 
 
-def lower_triangle(panel, cell, kind):
+def lower_triangle(panel, cell):
     """Marks a pixel that both directions see."""
     x, y = position(panel, cell)
     side = SIDE - 2
-    return f'<path class="{kind}" d="M{x + side - 2},{y + 2} V{y + side - 3} a3,3 0 0 1 -3,3 H{x + 2} z"/>'
-
-
-def text(panel, row, content):
-    x, y = position(panel, (row, 0))
-    return f'<text x="{x}" y="{y}">{content}</text>'
+    return f'<path class="back" d="M{x + side - 2},{y + 2} V{y + side - 3} a3,3 0 0 1 -3,3 H{x + 2} z"/>'
 
 
 def title_and_captions(panel, title, *captions):
-    texts = [text(panel, HEIGHT + 0.7 * (i + 1), caption) for i, caption in enumerate(captions)]
-    return [f'<text class="title" x="{position(panel, (0, 0))[0]}" y="{TOP - 14}">{title}</text>', *texts]
+    parts = [f'<text class="title" x="{position(panel, (0, 0))[0]}" y="{TOP - 14}">{title}</text>']
+    for i, caption in enumerate(captions):
+        x, y = position(panel, (HEIGHT + 0.7 * (i + 1), 0))
+        parts.append(f'<text x="{x}" y="{y}">{caption}</text>')
+    return parts
 
 
 def row_lstm(panel):
-    seen = row_lstm_sees(PIXEL)
-    parts = squares(panel, lambda cell: "pixel" if cell == PIXEL else "forth" if cell in seen else "unseen")
+    parts = squares(panel, dict.fromkeys(row_lstm_sees(PIXEL), "forth") | {PIXEL: "pixel"})
     return parts + title_and_captions(panel, "Row LSTM", "sees a triangle above its pixel", "a row is computed at once")
 
 
 def diagonal_bilstm(panel):
     forth, back = left_to_right_sees(PIXEL), right_to_left_sees(PIXEL)
-
-    def kind_of(cell):
-        return "pixel" if cell == PIXEL else "forth" if cell in forth else "back" if cell in back else "unseen"
-
-    both = [lower_triangle(panel, cell, "back") for cell in sorted(forth & back)]
+    parts = squares(panel, dict.fromkeys(back, "back") | dict.fromkeys(forth, "forth") | {PIXEL: "pixel"})
+    parts += [lower_triangle(panel, cell) for cell in sorted(forth & back)]
     captions = "sees every earlier pixel:", "blue: one scan, orange: the other"
-    return squares(panel, kind_of) + both + title_and_captions(panel, "Diagonal BiLSTM", *captions)
+    return parts + title_and_captions(panel, "Diagonal BiLSTM", *captions)
 
 
 def wavefront(panel):
     now = step_of(PIXEL)
-
-    def kind_of(cell):
-        return "front" if step_of(cell) == now else "done" if step_of(cell) < now else "unseen"
-
-    parts = squares(panel, kind_of)
+    kinds = {cell: "front" if step_of(cell) == now else "done" for cell in cells() if step_of(cell) <= now}
+    parts = squares(panel, kinds)
     for cell in cells():
         x, y = position(panel, cell)
         number = f'x="{x + SIDE / 2 - 1:g}" y="{y + SIDE / 2 + 2.5:g}"'
@@ -122,28 +109,20 @@ def wavefront(panel):
 
 
 def svg(width, height, title, parts):
-    return "\n".join(
-        [
-            '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
-            f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-            f"<title>{title}</title>",
-            f"<style>{STYLE}</style>",
-            *parts,
-            "</svg>\n",
-        ]
-    )
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size}>\n<title>{title}</title>'
+    return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>\n"])
 
 
 def layers():
-    width = 2 * LEFT + 3 * WIDTH * SIDE + 2 * GAP
-    height = TOP + HEIGHT * SIDE + 44
-    title = "What a Row LSTM and a Diagonal BiLSTM see, and the wavefront"
-    definition = f'<defs><rect id="s" width="{SIDE - 2}" height="{SIDE - 2}" rx="3"/></defs>'
-    return svg(width, height, title, [definition, *row_lstm(0), *diagonal_bilstm(1), *wavefront(2)])
+    width, height = 2 * LEFT + 3 * WIDTH * SIDE + 2 * GAP, TOP + HEIGHT * SIDE + 44
+    parts = [f'<defs><rect id="s" width="{SIDE - 2}" height="{SIDE - 2}" rx="3"/></defs>']
+    parts += row_lstm(0) + diagonal_bilstm(1) + wavefront(2)
+    return svg(width, height, "What a Row LSTM and a Diagonal BiLSTM see, and the wavefront", parts)
 
 
-# The stages of the example in kernels.md: caption, lines whose states are in buffers A and B (None: h0), index of the
-# buffer that the blocks push.
+# The stages of the example in kernels.md: caption, line whose states buffer A and buffer B hold (None: h0), index of
+# the buffer that the blocks push.
 STAGES = (
     ("Before line 0: both buffers hold h0, and the blocks meet once", (None, None), None),
     ("Line 0: each block reads A, computes its units, writes them into B and pushes them", (None, 0), 1),
@@ -153,11 +132,9 @@ UNITS, BUFFER, STAGE, BETWEEN = 104, 26, 96, 120  # widths and heights in pixels
 
 
 def arrow(begin, end, y, kind):
-    """A horizontal arrow; its tip is at ``end``."""
-    back = -8 if end > begin else 8
-    return (
-        f'<path class="{kind}" d="M{begin},{y - 1} H{end + back} v-4 L{end},{y} L{end + back},{y + 5} v-4 H{begin} z"/>'
-    )
+    """Draws a horizontal arrow with its tip at ``end``."""
+    neck = end - 8 if end > begin else end + 8
+    return f'<path class="{kind}" d="M{begin},{y - 1} H{neck} v-4 L{end},{y} L{neck},{y + 5} v-4 H{begin} z"/>'
 
 
 def draw_buffer(x, y, name, line):

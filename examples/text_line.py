@@ -22,7 +22,7 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# (least, most): digits in a line; in pixels, a digit's side, the gap before a digit, and a line's height.
+# (least, most) number of digits in a line; in pixels, a digit's side, the gap before a digit, and a line's height.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES

@@ -1,6 +1,7 @@
-"""Checks of integers, kernel sizes and dtypes."""
+"""Checks of numbers, kernel sizes and dtypes."""
 
 import operator
+from numbers import Real
 from typing import SupportsIndex
 
 import torch
@@ -26,9 +27,9 @@ def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
     return tuple(integer(name, value, minimum) for name, value in values.items())
 
 
-def check_odd(kernel_size: int) -> None:
-    if kernel_size % 2 == 0:
-        raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+def check_number(name: str, value: object) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"expected {name} to be a number, got {type(value).__name__}")
 
 
 def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Prepares the command's process before torch is imported. Errors end it with a message and a status, no traceback.
+"""Prepares the process of the command ``pixelrnn`` before torch is imported. An error ends it without a traceback.
 
 This module imports nothing heavy, because Ctrl-C may come in the second or two that importing torch takes.
 """
@@ -20,11 +20,11 @@ WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIB
 
 def configure_process() -> None:
     """Configures malloc and OpenMP for the process, unless environment variables do. Call it before importing torch."""
-    # These thresholds keep freed memory in the process. By default glibc returns it to the system, and new pages cost
-    # a small model a fifth of its step.
+    # These thresholds keep freed memory in the process. By default glibc returns it to the system. New pages then take
+    # a fifth of a small model's step.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, and returned
+        mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, unmapped when freed
         mallopt(_TRIM_THRESHOLD, 512 << 20)
     # An idle thread sleeps after 1000 spins. GNU's default, 300,000, takes some milliseconds. If another process keeps
     # a core busy, a spinning thread takes time from the thread that it waits for.
@@ -33,7 +33,7 @@ def configure_process() -> None:
 
 
 def is_bench() -> bool:
-    """Returns whether the command is ``bench``, which times the layers as they run in any other program."""
+    """Returns whether the command is ``bench``. It times the layers as in a program that configures nothing."""
     return sys.argv[1:2] == ["bench"]
 
 
@@ -44,8 +44,7 @@ def running_command() -> str | None:
     # sys.argv[0] is "-m" while Python imports the package to find its __main__ module.
     pairs = pairwise(sys.orig_argv)
     named = any(module == "pixelrnn_ext" and re.fullmatch("-[A-Za-z]*m", option) for option, module in pairs)
-    is_module = sys.argv[0] == "-m" and named
-    return "python -m pixelrnn_ext" if is_module else None
+    return "python -m pixelrnn_ext" if named and sys.argv[0] == "-m" else None
 
 
 @contextmanager

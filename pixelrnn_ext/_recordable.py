@@ -24,7 +24,7 @@ class Recorder(Protocol):
 class Recorded(Tensor):
     """A tensor without values. Torch's functions and methods on it are recorded instead of computed.
 
-    ``value`` is the recorder's key for it. It has only properties that all values of a recording share.
+    ``value`` is the recorder's key for the tensor. Only properties that all values of a recording share can be read.
     """
 
     recorder: Recorder
@@ -46,8 +46,12 @@ class Recorded(Tensor):
             raise TypeError("expected values of one recording that is not compiled")
         recorder = next(iter(recorders.values()))
         name = op_name(func)
-        if name in _PROPERTIES:
-            return _PROPERTIES[name](recorder)
+        is_cuda = recorder.device.type == "cuda"
+        properties: dict[str, Any] = {"device": recorder.device, "dtype": recorder.dtype, "is_cuda": is_cuda}
+        properties |= {"requires_grad": False, "is_leaf": True, "grad_fn": None}
+        properties |= dict.fromkeys(("__repr__", "__format__"), "a recorded value")
+        if name in properties:
+            return properties[name]
         return recorder.record(func, args, kwargs)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +63,7 @@ class Recorded(Tensor):
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields the parts for ``a, b = recorded``. Their number is read from the caller's bytecode."""
+        """Yields ``recorded[0]``, ... for ``a, b = recorded``. The caller's bytecode gives the number of values."""
         frame = sys._getframe(1)
         instruction = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
         if instruction.opname != "UNPACK_SEQUENCE":
@@ -67,20 +71,8 @@ class Recorded(Tensor):
         return (self[i] for i in range(instruction.argval))
 
 
-_PROPERTIES: dict[str, Callable[[Recorder], Any]] = {
-    "device": lambda recorder: recorder.device,
-    "dtype": lambda recorder: recorder.dtype,
-    "is_cuda": lambda recorder: recorder.device.type == "cuda",
-    "requires_grad": lambda recorder: False,
-    "is_leaf": lambda recorder: True,
-    "grad_fn": lambda recorder: None,
-    "__repr__": lambda recorder: "a recorded value",
-    "__format__": lambda recorder: "a recorded value",
-}
-
-
 def op_name(function: Callable[..., Any]) -> str:
-    """Returns a function's or method's name, or the name of the property that it gets."""
+    """Returns the name of a function or method, or of the property whose getter ``function`` is."""
     name = getattr(function, "__name__", str(function))
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
 
@@ -88,8 +80,8 @@ def op_name(function: Callable[..., Any]) -> str:
 def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorates a function whose first argument is ``input``. A call with a recorded input becomes one operation.
 
-    The operation takes the input by position, and all other arguments, defaults included, by name. ``sizes`` raise
-    TypeError, because the images of a recording fill their maps.
+    The operation takes the input by position, and all other arguments, defaults included, by name. A recorded call
+    with ``sizes`` raises TypeError, because the images of a recording fill their maps.
     """
     signature = inspect.signature(function)
 

@@ -13,7 +13,7 @@ CLIP = 100.0  # bound of |c| in the cell "max"
 
 
 class Cell(NamedTuple):
-    gates: tuple[str, ...]  # blocks of a weight's rows: torch.nn.LSTM's four, then the second neighbour's gate
+    gates: tuple[str, ...]  # in the order of a weight's rows: torch.nn.LSTM's four gates, then the second neighbour's
     forget_gates: tuple[int, ...] = ()  # indices of the gates whose bias starts at forget_bias
     forget_bias: float | None = None  # None initialises it like the other biases
     zero_bias: bool = False
@@ -30,14 +30,14 @@ def _mixed(weight: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
 
 
 def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
-    i, f, g, _, *fifth = gates  # in the cell leaky, i is phi
+    i, f, g, _, *fifth = gates  # i is phi in the cell leaky
     if cell == "pixelrnn":
         return f * c_left + i * g
     if cell == "stable":
         return f * _mixed(fifth[0], c_up, c_left) + i * g
     if cell == "leaky":
         return (1 - i) * _mixed(fifth[0], c_up, c_left) + i * g
-    carried = f * c_left + fifth[0] * c_up  # in max one of the two forget gates is 0
+    carried = f * c_left + fifth[0] * c_up  # in the cell max one forget gate is 0
     if cell == "halved":
         return 0.5 * carried + i * g
     c = carried + i * g
@@ -73,13 +73,13 @@ def check_cell(cell: str) -> None:
 def check_peepholes(cell: str) -> None:
     if not CELLS[cell].peepholes:
         names = " or ".join(repr(name) for name, other in CELLS.items() if other.peepholes)
-        raise ValueError(f"expected no peepholes but for cell {names}, got cell {cell!r}")
+        raise ValueError(f"expected peepholes only with cell {names}, got cell {cell!r}")
 
 
 def update(
     cell: str, z: Tensor, c_up: Tensor, c_left: Tensor, top: Tensor | None = None, peephole: Tensor | None = None
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Returns h, c and the activated gates of pixels. In the cell max the smaller forget gate is 0.
+    """Returns h, c and the activated gates of pixels. In the cell max the smaller forget gate is returned as 0.
 
     Args:
         cell: a name of :data:`CELLS`, with G gates.
@@ -100,6 +100,6 @@ def update(
         f, fifth = torch.where(reads_left, f, 0), [torch.where(reads_left, 0, fifth[0])]
     c = _new_c(cell, (i, f, g, o, *fifth), c_up, c_left)
     o = (o if peephole is None else o + p_o * c).sigmoid()
-    # in the cell leaky, f is o_prev
+    # f is o_prev in the cell leaky
     h = (f * _mixed(fifth[0], c_up, c_left) + o * c).tanh() if cell == "leaky" else o * c.tanh()
     return h, c, (i, f, g, o, *fifth)

@@ -1,7 +1,6 @@
 """The directions of a two-dimensional LSTM: their corners, their parameters and the merge of their maps.
 
-A direction is named by the corner where it starts, ``"tl"`` for top left. It is the scan from ``"tl"`` of the flipped
-image, flipped back. *Up* and *left* mean before in this scan: from ``"br"``, up is the row below.
+:func:`pixelrnn_ext.functional.lstm2d` describes the corners. *Up* and *left* mean before in a direction's scan.
 """
 
 from collections.abc import Sequence
@@ -13,16 +12,19 @@ from torch import Tensor
 
 from ._arguments import integer
 
-# (step over rows, step over columns). The operators number corners in this order: 2 for bottom plus 1 for right.
+# Each corner's step over rows and over columns. The operators number corners in this order: bottom adds 2, right 1.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
-# {number of directions: corners where they start}
+# The corners where 1, 2 or 4 directions start.
 DEFAULT_CORNERS: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
 MERGES = ("concat", "sum", "mean", None)
 
 
 class Direction2d(NamedTuple):
-    """The parameters of one direction; shapes as in :func:`pixelrnn_ext.functional.lstm2d`."""
+    """The parameters of one direction of a recurrent layer.
+
+    The layer's function in :mod:`pixelrnn_ext.functional` describes their shapes.
+    """
 
     weight_ih: Tensor
     weight_hh: Tensor
@@ -76,5 +78,5 @@ def merged(maps: Tensor, merge: str | None) -> Tensor:
         return maps[:, 0] + F.pad(maps[:, 1, :, :-1], (0, 0, 1, 0))
     if merge == "concat":
         return maps.flatten(1, 2)
-    pixels = maps.permute(0, 3, 4, 1, 2)  # reductions keep this order, so the result is channels_last
+    pixels = maps.permute(0, 3, 4, 1, 2)  # sum and mean keep this order of axes in memory, channels_last
     return (pixels.sum(3) if merge == "sum" else pixels.mean(3)).permute(0, 3, 1, 2)

@@ -204,7 +204,7 @@ def lstm2d(
         cell: a name from the table.
         corners: the D different corners where directions start: ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. A direction is
             the scan from ``"tl"`` of the flipped image, flipped back: from ``"br"``, up is the row below.
-        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z: directions first, then gates.
+        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z. Channels are ordered by direction, then gate.
         sizes: as in :func:`row_lstm`.
         merge: ``"concat"`` returns (N, D * hidden, H, W) in the order of ``corners``, ``"sum"`` and ``"mean"`` (N,
             hidden, H, W), None (N, D, hidden, H, W).
@@ -239,7 +239,7 @@ def masked_conv2d(
     """Computes a masked convolution (sections 2.2 and 3.4), stride 1, same padding: a pixel reads the pixels before it.
 
     Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))`` and the activation,
-    but skips masked weights. These have no effect, even if NaN, and zero gradients.
+    but skips masked weights. They have no effect, even if NaN, and their gradients are zero.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1.

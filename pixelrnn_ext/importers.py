@@ -1,7 +1,7 @@
 """Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
-Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns copies. Its
-docstring names the LSTM2d that loads them. ``corner`` names the direction that gets the weights of one scan.
+Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns copies. The
+docstring names the LSTM2d that loads the copies. ``corner`` names the direction that gets the weights of one scan.
 ``first | second`` joins the state_dicts of two scans. TypeError: a value is no floating-point matrix. ValueError: a
 shape, a name or a corner does not fit.
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# The position of each of our gates in the other program's matrices. rnn2d's corners have the order of its maps.
+# The position of each of our gates among the other program's gates, which the comments list.
 _RETURNN = (0, 1, 4, 3, 2)  # i, f, lambda, o, g
 _RNN2D_HALVED = (0, 2, 4, 3, 1)  # i, f_up, f_left, o, g
-_RNN2D_CORNERS = ("tl", "bl", "tr", "br")
+_RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # in the order of rnn2d's maps
 _PFISTERER = (0, 1, 4, 2, 3)  # i, f, o, 1 - lambda, g
 _TESSERACT = (1, 2, 0, 3, 4)  # CI, GI, GF1, GO, GFS: g, i, f_left, o, f_up
 
@@ -56,7 +56,7 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
 
 def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dict[str, Tensor]:
     """Converts rnn2d's LSTM for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr",
-    "br"))``, the order of its maps.
+    "br"))``. The directions have the order of rnn2d's maps.
 
     The layout is from rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g).
 
@@ -104,13 +104,11 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
         raise TypeError(f"expected state_dict to be a mapping of names to matrices, got {type(state_dict).__name__}")
     if missing := [name for name in names if name not in state_dict]:
         raise ValueError(f"expected a state_dict with {', '.join(names)}, got one without {', '.join(missing)}")
-    input, left, up, *biases = (_tensor(name, state_dict[name]) for name in names)
-    hidden = left.shape[-1]
-    _check("W.weight", input, (5 * hidden, input.shape[-1]))
-    _check("U.weight", left, (5 * hidden, hidden))
-    _check("V.weight", up, (5 * hidden, hidden))
-    for name, bias in zip("WUV", biases):
-        _check(f"{name}.bias", bias, (5 * hidden,))
+    tensors = [_tensor(name, state_dict[name]) for name in names]
+    input, left, up, *biases = tensors
+    channels, hidden = input.shape[-1], left.shape[-1]
+    for name, tensor, columns in zip(names, tensors, [(channels,), (hidden,), (hidden,), (), (), ()]):
+        _check(name, tensor, (5 * hidden, *columns))
     state = _parameters(corner, _PFISTERER, input, up, left, sum(biases[1:], biases[0]))
     for tensor in state.values():  # 1 - sigmoid(z) = sigmoid(-z)
         tensor[4 * hidden :].neg_()

@@ -1,6 +1,6 @@
 """The layers of PixelRNN as modules (sections 3.2 to 3.4 of the paper), used like torch.nn.Conv2d."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.types import Device
 
 from . import functional
-from ._arguments import check_dtype, check_odd, integers, odd_sides
+from ._arguments import check_dtype, integers, odd_sides
 from .masks import check_colour_groups, check_mask_type
 from .operators import backends
 
 
 class Recurrent(nn.Module):
-    """Holds the parameters of a recurrent layer. Their names end in the suffix of their direction."""
+    """Holds the parameters of a recurrent layer. A parameter's name ends in the suffix of its direction."""
 
     def __init__(
         self,
@@ -72,13 +72,14 @@ class _LineLSTM(Recurrent):
 
     _suffixes: tuple[str, ...] = ("",)
     _diagonal = True
+    _run: Callable[..., Tensor]
     weight_ih: nn.Parameter
     weight_hh: nn.Parameter
     bias: nn.Parameter | None
     h0: nn.Parameter | None
     c0: nn.Parameter | None
 
-    if TYPE_CHECKING:  # torch annotates the result as Any
+    if TYPE_CHECKING:  # nn.Module annotates the result as Any
 
         def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
 
@@ -86,10 +87,15 @@ class _LineLSTM(Recurrent):
         self,
         in_channels: int,
         hidden_channels: int,
-        kernel_size: int,
-        image_channels: int,
-        mask_type: str | None,
-        **options: Any,
+        kernel_size: int = 3,
+        *,
+        image_channels: int = 1,
+        mask_type: str | None = "B",
+        bias: bool = True,
+        initial_state: str = "zero",
+        backend: str = "auto",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         in_channels, hidden_channels, kernel_size, image_channels = integers(
             in_channels=in_channels,
@@ -97,13 +103,14 @@ class _LineLSTM(Recurrent):
             kernel_size=kernel_size,
             image_channels=image_channels,
         )
-        check_odd(kernel_size)
+        odd_sides(kernel_size)  # checks it
         check_mask_type(mask_type, optional=True)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
+        rest = dict[str, Any](bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
         taps = 2 if self._diagonal else kernel_size
         super().__init__(
-            in_channels, hidden_channels, self._suffixes, gates=4, taps=taps, kernel_size=kernel_size, **options
+            in_channels, hidden_channels, self._suffixes, gates=4, taps=taps, kernel_size=kernel_size, **rest
         )
         self.kernel_size: int = kernel_size
         self.image_channels: int = image_channels
@@ -118,16 +125,18 @@ class _LineLSTM(Recurrent):
             f"mask_type={self.mask_type!r}{bias}, initial_state={self.initial_state!r}, backend={self.backend!r}"
         )
 
-    def _arguments(self, gate_bias: Tensor | None, sizes: Tensor | None) -> dict[str, Any]:
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
+        """Calls the layer's function in :mod:`pixelrnn_ext.functional`, which describes the arguments."""
         names = ("weight_ih", "weight_hh", "bias", "h0", "c0")
-        return {
+        return self._run(
+            input,
             **{name + suffix: getattr(self, name + suffix) for suffix in self._suffixes for name in names},
-            "gate_bias": gate_bias,
-            "sizes": sizes,
-            "mask_type": self.mask_type,
-            "image_channels": self.image_channels,
-            "backend": self.backend,
-        }
+            gate_bias=gate_bias,
+            sizes=sizes,
+            mask_type=self.mask_type,
+            image_channels=self.image_channels,
+            backend=self.backend,
+        )
 
 
 class RowLSTM(_LineLSTM):
@@ -162,27 +171,7 @@ class RowLSTM(_LineLSTM):
     """
 
     _diagonal = False
-
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 3,
-        *,
-        image_channels: int = 1,
-        mask_type: str | None = "B",
-        bias: bool = True,
-        initial_state: str = "zero",
-        backend: str = "auto",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        options = dict(bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
-        super().__init__(in_channels, hidden_channels, kernel_size, image_channels, mask_type, **options)
-
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Calls :func:`pixelrnn_ext.functional.row_lstm`, which describes the arguments."""
-        return functional.row_lstm(input, **self._arguments(gate_bias, sizes))
+    _run = staticmethod(functional.row_lstm)
 
 
 class DiagonalLSTM(_LineLSTM):
@@ -224,13 +213,12 @@ class DiagonalLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        options = dict(bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
-        super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
+        rest = dict[str, Any](bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
+        super().__init__(in_channels, hidden_channels, 1, image_channels=image_channels, mask_type=mask_type, **rest)
         self.reverse: bool = reverse
 
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Calls :func:`pixelrnn_ext.functional.diagonal_lstm`, which describes the arguments."""
-        return functional.diagonal_lstm(input, reverse=self.reverse, **self._arguments(gate_bias, sizes))
+    def _run(self, input: Tensor, **arguments: Any) -> Tensor:
+        return functional.diagonal_lstm(input, reverse=self.reverse, **arguments)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", reverse={self.reverse}"
@@ -246,8 +234,8 @@ class DiagonalBiLSTM(_LineLSTM):
     The backward pass does not read the output, so an activation after this layer may work in place.
 
     Args:
-        in_channels, hidden_channels: as in :class:`RowLSTM`.
-        image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`.
+        in_channels, hidden_channels, image_channels, mask_type, bias, initial_state, backend, device, dtype: as in
+            :class:`RowLSTM`.
 
     Parameters: as in :class:`DiagonalLSTM`, and again with the suffix ``_reverse``.
 
@@ -261,6 +249,7 @@ class DiagonalBiLSTM(_LineLSTM):
     """
 
     _suffixes = ("", "_reverse")
+    _run = staticmethod(functional.diagonal_bilstm)
     weight_ih_reverse: nn.Parameter
     weight_hh_reverse: nn.Parameter
     bias_reverse: nn.Parameter | None
@@ -280,12 +269,8 @@ class DiagonalBiLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        options = dict(bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
-        super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
-
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Calls :func:`pixelrnn_ext.functional.diagonal_bilstm`, which describes the arguments."""
-        return functional.diagonal_bilstm(input, **self._arguments(gate_bias, sizes))
+        rest = dict[str, Any](bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
+        super().__init__(in_channels, hidden_channels, 1, image_channels=image_channels, mask_type=mask_type, **rest)
 
 
 class MaskedConv2d(nn.Module):
@@ -294,7 +279,7 @@ class MaskedConv2d(nn.Module):
     Stride 1, same padding by zeros. The forward masks any weight: no training or checkpoint can undo the mask.
 
     The backward pass reads the output only if the layer has its own ReLU. Without it an activation after this layer may
-    work in place. The layer calls :func:`pixelrnn_ext.functional.masked_conv2d`.
+    work in place.
 
     Args:
         in_channels, out_channels: channels of the input and of the output.
@@ -303,7 +288,7 @@ class MaskedConv2d(nn.Module):
         image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
         bias: whether the layer has a bias.
         activation: ``"relu"`` or None.
-        backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`.
+        backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`, which the layer calls.
         device, dtype: of the parameters.
 
     Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), with the shapes, names and initialisation of

@@ -1,15 +1,14 @@
 """The two-dimensional LSTM as a module: a layer that scans an image from its corners."""
 
 import math
-from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.types import Device
 
 from . import functional
-from ._arguments import integers
+from ._arguments import check_number, integers
 from .cells import CELLS, check_cell, check_peepholes
 from .directions import SUFFIXES, Direction2d, check_merge, corners_of
 from .layers import Recurrent
@@ -27,7 +26,7 @@ class LSTM2d(Recurrent):
 
     With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``.
     With ``cell="pixelrnn", directions=("tl", "tr"), merge=None`` it returns the two maps that a
-    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The state_dicts of both load.
+    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. It loads the state_dicts of both layers.
 
     Args:
         in_channels, hidden_channels: channels of the input, and of each direction's state.
@@ -38,7 +37,7 @@ class LSTM2d(Recurrent):
         bias: whether the layer has a bias.
         initial_state: as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
         forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, random like
-            the other biases for pixelrnn. leaky has no forget gate. Its biases start at zero.
+            the other biases for pixelrnn. The cell leaky has no forget gate, and its biases start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
         device, dtype: of the parameters.
 
@@ -85,19 +84,9 @@ class LSTM2d(Recurrent):
         if peepholes:
             check_peepholes(cell)
         _check_forget_bias(forget_bias, cell, bias)
-        super().__init__(
-            in_channels,
-            hidden_channels,
-            [SUFFIXES[corner] for corner in corners],
-            gates=len(CELLS[cell].gates),
-            taps=2,
-            peepholes=peepholes,
-            bias=bias,
-            initial_state=initial_state,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-        )
+        suffixes, gates = [SUFFIXES[corner] for corner in corners], len(CELLS[cell].gates)
+        rest = dict[str, Any](bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
+        super().__init__(in_channels, hidden_channels, suffixes, gates=gates, taps=2, peepholes=peepholes, **rest)
         self.cell: str = cell
         self.directions: tuple[str, ...] = corners
         self.merge: str | None = merge
@@ -106,7 +95,8 @@ class LSTM2d(Recurrent):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialises like other recurrent layers, then sets forget biases to ``forget_bias``, leaky's biases to 0."""
+        """Initialises like other recurrent layers. Then sets forget gates' biases to ``forget_bias``, and all biases of
+        the cell leaky to 0."""
         super().reset_parameters()
         kind = CELLS[self.cell]
         for direction in self._weights():
@@ -147,8 +137,7 @@ class LSTM2d(Recurrent):
 def _check_forget_bias(forget_bias: float | None, cell: str, bias: bool) -> None:
     if forget_bias is None:
         return
-    if not isinstance(forget_bias, Real) or isinstance(forget_bias, bool):
-        raise TypeError(f"expected forget_bias to be a number, got {type(forget_bias).__name__}")
+    check_number("forget_bias", forget_bias)
     if not math.isfinite(forget_bias):
         raise ValueError(f"expected a finite forget_bias, got {forget_bias}")
     if not CELLS[cell].forget_gates:

@@ -16,14 +16,8 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} logical cores"
 
 
-def gpus() -> str:
-    return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none"
-
-
 def facts() -> dict[str, str]:
-    return {"system": system(), "python": platform.python_version(), "processor": processor(), "gpus": gpus()}
-
-
-def system() -> str:
     libc = " ".join(platform.libc_ver()).strip()
-    return ", ".join(filter(None, [f"{platform.system()} {platform.release()}", platform.machine(), libc]))
+    system = ", ".join(filter(None, [f"{platform.system()} {platform.release()}", platform.machine(), libc]))
+    gpus = ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none"
+    return {"system": system, "python": platform.python_version(), "processor": processor(), "gpus": gpus}

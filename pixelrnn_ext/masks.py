@@ -61,7 +61,7 @@ def causal_mask(
 ) -> Tensor:
     """Returns the mask of a weight (out_channels, in_channels, height, width): 1 where it is alive, 0 where it is dead.
 
-    The rows above and the pixels to the left are alive. At the centre an input channel is alive if its colour comes
+    Taps before the centre in raster order are alive. At the centre an input channel is alive if its colour comes
     before the output's colour (mask A), or is not after it (mask B).
 
     Args:
@@ -95,7 +95,7 @@ def removes_nothing(weight: Tensor, mask_type: str, image_channels: int) -> bool
 
 
 def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
-    """Returns the weight, which may have leading axes, with zeros where :func:`causal_mask` is 0. None: no mask."""
+    """Returns the weight, which may have leading axes, masked by :func:`causal_mask`. mask_type None masks nothing."""
     if mask_type is None or removes_nothing(weight, mask_type, image_channels):
         return weight
     out_channels, in_channels, height, width = weight.shape[-4:]

@@ -15,6 +15,8 @@ from .cells import CELLS, update
 from .directions import Direction2d, flipped, merged
 from .masks import masked_weight
 
+Lines = Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]
+
 
 def row_lstm(
     input: Tensor,
@@ -82,7 +84,7 @@ def scan(
         return torch.stack([scan_direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    if gate_bias is not None:  # in one tensor with the input, so that both are cropped to each image
+    if gate_bias is not None:  # joins it to the input, so that both are cropped to each image
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
     return run_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
@@ -150,9 +152,7 @@ def diagonal_maps(
     return _unskewed(h, x), _unskewed(c, x), _unskewed(gates, x)
 
 
-def _rows(
-    x: Tensor, weight_hh: Tensor, h0: Tensor | None, c0: Tensor | None, inside: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
+def _rows(x: Tensor, weight_hh: Tensor, h0: Tensor | None, c0: Tensor | None, inside: Tensor | None = None) -> Lines:
     """Yields h, c and the gates of each row, (N, W, hidden)."""
     _, hidden, taps = weight_hh.shape
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (taps * hidden, 4 * hidden)
@@ -178,7 +178,7 @@ def _diagonals(
     peephole: Tensor | None,
     cell: str,
     inside: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
+) -> Lines:
     """Yields h, c and the gates of each anti-diagonal t, (N, H, hidden): index r is the pixel (r, t - r)."""
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (up and left, gates * hidden)
@@ -193,8 +193,8 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Resets h and c outside the image. Zero states left of an image that fills its map stay zero without this.
-        # Right of it, a c that depends on c_up may overflow.
+        # Resets h and c outside the image. If the image fills its map, zero states to its left stay zero without this.
+        # To its right, a c that depends on c_up may overflow.
         if h0 is not None or c0 is not None or carries_up or inside_line is not None:
             active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)

@@ -6,14 +6,13 @@ All samplers take the same arguments. From the same uniform numbers they draw th
 import math
 import sys
 from collections.abc import Callable, Iterator
-from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import likelihood
-from ._arguments import check_dtype, integer
+from ._arguments import check_dtype, check_number, integer
 from .incremental.network import PixelModel, RowNetwork
 from .incremental.run import run_rows
 from .incremental.steps import Draw
@@ -122,7 +121,7 @@ def _to_stderr(done: int, rows: int) -> None:
 
 
 class Report:
-    """Reports the progress of consecutive parts to ``progress``, as rows of ``total``."""
+    """Reports the progress of a computation in consecutive parts to ``progress``, as rows of ``total``."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
         self._call = progress_callback(progress)
@@ -153,8 +152,7 @@ def checked_draws(
     sides = tuple(integer("a number in shape", side, 0) for side in shape)
     if len(sides) != 3 or 0 in sides or sides[0] != model.image_channels:
         raise ValueError(f"expected shape ({model.image_channels}, H, W) with H, W >= 1, got {sides}")
-    if not isinstance(temperature, Real) or isinstance(temperature, bool):
-        raise TypeError(f"expected temperature to be a number, got {type(temperature).__name__}")
+    check_number("temperature", temperature)
     if not 0 <= temperature <= sys.float_info.max:
         raise ValueError(f"expected temperature >= 0 and finite, got {temperature}")
     if generator is not None and not isinstance(generator, torch.Generator):
@@ -169,10 +167,11 @@ def checked_draws(
         is_known = torch.zeros(size, dtype=torch.bool, device=parameter.device)
     else:
         values, is_known = _known_values(model, size, given, known)
-    # On the generator's device, so that a seed gives the same image on every device of the model.
+    # Drawn on the generator's device, so that a seed gives the same image whatever the model's device.
     device = generator.device if generator else "cpu"
     uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
-    return Draws(*(t.to(parameter.device) for t in (uniform, is_known, values)), float(temperature))
+    uniform, is_known, values = (tensor.to(parameter.device) for tensor in (uniform, is_known, values))
+    return Draws(uniform, is_known, values, float(temperature))
 
 
 def _known_values(model: PixelModel, size: tuple[int, ...], given: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,8 +180,7 @@ def _known_values(model: PixelModel, size: tuple[int, ...], given: Tensor, known
     if not isinstance(known, Tensor) or known.dtype != torch.bool:
         raise TypeError(f"expected known as a Tensor of bool, got {getattr(known, 'dtype', type(known).__name__)}")
     for name, tensor in (("given", given), ("known", known)):
-        fits = tensor.dim() <= 4 and all(got in (1, want) for got, want in zip(tensor.shape[::-1], size[::-1]))
-        if not fits:
+        if tensor.dim() > 4 or any(got not in (1, want) for got, want in zip(tensor.shape[::-1], size[::-1])):
             raise ValueError(f"expected {name} broadcastable to {size}, got {tuple(tensor.shape)}")
     values, is_known = unexpanded(given).long(), unexpanded(known).to(given.device)
     outside = is_known & ((values < 0) | (values >= model.levels))

@@ -1,8 +1,8 @@
-"""Runs in a minute tests that changed files may break: `make quick`, or `make quick FILES="csrc/cpu/scan.cpp"`.
+"""Runs tests that the changed files may break, in a minute: `make quick` or `make quick FILES="csrc/cpu/scan.cpp"`.
 
 RULES choose by path what is built and which tests run. CI runs the other tests. Without FILES the changed files are the
-uncommitted ones, or else those of the last commit. The tests import the package of this folder, built in place as by
-`pip install -e .`.
+uncommitted files, or else the files of the last commit. The tests import this repository's package, built in place as
+by `pip install -e .`.
 """
 
 import os
@@ -128,7 +128,7 @@ def run_tests(tests, seconds, kernels):
 
 
 def main(paths):
-    end = time.monotonic() + SECONDS - 8  # no test starts later; the last take some seconds
+    end = time.monotonic() + SECONDS - 8  # no test starts later; the last tests take some seconds
     paths = [relative_to_root(path) for path in paths] or changed_files()
     rules = list(dict.fromkeys(rule_of(path) for path in paths))
     print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
@@ -138,7 +138,7 @@ def main(paths):
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    chosen = {}  # {whether the emulator runs them: tests}
+    chosen = {}  # the chosen tests, by whether the emulator runs them
     kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path)))
     for path in paths:
         chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))

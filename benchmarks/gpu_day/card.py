@@ -16,8 +16,8 @@ facts = {"torch": torch.__version__, "CUDA": torch.version.cuda, "card": None}
 if torch.cuda.is_available():
     properties = torch.cuda.get_device_properties(0)
     memory = f"{properties.total_memory / 2**30:.0f} GiB"
-    facts |= {"card": f"{properties.name}, {memory}", "multiprocessors": properties.multi_processor_count}
-    facts |= {"architecture": f"{properties.major}.{properties.minor}", "cuDNN": torch.backends.cudnn.version()}
+    facts |= {"card": f"{properties.name}, {memory}", "multiprocessors": properties.multi_processor_count,
+        "architecture": f"{properties.major}.{properties.minor}", "cuDNN": torch.backends.cudnn.version()}
 try:
     from pixelrnn_ext import build_config
     config = build_config()
@@ -38,7 +38,7 @@ def probe(folder: Path) -> tuple[dict, dict]:
 
 
 def why_unusable(config: dict) -> str | None:
-    """Returns why the installed kernels are not this checkout's or cannot run on the card. None if they can."""
+    """Returns why the installed kernels are not this checkout's or cannot run on the card. None if they are usable."""
     expected, installed = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
     if config["why_no_gpu"] is None and installed != expected:
         return f"expected kernels of this checkout's csrc ({expected}), got those of another ({installed or 'unknown'})"
@@ -58,7 +58,7 @@ def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | N
     return {
         "card": facts["card"],
         "driver": driver and driver.splitlines()[0],
-        **{name: facts[name] for name in facts if name != "card"},
+        **facts,
         "kernels": describe_kernels(config),
         "Python": platform.python_version(),
         "csrc": source_hash.hash_of(ROOT / "csrc"),

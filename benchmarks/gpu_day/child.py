@@ -27,8 +27,7 @@ def run(
     """
     with log.open("w") as file:
         streams = dict(stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
-        variables = os.environ | environment
-        process = subprocess.Popen(command, cwd=cwd, env=variables, start_new_session=True, **streams)
+        process = subprocess.Popen(command, cwd=cwd, env=os.environ | environment, start_new_session=True, **streams)
         try:
             return process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:

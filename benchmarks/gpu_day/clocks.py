@@ -9,14 +9,22 @@ from torch.profiler import ProfilerActivity, profile
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
     """Returns the seconds per call, launches included, from CUDA events around a few calls."""
+    return _seconds(function, calls)[0]
+
+
+def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
+    """Returns the seconds per call after a pause in cycles, and whether the pause outlasted the launches."""
     start, end = events()
     torch.cuda.synchronize()
+    if pause:
+        torch.cuda._sleep(pause)
     start.record()
     for _ in range(calls):
         function()
     end.record()
+    queued = pause > 0 and not start.query()
     end.synchronize()
-    return 1e-3 * start.elapsed_time(end) / calls
+    return 1e-3 * start.elapsed_time(end) / calls, queued
 
 
 class DeviceClock:
@@ -31,19 +39,11 @@ class DeviceClock:
         self._pauses = {}  # {function: cycles of its pause}
 
     def __call__(self, function: Callable[[], object]) -> float:
-        start, end = events()
         while function not in self.bounds:
             pause = self._pauses.setdefault(function, 1 << 20)
-            torch.cuda.synchronize()
-            torch.cuda._sleep(pause)
-            start.record()
-            for _ in range(self.calls):
-                function()
-            end.record()
-            queued = not start.query()  # the pause outlasted the launches
-            end.synchronize()
+            seconds, queued = _seconds(function, self.calls, pause)
             if queued:
-                return 1e-3 * start.elapsed_time(end) / self.calls
+                return seconds
             self._pauses[function] *= 2
             if pause >= self.longest_pause:
                 self.bounds.add(function)

@@ -106,7 +106,7 @@ def read(path: Path = PATH) -> Table:
     content = path.read_text()
     rows = []
     for line in content.splitlines():
-        if line.startswith('    {"'):  # a JSON list, in braces
+        if line.startswith('    {"'):  # a JSON list, with braces for brackets
             kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
             costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))

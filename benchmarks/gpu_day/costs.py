@@ -1,6 +1,7 @@
 """Derives the cycles of a line from measurements, and scales the planner's cost table by them."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from .jobs import JOBS
 
 # The start of a block before its first line (csrc/cuda/plan.h): cycles, and bytes of weights loaded per cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-MIN_LAST_WAVE = 0.75  # how full a last wave of clusters must be to derive the cycles of a line
+MIN_LAST_WAVE = 0.75  # how full the last wave of clusters must be to derive the cycles of a line
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
@@ -41,10 +42,14 @@ def parse_plan(plan: str) -> PlanFigures | None:
     )
 
 
-def scan_us(result: dict) -> float | None:
-    """Returns the microseconds of the scan's kernel alone. None if the profiler saw none."""
-    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(("forward_", "backward_"))]
+def kernel_us(result: dict, prefixes: str | tuple[str, ...]) -> float | None:
+    """Returns the microseconds of the kernels whose names begin with ``prefixes``. None if the profiler saw none."""
+    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(prefixes)]
     return sum(times) if times else None
+
+
+scan_us = partial(kernel_us, prefixes=("forward_", "backward_"))
+pack_us = partial(kernel_us, prefixes="pack_")
 
 
 def clusters(result: dict, plan: PlanFigures) -> int:

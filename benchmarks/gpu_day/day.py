@@ -14,7 +14,7 @@ from .results import Results
 
 class Part(NamedTuple):
     max_seconds: int
-    reserved_seconds: int  # that earlier parts leave to this part
+    reserved_seconds: int  # seconds that earlier parts leave to this part
     description: str
 
 
@@ -38,7 +38,7 @@ SESSIONS = {
 SCANS, MODELS = "tests/scan/cuda", "tests/models/test_card.py"
 KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/card/test_sanitizer.py"
 CHECK = [KERNELS, f"{SCANS}/card/test_scan.py::test_a_masked_convolution", f"{MODELS}::test_a_training_step"]
-# {part: arguments of pytest}
+# pytest's arguments for each part
 TESTS = {
     "check": CHECK,
     "tests": [SCANS, MODELS, *(f"--deselect={test}" for test in CHECK), f"--ignore={SANITIZER}"],

@@ -7,7 +7,7 @@ namespace {
 // exchange.py declares the same structure.
 struct Args {
   long long* cycles;   // [blocks] cycles of all lines
-  unsigned* is_right;  // [blocks * threads] 1: all pieces of the last line have arrived
+  unsigned* is_right;  // [blocks * threads] 1 if all stores of the last line have arrived
   int lines;
   int rows, columns;  // pieces of 16 bytes that a block stores in each target; rows is a multiple of 8
   int row_stride, column_stride, block_stride;  // bytes between rows, columns, and the data of two source blocks

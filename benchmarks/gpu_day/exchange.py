@@ -42,8 +42,8 @@ class Args(ctypes.Structure):
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns a forward kernel's exchange: states of 32 cells an image, 128 halves each (csrc/cuda/tiling.h: stride).
-    With several images a block also stores in itself."""
+    """Returns a forward kernel's exchange: states of 32 cells an image, each of 128 16-bit values (csrc/cuda/tiling.h:
+    stride). With several images a block also stores in itself."""
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
@@ -107,7 +107,7 @@ class Gpu:
 
 
 def launch() -> dict:
-    """Returns the time of a tiny kernel, with many in a row: on the GPU alone, and as called."""
+    """Returns the time of a tiny kernel, one of many in a row: on the GPU alone, and as called."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}

@@ -28,7 +28,7 @@ class Job(NamedTuple):
 
     case: str
     precision: str
-    seconds: float = 12.0  # begins only if so many are left, and may take twice as long
+    seconds: float = 12.0  # the job begins only if so many are left, and may take twice as long
     compiled: bool = False
 
     def __str__(self):
@@ -81,7 +81,7 @@ class ExchangeJob(Job):
 
 
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# {part: jobs}. Batch 256 in two directions fills the GPU; batch 16 in one direction is usual in papers.
+# The jobs of each part of a GPU day. A batch of 256 in two directions fills the GPU; papers use 16 in one direction.
 JOBS = {
     "layouts": [
         ScanJob((batch, *sizes), directions, precision, backward, seconds)

@@ -26,8 +26,8 @@ class Precision(NamedTuple):
     tolerance: float  # RMS error over the RMS of the exact value, for h and for every gradient
 
 
-# A provider with larger errors is not timed. The tolerances are loose because the loops store even the cell state in 16
-# bits. tests/scan/cuda/card/test_scan.py has tighter ones for our kernels.
+# A provider with an error above its tolerance is not timed. The tolerances are loose because the loops store even the
+# cell state in 16 bits. tests/scan/cuda/card/test_scan.py has tighter ones for our kernels.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),
     "tf32": Precision(torch.float32, True, 1e-2),
@@ -46,7 +46,7 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# Our LSTM2d layer with other work.
+# Our LSTM2d layer with other settings, which change its amount of work.
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 
@@ -61,7 +61,7 @@ BUILDS = {
     "RowLSTM layer k=1": partial(_layer, bench_row.layer),
     **{
         variant.kind: partial(_layer, partial(lstm2d.layer, **variant._asdict()))
-        for variant in map(lstm2d.Variant, (1, 4, 1, 4), (False, False, True, True))
+        for variant in set(lstm2d.VARIANTS.values())
     },
 }
 

@@ -1,6 +1,5 @@
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,13 +55,10 @@ class Results:
             self.save()
 
     def is_finished(self, part: str, job) -> bool:
-        return any(m["provider"] is None for m in self._finished(part, job))
+        return None in self.finished_providers(part, job)
 
     def finished_providers(self, part: str, job) -> set[str]:
-        return {m["provider"] for m in self._finished(part, job)}
-
-    def _finished(self, part: str, job) -> Iterator[dict]:
-        return (m for m in self.select(part) if m["job"] == str(job) and m["status"] not in PENDING)
+        return {m["provider"] for m in self.select(part) if m["job"] == str(job) and m["status"] not in PENDING}
 
     def stop(self) -> None:
         """Marks unfinished jobs and providers as not run."""

@@ -1,41 +1,32 @@
 from harness.alone import grid
 
-from .costs import line_cycles, parse_plan, scan_us
+from .costs import line_cycles, pack_us, parse_plan, scan_us
 
 PIECE = 16  # bytes of a store to a peer
 LAUNCH_US = 3.0  # time of a launch that csrc/cuda/plan.h assumes
 MAX_MODEL_ERROR = 0.2  # larger relative errors of an estimate are marked
-SHOWN = 3  # fastest layouts of a case in the table
+SHOWN = 3  # number of a case's fastest layouts in the table
 
 
 def cost_us(result: dict) -> float:
-    """Returns the time by which layouts are ranked: packing and scan if known, for the step path the whole call."""
+    """Returns the time that ranks a layout: of packing and scan if known, for the step path of the whole call."""
     if result["provider"] == "step":
         return result["call_us"]
     scan = scan_us(result)
-    return result.get("device_us") or result["call_us"] if scan is None else scan + (_pack_us(result) or 0)
-
-
-def ranked(results: list[dict]) -> list[dict]:
-    return sorted((r for r in results if r["status"] == "ok" and "call_us" in r), key=cost_us)
-
-
-def by_case(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
-    found = {}
-    for result in results:
-        found.setdefault((result["case"], result["precision"]), []).append(result)
-    return found
+    return result.get("device_us") or result["call_us"] if scan is None else scan + (pack_us(result) or 0)
 
 
 def layouts_table(results: list[dict], multiprocessors: int) -> str:
     """Returns every case's fastest layouts and the planner's choice, beside the estimates of their plans."""
-    table = []
-    for key, found in by_case(results).items():
-        order = ranked(found)
+    table, cases = [], {}
+    for r in results:
+        cases.setdefault((r["case"], r["precision"]), []).append(r)
+    for key, found in cases.items():
+        order = sorted((r for r in found if r["status"] == "ok" and "call_us" in r), key=cost_us)
         for rank, r in enumerate(order):
             if rank < SHOWN or r.get("chosen"):
                 plan, cycles = parse_plan(r["plan"]), line_cycles(r, multiprocessors)
-                row = [*key, r["provider"].removeprefix("resident:"), _us(scan_us(r)), _us(_pack_us(r))]
+                row = [*key, r["provider"].removeprefix("resident:"), _us(scan_us(r)), _us(pack_us(r))]
                 row += _compared_cells(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
                 row += _compared_cells(cycles, plan and plan.cycles, "{:.0f}")
                 note = ["best"] * (rank == 0) + ["the planner's"] * bool(r.get("chosen"))
@@ -47,7 +38,7 @@ def layouts_table(results: list[dict], multiprocessors: int) -> str:
 
 
 def _compared_cells(measured, model, shape):
-    """Returns cells: measured, expected and ratio, with a mark if the estimate is far off."""
+    """Returns three table cells: a measured value, its estimate, and their ratio, marked if the estimate is far off."""
     cells = ["-" if value is None else shape.format(value) for value in (measured, model)]
     if measured is None or not model:
         return [*cells, "-"]
@@ -60,7 +51,7 @@ def operators_table(results: list[dict]) -> str:
         if r["status"] == "ok" and "call_us" in r:
             times = r.get("times") or {}
             launches, total = sum(n for n, _ in times.values()), sum(us for _, us in times.values())
-            scan, pack = scan_us(r), _pack_us(r)
+            scan, pack = scan_us(r), pack_us(r)
             rest = total - (scan or 0) - (pack or 0) if times else None
             row = [r["case"], r["precision"], r["provider"], _us(pack), _us(scan), _us(rest), str(launches or "-")]
             table.append([*row, _us(r.get("device_us")), _us(r["call_us"])])
@@ -85,11 +76,6 @@ def exchange_table(results: list[dict]) -> str:
     ]
     header = ["exchange", "pieces of 16 bytes a block", "cycles a line", "bytes a cycle beyond the least"]
     return "\n\n".join([grid(header, table, True)] * bool(table) + launch) or "None."
-
-
-def _pack_us(result):
-    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith("pack_")]
-    return sum(times) if times else None
 
 
 def _us(value):

@@ -9,7 +9,7 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
 
-PATHS = ("resident", "step")  # the first that can run is judged
+PATHS = ("resident", "step")  # the first path that can run is judged
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
 

@@ -1,5 +1,3 @@
-"""Keeps a core busy, to load the machine."""
-
 import contextlib
 import subprocess
 import sys

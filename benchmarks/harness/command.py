@@ -25,7 +25,7 @@ BUDGETS = {
     CHECK: Budget(seconds=0.0, fewest=2, memory=1),
     VERDICT: Budget(seconds=2.0, memory=0),
 }
-# {instruction set: its names in MKL, torch and oneDNN}
+# The names of instruction sets in MKL, torch and oneDNN.
 LIBRARY_NAMES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 
@@ -62,9 +62,9 @@ def use_instruction_set(name: str) -> None:
 
 
 def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
-    """Returns the jobs of the cases. A default run has those of the short table, a verdict those of its targets."""
+    """Returns the jobs of the cases. A default run has the short table's jobs, a verdict its targets' jobs."""
     if options.scope == VERDICT:
-        wanted: dict[tuple[Case, int], set[str]] = {}
+        wanted = {}
         for target in targets:
             wanted.setdefault((target.case, target.threads), set()).update((target.provider, target.against))
         return [Job(case, threads, names) for (case, threads), names in wanted.items()]

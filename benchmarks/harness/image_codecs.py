@@ -20,7 +20,7 @@ Pixels = numpy.ndarray  # uint8 (H, W) or (H, W, 3)
 
 @dataclass(frozen=True)
 class ImageCodec:
-    """``decode`` takes whether the picture was gray, since some formats do not store it."""
+    """``decode`` takes whether the picture was gray, since some formats do not store that."""
 
     name: str
     encode: Callable[[Pixels], bytes]

@@ -21,8 +21,8 @@ class Lines:
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
         n, height, width = size.batch, size.height, size.width
         lines = height + width - 1
-        self.rows: list[range] = [range(max(0, t - width + 1), min(t, height - 1) + 1) for t in range(lines)]
-        self.inside: Tensor | None = None  # (N, H, W, 1)
+        self.rows = [range(max(0, t - width + 1), min(t, height - 1) + 1) for t in range(lines)]
+        self.inside = None  # or (N, H, W, 1)
         heights, widths = torch.tensor([height, width]).expand(n, 2).T
         if sizes is not None:
             heights, widths = sizes.T
@@ -39,9 +39,9 @@ class Lines:
         d = torch.arange(len(corners))
         # pixel[direction, visit]: index of a pixel. Visits are ordered by line, row and image.
         # visit[pixel, direction]: index of the pixel's visit in the flattened ``pixel``.
-        self.pixel: Tensor = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
-        self.visit: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        self.output: Tensor = self.pixel * len(corners) + d[:, None]  # rows of the output (N * H * W * D, hidden)
+        self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
+        self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
+        self.output = self.pixel * len(corners) + d[:, None]  # rows of the output (N * H * W * D, hidden)
 
 
 def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
     pixels = input.permute(0, 2, 3, 1)
     if lines.inside is not None:
         pixels = torch.where(lines.inside, pixels, 0)
-    x = _rows(pixels.flatten(0, 2), lines.pixel.flatten(), lines.visit).view(directions, -1, n, channels)
+    x = _Rows.apply(pixels.flatten(0, 2), lines.pixel.flatten(), lines.visit).view(directions, -1, n, channels)
     # One product for the input and both neighbours saves a pass over the line.
     weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
     bias = _tanh_last(bias[:, None])
@@ -72,7 +72,7 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
         c = torch.addcmul(i * g.tanh(), f, torch.lerp(c[:, left], c[:, up], lambda_))
         h = o * c.tanh()
         maps.append(h)
-    y = _rows(torch.cat(maps, 1).view(-1, hidden), lines.visit.flatten(), lines.output.view(-1, 1))
+    y = _Rows.apply(torch.cat(maps, 1).view(-1, hidden), lines.visit.flatten(), lines.output.view(-1, 1))
     y = y.view(n, height, width, directions * hidden)
     if lines.inside is not None:
         y = torch.where(lines.inside, y, 0)
@@ -86,7 +86,10 @@ def _tanh_last(gates: Tensor) -> Tensor:
 
 
 class _Rows(torch.autograd.Function):
-    """Selects rows of a matrix by index. The backward gathers rows, where torch's would scatter and add."""
+    """Selects rows of a matrix by index. The backward gathers rows, where torch's would scatter and add.
+
+    ``uses`` lists, for each row of the matrix, its positions in ``index``.
+    """
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:
@@ -97,9 +100,3 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (uses,) = ctx.saved_tensors
         return gradient.index_select(0, uses.flatten()).view(*uses.shape, -1).sum(1), None, None
-
-
-def _rows(matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:
-    """Returns ``matrix[index]``. ``uses`` lists, for each row of the matrix, its positions in ``index``."""
-    rows: Tensor = _Rows.apply(matrix, index, uses)
-    return rows

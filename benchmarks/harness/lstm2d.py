@@ -16,7 +16,7 @@ from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
 
-# Our layer with other work, to show the cost of the fifth gate, of more directions and of padding.
+# Our layer with other settings, to show the cost of the fifth gate, of more directions and of padding.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
 # Layers that are used in place of LSTM2d, with about as many multiplications a pixel.
 PIXELS = "nn.LSTM over pixels (another function)"
@@ -72,7 +72,7 @@ def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtyp
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """Returns the benchmark of h -> D h channels. nn.LSTM is not timed on ragged images: it would read the padding."""
+    """Returns the benchmark of a layer from h to D h channels, without nn.LSTM if it would read padding (ragged)."""
     torch.manual_seed(0)
     hidden = size.hidden
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)
@@ -129,7 +129,7 @@ class Variant(NamedTuple):
         return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *substitutes))
 
 
-# Segmentation, lines of text (16x200) of equal and of different widths, a large map.
+# Sizes of segmentation, of lines of text (16x200) of equal and of different widths, and of a large map.
 VARIANTS = {
     variant.make_case(size, in_default): variant
     for size, ragged, in_default in (

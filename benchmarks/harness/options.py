@@ -14,7 +14,7 @@ def make_parser(description: str, full: str = "", **threads) -> argparse.Argumen
     """Returns a parser with the options for the scope and --threads.
 
     Args:
-        full: the help of --full. Empty: there is no --full.
+        full: the help of --full, which is absent if empty.
         threads: arguments of add_argument for --threads.
     """
     parser = argparse.ArgumentParser(description=description)
@@ -38,7 +38,7 @@ def parse_model_options(
 
     Args:
         count: the option for the number of images.
-        flags: {further flag: its help}.
+        flags: the help of each further flag.
     """
     shown = "default: %(default)s"
     parser = make_parser(description, default=torch.get_num_threads(), help=shown)

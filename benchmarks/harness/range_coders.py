@@ -35,11 +35,7 @@ def ours(batches: Batches) -> Coded:
 
 
 def constrictions(batches: Callable[[], Batches]) -> Coded | None:
-    """Encodes and decodes with constriction, which rounds probabilities itself. Returns None if it is not installed.
-
-    Raises:
-        ValueError: constriction decodes other values.
-    """
+    """Encodes and decodes with constriction, which rounds probabilities itself. Returns None if it is not installed."""
     if CONSTRICTION is None:
         return None
     encoder, encoding, decoding = CONSTRICTION.queue.RangeEncoder(), 0.0, 0.0

@@ -35,7 +35,7 @@ def finish(
     return 1 if mismatches else 0
 
 
-# {start of a column's name: format of its numbers in the long table}
+# Formats of numbers in the long table, by the start of a column's name.
 FORMATS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
 FORMATS |= {"max error": ".0e"}
 

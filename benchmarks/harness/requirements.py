@@ -8,7 +8,7 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """A measured and a required value, or None. ``doubt``: why the measurement is unreliable (``Times.doubt``)."""
+    """A required and a measured value, if any. ``doubt``: why the measurement is unreliable (``Times.doubt``)."""
 
     case: str
     quantity: str
@@ -46,8 +46,8 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the bound, or None. Bounds of the ratio to the floor (the matrix products alone) are for AVX-512, and
-        from 64 channels, times 1.25, for AVX2."""
+        """Returns the bound, or None. Bounds on the ratio to the floor (the matrix products alone) hold for AVX-512.
+        From 64 channels, 1.25 times the bound holds for AVX2."""
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}

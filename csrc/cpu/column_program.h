@@ -9,8 +9,8 @@
 //   draw logits uniform known values scaled image colour
 //   encode logits values intervals scaled image colour
 //   decode logits known values scaled image colour
-// Buffers are contiguous, [margin + width, N, channels]. uniform is float64, known bool, values and intervals int64,
-// all others of one dtype. block is the operator column_block's result when the weights were packed.
+// Buffers (columns.h) are contiguous. uniform is float64, known bool, values and intervals int64, all others of one
+// dtype. block is the operator column_block's result when the weights were packed.
 #pragma once
 #include <initializer_list>
 #include <sstream>
@@ -83,7 +83,7 @@ template <class T> class ColumnProgram {
   }
 
  private:
-  // The limit of columns, images and channels: 64 bits hold a product of two.
+  // The limit of columns, images and channels: 64 bits hold the product of two such numbers.
   static constexpr int64_t kLimit = int64_t(1) << 31;
 
   int64_t read() {
@@ -106,7 +106,7 @@ template <class T> class ColumnProgram {
   }
   RowBuffer<T> optional_buffer() {
     if (position_ < code_.size() && code_[position_] == -1)
-      return ++position_, RowBuffer<T>{nullptr, kLimit};  // fits any range
+      return ++position_, RowBuffer<T>{nullptr, kLimit};  // enough channels for any range
     return buffer();
   }
   int64_t read_shift() {
@@ -140,7 +140,7 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads the rest of a draw, encode or decode step. counts: channels of buffers that need one for each colour.
+  // Reads the rest of a draw, encode or decode step. counts: channels of buffers that need a channel for each colour.
   void read_value(ColumnStep<T>& s, std::initializer_list<int64_t> counts) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

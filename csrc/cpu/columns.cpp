@@ -10,8 +10,8 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer takes less time than waking a thread
-constexpr int64_t kImagesAtOnce = 64;  // most images of several streams; BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer numbers is faster than waking a thread
+constexpr int64_t kImagesAtOnce = 64;  // most images of joined streams; equals BLOCK in pixelrnn_ext/codec/container.py
 
 // Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
 template <class T> class RowRun {
@@ -91,7 +91,7 @@ template <class T> class RowRun {
     return 0 <= value && value <= last ? value : last;
   }
 
-  // Sets unknown values to value_of(logits, image), and writes all values, scaled, to the image.
+  // Sets unknown values to value_of(logits, index of the image). Writes all values, scaled, to the images.
   template <class F> void set_values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = view(s.known, column, s.colour);
     const auto values = view(s.values, column, s.colour);
@@ -118,7 +118,7 @@ template <class T> class RowRun {
   }
 
   // Returns the value at which the cumulative distribution passes `uniform` (pixelrnn_ext/likelihood.py). A single
-  // logit belongs to the value 1; the value 0 has the logit 0.
+  // logit belongs to the value 1. The logit of the value 0 is then 0.
   int64_t draw(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);

@@ -19,7 +19,7 @@ template <class T> struct RowBuffer {
 
 template <class T> struct ColumnTap {
   RowBuffer<T> input;
-  int64_t shift;     // from the current column to the tap's, 0 or less
+  int64_t shift;     // from the current column to the column read, 0 or less
   int64_t channels;  // the tap reads channels 0 to channels - 1
 };
 
@@ -42,11 +42,11 @@ template <class T> struct ColumnStep {
   // A cell step reads the previous c from `carried`, at the current column plus `shift`, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
-  // Draw and decode keep known values. Encode writes each value's part of [0, 2^24) to `intervals`: start << 32 | stop.
+  // Draw and decode keep known values. Encode writes each value's interval of [0, 2^24) as start << 32 | stop.
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
-  const T* scaled;  // [levels] the image's number for each value
+  const T* scaled;  // [levels] the number in the image for each value
   int64_t colour;
 };
 
@@ -54,7 +54,7 @@ struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draw steps; 0 takes the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // Decode: the streams of consecutive images. All images of a stream run on one thread.
+  // For decode steps, or null. Each stream has consecutive images, which one thread decodes.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;

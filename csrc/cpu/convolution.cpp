@@ -135,7 +135,7 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
 }
 
 // Packs the masked weight in the order in which tiles read it: [block of results][tap][source][results of a block].
-// Sources are channels read, results channels written. The transpose reverses the taps. The bias has the source 1.
+// Sources are channels read, results channels written. The transpose reverses the taps. The bias, last, multiplies 1.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -170,7 +170,7 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   return packed;
 }
 
-// Calls f(share, image, r0, r1) for bands of rows that cover all images.
+// Calls f(share, image, r0, r1) for bands that cover the image rows of shares s0 to s1 - 1.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
   for (int q = s0; q < s1; ++q)
@@ -244,8 +244,8 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
   });
 }
 
-// The input gradient is the transposed convolution of dy. The weight gradient sums the products of dy and the inputs
-// that a pixel reads over all pixels. Each share has its own sum, and the sums are added in order.
+// The input gradient is the transposed convolution of dy. The weight gradient sums over all pixels dy times the inputs
+// that a pixel reads. Each share has its own sum, and the sums are added in order.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;

@@ -17,7 +17,7 @@ template <class T> struct Weights {
     if (data) w.data += direction * direction_stride + tap * tap_stride;
     return w;
   }
-  // Return the weights of one gate of one hidden unit. Columns are four gates of each unit, then all fifth gates.
+  // row() and column() return the weights of a gate of a unit. Columns are four gates of each unit, then fifth gates.
   T* row(int64_t unit, int64_t gate) const { return data + unit * unit_stride + gate * gate_stride; }
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
@@ -87,8 +87,8 @@ template <class T> struct ConvolutionKernels {
 
 template <class T> struct WeightGradientKernels {
   // accumulate() adds the products of the taps' values and dy [cells][outputs], summed over cells, to sum [channels of
-  // all taps][columns]. Columns are the outputs (a scan's gates), padded. A call handles columns c0 <= c < c1: groups
-  // of group_columns except at the end. scratch holds scratch_size values.
+  // all taps][columns]. Columns are the outputs (a scan's gates), padded. A call handles columns c0 <= c < c1, a
+  // multiple of group_columns except at the end. scratch holds scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
   // reduce() adds `sums` sums [channels][columns], in order. It writes channel j of column i to to[i][j * to_stride].

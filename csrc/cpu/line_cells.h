@@ -18,7 +18,7 @@ template <class T> struct Tap {
   bool prefetch_next_line = false;  // for values that no other cell has brought into the cache
 };
 
-// Returns part i of [parts][size], or null if p is null.
+// Returns row i of an array [rows][size], or null if p is null.
 template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
 // The taps of one direction: states, input, and bias as the weight of a constant 1.
@@ -53,11 +53,11 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 // The cells' operands that no weight multiplies.
 template <class T> struct Carried {
   Tap<T> carry, carry_up = {}, dh = {};  // as in Cells; carry_up and dh may be absent
-  T* dc_up = nullptr;                    // [images] of DcUpLayout, in the backward with carry_up
+  T* dc_up = nullptr;                    // memory of DcUpLayout for each image, in the backward with carry_up
 };
 
-// The layout of one image's gradients of c from the cells below. The backward of a line writes the gradients that the
-// line before it reads, so two lines' buffers alternate. Gradients of c above the top row are kept for that of c0.
+// The layout of one image's gradients of c from the cells below. The backward of line t writes the gradients that line
+// t - 1 reads, so two buffers alternate. Gradients of c above the top row are kept for the gradient of c0.
 template <class T> class DcUpLayout {
  public:
   DcUpLayout(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
@@ -70,8 +70,8 @@ template <class T> class DcUpLayout {
   int height_, width_, hidden_;
 };
 
-// Finds the operands of a line's cells. With sense 1 a cell reads the cell at a tap's displacement; with sense -1 it
-// reads the cell that has it there (backward).
+// Finds the operands of a line's cells. With sense 1 a cell reads its neighbour at a tap's displacement. With sense -1
+// (backward) it reads the cell whose neighbour it is.
 template <class T> class LineCells {
  public:
   // All maps begin at `image`. by_rows: lines are image rows, also in a Diagonal LSTM.
@@ -137,7 +137,7 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
-  // Finds the operands of line t of image b, as cells j to j + count - 1 of n.
+  // Finds the operands of line t of image b, whose cells are cells j to j + count - 1 of all n cells.
   void set_operands(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) set_pointers(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

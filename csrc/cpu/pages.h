@@ -133,7 +133,7 @@ class Pages {
 
 // Scratch memory of a call: large blocks from Pages, small blocks from malloc.
 struct Free {
-  size_t bytes = 0;  // of a block from Pages; 0: from malloc
+  size_t bytes = 0;  // the size of a block from Pages, or 0 for malloc
   void operator()(void* p) const { bytes ? Pages::shared().give({p, bytes}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;

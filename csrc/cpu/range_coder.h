@@ -46,8 +46,8 @@ class Distribution {
 
 constexpr uint64_t kMinRange = uint64_t(1) << 48;  // a smaller range shifts out a byte
 
-// A carry propagates into bytes already written. finish() writes the shortest number of the last interval, at least one
-// byte; the decoder reads zeros behind it.
+// A carry propagates into bytes already written. finish() writes the shortest number in the last interval, at least
+// one byte. The decoder reads zeros behind it.
 class Encoder {
  public:
   std::vector<uint8_t> bytes;
@@ -81,7 +81,7 @@ class Encoder {
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;
-  int64_t position, end;  // the next byte; behind the end zeros are read, at most seven in a complete stream
+  int64_t position, end;  // the next byte and the end, behind which zeros are read, at most 7 in a complete stream
 
   // Any bytes decode to some symbols. Only the caller can detect wrong bytes.
   int64_t decode(const uint8_t* bytes, const Distribution& d) {

@@ -77,7 +77,7 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(layout_.top(dc_up_.get() + scan * layout_.size(), column));
   }
-  // Writes the gradient of h0 of one image: for each tap, dx of the cells whose tap lies outside, times the weight.
+  // Writes an image's gradient of h0: dx of the cells whose tap lies outside, times the tap's weight, over all taps.
   void write_dh0(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -96,7 +96,7 @@ template <class T> class BackwardScan {
       }
     }
   }
-  // Writes the peepholes' gradients of one image: the sum of each gate's gradient times the c that the gate reads.
+  // Writes an image's gradients of the peepholes: the sum of each gate's gradient times the c that the gate reads.
   void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -165,7 +165,7 @@ template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* m
   }
 }
 
-// Calls f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
+// Calls f(share, first image, count) for the images of shares s0 <= s < s1, a few at a time.
 template <class F> void for_own_images(const Shape& s, const Split& split, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
     for (int64_t image = split.first(q), end = split.first(q + 1); image < end;) {
@@ -204,7 +204,7 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
   if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.run(s0, s1); });
-  // With own images, a share scans all directions of a few images and merges their h while it is in the cache.
+  // own_images: a share scans all directions of a few images and merges their h while it is in the cache.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const auto scans = [&](int s0, int s1) {
@@ -224,8 +224,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // With own images, a share scans all directions of a few images and computes the other gradients while dx is in the
-  // cache. If the caller wants no dx, a buffer holds that of these few images only.
+  // own_images: a share scans all directions of a few images and computes the other gradients while dx is in the cache.
+  // If the caller wants no dx, a buffer holds dx of these few images only.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);

@@ -11,7 +11,7 @@ namespace pixelrnn::cpu {
 
 constexpr int kCellsAtOnce = 24;  // cells of a line, over several images: enough to fill tiles, few enough for L1
 
-// Returns whether n items divide almost evenly: the largest share is at most 4/3 of the average.
+// Returns whether n items divide almost evenly into shares: the largest is at most 4/3 of the average.
 inline bool is_balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
 // The operands of one direction, from some image on.
@@ -113,7 +113,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   // Runs shares s0 <= s < s1 of the scan. Usually a share scans its own images, a few at a time, and never waits. If
-  // this left threads idle and shares run concurrently, they divide every line instead, and meet at a barrier after it.
+  // threads would be idle and shares run concurrently, they divide every line instead, with a barrier after it.
   void run(int s0, int s1) {
     if (!own_images_) return scan_shared_lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -160,7 +160,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Cells<T>& cells) const { return (cells.count + max_cells_ - 1) / max_cells_; }
-  // Returns the number of groups, rounded up to a multiple of the shares unless the blocks divide evenly among them.
+  // Returns the number of groups, rounded up to a multiple of the shares unless the blocks divide evenly.
   int shared_groups(const Cells<T>& cells) const {
     const int n = groups(cells);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

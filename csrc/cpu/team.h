@@ -9,11 +9,11 @@
 
 namespace pixelrnn::cpu {
 
-// Returns where share i of n items begins and share i - 1 ends.
+// Kernels divide work of n items into shares. Returns where share i begins and share i - 1 ends.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier that opens when all shares have arrived, on however many threads. It spins, then yields: a fork and join
-// for every line would take several times as long as the line when a core is busy.
+// A barrier that opens when all shares have arrived, on however many threads. It spins, then yields: while another
+// process uses a core, a fork and join for every line would take several times as long as the line.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -40,7 +40,7 @@ class Barrier {
 };
 
 // run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares), and returns when all
-// calls have. concurrent: the ranges run concurrently, or there is only one, so shares may wait for each other.
+// calls have returned. concurrent: all ranges run at the same time, so shares may wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
@@ -52,14 +52,14 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // Runs functions in turn: each begins when all shares are done with the previous one. A function that waits for other
-  // shares may only follow functions that cannot throw. If shares may wait, all functions run in one parallel region,
-  // since the end of a region costs a time slice when a core is busy.
+  // Runs functions one after the other: each begins when all shares of the previous function are done. A function whose
+  // shares wait for each other may only follow functions that cannot throw. If `concurrent`, all functions run in one
+  // parallel region: while another process uses a core, the end of a region costs a time slice.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // barriers ahead; a share that throws arrives at them, so that the others go on
+      int left = sizeof...(then);  // barriers ahead; a share that throws arrives at them, so that other shares go on
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

@@ -1,6 +1,6 @@
 // The weight gradients: the products of the values that cells read and the cells' dx, summed over all cells, by image
-// rows. Usually each share sums over its own cells, and the sums are added in order. With few images, so many sums
-// would be larger than the maps: then all shares fill one sum, each its own columns, if the columns divide evenly.
+// rows. Usually each share sums over its own cells, and the sums are added in order. With few images, these sums would
+// be larger than the maps: then all shares fill one sum, each its own columns, if the columns divide evenly.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -97,7 +97,7 @@ template <class T> class WeightSums {
   const WeightGradients<T> out_;
   const int shares_;
   const int64_t columns_, groups_;  // groups_: of k_.group_columns columns
-  const int sum_count_;             // one sum for each share, or a single sum
+  const int sum_count_;             // a sum for each share, or 1
   const std::vector<T> zeros_;
   int64_t size_;
   Buffer<T> sums_;  // [direction][sum][row][column]

@@ -7,8 +7,8 @@
 
 namespace pixelrnn::cuda {
 
-// Pointers to the maps of an image. first() is the index of a pixel at this thread's first hidden unit. Other pixels'
-// indices differ by pixels * hidden.
+// Pointers to the maps of an image. first() is the index of a pixel at this thread's first hidden unit. The index of
+// the n-th pixel after it is larger by n * hidden.
 template <Format F, int G> struct BackwardMaps {
   using T = Traits<F>;
   using Value = typename T::Value;
@@ -46,7 +46,7 @@ template <Format F> struct BackwardMaps<F, 5> {
   const float* c;
   Value* dx;
   int directions;  // a pixel of dh has all directions side by side
-  int to_fifth;    // distance from a unit's four gates to its fifth, in values
+  int to_fifth;    // values from the first unit's four gates to its fifth gate
 
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const ThreadIds& ids, int hidden, int unit, bool keep) {
     directions = gridDim.y, to_fifth = 4 * hidden - 3 * unit;

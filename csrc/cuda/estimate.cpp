@@ -3,27 +3,23 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <string>
 
 #include "costs.h"
 
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kArchitectures = 4, kWarps = 4;  // numbers of columns in costs.h
+constexpr int kArchitectures = 4, kWarps = 4;  // columns in costs.h
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
 // The best-known card of each compute capability, by its data sheet: shared memory of a block in bytes, Hz, bytes a
-// second, FLOP a second of matrix products in 16-bit formats (tf32: half) and float32, threads and blocks of a
-// multiprocessor.
+// second, FLOP a second of matrix products in 16-bit formats (half as many for tf32) and float32, threads and blocks of
+// a multiprocessor.
 struct Card {
   int capability, multiprocessors, shared_memory;
-  double clock;
-  double bandwidth;
-  double half_products;
-  double float_products;
+  double clock, bandwidth, half_products, float_products;
   int threads, blocks;
 };
 constexpr Card kCards[] = {
@@ -49,7 +45,7 @@ const KernelCost& cost_of(const Variant& v) {
     for (const KernelCost& cost : kCosts) all[cost.kernel] = &cost;
     return all;
   }();
-  // A kernel that costs.h lacks is slower than all others.
+  // A kernel that costs.h lacks counts as slower than all others.
   static const KernelCost unknown{"", {255, 255, 255, 255}, {4000, 4000, 8000, 16000}, {4000, 4000, 8000, 16000},
       {400, 400, 800, 1600}, {4000, 4000, 8000, 16000}};
   const auto found = by_kernel.find(v.name);
@@ -70,7 +66,7 @@ double active_tiles(const Problem& p, const Tiling& s) {
 
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.pairs.registers ? 0 : s.pairs();  // tile[i] includes pairs in registers
+  const int pairs = v.pairs.registers ? 0 : s.pairs();  // cost.tile includes pairs in registers
   const double cells =
       v.backward && v.tiles_or_units == 0 ? double(ceil_div(p.cells, s.cells_at_once(kUnitsOfManyCells))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
@@ -100,16 +96,16 @@ double cycles_of_product(const Card& card, const Constants& k) {
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// Returns how many pieces of 16 bytes a block pushes to the cluster in a line.
+// Returns the number of pushes, of 16 bytes each, that a block makes in a line.
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  if (s.backward) return cells * s.hidden / 4;  // float32 sums, stored to the own block, too
+  if (s.backward) return cells * s.hidden / 4;  // float32 sums of all units, the block's own too
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
 }
 
-// Returns the cycles that an exchange between blocks adds to a line. It overlaps with the next tile or images.
+// Returns the cycles that an exchange between blocks adds to a line. It overlaps with the warp's next tile or images.
 double exposed_exchange(double cycles, double exchange, double tiles, bool several_images) {
   if (several_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
@@ -184,7 +180,5 @@ Device known_device(int capability) {
   const Card& card = card_of(capability);
   return {capability, card.shared_memory, card.multiprocessors};
 }
-
-const char* cost_source() { return kCostSource; }
 
 }  // namespace pixelrnn::cuda

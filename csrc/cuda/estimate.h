@@ -13,17 +13,13 @@ struct Estimate {
   bool bound_by_memory = false;
 };
 
-// `concurrency` is the number of clusters, or single blocks, that run at once.
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 
-// Estimates the concurrency without a GPU, by the registers in costs.h. 0: no cluster fits.
+// Estimates Plan::concurrency without a GPU, by the registers in costs.h. 0: no cluster fits.
 int64_t estimated_concurrency(const Device&, const Variant&, const Tiling&, int shared_memory);
 
 // Returns the best-known card of a compute capability.
 Device known_device(int capability);
-
-// Returns the source of costs.h: "a model, NVRTC ...", or "measurements on ...".
-const char* cost_source();
 
 }  // namespace pixelrnn::cuda

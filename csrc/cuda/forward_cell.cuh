@@ -27,7 +27,7 @@ template <Format F, int G = 4> struct ForwardMaps {
   PIXELRNN_DEVICE Input load(int i) const { return x[i]; }
   // Starts the sums of cell j's gates at x, the input-to-state product.
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
-    const float4 in = T::widen(x);
+    const float4 in = widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
   }
 };
@@ -84,7 +84,7 @@ template <Format F> struct ForwardMaps<F, 5> {
   }
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     ForwardMaps<F, 4>::start(z, j, x.four);
-    z[4][j] = T::widen(x.fifth);
+    z[4][j] = widen(x.fifth);
     if constexpr (ROWS > 5) z[5][j] = 0;
   }
 };

@@ -1,12 +1,12 @@
 // The forward scan of several images by one cluster. While a warp multiplies a line of image k by the weights, it
 // stores the results of image k - 2 in global memory and computes the cells of image k - 1, which it then pushes to all
-// blocks. Image -1 is the last one on the line before. docs/kernels.md has the protocol ("Forward of several images").
+// blocks. Images -1 and -2 are the last two of the line before. docs/kernels.md: "Forward of several images".
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Like Pushes, but also to this block. The warp's lanes have to meet between load() and push().
+// Like Pushes, but pushes also to this block. The warp's lanes have to meet between load() and push().
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
@@ -33,7 +33,7 @@ template <class Value> class PushesToAll {
   uint32_t to_barriers_;
 };
 
-// Computes the forward scan of kImages images in a cluster. All weights are in registers, PAIRS Pairs at most.
+// Computes the forward scan of kImages images in a cluster. All weights are in registers, at most PAIRS pairs.
 template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const ForwardArgs& a) {
   static_assert(kImages == 4, "two pairs of images");
   using T = Traits<F>;
@@ -72,7 +72,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const PushesToAll<Value> pushes(s, ids, lines, barriers);
 
   float c[kImages][2];
-  const float c0 = a.c0 ? T::widen(static_cast<const Value*>(a.c0)[ids.direction * hidden + unit]) : 0.0f;
+  const float c0 = a.c0 ? widen(static_cast<const Value*>(a.c0)[ids.direction * hidden + unit]) : 0.0f;
 #pragma unroll
   for (int k = 0; k < kImages; ++k) c[k][0] = c[k][1] = c0;
 
@@ -163,7 +163,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : previous),
               compute(computed, computed_t);
       });
-      // A tile's first arrival for the second pair of images counts the last image alone, whose rows still hold h0.
+      // A tile's first arrival for the second pair of images announces bytes of the last image alone, which are h0.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));
@@ -183,7 +183,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     wait(0, t + 1);
     arrive(1, t, 0);
   }
-  wait(1, t);  // a block may leave when all bytes that peers push to it have come
+  wait(1, t);  // a block may end when all bytes that peers push to it have come
 }
 
 }  // namespace pixelrnn::cuda

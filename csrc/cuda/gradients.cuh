@@ -31,7 +31,7 @@ template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) 
   }
 }
 
-// A thread sums one column of dx over the border of one image, for one tap.
+// A thread sums one column of dx over the cells of one image whose tap `tap` is outside the image.
 template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
   using Sum = decltype(widen(T()));
   const RaggedImages& maps = a.shape.maps;

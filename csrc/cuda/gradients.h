@@ -15,11 +15,11 @@ struct MapShape {
 // Copies to out[.., k, :] the hidden state that tap first_tap + k of a cell reads, as bytes.
 struct NeighboursArgs {
   const void* h;   // [images][height][width][directions][hidden]
-  const void* h0;  // [directions][hidden] outside the image; null: zero
+  const void* h0;  // [directions][hidden], the state outside the image; null: zero
   void* out;       // [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  int pieces;  // pieces of a hidden state, of 2 to 16 bytes; gather_neighbours() sets it
+  int pieces;  // number of pieces, of 2 to 16 bytes, of a hidden state; set by gather_neighbours()
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 

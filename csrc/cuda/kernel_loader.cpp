@@ -8,12 +8,12 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// CUDA 13 calls compute capability 10.1 of CUDA 12 11.0.
+// Compute capability 10.1 of CUDA 12 is 11.0 in CUDA 13.
 bool is_jetson(int capability) {
   return capability == 72 || capability == 87 || capability == 101 || capability == 110;
 }
-// PTX runs on its own compute capability and every later one, machine code only on later ones of the same major
-// version. Jetsons and other GPUs do not run each other's machine code.
+// PTX runs on its own and every later compute capability, machine code only on those of the same major version. Jetsons
+// and other GPUs do not run each other's machine code.
 bool runs_on(int capability, const DeviceCode& code) {
   if (code.capability >= capability) return code.capability == capability;
   const bool has_jetson = is_jetson(capability) || is_jetson(code.capability);
@@ -31,8 +31,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel all shared memory of a block that its `__shared__` variables leave. With a limit for each launch,
-// host threads would lower each other's.
+// Allows a kernel all shared memory of a block that its `__shared__` variables leave. If each launch set a
+// limit, host threads would lower each other's.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int limit = 0, used = 0;

@@ -1,4 +1,4 @@
-// Loads kernels into the current context, from the extension's table of code (device_code.h).
+// Kernels from the extension's table of code (device_code.h).
 #pragma once
 #include <string>
 

@@ -23,10 +23,14 @@
 #define PIXELRNN_BODY_images PIXELRNN_BODY_cluster
 
 namespace pixelrnn::cuda {
-template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN_DEVICE void run_forward(
+template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN_DEVICE void scan(
     const typename ArgsOf<G>::Forward& a) {
   if constexpr (KIND == Kind::images) scan_forward_images<F, PAIRS>(a);
   else scan_forward<F, G, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
+}
+template <Format F, int G, int PAIRS, int SHARED, int UNITS, Kind KIND> PIXELRNN_DEVICE void scan(
+    const typename ArgsOf<G>::Backward& a) {
+  scan_backward<F, G, PAIRS, SHARED, UNITS, KIND == Kind::cluster>(a);
 }
 }  // namespace pixelrnn::cuda
 
@@ -36,16 +40,13 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN
     BODY(__VA_ARGS__(a);)                                                                  \
   }
 #define PACK(name, F, G) PIXELRNN_KERNEL(name, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, G>)
-#define PIXELRNN_FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND)                    \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ArgsOf<G>::Forward, PIXELRNN_BODY_##KIND, \
-      run_forward<Format::F, G, REGISTERS, SHARED, TILES, Kind::KIND>)
-#define PIXELRNN_BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND)                    \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ArgsOf<G>::Backward, PIXELRNN_BODY_##KIND, \
-      scan_backward<Format::F, G, REGISTERS, SHARED, UNITS, Kind::KIND == Kind::cluster>)
-#define PIXELRNN_forward(...) PIXELRNN_FORWARD(4, __VA_ARGS__)
-#define PIXELRNN_forward5(...) PIXELRNN_FORWARD(5, __VA_ARGS__)
-#define PIXELRNN_backward(...) PIXELRNN_BACKWARD(4, __VA_ARGS__)
-#define PIXELRNN_backward5(...) PIXELRNN_BACKWARD(5, __VA_ARGS__)
+#define PIXELRNN_SCAN(G, ARGS, name, F, REGISTERS, SHARED, SIZE, THREADS, KIND)               \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ArgsOf<G>::ARGS, PIXELRNN_BODY_##KIND, \
+      scan<Format::F, G, REGISTERS, SHARED, SIZE, Kind::KIND>)
+#define PIXELRNN_forward(...) PIXELRNN_SCAN(4, Forward, __VA_ARGS__)
+#define PIXELRNN_forward5(...) PIXELRNN_SCAN(5, Forward, __VA_ARGS__)
+#define PIXELRNN_backward(...) PIXELRNN_SCAN(4, Backward, __VA_ARGS__)
+#define PIXELRNN_backward5(...) PIXELRNN_SCAN(5, Backward, __VA_ARGS__)
 
 // Defines the kernel of format F in a row of kernel_list.h.
 #define KERNEL(F, PASS, STORAGE, REGISTERS, SHARED, SIZE, THREADS, KIND) \

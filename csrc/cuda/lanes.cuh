@@ -1,10 +1,10 @@
-// Small vectors: neighbouring values for one memory access, or numbers of a thread's cells or hidden units.
+// Small vectors: neighbouring values for one memory access, or one number for each of a thread's cells or hidden units.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// Bits<T> is the type of a loaded vector. The compiler would unpack 16-bit values at once, and so wait for the load.
+// Bits<T> holds a loaded vector until it is used, like FourHalves (format.cuh).
 template <class T, int N> struct Vector { T v[N]; };
 template <int BYTES> struct BitsOfSize;
 template <> struct BitsOfSize<2> { using type = uint16_t; };

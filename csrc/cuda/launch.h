@@ -22,19 +22,11 @@ struct LaunchShape {
 // The driver's arguments of a launch. It cannot be copied, because `config` points to `cluster`.
 struct LaunchConfig {
   CUlaunchAttribute cluster{};
-  CUlaunchConfig config{};
-  LaunchConfig(const LaunchShape& s, CUstream stream) {
-    config.gridDimX = s.blocks_x, config.gridDimY = s.blocks_y, config.gridDimZ = s.blocks_z;
-    config.blockDimX = s.threads, config.blockDimY = config.blockDimZ = 1;
-    config.sharedMemBytes = s.shared_memory;
-    config.hStream = stream;
-    if (s.cluster > 1) {
-      cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
-      cluster.value.clusterDim.x = s.cluster;
-      cluster.value.clusterDim.y = cluster.value.clusterDim.z = 1;
-      config.attrs = &cluster;
-      config.numAttrs = 1;
-    }
+  CUlaunchConfig config;
+  LaunchConfig(const LaunchShape& s, CUstream stream)
+      : config{s.blocks_x, s.blocks_y, s.blocks_z, s.threads, 1, 1, s.shared_memory, stream, &cluster, s.cluster > 1} {
+    cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    cluster.value.clusterDim = {s.cluster, 1, 1};
   }
   LaunchConfig(const LaunchConfig&) = delete;
 };

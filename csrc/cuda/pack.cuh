@@ -41,7 +41,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
       }
       const int source = weight_at(s, rank, tile * size.tile_rows + row, tap, first + value);
       const Value weight = from[max(source, 0)];  // no branch: all loads are in flight at once
-      piece.v[n] = source < 0 ? T::narrow(0.0f) : T::round_weight(weight);
+      piece.v[n] = source < 0 ? T::narrow(0.0f) : T::round_operand(weight);
     }
     packed[T::kFma ? (step * 4 + lane / 8) * (s.matrix_rows() / 4) + tile * 8 + lane % 8
                    : (tile * size.steps + step) * 32 + lane] = piece;

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <climits>
 #include <cstdio>
-#include <initializer_list>
-#include <iterator>
 
+#include "costs.h"
 #include "estimate.h"
 #include "kernel_list.h"
 
@@ -13,7 +12,8 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// The most elements of a cluster's images in a map. Offsets have 32 bits, and the forward computes some beyond the map.
+// The most elements of a cluster's images in a map. Offsets have 32 bits, and the forward computes some offsets beyond
+// the map.
 constexpr int64_t kMaxOffset = 1 << 30;
 
 // The pass in a row of kernel_list.h.
@@ -56,14 +56,12 @@ std::string Plan::describe() const {
   return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") +
          images + number(tiling.threads()) + " threads, " + number(shared_memory) + " bytes of shared memory, " +
          number(concurrency) + " at once; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
-         " cycles a line" + (bound_by_memory ? ", bound by memory" : "") + ", by " + cost_source();
+         " cycles a line" + (bound_by_memory ? ", bound by memory" : "") + ", by " + kCostSource;
 }
 
 bool Variant::has_suffix(const std::string& suffix) const {
-  const std::string text = name, end = "_" + suffix +
-                                       (kind == Kind::single       ? "_single"
-                                           : kind == Kind::cluster ? "_cluster"
-                                                                   : "");
+  const char* const ends[] = {"_single", "_cluster", ""};
+  const std::string text = name, end = "_" + suffix + ends[int(kind)];
   const size_t prefix = text.find('_', text.find('_') + 1);  // after pass and format
   return text.compare(prefix, std::string::npos, end) == 0;
 }
@@ -116,9 +114,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         const int tiles =
             p.backward ? min_tiles : round_up(min_tiles, tiles_at_once(v.pairs, max_tiles, p.format == Format::fp32));
         Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles,
-            images_per_cluster(v.kind)};
-        s.gates = p.gates;
-        for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
+            images_per_cluster(v.kind), {}, p.gates};
+        for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
         // A group of warps without a tile is useful only in a backward that needs its threads for the cells.
         const bool has_idle_group = groups > 1 && kTileCells * min_tiles * (groups - 1) >= p.cells;
@@ -173,8 +170,8 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
   if (!best.variant) return none;
   const double step = estimate_step(p, device, constants);
   if (!restriction.step || best.seconds <= step) return best;
-  none.why_not = std::string("faster by ") + cost_source() + ": " + milliseconds(step) + ", " + best.variant->name +
-                 " " + milliseconds(best.seconds);
+  none.why_not = std::string("faster by ") + kCostSource + ": " + milliseconds(step) + ", " + best.variant->name + " " +
+                 milliseconds(best.seconds);
   return none;
 }
 

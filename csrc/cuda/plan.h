@@ -34,7 +34,7 @@ struct Variant {
   bool backward;
   Kind kind;
   Pairs pairs;
-  int tiles_or_units;  // most tiles of a warp (forward), or units of a thread (backward; 0: for any number of cells)
+  int tiles_or_units;  // most tiles of a warp (forward), or a thread's hidden units (backward; 0: see kernel_list.h)
   int threads;         // most threads of a block
   int gates;
   // Compares `suffix` with the name less pass, format, "_single" and "_cluster": "8_4_256", "8_1_256_images".
@@ -46,10 +46,10 @@ struct Plan {
   const Variant* variant = nullptr;  // null: no kernel runs
   Tiling tiling{};
   int shared_memory = 0;
-  int64_t concurrency = 0;         // clusters, or single blocks, that run at once
+  int64_t concurrency = 0;         // clusters, or blocks without clusters, that run at once
   double seconds = 0, cycles = 0;  // estimates, of a scan and of a line
   bool bound_by_memory = false;
-  double cost = 0;      // `seconds`, with a cluster times cluster_doubt
+  double cost = 0;      // `seconds`, times cluster_doubt for clusters
   std::string why_not;  // a sentence, if no kernel runs
   std::string describe() const;
 };
@@ -62,21 +62,20 @@ struct Restriction {
   bool step = true;            // plan() may choose the step path where it is faster
 };
 
-// The assumptions of estimate.cpp besides costs.h and the cards' data sheets. Tests vary each to see what depends on
-// it.
+// The assumptions of estimate.cpp besides costs.h and the cards' data sheets. Tests vary each.
 struct Constants {
-  double launch = 3e-6;          // Seconds between two kernels' starts.
-  double first_line = 2000;      // Cycles before a block's first line, without loading weights.
-  double weights_of_cycle = 32;  // Bytes that a multiprocessor loads in a cycle.
-  double step_products = 0.5;    // Part of the data sheet's rate that the step path reaches.
-  double cluster_doubt = 1.1;    // Factor on a cluster's time: its exchange is known least.
-  double product = 6;            // A scheduler's cycles for a tensor-core product, in costs.h.
-  double exchange_bytes = 14;    // Bytes that a multiprocessor pushes in a cycle.
-  double exchange_lines = 1;     // Pushes from other blocks that shared memory takes in a cycle.
-  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // Factors on estimated figures.
+  double launch = 3e-6;          // seconds between two kernels' starts
+  double first_line = 2000;      // cycles before a block's first line, without loading weights
+  double weights_of_cycle = 32;  // bytes that a multiprocessor loads in a cycle
+  double step_products = 0.5;    // part of the data sheet's rate that the step path reaches
+  double cluster_doubt = 1.1;    // factor on a cluster's time: its exchange is known least
+  double product = 6;            // a scheduler's cycles for a tensor-core product, in costs.h
+  double exchange_bytes = 14;    // bytes that a multiprocessor pushes in a cycle
+  double exchange_lines = 1;     // pushes from other blocks that shared memory takes in a cycle
+  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors on estimated figures
 };
 
-// Returns how many clusters, or single blocks, of a layout run at once. 0: none fits.
+// Returns Plan::concurrency for a layout. 0: none fits.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
 // Returns whether a kernel with this suffix takes `blocks` blocks for an image. 0: any number.

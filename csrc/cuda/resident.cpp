@@ -5,21 +5,23 @@
 #include <map>
 #include <mutex>
 #include <stdexcept>
-#include <string>
-#include <tuple>
 
 #include "launch.h"
 
 namespace pixelrnn::cuda {
 namespace {
 
-LaunchShape launch_shape(const Plan& p, int64_t images, int directions) {
-  const unsigned cluster = p.tiling.blocks;
-  return {unsigned((images + p.tiling.images - 1) / p.tiling.images) * cluster, unsigned(directions),
-      unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
+template <class Args> CUresult launch_scan(
+    const Plan& p, const Args& a, int64_t images, int directions, CUstream stream) {
+  const Tiling& s = p.tiling;
+  const unsigned cluster = s.blocks;
+  return launch(p.variant->name,
+      {unsigned((images + s.images - 1) / s.images) * cluster, unsigned(directions), unsigned(s.threads()),
+          unsigned(p.shared_memory), cluster},
+      a, stream);
 }
 
-// Caches results that never change. A layer asks twice in every training step.
+// Caches results that never change. A layer asks for them twice in every training step.
 template <class Key, class Value> class Cache {
  public:
   template <class Compute> Value get(const Key& key, const Compute& compute) {
@@ -39,7 +41,7 @@ bool is_refusal(CUresult e) {
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
-// Asks the driver how many clusters, or single blocks, run at once. 0: it refuses the layout. Throws other errors.
+// Asks the driver for the concurrency, which is 0 if the driver refuses the layout. Throws other errors.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig launch(
       {unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
@@ -51,9 +53,8 @@ int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int
     error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, kernel, s.threads(), size_t(shared));
     count *= device.multiprocessors;
   }
-  if (!error) return count;
-  if (!is_refusal(error)) throw error;
-  return 0;
+  if (error && !is_refusal(error)) throw error;
+  return error ? 0 : count;
 }
 
 }  // namespace
@@ -76,13 +77,13 @@ CUresult current_device(Device& d) {
 }
 
 CUresult plan_on_current_device(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
-  using Key = std::tuple<std::array<int64_t, 13>, std::array<int, 4>, std::string>;
+  using Key = std::pair<std::array<int64_t, 17>, std::string>;
   static Cache<Key, Plan> cache;
   CUdevice device = 0;
   if (const CUresult error = driver().cuCtxGetDevice(&device)) return error;
   const Key key{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden, p.taps,
-                    p.lines, p.cells, p.images, p.directions, p.gates},
-      {r.max_blocks, r.blocks, r.groups, r.step}, r.variant};
+                    p.lines, p.cells, p.images, p.directions, p.gates, r.max_blocks, r.blocks, r.groups, r.step},
+      r.variant};
   try {
     chosen = cache.get(key, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
@@ -104,16 +105,16 @@ CUresult pack(const PackArgs& a, int directions, CUstream stream) {
   return launch(prefix + kFormatNames[int(a.tiling.format)], grid, a, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs& a, int directions, CUstream stream) {
-  return launch(p.variant->name, launch_shape(p, a.images, directions), a, stream);
+  return launch_scan(p, a, a.images, directions, stream);
 }
 CUresult backward(const Plan& p, const BackwardArgs& a, int directions, CUstream stream) {
-  return launch(p.variant->name, launch_shape(p, a.images, directions), a, stream);
+  return launch_scan(p, a, a.images, directions, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs5& a, int directions, CUstream stream) {
-  return launch(p.variant->name, launch_shape(p, a.scan.images, directions), a, stream);
+  return launch_scan(p, a, a.scan.images, directions, stream);
 }
 CUresult backward(const Plan& p, const BackwardArgs5& a, int directions, CUstream stream) {
-  return launch(p.variant->name, launch_shape(p, a.scan.images, directions), a, stream);
+  return launch_scan(p, a, a.scan.images, directions, stream);
 }
 
 }  // namespace pixelrnn::cuda

@@ -1,5 +1,4 @@
-// The resident path: one launch for a scan, without allocation, synchronisation or copies, so CUDA graphs can capture
-// it.
+// The resident path: one launch for a scan, which CUDA graphs can capture: it allocates, waits for and copies nothing.
 #pragma once
 #include <cuda.h>
 
@@ -7,7 +6,7 @@
 
 namespace pixelrnn::cuda {
 
-// Describes the current device. Throws std::runtime_error if this module has no code for it.
+// Describes the current device. Throws std::runtime_error if the extension has no code for it.
 CUresult current_device(Device&);
 
 // Calls plan() with the concurrency that the driver reports for the current device, which the Device describes.

@@ -11,27 +11,20 @@
 namespace pixelrnn::cuda {
 
 // The type of arithmetic and c, and the type of activated gates, for maps of T.
-template <class T> struct StepTraits {
-  using Compute = T;
-  using Gate = T;
-};
-template <> struct StepTraits<__half> {
-  using Compute = float;
-  using Gate = __half;
-};
-template <> struct StepTraits<__nv_bfloat16> : StepTraits<__half> {};
+template <class T> using ComputeOf = decltype(widen(T()));
+template <class T> struct SavedGate { using Type = T; };
+template <> struct SavedGate<__nv_bfloat16> { using Type = __half; };
 
 // One hidden unit of a cell, and its indices.
 struct StepUnit {
   int unit, image, cell, direction;
-  int64_t product_row;  // cell's index in [directions][active][images]
-  int64_t pixel;        // cell's index in [directions][images][pixels]
-  int64_t h_index;      // unit's index in [images][pixels][directions][hidden]
-  int64_t dc_row;       // cell's index in [directions][cells][images]
-  bool is_active;       // false only outside an image that is smaller than its map
-  // The left and upper cell on the line before, whose c this cell reads: is it active, and its distance in pixels.
-  bool has_left, has_up;
-  int to_left, to_up;
+  int64_t product_row;    // cell's index in [directions][active][images]
+  int64_t pixel;          // cell's index in [directions][images][pixels]
+  int64_t h_index;        // unit's index in [images][pixels][directions][hidden]
+  int64_t dc_row;         // cell's index in [directions][cells][images]
+  bool is_active;         // false only outside an image that is smaller than its map
+  bool has_left, has_up;  // whether the left and upper cell on the line before, whose c this cell reads, are active
+  int to_left, to_up;     // distances of these cells, in pixels
 
   PIXELRNN_DEVICE StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
     const uint32_t line_row = i / s.hidden;
@@ -90,31 +83,28 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
   return a;
 }
 
-// Loads c0 and the peepholes of a unit from memory of T.
-template <class T> struct UnitLoads {
-  using C = typename StepTraits<T>::Compute;
-  static PIXELRNN_DEVICE C load_c0(const void* states, const StepUnit& u, int hidden) {
-    return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : C(0);
-  }
-  // Calls f(peepholes) or f(null) in two places: one pointer for both would put the peepholes in memory.
-  template <class F> static PIXELRNN_DEVICE void with_peepholes(
-      const StepCell& cell, const StepUnit& u, int hidden, F f) {
-    constexpr const Peepholes<C>* none = nullptr;
-    if (!cell.peephole) return f(none);
-    const T* const p = static_cast<const T*>(cell.peephole) + 4 * u.direction * hidden + u.unit;
-    const Peepholes<C> peepholes{widen(p[0]), widen(p[hidden]), widen(p[2 * hidden]), widen(p[3 * hidden])};
-    f(&peepholes);
-  }
-};
+// Loads c0 of a unit from memory of T.
+template <class T> PIXELRNN_DEVICE auto load_c0(const void* states, const StepUnit& u, int hidden) {
+  return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : 0;
+}
+// Calls f(the unit's peepholes) or f(null) in two places: one pointer for both would put the peepholes in memory.
+template <class T, class F> PIXELRNN_DEVICE void with_peepholes(
+    const StepCell& cell, const StepUnit& u, int hidden, F f) {
+  using Loaded = Peepholes<ComputeOf<T>>;
+  if (!cell.peephole) return f(static_cast<const Loaded*>(nullptr));
+  const T* const p = static_cast<const T*>(cell.peephole) + 4 * u.direction * hidden + u.unit;
+  const Loaded peepholes{widen(p[0]), widen(p[hidden]), widen(p[2 * hidden]), widen(p[3 * hidden])};
+  f(&peepholes);
+}
 
 template <class T, int G> PIXELRNN_DEVICE void step_forward(const StepForwardArgs& a) {
-  using C = typename StepTraits<T>::Compute;
+  using C = ComputeOf<T>;
   const int hidden = a.shape.hidden;
   for_each_unit(a.shape, [&](const StepUnit& u) {
     const auto z = sum<G, C>(load_gates<G, C, T>(a.product, u.product_row, u.unit, hidden),
         load_gates<G, C, T>(a.x, u.pixel, u.unit, hidden));
     C* const c_here = static_cast<C*>(a.c) + u.pixel * hidden + u.unit;
-    const C c0 = UnitLoads<T>::load_c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
+    const C c0 = load_c0<T>(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
     GatesOf<G, C> gates;
     C c, h;
     if constexpr (G == 4) {
@@ -122,7 +112,7 @@ template <class T, int G> PIXELRNN_DEVICE void step_forward(const StepForwardArg
       c = next_c(gates, c_left), h = hidden_state<StepMath>(gates, c);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      UnitLoads<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
+      with_peepholes<T>(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
         const CellOutput<C> out =
             cell5<StepMath>(a.cell.formula, C(a.cell.scale), peepholes, u.cell == 0, z, c_left, c_up);
         gates = out.gates, c = out.c, h = out.outer * StepMath::tanh(out.inner);
@@ -130,21 +120,21 @@ template <class T, int G> PIXELRNN_DEVICE void step_forward(const StepForwardArg
     }
     *c_here = c;
     static_cast<T*>(a.h)[u.h_index] = narrow<T>(h);
-    store_gates<G, C, typename StepTraits<T>::Gate>(a.gates, u.pixel, u.unit, hidden, gates);
+    store_gates<G, C, typename SavedGate<T>::Type>(a.gates, u.pixel, u.unit, hidden, gates);
     for_each_reader(
         a.shape, u, 1, [&](int64_t row) { static_cast<T*>(a.operand)[row * hidden + u.unit] = narrow<T>(h); });
   });
 }
 
 template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardArgs& a) {
-  using C = typename StepTraits<T>::Compute;
+  using C = ComputeOf<T>;
   const int hidden = a.shape.hidden;
   for_each_unit(a.shape, [&](const StepUnit& u) {
     const C* const c_here = static_cast<const C*>(a.c) + u.pixel * hidden + u.unit;
-    const C c0 = UnitLoads<T>::load_c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
+    const C c0 = load_c0<T>(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
     C dh = widen(static_cast<const T*>(a.dh)[u.h_index]);
     if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product_row * hidden + u.unit]);
-    const auto gates = load_gates<G, C, typename StepTraits<T>::Gate>(a.gates, u.pixel, u.unit, hidden);
+    const auto gates = load_gates<G, C, typename SavedGate<T>::Type>(a.gates, u.pixel, u.unit, hidden);
     C& dc = static_cast<C*>(a.dc)[u.dc_row * hidden + u.unit];
     GatesOf<G, C> d;
     if constexpr (G == 4) {
@@ -159,7 +149,7 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
         return static_cast<C*>(a.dc_up)[(row * images + u.image) * hidden + u.unit];
       };
       C dc_up = slot(a.shape.line, u.cell + 1);
-      UnitLoads<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
+      with_peepholes<T>(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
         d = cell5_backward<StepMath>(
             a.cell.formula, C(a.cell.scale), peepholes, gates, *c_here, c_left, c_up, dh, dc, dc_up);
       });

@@ -34,7 +34,7 @@ class UpStates {
   }
 
  private:
-  float* in_front_;  // slot before the warp's first tile, for even lines
+  float* in_front_;  // slot in front of the warp's first tile, for even lines
   int to_tile_, to_next_, to_other_line_, lane_before_, p_;
 };
 

@@ -4,7 +4,7 @@
 
 namespace pixelrnn::cuda {
 
-// A warp's weights, in pairs of 64 bytes along K for each matrix row: those in registers, and further ones in shared
+// Numbers of a warp's weight pairs (64 bytes along K of each matrix row) in registers, and of the others in shared
 // memory. Zeros fill missing pairs. kAny: any number.
 struct Pairs {
   int registers, shared;
@@ -18,7 +18,7 @@ PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Pairs pairs, int max_tiles, boo
 
 // A kernel's launch: a block for each image, a cluster for each image, or a cluster for several images.
 enum class Kind { single, cluster, images };
-constexpr int kImages = 4, kImageBlocks = 8;  // of a cluster in Kind::images
+constexpr int kImages = 4, kImageBlocks = 8;  // in a cluster of Kind::images
 PIXELRNN_HOST_DEVICE constexpr int images_per_cluster(Kind kind) { return kind == Kind::images ? kImages : 1; }
 // Returns whether a kernel of this kind takes `blocks` blocks.
 PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {

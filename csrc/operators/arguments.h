@@ -102,7 +102,7 @@ struct GradientsArguments {
   Stack& from;
   Tensor dh = from.tensor(), h = from.tensor(), c = from.tensor(), gates = from.tensor();
   std::vector<bool> wanted = from.flags();  // a flag for each Operand
-  bool shares = from.flag();                // gradients of h0, c0 and peephole for each image, otherwise their sum
+  bool shares = from.flag();
   ScanArguments scan{from};
 };
 enum Operand { kInput, kWeightIh, kBias, kX, kWeightHh, kH0, kC0, kPeephole, kOperandCount };
@@ -121,7 +121,7 @@ struct ScanSizes {
 
 constexpr int64_t kMaxTaps = 1 << 20;
 
-// Returns the corner where each direction starts. Throws unless each direction has a valid one.
+// Returns the corner where each direction starts. Throws unless each direction has a valid corner.
 inline std::array<Corner, kMaxDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
   STD_TORCH_CHECK(directions >= 1 && directions <= kMaxDirections && directions == int64_t(corners.size()),
       "scan: expected 1 to ", kMaxDirections, " directions and a corner of each, got ", directions, " and ",
@@ -138,8 +138,9 @@ inline std::array<Corner, kMaxDirections> read_corners(const std::vector<int64_t
 inline ScanSizes checked_sizes(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
   check_axes("weight_hh", w, "[D, taps, h, G, h]");
-  STD_TORCH_CHECK(a.x || a.input, "scan: expected x or input");
-  STD_TORCH_CHECK(a.input.has_value() == a.weight_ih.has_value(), "scan: expected input and weight_ih together");
+  STD_TORCH_CHECK(a.x || a.input, "scan: expected x or input, got neither");
+  STD_TORCH_CHECK(
+      a.input.has_value() == a.weight_ih.has_value(), "scan: expected input and weight_ih together, got one of them");
   check_axes("input", a.input, "[B, H, W, channels]");
   check_axes("weight_ih", a.weight_ih, "[D, taps, h, G, channels]");
   check_axes("x", a.x, "[D, B, H, W, G h]");

@@ -16,7 +16,6 @@ namespace stable = torch::stable;
 using stable::Tensor;
 using Optional = std::optional<Tensor>;
 
-// Returns a text such as "[2, 5, 4]".
 template <class Sizes> std::string shape_text(const Sizes& sizes) {
   std::string text;
   for (int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);

@@ -24,7 +24,7 @@ cpu::View view(const Tensor& t) {
   return v;
 }
 
-// A row of `streams` is a cpu::Stream: first, last, offset, range, position, end. Decoding moves offset, range and
+// A row of `streams` is a cpu::Stream: first, last, offset, range, position, end. Decoding changes offset, range and
 // position.
 constexpr int64_t kFields = 6;
 std::vector<cpu::Stream> read_streams(const Tensor& streams) {

@@ -1,5 +1,4 @@
-// The CPU operators of masked convolutions, for pixelrnn_ext/operators/masked_conv. Maps are [B, C, H, W], or [B, H, W,
-// C] with channels_last; weight is [out, in, kh, kw], bias [out].
+// The CPU operators of masked convolutions, for pixelrnn_ext/operators/masked_conv.
 #include <tuple>
 #include <vector>
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from .. import reference
 
-diagonal_good_loop = reference.diagonal_scan
-row_good_loop = reference.row_scan
+diagonal_good_loop: Callable[..., Tensor] = reference.diagonal_scan
+row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Runs the Diagonal LSTM as a plain loop over a skewed copy of x. Its backward is quadratic in the lines."""
+    """Runs the Diagonal LSTM as a plain loop over a skewed copy of x. Its backward's time is quadratic in the lines."""
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):
@@ -34,7 +34,7 @@ def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[[Tensor], Tensor]) -> Tensor:
-    """Returns h of a loop over the lines of x, which lie along ``dim``."""
+    """Returns h of a plain loop over the lines of x. Axis ``dim`` counts the lines."""
     h = c = x.new_zeros(x.shape[0], hidden, x.shape[5 - dim])
     states = []
     for t in range(x.shape[dim]):
@@ -47,7 +47,7 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
 
 @dataclass
 class GemmFloor:
-    """The matrix products of a recurrence alone, as pairs of factors: a lower bound of its time."""
+    """A recurrence's matrix products, as pairs of factors. Their time is a lower bound of the recurrence's time."""
 
     forward: list[tuple[Tensor, Tensor]]
     backward: list[tuple[Tensor, Tensor]]

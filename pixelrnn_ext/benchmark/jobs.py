@@ -21,7 +21,7 @@ class Budget:
     loop_limit: float = math.inf  # seconds for timing a loop as written
     total: float = math.inf  # seconds after which no job or measurement of memory begins
     memory: int | None = None  # number of jobs whose peak memory is measured. None for all
-    memory_of_all: bool = False  # measures all providers, not only ours
+    memory_of_all: bool = False  # measures the memory of all providers, not only of ours
 
 
 SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
@@ -30,7 +30,7 @@ SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
 class Job(NamedTuple):
     case: Case
     threads: int
-    providers: Collection[str] | None = None  # None for all
+    providers: Collection[str] | None = None  # names; None for all
     dtype: torch.dtype = torch.float32
     modes: tuple[str, ...] = ("forward+backward",)  # forward+backward comes last
 
@@ -82,7 +82,7 @@ class Result:
         return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
 
     def values(self, provider: str) -> dict[str, Any]:
-        case, dtype, threads, times = self.job.case, self.job.dtype, self.job.threads, self.times
+        case, dtype, times = self.job.case, self.job.dtype, self.times
         was_timed = provider in times
         p20, median, p80 = (1e3 * t for t in percentiles(times[provider])) if was_timed else [None] * 3
         comparable, peak = provider not in self.incomparable, self.peak_mib.get(provider)
@@ -90,7 +90,7 @@ class Result:
         return {
             "case": str(case),
             "dtype": str(dtype).removeprefix("torch."),
-            "threads": threads,
+            "threads": self.job.threads,
             "mode": self.mode,
             "provider": provider,
             "median ms": median,

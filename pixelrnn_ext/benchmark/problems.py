@@ -54,7 +54,7 @@ class Differentiable:
     names: list[str]  # names of the inputs
     # Converts the result and the gradients to the reference's layout.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Exact results of a provider that computes another function, and is not compared.
+    # Exact results if the provider computes another function. Then its times are not compared.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
@@ -175,9 +175,7 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
     rest: dict[str, Any] = dict(corners=[0], diagonal=diagonal, input_kernel=1, cell="pixelrnn", merge="none")
 
     def native(x: Tensor, weight: Tensor) -> Tensor:
-        scan = Scan(x=x, weight_hh=weight, **absent, **rest, path=path, tf32=tf32)
-        output: Tensor = torch.ops.pixelrnn_ext.scan(*scan)[1]
-        return output
+        return torch.ops.pixelrnn_ext.scan(*Scan(x=x, weight_hh=weight, **absent, **rest, path=path, tf32=tf32))[1]
 
     return native
 
@@ -185,9 +183,9 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
 def recurrence_problem(
     size: Size, dtype: torch.dtype, *, diagonal: bool, taps: int, natives: dict[str, Recurrence] | None = None
 ) -> Problem:
-    """Returns one direction alone: h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps).
+    """Returns the problem of one direction: h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps).
 
-    ``natives`` maps names of providers to results of native_recurrence, by default the best path.
+    ``natives`` maps names of providers to results of native_recurrence. By default one provider takes the best path.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
     exact: Recurrence = reference.diagonal_scan if diagonal else reference.row_scan
@@ -208,7 +206,7 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = _channels_last(x, dy)  # in which the good loop is faster
+    loop_x, loop_dy = _channels_last(x, dy)  # makes the good loop faster
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

@@ -48,9 +48,8 @@ def short_report(benchmark: Benchmark, header: dict[str, str], markdown: bool) -
 
 
 def labels(results: list[Result]) -> list[str]:
-    if len({result.job.threads for result in results}) == 1:
-        return [str(result.job.case) for result in results]
-    return [result.job.label for result in results]
+    same_threads = len({result.job.threads for result in results}) == 1
+    return [str(result.job.case) if same_threads else result.job.label for result in results]
 
 
 def short_table(results: list[Result], markdown: bool) -> str:

@@ -22,7 +22,7 @@ class Benchmark:
         self.budget = budget
         self.otherwise = otherwise
         self.results: list[Result] = []
-        self.skipped: dict[str, list[str]] = {}  # {reason: skipped items}
+        self.skipped: dict[str, list[str]] = {}  # skipped items by reason
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
             self.skip(reason, NATIVE)
@@ -50,7 +50,7 @@ class Benchmark:
                     torch.set_num_threads(job.threads)
                     with progress(str(job)):
                         done.append(self._run(job))
-            # Last, because the fresh process of a provider takes longer than timing it.
+            # Memory comes last, because a provider's fresh process takes longer than its timing.
             for result, measurable in done[: self.budget.memory]:
                 self._measure_memory(result, measurable, out_of_time)
         finally:
@@ -71,7 +71,7 @@ class Benchmark:
         return self.results[-1], [p.name for p in differentiable]
 
     def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
-        """Returns whether to time the provider: it gives the right numbers, and is not too slow for this run."""
+        """Returns whether to time the provider: its numbers, if any, are right, and it is not too slow."""
         if not isinstance(provider, Differentiable):
             return True
         tolerance = TOLERANCE[job.dtype]

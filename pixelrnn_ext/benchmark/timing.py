@@ -38,7 +38,7 @@ def progress(label: str) -> Iterator[None]:
 
 
 def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
-    """Returns the 20th percentile, the median and the 80th percentile. At least two times must not be None."""
+    """Returns the 20th percentile, the median and the 80th percentile. ``times`` needs two values that are not None."""
     seconds = [t for t in times if t is not None]
     p20, _, _, p80 = statistics.quantiles(seconds, n=5, method="inclusive")
     return p20, statistics.median(seconds), p80
@@ -83,7 +83,7 @@ def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
 class Times(dict[str, list[float | None]]):
     """Seconds of each function in each round. None: the function did not run in the round."""
 
-    busy: float | None = None  # by other processes
+    busy: float | None = None  # share of the cores that other processes used; None if unknown
 
     def median(self, name: str) -> float:
         return statistics.median(t for t in self[name] if t is not None)

@@ -28,13 +28,12 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         command = f"{_torchrun_command() or prog} {shlex.join(argv)}"
         outputs.check(options)
         with _one_line_warnings(prog):
-            status: int = options.run(options, command, argv[1:])
-            return status
+            return int(options.run(options, command, argv[1:]))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # Usually all processes fail with the same error: one prints it. A RuntimeError (a full GPU) may hit only one.
+        # Usually all processes fail alike, and only the first reports it. Each reports its RuntimeError (a full GPU).
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
 
 @contextmanager
 def _one_line_warnings(prog: str) -> Iterator[None]:
-    """Prints a warning as one line, without its source line. Only the first process of a machine prints it."""
+    """Prints each warning as one line, without source code, from the first process of a machine only."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":

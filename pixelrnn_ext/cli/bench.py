@@ -25,6 +25,8 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", default="", metavar="TEXT", help="only cases with TEXT in their name, slow ones, too")
-    parser.add_argument("--threads", type=positive, metavar="N", help="2 by default")
-    parser.add_argument("--markdown", action="store_true", help="as a table of Markdown, for a bug report")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="only the cases with TEXT in their name, also slow ones"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads of the CPU, 2 by default")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table, for a bug report")

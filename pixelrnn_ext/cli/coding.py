@@ -23,15 +23,11 @@ from .inputs import Model, add_checkpoint, check_data, classes_of, label_of
 def add_options(parser: ArgumentParser, more: str = "") -> None:
     add_checkpoint(parser)
     parser.set_defaults(device="cpu")
-    parser.add_argument(
-        "--label",
-        dest="labels",
-        action="append",
-        default=[],
-        metavar="CLASS",
-        help="the class of all images, for a model of classes; or, once for each image, its class, or a split, such as "
-        f"digits:test, with the classes of its images; the file does not keep them{more}",
+    classes = (
+        "the class of all images, for a model of classes; or, once for each image, its class, or a split, such as "
+        f"digits:test, with the classes of its images; the file does not keep them{more}"
     )
+    parser.add_argument("--label", dest="labels", action="append", default=[], metavar="CLASS", help=classes)
     parser.add_argument("--batch-size", type=positive, default=64, help="images at once (%(default)s)")
 
 
@@ -45,7 +41,7 @@ def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[
 def conditions(
     names: list[str], labels: Tensor | None, counts: list[int], model: Model, facts: Facts
 ) -> list[Tensor] | None:
-    """Returns a condition per group of ``counts`` images, or None if the model takes no condition.
+    """Returns a condition for each group of images, or None if the model takes none. ``counts`` are the groups' sizes.
 
     ``names`` are classes or splits in the order of the images, or one class for all. They override ``labels``.
     """
@@ -79,14 +75,13 @@ def _read_parts(name: str, model: Model, facts: Facts, max_pixels: int) -> Itera
         found = _parse_split(name)
         if found is None:
             expected = "a picture, a folder of pictures or a split of a data set, such as mnist5k:test"
-            raise FileNotFoundError(f"expected {expected}, got {name}, which is none of them")
+            raise FileNotFoundError(f"expected {expected}, got {name}")
         yield _checked_size(name, _load(*found, model, facts), model)
         return
     files = files_of(Path(name))
     with pixel_limit(max_pixels), bar("files", len(files), "reading") as shown:
         for file in files:
-            image = read_exact(file, model.image_channels, model.levels)
-            yield _checked_size(file, data.Split(image[None]), model)
+            yield _checked_size(file, data.Split(read_exact(file, model.image_channels, model.levels)[None]), model)
             shown.update()
 
 

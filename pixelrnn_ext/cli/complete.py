@@ -22,12 +22,8 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     pictures.add_options(parser, 8)
-    parser.add_argument(
-        "--hide",
-        default="lower-half",
-        metavar="WHAT",
-        help="lower-half (default), box, or an image file of the images' size: white is hidden",
-    )
+    hidden = "lower-half (default), box, or an image file of the images' size: white is hidden"
+    parser.add_argument("--hide", default="lower-half", metavar="WHAT", help=hidden)
     parser.add_argument("--completions", type=positive, default=3, help="rows of the picture (%(default)s)")
     add_data(parser, "whose images, by default those of the training")
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")

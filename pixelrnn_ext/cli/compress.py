@@ -23,19 +23,14 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-NEAR = 0.05  # largest relative difference from the likelihood that is printed in percent
+NEAR = 0.05  # a larger relative difference from the likelihood is printed in bytes, not percent
 PIXELS_PER_PASS = 2**18  # most pixels in one forward pass, to limit memory
 
 
 def add(parser: ArgumentParser) -> None:
     coding.add_options(parser, "; a split in IMAGES has its labels")
-    parser.add_argument(
-        "images",
-        type=non_empty,
-        metavar="IMAGES",
-        nargs="+",
-        help="picture files, folders of them, sorted by name, or a split of a data set, such as mnist5k:test",
-    )
+    sources = "picture files, folders of them, sorted by name, or a split of a data set, such as mnist5k:test"
+    parser.add_argument("images", type=non_empty, metavar="IMAGES", nargs="+", help=sources)
     add_out(parser, "file", "-o", metavar="FILE", help="the output")
     parser.add_argument(
         "--streams", type=positive, metavar="N", help="parts per image size for threads to decode; by default of 8 KiB"

@@ -26,11 +26,10 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     coding.add_options(parser)
-    parser.add_argument("file", type=path, metavar="FILE", help="a file of compress")
+    parser.add_argument("file", type=path, metavar="FILE", help="a file that compress wrote")
     add_out(parser, "folder", "-o", metavar="DIR", help="a new or empty folder")
-    parser.add_argument(
-        "--max-bytes", type=positive, default=2**32, metavar="N", help="memory limit of decoding a file (%(default)s)"
-    )
+    limit = "memory for decoding (%(default)s); a file that needs more is refused"
+    parser.add_argument("--max-bytes", type=positive, default=2**32, metavar="N", help=limit)
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
@@ -68,9 +67,8 @@ def _naming(file: Path) -> Iterator[None]:
 
 
 def _check_folder(path: Path) -> None:
-    """Raises OSError if --out cannot become a folder."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
-        raise FileExistsError(f"expected --out to be a folder that is not there, or empty, got {path}")
+        raise FileExistsError(f"expected --out to be a new or an empty folder, got {path}")
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"expected --out to name a folder in one that exists, got {path}")

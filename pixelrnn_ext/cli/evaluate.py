@@ -38,18 +38,18 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     score = split_score(model, dataset, options.split, world, options.batch_size)
     step = facts["progress"]["step"]
     if options.json:
-        result = {
-            "score": score,
-            "unit": dataset.unit,
-            "data": dataset.description,
-            "split": options.split,
-            "images": len(dataset.splits[options.split]),
-            "model": models.to_config(model),
-            "parameters": builder.count_parameters(model),
-            "step": step,
-            "checkpoint": str(checkpoint.resolve(options.checkpoint)),
-            "versions": versions(),
-        }
+        result = dict(
+            score=score,
+            unit=dataset.unit,
+            data=dataset.description,
+            split=options.split,
+            images=len(dataset.splits[options.split]),
+            model=models.to_config(model),
+            parameters=builder.count_parameters(model),
+            step=step,
+            checkpoint=str(checkpoint.resolve(options.checkpoint)),
+            versions=versions(),
+        )
         print(json.dumps(result, allow_nan=False))
     else:
         print(headline(options.split, score, dataset, model, step))

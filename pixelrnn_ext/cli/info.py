@@ -80,8 +80,7 @@ def _training_facts(path: str) -> dict[str, object]:
 
 
 def parameters_in_words(model: torch.nn.Module) -> str:
-    size = sum(parameter.nbytes for parameter in model.parameters())
-    return f"{count_parameters(model)} ({in_bytes(size)})"
+    return f"{count_parameters(model)} ({in_bytes(sum(parameter.nbytes for parameter in model.parameters()))})"
 
 
 def in_bytes(size: float) -> str:
@@ -114,9 +113,8 @@ def _progress_in_words(folder: Path) -> str | None:
 
 
 def _options(facts: dict[str, Any]) -> str:
-    options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
         f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in options.items()
+        for name, value in (facts.get("arguments") or facts.get("settings", {})).items()
         if value is not None and value is not False
     )

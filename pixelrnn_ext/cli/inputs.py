@@ -36,24 +36,20 @@ def add_device(parser: ArgumentParser) -> None:
 
 def add_checkpoint(parser: ArgumentParser) -> None:
     names = ", ".join(models.PRETRAINED)
-    parser.add_argument(
-        "checkpoint",
-        metavar="CHECKPOINT",
-        help=f"a checkpoint, the folder of a training: its best one, or a pretrained model: {names}",
-    )
+    sources = f"a checkpoint, the folder of a training: its best one, or a pretrained model: {names}"
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=sources)
 
 
 def load_model(options: Namespace) -> tuple[Model, Facts]:
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
-    slow = why_slow(model, device)
-    if slow:
+    if slow := why_slow(model, device):
         warnings.warn(f"slow, by the plain PyTorch backend: {slow}", stacklevel=2)
     return model, facts
 
 
 def why_slow(model: Model, device: torch.device) -> str | None:
-    """Returns why no kernels run. None if kernels run, or if the user chose plain PyTorch."""
+    """Returns why the model runs slowly, without kernels. None if it does not, or if the user chose plain PyTorch."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)
@@ -93,5 +89,4 @@ def data_options(options: Namespace) -> dict[str, Any]:
 
 
 def select_options(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Returns the named options that are not None."""
     return {name: options[name] for name in names if options.get(name) is not None}

@@ -30,7 +30,6 @@ def check_writable(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises OSError if --out cannot become a file."""
     target = Path(os.path.realpath(path))
     creates = files.is_replaceable(path)
     if path.is_dir() or path.is_socket() or (creates and not target.parent.is_dir()):

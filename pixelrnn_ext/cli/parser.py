@@ -20,7 +20,7 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
-FIRST = ("sample", "train", "evaluate")  # the general help shows each command's first example
+FIRST = ("sample", "train", "evaluate")  # the general help shows the first example of these commands
 
 
 def make(prog: str) -> argparse.ArgumentParser:

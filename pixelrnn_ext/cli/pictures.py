@@ -19,13 +19,12 @@ from .outputs import add_out, check_file, say
 def add_options(parser: ArgumentParser, count: int) -> None:
     add_checkpoint(parser)
     add_out(parser, "file", metavar="FILE.png", help="the picture: PNG, .jpg, lossless .webp, or .gif, an animation")
-    parser.add_argument(
-        "--animate", action="store_true", help="write a GIF of the drawing, even into a pipe; the default for .gif"
-    )
-    parser.add_argument("--count", type=positive, default=count, help="images (default %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="divides the logits")
-    parser.add_argument("--seed", type=non_negative, default=0)
-    parser.add_argument("--batch-size", type=positive, default=16, help="images at once; Ctrl-C keeps whole batches")
+    option = parser.add_argument
+    option("--animate", action="store_true", help="write a GIF of the drawing, even into a pipe; the default for .gif")
+    option("--count", type=positive, default=count, help="number of images (%(default)s)")
+    option("--temperature", type=float, default=1.0, help="divides the logits; 0 takes the likeliest values")
+    option("--seed", type=non_negative, default=0)
+    option("--batch-size", type=positive, default=16, help="images at once; Ctrl-C keeps whole batches")
     add_device(parser)
 
 
@@ -57,7 +56,7 @@ def make(
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))
-        with Interrupt() as stop:  # a signal leaves out frames, and keeps the picture
+        with Interrupt() as stop:  # a signal omits later frames, but the picture is written
             if options.animate or animation.is_animation(options.out):
                 animation.write_animation(options.out, before, after, order(), columns, stop)
             else:

@@ -23,8 +23,8 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     pictures.add_options(parser, 16)
-    parser.add_argument("--size", type=size, metavar="HxW", help="of an image, by default as in training")
-    parser.add_argument("--columns", type=positive, help="of the picture")
+    parser.add_argument("--size", type=size, metavar="HxW", help="size of the images, by default as in training")
+    parser.add_argument("--columns", type=positive, help="images in a row of the picture")
     parser.add_argument("--label", help="class of all images; by default one class after the other")
 
 
@@ -37,8 +37,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     condition = drawing.cycled_classes(options.count, model.condition_channels)
     if options.label is not None:
         classes = classes_of(model, facts)
-        labels = torch.full((options.count,), label_of(options.label, classes))
-        condition = data.conditions(labels, len(classes))
+        condition = data.conditions(torch.full((options.count,), label_of(options.label, classes)), len(classes))
     columns = options.columns or math.ceil(options.count**0.5)
     grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
 

@@ -58,7 +58,7 @@ LENGTH = ("steps", "epochs")
 # Options that --resume may change. A folder of images may have moved: stored_data.py checks its content.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
-# Options absent from older checkpoints, with values for the behaviour of their versions.
+# {option that older checkpoints lack: value with which this version trains as the older versions did}
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
@@ -73,8 +73,7 @@ def add(parser: ArgumentParser) -> None:
     add_data(parser, "what to train on")
     add_device(parser)
     model = parser.add_argument_group("model")
-    names = [*builder.KINDS, *models.CONFIGURATIONS]
-    model.add_argument("--model", metavar="NAME", help=f"one of {', '.join(names)}")
+    model.add_argument("--model", metavar="NAME", help=f"one of {', '.join([*builder.KINDS, *models.CONFIGURATIONS])}")
     model.add_argument("--conditional", action="store_true", help="condition the model on the class")
     width = model.add_mutually_exclusive_group()
     for name, option in MODEL_OPTIONS.items():
@@ -118,12 +117,12 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         before = checkpoint.load(last)[1]
         stored = before.get("arguments")
         if stored is None:
-            raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
+            raise ValueError(f"expected a checkpoint that this command wrote, got {last}")
         options = _parse_again(argv, stored)
     if options.tensorboard:
         need(*TENSORBOARD)
     if options.data is None or options.model is None:
-        raise ValueError("expected --data and --model")
+        raise ValueError("expected both --data and --model")
     if options.backend != "reference" and library.hidden_installation():
         raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
     model_options = select_options(vars(options), MODEL_OPTIONS)

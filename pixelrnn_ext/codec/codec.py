@@ -29,8 +29,8 @@ Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-STREAM_BYTES = 8192  # target size; a stream's end and length take three or four more
-MEMORY_AT_ONCE = 256 << 20  # target bytes of memory for encoding a batch or decoding a stream; one image may take more
+STREAM_BYTES = 8192  # target size of a stream, without the bytes for its end and its length
+MEMORY_AT_ONCE = 256 << 20  # target bytes of memory to encode a batch or decode a stream; one image may take more
 
 
 @contextmanager
@@ -105,8 +105,8 @@ class Codec:
             images: (N, C, H, W) of integers in [0, levels), or a sequence of such tensors for images of several sizes.
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``, or a
                 sequence of such tensors. The file does not contain it: decompressing needs it again.
-            streams: number of parts, per image size, that threads decode in parallel. A part costs two to four bytes.
-                None makes parts of about 8 KiB.
+            streams: number of streams per tensor of images, which threads decode in parallel; at most one per image.
+                Each costs two to four bytes. None makes streams of about 8 KiB.
             batch_size: most images computed at once. The file does not depend on it.
             progress: called with (rows done, all rows) after every row of pixels; True writes them to stderr.
 
@@ -164,8 +164,7 @@ class Codec:
                 model or condition, needs more memory, or has images of several sizes (:meth:`decompress_groups`).
         """
         contents = self._read(data)
-        if len(contents.groups) != 1:
-            got = len(contents.groups)
+        if (got := len(contents.groups)) != 1:
             raise ValueError(f"expected a file with images of one size, got {got} sizes: call decompress_groups")
         return self._decoded(contents, condition, max_bytes, batch_size, progress)[0]
 
@@ -215,7 +214,7 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            size = len(self._encode(intervals))  # not a sum of logarithms, which differs between machines
+            size = len(self._encode(intervals))  # exact; a sum of logarithms differs between machines
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
             streams = max(size // STREAM_BYTES, needed)
@@ -241,7 +240,7 @@ class Codec:
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # Views of one number: the condition is checked before memory is allocated.
+        # Views of one number, which check the condition before the images are allocated.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -259,7 +258,8 @@ class Codec:
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
         """Returns batches of streams to decode at once: each stream's range of images, and the streams.
 
-        A batch has one stream per thread, or more if ``batch_size`` images have more blocks, within ``memory`` bytes.
+        A batch has a stream per thread, more if their blocks have fewer than ``batch_size`` images, and fewer if the
+        blocks do not fit into ``memory`` bytes.
         """
         streams = group.streams
         if not streams:
@@ -303,7 +303,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks the rounding mode of PyTorch's threads. Compiled operators set their own."""
+        """Checks the rounding mode of PyTorch's threads. Compiled operators set the mode of their threads."""
         if not self._all_native:
             self_check.check_threads()
 

@@ -22,7 +22,7 @@ from .model import Recordings
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 # Why an undamaged file of this model may not decode.
 UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes of memory for coding an image: a constant, per column and per pixel. Exact: the number of streams depends on it.
+# Bytes for coding an image: constant, per column, per pixel. Fractions, since the number of streams depends on them.
 MemoryCost = tuple[Fraction, Fraction, Fraction]
 _PIXELS_PER_PASS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
 
@@ -68,7 +68,7 @@ class Intervals(NamedTuple):
 
 @dataclass
 class Encoding:
-    """Sampler that encodes: appends the range-coder intervals of its images to ``parts``, a part per network."""
+    """Sampler that encodes: appends the intervals of all images to ``parts``, for one network after the other."""
 
     grid: Grid
     recordings: Recordings
@@ -142,7 +142,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The factor 2 counts a copy of the condition; ``value`` counts a copy of the known values.
+        # The factor 2 counts a copy of the condition. ``value`` counts the values and the mask of known values.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -153,8 +153,7 @@ class Measuring:
 def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
     """Returns the memory for a transposed convolution. torch stores all products before it adds them."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
-    pixel = (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
-    return Fraction(), Fraction(), pixel
+    return Fraction(), Fraction(), (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
 class _BandNetwork(Network):

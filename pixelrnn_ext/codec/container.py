@@ -30,7 +30,7 @@ Span = tuple[int, int]  # a range of images: first, last + 1
 
 MAGIC = b"\x8bPRN"
 VERSION = 1
-BLOCK = 64  # most images of a stream decoded at once: they share weight reads, and their states fit into a cache
+BLOCK = 64  # most images of a stream that are decoded at once: they share weight reads, and their states fit a cache
 _HEAD = struct.Struct("<4sB8sI")
 _CHECKSUM = struct.Struct("<I")  # CRC-32 of the file, after the head
 _START = _HEAD.size + _CHECKSUM.size
@@ -56,7 +56,6 @@ class Contents(NamedTuple):
 
 
 def stream_spans(images: int, streams: int) -> list[Span]:
-    """Returns each stream's range of images."""
     return [(images * s // streams, images * (s + 1) // streams) for s in range(streams)]
 
 
@@ -132,7 +131,7 @@ def _read_groups(view: memoryview) -> list[Group]:
     groups = []
     for images, height, width, lengths in sizes:
         if not _fit(images, height, width, lengths):
-            raise ValueError("the file is damaged: its numbers do not fit each other")
+            raise ValueError("the file is damaged: its header contradicts itself")
         ends = list(itertools.accumulate(lengths, initial=offset))
         groups.append(Group(images, height, width, [view[i:j] for i, j in itertools.pairwise(ends)]))
         offset = ends[-1]

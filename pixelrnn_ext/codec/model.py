@@ -25,7 +25,6 @@ from ..incremental.wrappers import (
 )
 
 Recordings = dict[Any, Recording]  # {network of a model: its recording}
-_EXACT = 53  # bits of the integers that float64 holds exactly
 
 
 @torch.no_grad()
@@ -197,8 +196,8 @@ def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """Raises ValueError if a sum of products in a module could reach 2**53 units of the grid."""
-    limit = math.ldexp(1, _EXACT - grid.activation - grid.weight)
+    """Raises ValueError if a sum of products in a module could reach 2**53 units, beyond which float64 is not exact."""
+    limit = math.ldexp(1, 53 - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
         weights = [weight for weight in candidates if isinstance(weight, Tensor)]

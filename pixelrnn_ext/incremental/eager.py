@@ -28,8 +28,7 @@ class EagerRow:
             self._graph.replay() if self._graph else self._run_steps()
 
     def _capture(self) -> None:
-        device = self.rows.device
-        with torch.cuda.device(device):  # a graph is captured on a stream of the current device
+        with torch.cuda.device(self.rows.device):  # a graph is captured on a stream of the current device
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -96,8 +95,7 @@ def _draw(row: EagerRow, s: Draw) -> None:
 def _encode(row: EagerRow, s: Encode) -> None:
     k, bounds = s.colour, cumulative(_logits(row, s))
     values = row.read(s.values)[:, k : k + 1]
-    interval = bounds.gather(1, values) << 32 | bounds.gather(1, values + 1)
-    row.write(s.intervals, k, k + 1, interval)
+    row.write(s.intervals, k, k + 1, bounds.gather(1, values) << 32 | bounds.gather(1, values + 1))
     row.write(s.image, k, k + 1, s.scaled[values])
 
 

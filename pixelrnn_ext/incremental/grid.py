@@ -12,8 +12,7 @@ from ..operators import columns
 class Grid(NamedTuple):
     """A fixed-point grid: activations are multiples of 2**-activation in [-limit, limit], weights of 2**-weight.
 
-    Every sum of a layer is exact in float64, so summation order, batch size, threads, instruction set and library
-    change no bit. csrc/cpu/grid.h has the same numbers.
+    csrc/cpu/grid.h has the same numbers.
     """
 
     activation: int = 14
@@ -30,7 +29,6 @@ class Grid(NamedTuple):
         return on_grid(x, self.activation, self.limit)
 
     def quantize_(self, x: Tensor) -> Tensor:
-        """Rounds and clamps ``x`` in place."""
         return _round(x, self.activation, self.limit)
 
 

@@ -92,25 +92,22 @@ class RowNetwork(Network):
         self.after_row: list[RowStep] = [step for state in self._states for step in state.after_row()]
 
     def _make_state(self, operation: Operation, values: dict[Operation, Any], image_dependent: set[Operation]) -> State:
-        """Returns the state of an image-dependent operation. Raises TypeError for an unsupported operation."""
+        """Returns the state of an image-dependent operation."""
         operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
         channels = {values[read].shape[2] for read in operation.inputs if read in image_dependent}
         maps = [values[read] for read in operation.inputs if read not in image_dependent]
         if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in maps):
             raise operation.unsupported()
-        if operation.is_sum and any(map.shape[1] > max(channels) for map in maps):
-            raise operation.unsupported()
         if operation.is_layer:
-            gate_bias = operation.kwargs.get("gate_bias")
+            gate_bias: Any = operation.kwargs.get("gate_bias")
             if set(operation.inputs[1:]) - {gate_bias} or isinstance(gate_bias, Tensor) or gate_bias in image_dependent:
                 raise operation.unsupported()
-            options = operation.kwargs | ({"gate_bias": values[gate_bias]} if gate_bias is not None else {})
+            options = operation.kwargs | {"gate_bias": values.get(gate_bias)}
             return _STATES[operation.function](self.rows, operands[0], **options)
-        if operation.is_relu:
-            return PointwiseState(operands[:1], self.rows, self._image_channels, relu=True)
-        if operation.is_sum and all(isinstance(operand, Tensor) for operand in operands):
-            return PointwiseState(operands, self.rows, self._image_channels, relu=False)
-        raise operation.unsupported()
+        are_tensors = all(isinstance(operand, Tensor) for operand in operands)
+        if not are_tensors or any(map.shape[1] > max(channels) for map in maps):
+            raise operation.unsupported()
+        return PointwiseState(operands, self.rows, self._image_channels, operation.is_relu)
 
     def _compute_map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
         result = operation.compute(values, self.rows.dtype)
@@ -137,5 +134,4 @@ class RowNetwork(Network):
 def _margin(recording: Recording) -> int:
     """Returns the most columns to the left of a pixel that a layer reads."""
     weights = [layer.kwargs.get("weight", layer.kwargs.get("weight_ih")) for layer in recording.layers()]
-    widths = [weight.shape[3] for weight in weights if isinstance(weight, Tensor)]
-    return max(3, *widths) // 2
+    return max(3, *(weight.shape[3] for weight in weights if isinstance(weight, Tensor))) // 2

@@ -68,17 +68,13 @@ class Encoder:
 
     def _add(self, amount: int) -> None:
         self._low += amount
-        if self._low > _MASK:
+        if self._low > _MASK:  # a carry into the written bytes, which cannot overflow: the interval ends below 1
             self._low &= _MASK
-            self._carry()
-
-    def _carry(self) -> None:
-        """Adds a carry to the written bytes, which cannot overflow, because the interval ends below 1."""
-        last = len(self._out) - 1
-        while self._out[last] == 255:
-            self._out[last] = 0
-            last -= 1
-        self._out[last] += 1
+            last = len(self._out) - 1
+            while self._out[last] == 255:
+                self._out[last] = 0
+                last -= 1
+            self._out[last] += 1
 
     def _shift(self) -> None:
         self._out.append(self._low >> _WORD - 8)
@@ -107,8 +103,7 @@ class Decoder:
     def decode(self, bounds: Sequence[int]) -> int:
         """Returns the next symbol. ``bounds`` are the encoder's, from :func:`cumulative`."""
         part = self._range >> PRECISION
-        place = min(self._offset // part, 2**PRECISION - 1)
-        symbol = bisect_right(bounds, place) - 1
+        symbol = bisect_right(bounds, min(self._offset // part, 2**PRECISION - 1)) - 1
         start, stop = bounds[symbol], bounds[symbol + 1]
         self._offset -= part * start
         self._range = part * (stop - start)

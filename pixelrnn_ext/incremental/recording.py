@@ -31,7 +31,7 @@ _CALL = nn.Module._call_impl.__code__
 
 @dataclass(eq=False, repr=False)
 class Operation:
-    """A recorded call of a function or method. An operation among its arguments stands for its result."""
+    """A recorded call of a function or method. An argument that is an Operation stands for the result of that call."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -69,7 +69,7 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_MODEL_DTYPE), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if op_name(self.function) == "__getitem__":  # was recorded for a Tensor, but torch.chunk returned a tuple
+        if op_name(self.function) == "__getitem__":  # recorded for a Tensor, but torch.chunk returns a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
@@ -161,7 +161,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
     input = next((o for o in operations if o in needed and o.function is _scaled), None)
     casts = set() if input is None else _casts(input, images)
     if input is None or images not in casts or casts & {read for o in needed - casts - {input} for read in o.inputs}:
-        raise TypeError(f"expected a {type(model).__name__} that reads its images as they are, got another")
+        raise TypeError(f"expected a {type(model).__name__} that reads its images unchanged, got another network")
     needed -= {*casts, input, condition}
     image_dependent = {input}
     operations = [operation for operation in operations if operation in needed]

@@ -1,6 +1,6 @@
 """The steps that compute all columns of an image row at once, before or after its pixels.
 
-All tensors but weights, biases and maps are views of W columns of the buffers that steps.py describes.
+``output``, ``source`` and ``columns`` are buffers of an image row (steps.py), or some of their columns.
 """
 
 from collections.abc import Sequence

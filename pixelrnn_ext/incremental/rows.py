@@ -37,7 +37,6 @@ class Rows:
         return values.detach().to(self.dtype)
 
     def within(self, buffer: Tensor) -> Tensor:
-        """Returns the columns of a buffer that are inside the image, a view."""
         return buffer[self.margin :]
 
     def map(self, buffer: Tensor) -> Tensor:

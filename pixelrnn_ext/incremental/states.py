@@ -1,12 +1,13 @@
 """The state that each layer keeps while images are made row by row, and the layer's steps.
 
 A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. Its methods return
-steps. The steps of ``before_row`` compute the contribution of the rows above, a whole row at once (row_steps.py).
-``steps`` add the contribution of the current row for a pixel and a colour. ``after_row`` stores the values that later
-rows read. ``mirrored_steps`` then run on mirrored buffers, for layers that scan the complete row from right to left.
+steps. The steps of ``before_row`` compute the contribution of the rows above. ``steps`` add the contribution of the
+current row for a pixel and a colour. ``after_row`` stores the values that later rows and ``mirrored_steps`` read.
+``mirrored_steps`` run on mirrored buffers, for layers that scan the complete row from right to left.
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor
@@ -18,16 +19,16 @@ from .rows import Rows
 from .steps import CellStep, Linear, Pointwise, Step, Tap
 
 
-class State:
-    """State of a layer that keeps nothing between pixels."""
+class State(ABC):
+    """State of a layer that keeps nothing between rows."""
 
     output: Tensor
 
-    def before_row(self) -> list[RowStep]:
-        return []
+    @abstractmethod
+    def before_row(self) -> list[RowStep]: ...
 
-    def steps(self, colour: int) -> list[Step]:
-        return []
+    @abstractmethod
+    def steps(self, colour: int) -> list[Step]: ...
 
     def after_row(self) -> list[RowStep]:
         return []
@@ -120,7 +121,7 @@ class DiagonalBiLSTMState(State):
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         self._rows = rows
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
-        # Copies of h of the right-to-left scan in the row above: as scanned, and turned back. Zeros before row 0.
+        # h of the right-to-left scan in the row above, in scan order and from left to right. Zeros before row 0.
         self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
         self.output: Tensor = rows.buffer(self._left.hidden)
 
@@ -135,13 +136,12 @@ class DiagonalBiLSTMState(State):
     def after_row(self) -> list[RowStep]:
         within, right = self._rows.within, self._right
         mirrored = RowCopy(within(right.input), within(self._left.input), mirrored=True)
-        input_to_state = Product(within(right.input), _taps_first(right.weight_ih))
-        return [mirrored, right.row_sum([right.above(), input_to_state])]
+        return [mirrored, right.row_sum([right.above(), Product(within(right.input), _taps_first(right.weight_ih))])]
 
     def mirrored_steps(self) -> list[Step]:
-        right = self._right
+        right, output = self._right, self._mirrored_above
         before = Tap(right.h, -1, right.hidden, _taps_first(right.weight_hh)[1])
-        return [right.cell([before], right.c, -1, right.zeros, self._mirrored_above, (0, right.hidden))]
+        return [CellStep([before], right.base, right.c, -1, right.c, right.h, right.zeros, output, 0, right.hidden)]
 
 
 def _scans(
@@ -176,11 +176,11 @@ class _Scan:
         self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
 
     def above(self) -> Product:
-        """Returns the product of a diagonal scan with the pixel above."""
+        """Returns a diagonal scan's product with h of the pixel above."""
         return Product(self.rows.within(self.h), _taps_first(self.weight_hh[:, :, :1]))
 
     def row_sum(self, products: list[Product]) -> RowSum:
-        """Returns the step that computes what bias, condition and ``products`` add to the gates."""
+        """Returns the step that sums the gates' bias, condition and ``products`` in ``base``."""
         return RowSum(self.rows.within(self.base), self.bias, self.gate_bias, products)
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
@@ -193,12 +193,7 @@ class _Scan:
         read = _row_taps(self.input, select_units(self.weight_ih), self.mask, colour)
         if shift:
             read.append(Tap(self.h, shift, self.hidden, _taps_first(select_units(self.weight_hh))[1]))
-        return [self.cell(read, carried, shift, addend, output, units)]
-
-    def cell(
-        self, read: list[Tap], carried: Tensor, shift: int, addend: Tensor, output: Tensor, units: tuple[int, int]
-    ) -> Step:
-        return CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, *units)
+        return [CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, *units)]
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:

@@ -60,16 +60,14 @@ def uncompiled(module: nn.Module, name: str = "", copies: dict[nn.Module, nn.Mod
     inner = children.get(_COMPILED)
     compiled = module._compiled_call_impl is not None or inner is not None
     if not compiled and all(children[key] is child for key, child in module._modules.items()):
-        copies[module] = module
-        return module
-    if has_hooks(module) or has_global_hooks():
+        copy = module
+    elif has_hooks(module) or has_global_hooks():
         where = plain_name(name) or type(module).__name__
         raise TypeError(f"expected no forward hook where modules are compiled, got one that {where} calls")
-    if inner is not None:
-        copies[module] = inner
-        return inner
-    copy = object.__new__(type(module))
-    copy.__dict__.update(module.__dict__)
-    copy.__dict__.update(_modules=children, _compiled_call_impl=None)
+    elif inner is not None:
+        copy = inner
+    else:
+        copy = object.__new__(type(module))
+        copy.__dict__.update({**module.__dict__, "_modules": children, "_compiled_call_impl": None})
     copies[module] = copy
     return copy

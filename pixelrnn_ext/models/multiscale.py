@@ -82,10 +82,9 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self.factor: int = integer("factor", factor, 2)
         if small is not None and not isinstance(small, dict):
             raise TypeError(f"expected small to be a dict, got {type(small).__name__}")
-        options: dict[str, Any] = dict(
+        data = dict[str, Any](image_channels=image_channels, levels=levels, condition_channels=condition_channels)
+        network = dict[str, Any](
             layer=layer,
-            image_channels=image_channels,
-            levels=levels,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
             head_channels=head_channels_of(head_channels, levels),
@@ -93,19 +92,17 @@ class MultiScalePixelRNN(AutoregressiveModel):
             residual=residual,
             skip=skip,
             initial_state=initial_state,
-            condition_channels=condition_channels,
             backend=backend,
         )
-        small = {} if small is None else dict(small)
-        unknown = small.keys() - (options.keys() - {"image_channels", "levels", "condition_channels"})
-        if unknown:
+        small = dict(small or {})
+        if unknown := small.keys() - network.keys():
             raise ValueError(f"expected small to have arguments of PixelRNN that may differ, got {sorted(unknown)}")
-        self.small_model: PixelRNN = PixelRNN(**options | small)
+        self.small_model: PixelRNN = PixelRNN(**data, **network | small)
         self.upsampling: Upsampling = Upsampling(image_channels, self.upsampling_channels, self.factor)
         large = {"condition_channels": self.upsampling_channels + condition_channels}
-        self.large_model: PixelRNN = PixelRNN(**options | large)
+        self.large_model: PixelRNN = PixelRNN(**data | large, **network)
         self.small: dict[str, Any] = {name: getattr(self.small_model, name) for name in small}
-        for name in options:
+        for name in data | network:
             setattr(self, name, getattr(self.large_model, name))
         self.condition_channels: int = self.small_model.condition_channels
 
@@ -177,10 +174,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
 
 
 def _prime_factors(number: int) -> list[int]:
-    factors, prime = [], 2
-    while number > 1:
-        while number % prime == 0:
-            factors.append(prime)
-            number //= prime
-        prime += 1
-    return factors
+    for prime in range(2, number + 1):
+        if number % prime == 0:
+            return [prime, *_prime_factors(number // prime)]
+    return []

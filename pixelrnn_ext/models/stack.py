@@ -1,12 +1,13 @@
 """PixelRNN and PixelCNN (table 1 of the paper): first layer, blocks, residual and skip connections, head."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import sampling
-from .._arguments import check_odd, integer
+from .._arguments import integer, odd_sides
 from .._recordable import Recorded
 from ..incremental import recording
 from ..layers import MaskedConv2d
@@ -18,6 +19,7 @@ from .blocks import ConvolutionalBlock, Head, RecurrentBlock, masked_conv
 
 class _Stack(AutoregressiveModel):
     blocks: nn.ModuleList
+    _block: Callable[..., nn.Module]
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class _Stack(AutoregressiveModel):
         self.num_layers: int = integer("num_layers", num_layers)
         self.head_channels: int = integer("head_channels", head_channels_of(head_channels, self.levels))
         self.kernel_size: int = integer("kernel_size", kernel_size)
-        check_odd(self.kernel_size)
+        odd_sides(self.kernel_size)  # checks it
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
@@ -58,9 +60,6 @@ class _Stack(AutoregressiveModel):
         self.skips: nn.ModuleList = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
         self.head: Head = Head(width, self.head_channels, logit_channels(self.levels), **options)
 
-    def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
-        raise NotImplementedError
-
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Returns the logits of every value, (N, levels, C, H, W), or with two levels (N, 1, C, H, W) for the value 1.
 
@@ -69,7 +68,7 @@ class _Stack(AutoregressiveModel):
         if isinstance(images, Recorded):
             return self._by_level(self.logit_map(self.scaled(images), condition))
         self._check_inputs(images, condition, check)
-        # Gives x the strides of channels_last, in which the recurrent layers compute. torch.vmap takes no
+        # Gives x the strides of channels_last, in which the recurrent layers compute. torch.vmap does not support
         # torch.channels_last. Without the clone, a map of one channel would keep its strides.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
@@ -85,7 +84,7 @@ class _Stack(AutoregressiveModel):
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns the logits of scaled images as channels, grouped by colour.
+        """Returns a map of logits for scaled images. Its channels are grouped by colour.
 
         This is the network, made of layers and pointwise arithmetic. Sampling records it and runs it pixel by pixel.
         """
@@ -150,18 +149,9 @@ class PixelRNN(_Stack):
         if layer not in ("row", "diagonal"):
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
         self.layer, self.initial_state = layer, initial_state  # read by _block in super().__init__
-        super().__init__(
-            image_channels=image_channels,
-            levels=levels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            head_channels=head_channels,
-            kernel_size=kernel_size,
-            residual=residual,
-            skip=skip,
-            condition_channels=condition_channels,
-            backend=backend,
-        )
+        data = dict[str, Any](image_channels=image_channels, levels=levels, condition_channels=condition_channels)
+        sizes = dict[str, Any](hidden_channels=hidden_channels, num_layers=num_layers, head_channels=head_channels)
+        super().__init__(**data, **sizes, kernel_size=kernel_size, residual=residual, skip=skip, backend=backend)
 
     def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
         return RecurrentBlock(self.layer, hidden_channels, initial_state=self.initial_state, **options)
@@ -183,5 +173,4 @@ class PixelCNN(_Stack):
         torch.Size([2, 256, 3, 8, 8])
     """
 
-    def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
-        return ConvolutionalBlock(hidden_channels, **options)
+    _block = ConvolutionalBlock

@@ -13,7 +13,7 @@ from .configurations import from_config
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 TABLE = "models.json"
-# {model: the SHA-256 of its file, and its nats per image on the validation and test splits}
+# For each model the SHA-256 of its file, and its nats per image on the validation and test splits.
 PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
 
 

@@ -72,7 +72,7 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # While torch.func or torch.compile runs, PyTorch may report no level of forward mode. It has only level 0.
+    # While torch.func or torch.compile runs, PyTorch may report no level of forward mode. Its only level is 0.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 

@@ -24,7 +24,7 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# Hashes of the operators' schemas (csrc/operators). Another hash shows that a library is of other sources.
+# Hashes of the operators' schemas (csrc/operators). A library of other sources has another hash.
 # After a change of a schema, build, and copy the hash from the error message.
 SCHEMAS = {"_C": "f3aed640", "_C_cuda": "8193580c"}
 
@@ -74,17 +74,17 @@ def _hash_of_schemas(operators: Iterable[str]) -> str | None:
     try:
         for name in sorted(operators):
             (schema,) = torch._C._jit_get_schemas_for_operator(name)
-            arguments = [
-                (argument.name, kinds(argument.type), argument.has_default_value()) for argument in schema.arguments
-            ]
+            arguments = [(a.name, kinds(a.type), a.has_default_value()) for a in schema.arguments]
             facts.append((schema.name, arguments, [kinds(result.type) for result in schema.returns]))
     except AttributeError:
         return None
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
 
 
-def _load(module: str, kernels: str) -> str | None:
+def _load(module: str, kernels: str, why_not_built: str | None) -> str | None:
     """Registers the operators of a library. Returns one sentence why they cannot be used, or None."""
+    if not _is_built(module):
+        return _why_not_built(kernels, why_not_built)
     before = _operators()
     try:
         torch.ops.load_library(_folder() / f"{module}.so")
@@ -102,17 +102,13 @@ def _load(module: str, kernels: str) -> str | None:
 
 
 def _load_native() -> str | None:
-    if not _is_built("_C"):
-        return _why_not_built("CPU", BUILD["why_no_native"])
-    return _load("_C", "CPU")
+    return _load("_C", "CPU", BUILD["why_no_native"])
 
 
 def _load_cuda() -> str | None:
-    if not _is_built("_C_cuda"):
-        return _why_not_built("CUDA", BUILD["why_no_cuda"])
-    if _why_no_native:
+    if _why_no_native and _is_built("_C_cuda"):
         return f"the CUDA kernels need the CPU kernels: {_why_no_native}"
-    return _load("_C_cuda", "CUDA")
+    return _load("_C_cuda", "CUDA", BUILD["why_no_cuda"])
 
 
 def _threads_run_at_once() -> bool:

@@ -109,7 +109,7 @@ def check_memory(name: str, size: Sequence[int], needed: int) -> None:
 def check_map(input: Tensor) -> None:
     if input.dim() != 4:
         raise ValueError(f"expected input of shape (N, C, H, W), got {shape(input)}")
-    if input.shape[2] == 0 or input.shape[3] == 0:
+    if 0 in input.shape[2:]:
         raise ValueError(f"expected input with H >= 1 and W >= 1, got {shape(input)}")
 
 
@@ -122,15 +122,3 @@ def concrete_tensor(tensor: Tensor) -> Tensor | None:
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return None if tensor.is_meta or is_fake(tensor) else tensor
-
-
-def stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Stacks the tensors of all directions along a new first axis."""
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
-
-
-def stack_optional(tensors: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
-    """Like :func:`stack`, with zeros for an absent tensor. Returns None if all are absent."""
-    if all(t is None for t in tensors):
-        return None
-    return stack([like.new_zeros(size) if t is None else t for t in tensors])

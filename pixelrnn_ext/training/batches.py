@@ -9,7 +9,7 @@ from .seeds import generator
 
 
 class Order:
-    """The image indices of each step: a shuffle per epoch, in batches of all processes. Drops a partial last batch."""
+    """The image indices of each step: a shuffle per epoch, in batches for all processes. Drops a partial last batch."""
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:
@@ -57,7 +57,7 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns a process's ``share`` of a batch. Random changes do not depend on the number of processes."""
+    """Returns the images at ``share`` of a batch. Random changes do not depend on the number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:

@@ -73,7 +73,6 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 
 def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
-
     def count(hidden: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))

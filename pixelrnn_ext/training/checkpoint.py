@@ -2,7 +2,7 @@
 
 Names of tensors: ``model.*`` for parameters, ``average.*`` for their moving average, ``optimiser.<parameter>.<state>``.
 Metadata: ``pixelrnn_ext``, JSON of the facts (configuration of the model, data set, settings, progress);
-``pixelrnn_ext.format``; ``pixelrnn_ext.sha256`` of facts and tensors. The first format had a checksum of the tensors.
+``pixelrnn_ext.format``; ``pixelrnn_ext.sha256`` of facts and tensors.
 """
 
 import hashlib
@@ -68,7 +68,6 @@ def _checksum(tensors: _Tensors) -> int:
 
 
 def _digest(facts: str, tensors: _Tensors) -> str:
-    """Returns the SHA-256 of the format, the text of the facts, and name, type, shape and bytes of every tensor."""
     digest = hashlib.sha256(f"{FORMAT}\n{facts}\n".encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -113,7 +112,7 @@ def _short(value: object) -> str:
 
 
 def save(path: Path, tensors: _Tensors, facts: Facts) -> None:
-    """Writes a checkpoint. Raises OSError and keeps an older file if writing fails, as on a full disk."""
+    """Writes a checkpoint, or keeps an older file if writing fails."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: _digest(text, tensors)}
@@ -187,7 +186,6 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def tensors_of(tensors: _Tensors, prefix: str) -> _Tensors:
-    """Returns the tensors named ``prefix``.*, under names without the prefix."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
@@ -222,7 +220,7 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
     if str(path) in models.PRETRAINED:
         return trained.model_file(str(path))
     expected = f"a checkpoint, the folder of a training, or a pretrained model of {', '.join(models.PRETRAINED)}"
-    raise FileNotFoundError(f"expected {expected}, got {path}, which is none of them")
+    raise FileNotFoundError(f"expected {expected}, got {path}")
 
 
 def load_model(

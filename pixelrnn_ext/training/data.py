@@ -89,12 +89,11 @@ class DataSet:
     @property
     def facts(self) -> dict[str, Any]:
         """The facts about the data set that a checkpoint keeps, as JSON values."""
-        facts = {"name": self.name, "description": self.description, "shape": self.shape, "classes": self.classes}
-        return facts if self.folder is None else facts | {"folder": self.folder}
+        facts = dict(name=self.name, description=self.description, shape=self.shape, classes=self.classes)
+        return facts if self.folder is None else facts | dict(folder=self.folder)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
         _, channels, height, width = self.splits["test"].images.shape
         return channels, height, width
 
@@ -143,16 +142,14 @@ def cache_folder() -> Path:
 
 def _stratified(images: Tensor, labels: Tensor) -> Splits:
     """Splits off a tenth of each class for validation and a tenth for test, by a fixed shuffle."""
-    parts: dict[str, list[Tensor]] = {split: [] for split in SPLITS}
+    parts = []
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=generator("split", int(label)))]
         tenth = len(members) // 10
-        parts["train"].append(members[2 * tenth :])
-        parts["validation"].append(members[:tenth])
-        parts["test"].append(members[tenth : 2 * tenth])
-    index = {split: torch.cat(part).sort().values for split, part in parts.items()}
-    return {split: Split(images[i], labels[i]) for split, i in index.items()}
+        parts.append((members[2 * tenth :], members[:tenth], members[tenth : 2 * tenth]))
+    index = [torch.cat(part).sort().values for part in zip(*parts)]
+    return {split: Split(images[i], labels[i]) for split, i in zip(SPLITS, index)}
 
 
 def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
@@ -206,7 +203,7 @@ def _torchvision(name: str, path: str | None) -> list[Any]:
     try:
         with removed_if_empty(root / name / "raw"):
             return [kind(str(root), train=train, download=True) for train in (True, False)]
-    except Exception as error:  # network, archive format, disk: http.client, tarfile, zlib, ...
+    except Exception as error:  # any error of the network, the archive or the disk
         why = str(error) or type(error).__name__
         raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error
 
@@ -244,12 +241,10 @@ def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
     if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
         raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
-    fits = labels.dtype.kind in "iu" and labels.shape == data.shape[:1]
-    if not fits or not ((labels >= 1) & (labels <= 1000)).all():
+    if labels.dtype.kind not in "iu" or labels.shape != data.shape[:1] or not ((labels >= 1) & (labels <= 1000)).all():
         got = f"{labels.dtype} {labels.shape}"
         raise ValueError(f"expected labels from 1 to 1000, one an image, in {file}, got others in {got}")
-    images = torch.from_numpy(data).view(-1, 3, side, side)
-    return images, torch.from_numpy(labels.astype(numpy.int64)) - 1
+    return torch.from_numpy(data).view(-1, 3, side, side), torch.from_numpy(labels.astype(numpy.int64)) - 1
 
 
 def _imagenet(side: int, path: str | None) -> DataSet:
@@ -303,8 +298,8 @@ def _folder(
         splits[split] = Split(read.images[members], None if labels is None else labels[members])
     shown = str(path).encode(errors="backslashreplace").decode()
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
-    options = {"image_size": [height, width], "fit": fit, "gray": gray, "max_pixels": max_pixels}
-    stored = {"path": str(path), "options": options, "files": describe_files(read.names)}
+    options = dict(image_size=[height, width], fit=fit, gray=gray, max_pixels=max_pixels)
+    stored = dict(path=str(path), options=options, files=describe_files(read.names))
     return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored)
 
 

@@ -33,7 +33,7 @@ def draw(
     """Draws images with ``model.sample``, ``batch_size`` at once.
 
     Args:
-        condition, given: first dimension ``count``; ``known``: (1, 1, H, W), see ``sample``.
+        condition, given: as in ``sample``, for ``count`` images; ``known``: (1, 1, H, W).
         progress: called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
 
     Returns:

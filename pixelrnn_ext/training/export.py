@@ -1,6 +1,6 @@
 """Makes a training's model a pretrained model of the package: ``python -m pixelrnn_ext.training.export RUN NAME``.
 
-Writes NAME.safetensors, a checkpoint of the scored parameters alone, and the model's line of the table. The card,
+Writes NAME.safetensors, a checkpoint of the scored parameters alone, and the model's entry in models.json. The card,
 README.md in the same folder, is written by hand.
 """
 
@@ -41,7 +41,7 @@ def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = F
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pixelrnn_ext.training.export", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a training, or a checkpoint")
-    parser.add_argument("name", metavar="NAME", help="of the pretrained model")
+    parser.add_argument("name", metavar="NAME", help="name of the pretrained model")
     parser.add_argument("--force", action="store_true", help="replace a model of that name")
     options = parser.parse_args(argv)
     try:

@@ -23,6 +23,8 @@ def is_replaceable(path: Path) -> bool:
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Writes a file beside ``path``, then renames it to ``path``. A link stays a link, and a file keeps its mode.
 
+    Writes directly into a device, a pipe or standard output.
+
     Raises OSError, and keeps an existing file, if writing fails.
     """
     path, kept = Path(path), ""

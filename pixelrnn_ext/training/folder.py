@@ -119,8 +119,7 @@ def read_folder(
                 names.append(name)
     if only is not None:
         _check_complete(folder, only, names, unreadable)
-    stacked = torch.stack(images) if images else torch.empty(0)
-    return Pictures(names, stacked, unreadable, found - len(candidates))
+    return Pictures(names, torch.stack(images) if images else torch.empty(0), unreadable, found - len(candidates))
 
 
 def _check_complete(folder: Path, expected: set[str], got: list[str], unreadable: dict[str, str]) -> None:

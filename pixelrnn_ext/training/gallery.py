@@ -48,6 +48,7 @@ class Gallery:
 
     def _write_samples(self, path: Path, model: AutoregressiveModel, stop: Callable[[], bool]) -> None:
         count = self._samples
+        condition = cycled_classes(count, model.condition_channels)
         with rows_bar("samples") as show:
 
             def progress(done: int, total: int) -> None:
@@ -56,12 +57,7 @@ class Gallery:
                     raise KeyboardInterrupt
 
             images, finished = draw(
-                model,
-                count,
-                self._data.shape,
-                seed=self._seed,
-                condition=cycled_classes(count, model.condition_channels),
-                progress=progress,
+                model, count, self._data.shape, seed=self._seed, condition=condition, progress=progress
             )
         if finished:
             write_grid(path, images / (self._data.levels - 1), math.ceil(count**0.5))

@@ -41,14 +41,13 @@ def _to_8_bits(picture: Any, file_format: str | None) -> Any:
     if picture.mode in ("I", "F"):
         raise ValueError(f"expected 8 or 16 bits a channel, got mode {picture.mode}")
     if picture.has_transparency_data:
-        black = image.new("RGBA", picture.size, "black")
-        return image.alpha_composite(black, picture.convert("RGBA"))
+        return image.alpha_composite(image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
     return picture
 
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Makes Pillow refuse larger pictures before it decodes them, even within a file such as an icon."""
+    """Makes Pillow refuse larger pictures before it decodes them, even those inside a file such as an icon."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:

@@ -143,13 +143,13 @@ class Training:
         if self.average is not None:
             parts["average"] = self.average.module.state_dict()
         tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        facts = {
-            "model": models.to_config(self.model),
-            "data": self.data.facts,
-            "settings": asdict(self.settings),
-            "length": {"steps": self.steps, "steps_per_epoch": self.order.steps_per_epoch},
-            "progress": asdict(self.progress),
-        }
+        facts = dict(
+            model=models.to_config(self.model),
+            data=self.data.facts,
+            settings=asdict(self.settings),
+            length=dict(steps=self.steps, steps_per_epoch=self.order.steps_per_epoch),
+            progress=asdict(self.progress),
+        )
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
             self._has_checkpoint = True
@@ -246,10 +246,9 @@ class Training:
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            earlier = "the last checkpoint is of an earlier step"
-            saved = earlier if self._has_checkpoint else "there is no checkpoint yet"
+            last = "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
             where = f"around step {self.progress.step}"
-            raise FloatingPointError(f"{what} is {value} {where}; {saved}; try a lower learning rate or clip")
+            raise FloatingPointError(f"{what} is {value} {where}; {last}; try a lower learning rate or clip")
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step

@@ -25,7 +25,7 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# State per parameter: the number of steps, and tensors of its shape.
+# State per parameter: the number of steps, and tensors of the parameter's shape.
 _STATES = {RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
@@ -38,9 +38,8 @@ def make(
     """
     if name == "rmsprop":
         return RMSprop(parameters, learning_rate, weight_decay or 0.0)
-    return torch.optim.AdamW(
-        parameters, learning_rate, weight_decay=0.01 if weight_decay is None else weight_decay, foreach=True
-    )
+    decay = 0.01 if weight_decay is None else weight_decay
+    return torch.optim.AdamW(parameters, learning_rate, weight_decay=decay, foreach=True)
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
@@ -60,18 +59,16 @@ def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     """Loads a result of :func:`state_tensors`. Raises ValueError if it does not fit the parameters."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    names = _STATES[type(optimiser)]
     expected = {
         f"{number}.{name}": torch.Size() if name == "step" else parameter.shape
         for number, parameter in enumerate(parameters)
-        for name in _STATES[type(optimiser)]
+        for name in names
     }
     got = {key: value.shape for key, value in tensors.items()}
     if got != expected:
         wrong = sorted(key for key in expected.keys() | got.keys() if expected.get(key) != got.get(key))
         name = type(optimiser).__name__
         raise ValueError(f"expected the state of {name} for every parameter, got another or none for {wrong[0]}")
-    state: dict[int, dict] = {}
-    for key, value in tensors.items():
-        number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = value
+    state = {number: {name: tensors[f"{number}.{name}"] for name in names} for number in range(len(parameters))}
     optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

@@ -20,7 +20,7 @@ CURVE = "learning-curve.png"
 SAMPLES = "samples-{:07d}.png"
 _PATTERNS = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
 _NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
-_LOCK_TIMEOUT = 0.2  # seconds, for another training to end
+_LOCK_TIMEOUT = 0.2  # seconds to wait for another training to end
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))
             yield
         finally:
-            with suppress(OSError):  # before the release, when the file cannot be another training's
+            with suppress(OSError):  # before the release: later the file may be another training's
                 (folder / LOCK).unlink()
             lock.release()
 

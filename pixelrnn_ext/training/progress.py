@@ -14,9 +14,8 @@ def bar(unit: str, total: int | None = None, desc: str | None = None, delay: flo
 
     Only the first process of a training shows it, and only on a terminal.
     """
-    hidden = None if os.environ.get("RANK", "0") == "0" else True
     options = dict(total=total, unit=f" {unit}", desc=desc, delay=delay, leave=False, dynamic_ncols=True)
-    with need("tqdm").tqdm(**options, disable=hidden, **more) as shown:
+    with need("tqdm").tqdm(**options, disable=os.environ.get("RANK", "0") != "0" or None, **more) as shown:
         yield shown
 
 

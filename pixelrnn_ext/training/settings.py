@@ -17,36 +17,33 @@ SEED: Range = ("in [0, 2**63)", lambda value: 0 <= value < 2**63)
 
 
 def _setting(
-    default: Any, help: str, *, allowed: Range | None = None, choices: tuple[str, ...] = (), metavar: str | None = None
+    default: Any, help: str, allowed: Range | None = None, *, choices: tuple[str, ...] = (), metavar: str | None = None
 ) -> Any:
     return field(default=default, metadata=dict(help=help, allowed=allowed, choices=choices, metavar=metavar))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train, for ``steps`` or ``epochs``, by default 20 epochs.
+    """How to train, for ``steps`` or ``epochs``, by default 20 epochs."""
 
-    ``clip`` limits the gradient's norm. If ``ema`` > 0, a moving average of the parameters is scored.
-    """
-
-    batch_size: int = _setting(16, "of all processes together (%(default)s)", allowed=POSITIVE)
-    steps: int | None = _setting(None, "how many batches", allowed=POSITIVE)
-    epochs: int | None = _setting(None, "how many times all images (20)", allowed=POSITIVE)
+    batch_size: int = _setting(16, "of all processes together (%(default)s)", POSITIVE)
+    steps: int | None = _setting(None, "how many batches", POSITIVE)
+    epochs: int | None = _setting(None, "how many times all images (20)", POSITIVE)
     optimiser: str = _setting("rmsprop", "%(default)s by default", choices=OPTIMISERS)
-    learning_rate: float = _setting(1e-3, "(%(default)s)", allowed=RATE)
+    learning_rate: float = _setting(1e-3, "(%(default)s)", RATE)
     weight_decay: float | None = _setting(
-        None, "decoupled; the optimiser's own by default: rmsprop 0, adamw 0.01", allowed=NOT_NEGATIVE
+        None, "decoupled; the optimiser's own by default: rmsprop 0, adamw 0.01", NOT_NEGATIVE
     )
     schedule: str = _setting("constant", "of the learning rate, %(default)s by default", choices=SCHEDULES)
-    warmup: int = _setting(0, "steps over which the learning rate rises (%(default)s)", allowed=NOT_NEGATIVE)
-    clip: float = _setting(1.0, "largest norm of the gradient (%(default)s; 0: none)", allowed=NOT_NEGATIVE)
-    ema: float = _setting(0.0, "score a moving average of the weights, such as 0.999", allowed=DECAY, metavar="DECAY")
+    warmup: int = _setting(0, "steps over which the learning rate rises (%(default)s)", NOT_NEGATIVE)
+    clip: float = _setting(1.0, "largest norm of the gradient (%(default)s; 0: none)", NOT_NEGATIVE)
+    ema: float = _setting(0.0, "score a moving average of the weights, such as 0.999", DECAY, metavar="DECAY")
     bf16: bool = _setting(False, "train under bfloat16 autocast")
     flip: bool = _setting(False, "mirror images at random")
-    shift: int = _setting(0, "largest random move of an image (%(default)s)", allowed=NOT_NEGATIVE, metavar="PIXELS")
-    seed: int = _setting(0, "(%(default)s)", allowed=SEED)
-    samples: int = _setting(16, "in the picture after each epoch (%(default)s; 0: no picture)", allowed=NOT_NEGATIVE)
-    save_every: int = _setting(1000, "steps between checkpoints inside an epoch (%(default)s)", allowed=POSITIVE)
+    shift: int = _setting(0, "largest random move of an image (%(default)s)", NOT_NEGATIVE, metavar="PIXELS")
+    seed: int = _setting(0, "(%(default)s)", SEED)
+    samples: int = _setting(16, "in the picture after each epoch (%(default)s; 0: no picture)", NOT_NEGATIVE)
+    save_every: int = _setting(1000, "steps between checkpoints inside an epoch (%(default)s)", POSITIVE)
 
     def __post_init__(self) -> None:
         for setting in fields(self):

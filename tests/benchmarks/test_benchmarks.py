@@ -1,5 +1,3 @@
-"""Tests that the benchmarks run, check results before they time them, and write reports."""
-
 import csv
 import importlib
 import pickle
@@ -21,12 +19,12 @@ from harness import command, image_codecs
 from harness.options import CHECK, DEFAULT, VERDICT
 from harness.requirements import Target
 from helpers import child
+from helpers.checks import native
 from helpers.root import ROOT
 from pixelrnn_ext import _command, cli
 from pixelrnn_ext.benchmark import baselines
 from pixelrnn_ext.benchmark.timing import Times
 from pixelrnn_ext.cli import bench
-from pixelrnn_ext.operators import library
 
 BENCHMARKS = ROOT / "benchmarks"
 TINY = replace(bench_diag.CASES[0], size=bench_diag.CASES[0].size.tiny())
@@ -40,8 +38,6 @@ PROVIDERS = {
     "bench_lstm2d": {"good loop", "native", "GEMM floor", *ANOTHER_FUNCTION},
     "bench_masked_conv": {"conv2d, masked weight", "conv2d, cropped weight", "ours"},
 }
-
-native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +233,7 @@ def test_requirements():
 
 
 SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
-# {script: {text: number of its occurrences in the output of --check}}
+# How often each text is in the output of a script's --check.
 WHOLE_MODELS = {
     "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
     "bench_training": {
@@ -265,15 +261,14 @@ def test_check_of_whole_models(script, run):
 
 
 def naive_differs(monkeypatch):
-    wrong = lambda model, draws: 1 - px.sampling.incremental(model, draws)  # noqa: E731
-    monkeypatch.setattr(bench_sampling.sampling, "naive", wrong)
+    monkeypatch.setattr(bench_sampling.sampling, "naive", lambda *args: 1 - px.sampling.incremental(*args))
     monkeypatch.setattr(bench_sampling, "CASES", bench_sampling.CASES[:1])
     monkeypatch.setattr(bench_sampling, "OTHERS", [])
 
 
 def gradients_are_halved(monkeypatch):
-    wrong = lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()}  # noqa: E731
-    monkeypatch.setattr(bench_per_image, "grad", wrong)
+    grad = bench_per_image.grad
+    monkeypatch.setattr(bench_per_image, "grad", lambda f: lambda *args: {k: v / 2 for k, v in grad(f)(*args).items()})
 
 
 def other_images_come_back(monkeypatch):

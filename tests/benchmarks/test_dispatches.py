@@ -1,11 +1,8 @@
-import pytest
-
 import dispatches
-from pixelrnn_ext.operators import library
-
-pytestmark = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+from helpers.checks import native
 
 
+@native
 def test_dispatches_are_counted(monkeypatch):
     cases = "row, states", "diagonal", "LSTM2d, all of 4, sizes"
     monkeypatch.setattr(dispatches, "CASES", {case: dispatches.CASES[case] for case in cases})

@@ -1,5 +1,3 @@
-"""Tests the reports of the benchmarks of layers and recurrences with made-up times."""
-
 import argparse
 import os
 from pathlib import Path

@@ -56,7 +56,7 @@ def user_ticks(pid):
 def test_a_core_is_busy_until_its_user_ends(name):
     program = "import time\nfrom harness.busy import busy_core\nwith busy_core() as process:\n"
     program += "    print(process.pid, flush=True)\n    time.sleep(60)"
-    environment = os.environ | {"PYTHONPATH": str(Path(bench_training.__file__).parent)}
+    environment = child.environment(Path(bench_training.__file__).parent)
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as user:
         pid = int(user.stdout.readline())

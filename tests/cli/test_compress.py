@@ -17,7 +17,7 @@ from pixelrnn_ext.training.checkpoint import load_model
 
 from .command_line import error_of, pixelrnn
 
-SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # sizes of pictures, in three groups
+SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures: three groups of one size each
 
 
 def write_pictures(folder, levels=2, channels=1, sizes=SIZES):
@@ -74,7 +74,7 @@ def test_pictures_come_back(cwd, capsys, levels, channels):
 
 
 def test_the_likelihood_is_that_of_the_model(cwd, capsys, monkeypatch):
-    """Images of more than ``PIXELS_PER_PASS`` pixels have no likelihood."""
+    """The command prints no likelihood for images of more than ``PIXELS_PER_PASS`` pixels."""
     write_pictures(cwd / "pictures", 256)
     model, facts = load_model(tiny_checkpoint(cwd / "model", 256))
     groups = coding.read(["pictures"], model, facts, 10**6)
@@ -146,13 +146,17 @@ def test_a_conditional_model_needs_the_labels_again(trained, cwd, capsys, kind):
     assert (cwd / "again").read_bytes() == (cwd / "file").read_bytes()
 
 
+LABELS = "expected labels of 4 images, or one class for all, got"
+SPLIT = "expected a split of a data set, such as digits:test, got"
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("1 2 7", "expected labels of 4 images, or one class for all, got 3$"),
-        ("digits:test", "expected labels of 4 images, or one class for all, got 176$"),
+        ("1 2 7", f"{LABELS} 3$"),
+        ("digits:test", f"{LABELS} 176$"),
         ("1 two 7 1", "expected a class of 0, .*, 9, got 'two'$"),
-        ("1 digits:two", "expected a split of a data set, such as digits:test, got digits:two$"),
+        ("1 digits:two", f"{SPLIT} digits:two$"),
     ],
 )
 def test_labels_that_are_not_those_of_the_images(trained, cwd, capsys, labels, message):
@@ -183,7 +187,7 @@ def test_streams_make_another_file_of_the_same_images(file, cwd):
 
 @pytest.fixture
 def other_files(file, cwd):
-    """Adds models and files that do not fit the model of the other fixtures."""
+    """Adds models and files that do not fit the fixture ``model``."""
     tiny_checkpoint(cwd / "another-model", hidden_channels=2)
     tiny_checkpoint(cwd / "deep-model", 300)
     (cwd / "damaged").write_bytes(file.read_bytes()[:-1] + b"\0")
@@ -197,14 +201,15 @@ def other_files(file, cwd):
 
 
 NO_PICTURES = "expected a model of 1 or 3 channels and at most 256 levels"
+NO_LABEL = "expected no label for a model without classes, got"
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("compress model new", "expected a picture, a folder of pictures or a split .*, got new, which is none of"),
-        ("compress model digits", "expected a split of a data set, such as digits:test, got digits$"),
-        ("compress model digits:tests", "expected a split of a data set, such as digits:test, got digits:tests$"),
+        ("compress model new", "expected a picture, a folder of pictures or a split .*, got new$"),
+        ("compress model digits", f"{SPLIT} digits$"),
+        ("compress model digits:tests", f"{SPLIT} digits:tests$"),
         ("compress model digits:test", "expected images with 1 channels and 2 levels, .*, got 1 and 17 of digits"),
         ("compress model folder:empty:test", "expected the path of a folder alone, .* got folder:empty:test"),
         ("compress model mnist5k:empty:test", "expected mnist5k without a path"),
@@ -214,15 +219,15 @@ NO_PICTURES = "expected a model of 1 or 3 channels and at most 256 levels"
         ("compress model colours", "colours cannot be kept exactly: expected one gray picture .*, got RGB whose"),
         ("compress model text", "text cannot be read as an image: it is of no format"),
         ("compress model gray --max-pixels 3", "gray cannot be read as an image: expected at most 3 pixels, .*, got 4"),
-        ("compress model bits --label 3", "expected no label for a model without classes, got '3'"),
-        ("compress model bits --label digits:test", "expected no label for a model without classes, got 'digits:test'"),
+        ("compress model bits --label 3", f"{NO_LABEL} '3'"),
+        ("compress model bits --label digits:test", f"{NO_LABEL} 'digits:test'"),
         ("compress deep-model bits", NO_PICTURES),
         ("decompress deep-model file", NO_PICTURES),
         ("decompress another-model file", "file cannot be decoded: expected a file that was written with this model"),
         ("decompress model damaged", "damaged cannot be decoded: the file is damaged or not complete: its checksum"),
         ("decompress model new", "new: No such file or directory"),
         ("decompress model file --max-bytes 100", "file cannot be decoded: .* within --max-bytes 100, got one of 2"),
-        ("decompress model file --label even", "expected no label for a model without classes, got 'even'"),
+        ("decompress model file --label even", f"{NO_LABEL} 'even'"),
     ],
 )
 def test_what_does_not_fit_is_refused(other_files, cwd, capsys, command, message):
@@ -238,8 +243,7 @@ def test_the_label_of_a_split_of_one_image_is_not_that_of_all(cwd, capsys, monke
     monkeypatch.setattr(data, "load", lambda spec: images)
     tiny_checkpoint(cwd / "model", classes=images.classes)
     write_pictures(cwd / "pictures")
-    sentence = error_of(capsys, "compress model pictures -o file --label digits:test")
-    assert sentence == "expected labels of 4 images, or one class for all, got 1"
+    assert error_of(capsys, "compress model pictures -o file --label digits:test") == f"{LABELS} 1"
 
 
 def test_the_classes_of_a_split_are_those_of_the_training(cwd, capsys, monkeypatch):
@@ -292,10 +296,11 @@ def test_ctrl_c_leaves_nothing(file, cwd, capsys, interrupt, name, place, functi
     assert {path: path.stat().st_mtime_ns for path in cwd.iterdir()} == before
 
 
+NEW = "be a new or an empty folder"
 NO_PLACES = {
-    "a file": (lambda out: out.write_text("x"), "be a folder that is not there, or empty"),
-    "a folder with something": (lambda out: (out / "a").mkdir(parents=True), "be a folder that is not there, or empty"),
-    "a broken link": (lambda out: out.symlink_to("nothing"), "be a folder that is not there, or empty"),
+    "a file": (lambda out: out.write_text("x"), NEW),
+    "a folder with something": (lambda out: (out / "a").mkdir(parents=True), NEW),
+    "a broken link": (lambda out: out.symlink_to("nothing"), NEW),
     "the current folder": (lambda out: out.mkdir() or os.chdir(out), "be a folder that can be replaced"),
     "no/folder": (lambda out: None, "name a folder in one that exists"),
 }

@@ -12,10 +12,9 @@ from .command_line import MODEL, pixelrnn
 
 def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
     out, lines = trained
-    pixelrnn("evaluate", out)  # other batches may round the last digit otherwise
+    pixelrnn("evaluate", out)  # in the training's batches: others may round differently
     assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
-    options = ["--split", "validation", "--data", "digits", "--batch-size", "50"]
-    pixelrnn("evaluate", out / "last.safetensors", *options)
+    pixelrnn("evaluate --split validation --data digits --batch-size 50", out / "last.safetensors")
     assert re.match(r"validation: \d\.\d{4} bits/dim; digits .*176 images;.*step 92", capsys.readouterr().out)
 
 

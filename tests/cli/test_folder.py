@@ -68,7 +68,7 @@ def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
 
 
 FEWER = "expected the 24 files of the training in {pictures}, got"
-LIST_IS_DAMAGED = "the checkpoint's list of files is damaged: "
+IS_DAMAGED, LIST_IS_DAMAGED = "the checkpoint is damaged", "the checkpoint's list of files is damaged: "
 OTHER_PICTURES = {
     "a file less": (lambda: Path("pictures/cats/3.png").unlink(), f"{FEWER} 1 fewer: cats/3.png is not there"),
     "a damaged file": (
@@ -83,9 +83,9 @@ OTHER_PICTURES = {
         lambda: change_run(lambda facts: facts["data"].pop("folder")),
         "expected a checkpoint that names the files it was trained on, got one of an earlier version",
     ),
-    "no files": (damaged(lambda kept: kept.pop("files")), "the checkpoint is damaged"),
-    "no option": (damaged(lambda kept: kept["options"].pop("fit")), "the checkpoint is damaged"),
-    "path": (damaged(lambda kept: kept.update(path=3)), "the checkpoint is damaged"),
+    "no files": (damaged(lambda kept: kept.pop("files")), IS_DAMAGED),
+    "no option": (damaged(lambda kept: kept["options"].pop("fit")), IS_DAMAGED),
+    "path": (damaged(lambda kept: kept.update(path=3)), IS_DAMAGED),
     "digest": (damaged(lambda kept: kept["files"].update(digest="0" * 64)), LIST_IS_DAMAGED),
     "names": (damaged(lambda kept: kept["files"].update(names="AAAA")), LIST_IS_DAMAGED),
     "names-type": (damaged(lambda kept: kept["files"].update(names=["cats/0.png"])), LIST_IS_DAMAGED),
@@ -153,10 +153,8 @@ def test_another_folder_is_said_to_be_another(cwd, capsys):
 def test_max_pixels(cwd, capsys):
     Image.new("L", (9, 9)).save("pictures/cats/0.png")
     pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *OPTIONS, "--out", "new")
-    expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"
-    skipped = (
-        rf"23 images read, 1 skipped as unreadable, the first: .*cats/0.png cannot be read as an image: {expected}"
-    )
+    skipped = "23 images read, 1 skipped as unreadable, the first: .*cats/0.png cannot be read as an image: "
+    skipped += "expected at most 64 pixels, which --max-pixels can raise, got 81"
     assert re.search(skipped, capsys.readouterr().out)
     assert evaluate(capsys, "new")[1] == ["23 images read, 1 left out that the training has not seen"]
 

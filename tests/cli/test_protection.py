@@ -55,14 +55,15 @@ def cwd(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "load_model", None)
     monkeypatch.setattr(data, "load", None)
-    (tmp_path / "run" / "tensorboard").mkdir(parents=True)
+    run = tmp_path / "run"
+    (run / "tensorboard").mkdir(parents=True)
     for name, kind in FILES.items():
         if kind == CHECKPOINT:
-            tiny_checkpoint(tmp_path / "run" / name)
+            tiny_checkpoint(run / name)
         else:
-            (tmp_path / "run" / name).write_text("of days")
-    (tmp_path / "run" / "learning-curve.png").rename(tmp_path / "disk")
-    (tmp_path / "run" / "learning-curve.png").symlink_to("../disk")
+            (run / name).write_text("of days")
+    (run / "learning-curve.png").rename("disk")
+    (run / "learning-curve.png").symlink_to("../disk")
     model = tiny_checkpoint(tmp_path / "model")
     pictures = write_named_pictures(tmp_path / "pictures", ["a.png", "below/b.png", "new.png"])
     options = {"image_size": [4, 5], "fit": "crop", "gray": True, "max_pixels": 99}
@@ -109,6 +110,10 @@ REFUSED = [
 ]
 
 
+def check(*words):
+    outputs.check(PARSER.parse_args(words))
+
+
 @pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
 def test_what_is_not_replaced(cwd, capsys, words, file, kind):
     """A hard link to a training's log or picture counts as another file."""
@@ -118,7 +123,7 @@ def test_what_is_not_replaced(cwd, capsys, words, file, kind):
         expected = f"expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
         assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)
         assert (cwd / file).read_bytes() == before
-        outputs.check(PARSER.parse_args([*words.split(), "--out", str(out), "--force"]))
+        check(*words.split(), "--out", str(out), "--force")
 
 
 def test_the_files_of_packages_are_not_replaced(cwd, capsys):
@@ -149,7 +154,7 @@ def test_the_files_of_packages_are_not_replaced(cwd, capsys):
     ],
 )
 def test_what_is_replaced_as_before(cwd, command):
-    outputs.check(PARSER.parse_args(command.split()))
+    check(*command.split())
 
 
 def test_force_replaces(tmp_path):
@@ -167,12 +172,12 @@ def test_a_training_replaces_its_own_files_alone(cwd, capsys, name):
     (cwd / "new").mkdir()
     tiny_checkpoint(cwd / "new" / "best.safetensors")
     os.link(cwd / "run" / "log.jsonl", cwd / "new" / "log.jsonl")
-    outputs.check(PARSER.parse_args(train))
+    check(*train)
     (cwd / "new" / name).symlink_to(f"../run/{name}")
     kind = FILES.get(name, TRAINING_FILE)
     sentence = error_of(capsys, *train)
     assert f", got {cwd}/run/{name}" in sentence and f", {kind}" in sentence and "--force" in sentence
-    outputs.check(PARSER.parse_args([*train, "--force"]))
+    check(*train, "--force")
 
 
 def test_a_training_keeps_the_pictures_that_it_reads(cwd, capsys):
@@ -182,7 +187,8 @@ def test_a_training_keeps_the_pictures_that_it_reads(cwd, capsys):
     assert "a.png, an input of this command" in error_of(capsys, *train, "new")
     (cwd / "new" / "last.safetensors").write_bytes((cwd / "of-pictures").read_bytes())
     assert "a.png, an input of this command" in error_of(capsys, "train", "--resume", "--out", "new")
-    (cwd / "pictures" / "a.png").rename(cwd / "pictures" / "samples-0000001.png")
+    pictures = cwd / "pictures"
+    picture = (pictures / "a.png").rename(pictures / "samples-0000001.png")
     assert "samples-0000001.png, an input of this command" in error_of(capsys, *train, "pictures")
-    (cwd / "pictures" / "samples-0000001.png").rename(cwd / "pictures" / "samples-best.png")
-    assert not output.training_files(cwd / "pictures")
+    picture.rename(pictures / "samples-best.png")
+    assert not output.training_files(pictures)

@@ -55,7 +55,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     scalars = check_scalars(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")
-    for steps in (80, 80, 90):  # the second has nothing to do, the third prolongs a finished training
+    for steps in (80, 80, 90):  # the second run has nothing to do, the third prolongs a finished training
         pixelrnn(*resume, "--steps", steps, "--tensorboard")
         scalars = check_scalars(tmp_path)
         assert list(scalars["bits/dim/test"]) == [steps] and {75, 80} <= scalars["bits/dim/train"].keys()

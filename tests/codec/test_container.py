@@ -66,18 +66,21 @@ def test_what_is_not_bytes_is_refused(data):
 
 
 HEAD = write(SMALL)[:CHECKSUM_END]
+ANOTHER = "expected a file of this codec, got another one"
+FORMAT = "expected a file of format 1, got one of format"
+CHECKSUM = "the file is damaged or not complete: its checksum does not fit"
 DAMAGED = "the file is damaged: "
 ENDS = DAMAGED + "it ends within its numbers"
 PARTS = DAMAGED + "its parts do not add up to its size"
-NUMBERS = DAMAGED + "its numbers do not fit each other"
+NUMBERS = DAMAGED + "its header contradicts itself"
 REFUSED = {
-    "empty": (b"", "expected a file of this codec, got another one"),
-    "another file": (b"\x89PNG\r\n\x1a\n" + bytes(30), "expected a file of this codec, got another one"),
+    "empty": (b"", ANOTHER),
+    "another file": (b"\x89PNG\r\n\x1a\n" + bytes(30), ANOTHER),
     "no end of the head": (HEAD[:20], "the file is not complete: its end is missing"),
-    "another format": (HEAD[:4] + b"\x02" + HEAD[5:], "expected a file of format 1, got one of format 2"),
-    "format 0": (HEAD[:4] + b"\x10" + HEAD[5:], "expected a file of format 1, got one of format 0"),
-    "no end": (write(SMALL)[:-1], "the file is damaged or not complete: its checksum does not fit"),
-    "more behind it": (write(SMALL) + b"a", "the file is damaged or not complete: its checksum does not fit"),
+    "another format": (HEAD[:4] + b"\x02" + HEAD[5:], f"{FORMAT} 2"),
+    "format 0": (HEAD[:4] + b"\x10" + HEAD[5:], f"{FORMAT} 0"),
+    "no end": (write(SMALL)[:-1], CHECKSUM),
+    "more behind it": (write(SMALL) + b"a", CHECKSUM),
     "no numbers": (file_of(), ENDS),
     "half a number": (file_of(varints=b"\x80"), ENDS),
     "a number with a zero": (
@@ -120,13 +123,10 @@ def is_refused(data):
 
 def test_every_other_value_of_every_byte_is_refused():
     file = write(SMALL)
-    accepted = []
     for at, change in itertools.product(range(len(file)), range(1, 256)):
         damaged = bytearray(file)
         damaged[at] ^= change
-        if not is_refused(damaged):
-            accepted.append((at, change))
-    assert not accepted
+        assert is_refused(damaged), (at, change)
 
 
 def test_every_other_length_is_refused():

@@ -75,7 +75,7 @@ def forged(file, rng):
     data = bytearray(file)
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(4, len(data))
-        at = rng.randrange(CHECKSUM_END, CHECKSUM_END + 12) if rng.random() < 0.5 else at  # bytes of the numbers
+        at = rng.randrange(CHECKSUM_END, CHECKSUM_END + 12) if rng.random() < 0.5 else at  # a byte of the counts
         match rng.randrange(5):
             case 0:
                 data[at] ^= 1 << rng.randrange(8)
@@ -96,7 +96,7 @@ def test_forged_files_are_refused_or_are_the_images(encoded, count):
     assert encoded.decodes(encoded.file)
     rng = random.Random(count)
     accepted = sum(encoded.decodes(forged(encoded.file, rng)) for _ in range(count))
-    assert accepted < count / 20  # a stream's last bytes may change, since zeros follow them
+    assert accepted < count / 20  # the last bytes of a stream may differ, since the decoder reads zeros after them
 
 
 def test_huge_images_are_refused_before_anything_is_made(encoded):
@@ -107,6 +107,9 @@ def test_huge_images_are_refused_before_anything_is_made(encoded):
                 encoded.codec.decompress(file_of(*numbers, payload=payload, fingerprint=mark))
 
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
 def memory(*words):
     command = [sys.executable, Path(__file__).with_name("memory.py"), *map(str, words)]
     done = subprocess.run(command, env=child.environment(child.TESTS), capture_output=True, text=True)
@@ -114,7 +117,7 @@ def memory(*words):
     return json.loads(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@linux
 @native  # PyTorch's steps take 2 ms a pixel
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
@@ -124,7 +127,7 @@ def test_encoding_keeps_no_maps_of_a_whole_image(kind):
     assert high - low < 100 * 300 * 150 + (16 << 20)  # 16 MiB for the allocator
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@linux
 @pytest.mark.parametrize(
     "kind,size",
     [

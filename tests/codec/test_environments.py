@@ -7,7 +7,7 @@ import ctypes
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -62,12 +62,9 @@ def coding(name, backend):
     images = images_of(model, *size)
     condition = 5 * torch.randn(3, 2, 3, 5) if model.condition_channels else None
     codec = Codec(model)
-    file = codec.compress(images, condition, streams=3)
-    return (
-        (lambda **options: model.compress(images, condition, streams=3, **options), file),
-        (lambda **options: codec.compress(images, condition, streams=3, **options), file),
-        (lambda **options: codec.decompress(file, condition, **options), images),
-    )
+    by_model, by_codec = (partial(coder.compress, images, condition, streams=3) for coder in (model, codec))
+    file = by_codec()
+    return (by_model, file), (by_codec, file), (partial(codec.decompress, file, condition), images)
 
 
 def check(backend, calls, **options):
@@ -93,7 +90,7 @@ def test_an_environment_of_the_calling_thread(name, backend, where, threads):
 @each_backend
 @each_model
 def test_an_environment_of_the_other_threads(name, backend):
-    """A Python thread has its own OpenMP threads, which keep the environment they started in."""
+    """A Python thread has its own OpenMP threads, which keep the rounding mode in which they started."""
     calls, default = coding(name, backend), environment_bits()
 
     def run():

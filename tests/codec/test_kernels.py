@@ -40,7 +40,8 @@ def run_cell(gates, carried):
 
 
 OPEN, SHUT, ZERO = (torch.tensor(x, dtype=torch.float64) for x in (100.0, -100.0, 0.0))
-# place of the argument x -> (function that c or h shows, gates i, f, g, o, previous c, whether h shows it)
+# where the argument x stands -> (function of x that the cell computes, gates i, f, g, o, previous c, whether its value
+# is in h, not in c)
 PLACES = {
     "i": lambda x: ("sigmoid", (x, SHUT, OPEN, ZERO), ZERO, False),
     "f": lambda x: ("sigmoid", (ZERO, x, ZERO, ZERO), ZERO + 1, False),

@@ -45,7 +45,7 @@ def oracle(intervals):
 
 
 def around_one_half(symbols):
-    """Returns intervals of two parts each. The middle of the first range is in the second part."""
+    """Returns intervals of two units of 2^-24 each. The middle of the first range is in the second unit of each."""
     low, size, half, intervals = 0, 2**64 - 1, 2**63, []
     for _ in range(symbols):
         part = size // TOTAL
@@ -132,11 +132,10 @@ def logits_of(name, levels):
 
 
 NAMES = pytest.mark.parametrize("name", ["uniform", "random", "skewed", "impossible"])
-LEVELS = pytest.mark.parametrize("levels", [2, 3, 17, 256, MAX_LEVELS])
 
 
 @NAMES
-@LEVELS
+@pytest.mark.parametrize("levels", [2, 3, 17, 256, MAX_LEVELS])
 def test_probabilities_are_those_of_the_logits(name, levels):
     logits = logits_of(name, levels)
     ends = range_coder.cumulative(logits)
@@ -150,7 +149,7 @@ def test_probabilities_are_those_of_the_logits(name, levels):
         assert found[0] == 0 and found[-1] == TOTAL
     parts, expected = ends.diff(), both.double().softmax(1) * (TOTAL - levels) + 1
     assert (parts >= 1).all()
-    # A weight errs by at most half a unit, and an end of an interval by less than one part of the whole.
+    # A weight errs by at most half a unit of 2^-24, and an end of an interval by less than one unit.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
 
 

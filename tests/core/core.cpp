@@ -1,12 +1,9 @@
 // Binds csrc/geometry.h, cell.h, cell5.h and cpu/pages.h to Python. The cells use the vector math of the CPU kernels.
-#include <pybind11/native_enum.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <array>
 #include <optional>
 #include <tuple>
 
+#include "bind.h"
 #include "cell.h"
 #include "cell5.h"
 #include "cpu/pages.h"
@@ -14,9 +11,6 @@
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16
 #include "cpu/tiles/simd.h"
-
-namespace py = pybind11;
-using namespace pybind11::literals;
 
 void bind_cuda(py::module_&);
 
@@ -31,25 +25,15 @@ Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride)
 }
 
 void bind_geometry(py::module_& m) {
-  py::class_<Displacement>(m, "Displacement")
-      .def(py::init<int, int>())
-      .def_readonly("up", &Displacement::up)
-      .def_readonly("left", &Displacement::left);
-  py::class_<Geometry> bound(m, "Geometry");
+  BIND(Displacement, MEMBER(up), MEMBER(left)).def(py::init<int, int>());
+  auto bound = BIND(Geometry, MEMBER(lines), MEMBER(cells), MEMBER(pixel), MEMBER(first), MEMBER(end),
+      MEMBER(is_active), MEMBER(lag), MEMBER(shift));
   for (const auto& [name, make] :
       {std::pair("row", &geometry<&Geometry::row>), {"diagonal", &geometry<&Geometry::diagonal>}})
     bound.def_static(name, make, "height"_a, "width"_a, "mirrored"_a = false, "bottom"_a = false, "stride"_a = 0);
-  bound.def_readonly("lines", &Geometry::lines)
-      .def_readonly("cells", &Geometry::cells)
-      .def("pixel", &Geometry::pixel)
-      .def("first", &Geometry::first)
-      .def("end", &Geometry::end)
-      .def("is_active", &Geometry::is_active)
-      .def("lag", &Geometry::lag)
-      .def("shift", &Geometry::shift);
-  m.def("state_tap", &state_tap);
-  m.def("carry_tap", &carry_tap);
-  m.def("input_tap", &input_tap);
+  DEF(state_tap);
+  DEF(carry_tap);
+  DEF(input_tap);
 }
 
 void bind_pages(py::module_& m) {
@@ -69,33 +53,33 @@ void bind_pages(py::module_& m) {
       .def_property_readonly("peak_bytes", &Pages::peak_bytes);
 }
 
-// Python passes scalars, which fill all lanes of a vector. A result is lane 0.
 using cpu::baseline::Vec;
 template <class T> Vec<T> splat(T x) {
   Vec<T> v;
   for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
   return v;
 }
+// Python passes scalars, which fill all lanes of a vector. A result is lane 0.
+template <template <class> class Struct, class T, size_t N> Struct<Vec<T>> vectors(const std::array<T, N>& scalars) {
+  return std::apply([](auto... x) { return Struct<Vec<T>>{splat(x)...}; }, scalars);
+}
 
 template <class T> void bind_cell(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 4>;
-  static constexpr auto vectors = [](const Numbers& n) {
-    return Gates<Vec<T>>{splat(n[0]), splat(n[1]), splat(n[2]), splat(n[3])};
-  };
   static constexpr auto numbers = [](const Gates<Vec<T>>& g) { return Numbers{g.i[0], g.f[0], g.g[0], g.o[0]}; };
   m.def("sigmoid", [](T x) { return T(Math::sigmoid(splat(x))[0]); });
   m.def("tanh", [](T x) { return T(Math::tanh(splat(x))[0]); });
-  m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors(z))); });
-  m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), splat(c_prev))[0]); });
-  m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), splat(c))[0]); });
+  m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors<Gates>(z))); });
+  m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors<Gates>(a), splat(c_prev))[0]); });
+  m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors<Gates>(a), splat(c))[0]); });
   // Binds a function that returns the gradients with respect to the pre-activations and c_prev.
   const auto def_backward = [&](const char* name, auto derivative) {
     m.def(
         name,
         [=](const Numbers& a, T c, T c_prev, T dh, T dc) {
           Vec<T> carried = splat(dc);
-          const Numbers dz = numbers(derivative(vectors(a), splat(c), splat(c_prev), splat(dh), carried));
+          const Numbers dz = numbers(derivative(vectors<Gates>(a), splat(c), splat(c_prev), splat(dh), carried));
           return std::tuple(dz, T(carried[0]));
         },
         "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
@@ -111,20 +95,17 @@ template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
   using OptionalPeepholes = std::optional<std::array<T, 4>>;
-  static constexpr auto vectors = [](const Numbers& n) {
-    return FiveGates<Vec<T>>{splat(n[0]), splat(n[1]), splat(n[2]), splat(n[3]), splat(n[4])};
-  };
   static constexpr auto numbers = [](const FiveGates<Vec<T>>& g) {
     return Numbers{g.i[0], g.f[0], g.g[0], g.o[0], g.up[0]};
   };
   static constexpr auto peephole_vectors = [](const OptionalPeepholes& p) {
-    return p ? Peepholes<Vec<T>>{splat((*p)[0]), splat((*p)[1]), splat((*p)[2]), splat((*p)[3])} : Peepholes<Vec<T>>{};
+    return p ? vectors<Peepholes>(*p) : Peepholes<Vec<T>>{};
   };
   m.def("cell5", [](Formula formula, T scale, const OptionalPeepholes& scalars, bool is_first, const Numbers& z,
                      T c_left, T c_up) {
     const auto peepholes = peephole_vectors(scalars);
     const auto out = cell5<Math, Vec<T>, T>(
-        formula, scale, scalars ? &peepholes : nullptr, is_first, vectors(z), splat(c_left), splat(c_up));
+        formula, scale, scalars ? &peepholes : nullptr, is_first, vectors<FiveGates>(z), splat(c_left), splat(c_up));
     return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
   });
   // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up: gradients with
@@ -134,13 +115,14 @@ template <class T> void bind_cell5(py::module_ m) {
     const auto peepholes = peephole_vectors(scalars);
     Vec<T> left = splat(dc_left), up = splat(dc_up);
     const Numbers dz = numbers(cell5_backward<Math, Vec<T>, T>(formula, scale, scalars ? &peepholes : nullptr,
-        vectors(a), splat(c), splat(c_left), splat(c_up), splat(dh), left, up));
+        vectors<FiveGates>(a), splat(c), splat(c_left), splat(c_up), splat(dh), left, up));
     return std::tuple(dz, T(left[0]), T(up[0]));
   });
   m.def("cell5_backward_by_slopes",
       [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left, T dc_up) {
         Vec<T> left = splat(dc_left), up = splat(dc_up);
-        const auto slopes = slopes5<Math, Vec<T>, T>(formula, scale, vectors(a), splat(c), splat(c_left), splat(c_up));
+        const auto slopes =
+            slopes5<Math, Vec<T>, T>(formula, scale, vectors<FiveGates>(a), splat(c), splat(c_left), splat(c_up));
         const Numbers dz = numbers(cell5_backward(slopes, splat(dh), left, up));
         return std::tuple(dz, T(left[0]), T(up[0]));
       });

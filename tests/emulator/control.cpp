@@ -1,6 +1,5 @@
 // C functions behind control.py. Setters return 0, or -1 for an unknown name.
 #include <cstring>
-#include <sstream>
 
 #include "driver/state.h"
 #include "runtime_internal.h"
@@ -52,14 +51,15 @@ const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 
 // Returns a line for each Site: kernel, number, place, instruction and modes, separated by tabs.
 const char* emulator_sites(const char* kernel) {
-  text.clear();
+  std::ostringstream lines;
   for (const Translated& t : translated_kernels()) {
     if (*kernel && strcmp(kernel, t.name)) continue;
-    for (unsigned i = 0; i < t.site_count; ++i)
-      text += std::string(t.name) + "\t" + std::to_string(i) + "\t" + t.sites[i].place + "\t" + t.sites[i].instruction +
-              "\t" + t.sites[i].modes + "\n";
+    for (unsigned i = 0; i < t.site_count; ++i) {
+      const Site& s = t.sites[i];
+      lines << t.name << '\t' << i << '\t' << s.place << '\t' << s.instruction << '\t' << s.modes << '\n';
+    }
   }
-  return text.c_str();
+  return (text = lines.str()).c_str();
 }
 int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
   for (const Translated& t : translated_kernels()) {

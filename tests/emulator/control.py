@@ -13,7 +13,7 @@ class Site(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Cost of a memory instruction in wavefronts (shared memory) or sectors (global): paid, and the least possible."""
+    """Wavefronts (shared memory) or sectors (global memory) that a memory instruction took, and the fewest possible."""
 
     accesses: int
     lanes: int
@@ -55,9 +55,8 @@ class Emulator:
 
     def sites(self, kernel=""):
         """Returns the Sites of a kernel that `mutate` can break. "" selects all kernels."""
-        lines = self.library.emulator_sites(kernel.encode()).decode().splitlines()
-        fields = [line.split("\t") for line in lines]
-        return [Site(name, int(number), *names, tuple(modes.split())) for name, number, *names, modes in fields]
+        rows = (line.split("\t") for line in self.library.emulator_sites(kernel.encode()).decode().splitlines())
+        return [Site(name, int(number), *names, tuple(modes.split())) for name, number, *names, modes in rows]
 
     def mutate(self, kernel, site, mode):
         """Breaks the synchronisation at a site."""

@@ -15,7 +15,7 @@ enum class Access {
 };
 
 struct Buffer {
-  const void* data;  // a buffer with null or 0 bytes is ignored
+  const void* data;  // a null or empty buffer is ignored
   size_t bytes;
   Access access;
   const char* name;

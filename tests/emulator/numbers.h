@@ -7,7 +7,7 @@
 namespace emulator {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
-// Without F16C a cast from _Float16 calls a slow function, which took a tenth of the emulator's time.
+// Converts the bits. Without F16C a cast from _Float16 calls a function, which took a tenth of the emulator's time.
 inline float from_fp16(uint16_t bits) {
   const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = uint32_t(bits & 0x7fff) << 13;
   if ((bits & 0x7c00) == 0x7c00) {  // infinity or NaN; a NaN becomes quiet
@@ -33,20 +33,17 @@ inline uint16_t to_bf16(double x) {
   return to_bf16(std::bit_cast<float>(bits));
 }
 
-// Adds a pseudorandom error up to NVIDIA's bound, because the last bits of a result are not specified.
+// Adds a pseudorandom error up to NVIDIA's bound, because the last bits of an approximation are not specified.
 inline float add_error(int ulps, float exact, float argument) {
-  constexpr float kLeast = std::numeric_limits<float>::min();
   if (!std::isfinite(exact) || exact == 0) return exact;
   const uint32_t hash = std::bit_cast<uint32_t>(argument) * 2654435761u;
   const int off = int((hash >> 16) % unsigned(2 * ulps + 1)) - ulps;
   const float result = std::bit_cast<float>(std::bit_cast<uint32_t>(exact) + off);
-  if (!(std::fabs(result) <= std::numeric_limits<float>::max()))
-    return std::copysign(std::numeric_limits<float>::infinity(), exact);
-  return std::fabs(result) < kLeast ? std::copysign(0.0f, exact) : result;
+  if (!std::isfinite(result)) return std::copysign(std::numeric_limits<float>::infinity(), exact);
+  return std::fabs(result) < std::numeric_limits<float>::min() ? std::copysign(0.0f, exact) : result;
 }
-// ex2.approx.ftz.f32. CUDA's exp and tanh of doubles rely on exact results for integers.
+// ex2.approx.ftz.f32. The result for an integer is exact, as CUDA's exp and tanh of doubles require.
 inline float exp2_approx(float x) { return x == std::floor(x) ? std::exp2(x) : add_error(2, std::exp2(x), x); }
-// rcp.approx.ftz.f32
 inline float reciprocal_approx(float x) { return add_error(1, 1 / x, x); }
 
 }  // namespace emulator

@@ -2,7 +2,6 @@
 // global memory. The n-th executions of an instruction by the lanes of a warp are one access. Only addresses matter.
 #include <algorithm>
 #include <bit>
-#include <map>
 #include <set>
 #include <tuple>
 
@@ -74,7 +73,7 @@ class Profiler : public Checker {
       return;  // stack, arguments or constants
     const Instruction instruction{is_shared(p), write, unsigned(bytes), place};
     const unsigned execution = executions_[{self->id, instruction}]++;
-    const std::tuple key(instruction, warp_number(), execution);
+    const std::tuple key(instruction, self->block * 32 + self->warp, execution);
     WarpAccess& access = incomplete_[key];
     access.lanes |= 1u << self->lane;
     access.address[self->lane] =
@@ -101,7 +100,6 @@ class Profiler : public Checker {
   std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;  // key: instruction, warp, execution
   std::map<std::pair<unsigned, Instruction>, unsigned> executions_;               // key: thread, instruction
 
-  static unsigned warp_number() { return self->block * 32 + self->warp; }
   void add_cost(const Instruction& i, const WarpAccess& access) {
     Cost cost = i.shared ? shared_cost(access, i.bytes) : global_cost(access, i.bytes);
     cost.accesses = 1;

@@ -38,13 +38,13 @@ def by_row(x):
 
 EXPECTED = {
     "reverse": lambda x: by_row(x).flip(1),
-    "swap": lambda x: by_row(x).view(-1, 32, 2).flip(2),
+    "swap": lambda x: x.view(-1, 32, 2).flip(2),
     "broadcast": lambda x: (2 * by_row(x)[:, :1] + 1).expand(-1, 64),
     "sum": lambda x: x.view(-1, 32, 1).sum(1, keepdim=True).expand(-1, 32, 1),
     "agree": lambda x: x.view(-1, 32) + 256 - x.view(-1, 32)[:, :1],
-    "ring": lambda x: by_row(x).view(-1, 2, 64).flip(1) + 3,
-    "pull": lambda x: by_row(x).view(-1, 2, 64).flip(1),
-    "relay": lambda x: by_row(x).view(-1, 2, 64).flip(1) + 5,
+    "ring": lambda x: x.view(-1, 2, 64).flip(1) + 3,
+    "pull": lambda x: x.view(-1, 2, 64).flip(1),
+    "relay": lambda x: x.view(-1, 2, 64).flip(1) + 5,
     "meet": lambda x: by_row(x).flip(1),
 }
 WRONG = "wrong numbers"
@@ -113,8 +113,8 @@ def test_broken_kernels_are_reported(name, way):
 
 
 def test_asynchronous_stores_come_late_and_in_pieces():
-    """Only random, burst and starve delay stores. no_wait: without the race checker only a delay gives wrong numbers.
-    half_a_piece: a phase that expects half a store ends only if a half comes alone."""
+    """Only the schedules random, burst and starve delay stores. Without the race checker, `no_wait` gives wrong numbers
+    only after a delay. A phase of `half_a_piece` expects 15.5 stores, so it ends only if a store comes in parts."""
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
         for (schedule, *_), result in zip(PLANS, run_all_plans(driver.load(checks=checks), "relay", way), strict=True):
@@ -148,7 +148,7 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.clear_mutations()
-        if kernels.mutation_reached():  # false at sites that only broken ways reach
+        if kernels.mutation_reached():  # false at sites that only broken kernels reach
             reached += 1
             assert "" not in results, (broken, mode, results)
             if (name, broken.instruction) == ("pull", "cluster arrive"):
@@ -207,10 +207,7 @@ def test_functions(arch):
     torch.testing.assert_close(got[:, 1], wide.tanh(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 2], wide.exp(), rtol=1e-15, atol=0)
     torch.testing.assert_close(got[:, 3], wide.tanh(), rtol=1e-15, atol=0)
-    for column, exact, ulps in (
-        (4, x.exp2(), 2),
-        (5, 1 / x, 1),
-    ):  # approximate: every error up to `ulps` occurs, none above
+    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):  # every error up to `ulps` occurs, none above
         off = got[:, column].float().view(torch.int32) - exact.view(torch.int32)
         assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
     to_tf32 = (x.view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32)

@@ -63,7 +63,7 @@ def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
 
 
 def _included(file, folders):
-    """Returns a file and all files that it includes, ignoring #if."""
+    """Returns a file and all files that it includes. Ignores #if."""
     found, rest = set(), [file]
     while rest:
         file = rest.pop().resolve()

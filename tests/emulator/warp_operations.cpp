@@ -78,13 +78,13 @@ static void combine_rows(const LaneData* in, LaneData* out, unsigned) {
   }
 }
 void load_matrices(int count, uint32_t* d, const Byte* row, Place place) {
-  if (int(lane()) < 8 * count) access(row, 16, false, place);  // a lane reads the row that it passes
+  if (int(lane()) < 8 * count) access(row, 16, false, place);  // each lane reads its own row
   const RowOfMatrices in{row, count};
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
 
-// The mma registers of a lane. q = lane / 4, p = lane % 4. Groups have 4 (tf32) or 8 (halves) columns of a, rows of b:
-//   a[i]   values p (tf32) or 2p, 2p + 1 (halves) of row q + 8 (i % 2), column group i / 2.
+// A lane's registers of an mma. q = lane / 4, p = lane % 4. A group is 4 (tf32) or 8 (16 bits) columns of a, rows of b:
+//   a[i]   values p (tf32) or 2p, 2p + 1 (16 bits) of row q + 8 (i % 2), column group i / 2.
 //   b[i]   the values at the same places of column q, row group i.
 //   c[i]   row q + 8 (i / 2), column 2p + i % 2.
 struct MatrixIn {

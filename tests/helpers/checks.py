@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
-# Bounds of the error ratio of assert_close: 90 and 34 units of rounding (2^-53 and 2^-24). A sum of n products errs by
+# Bounds for assert_close: 90 units of rounding in float64 (2^-53), 34 in float32 (2^-24). A sum of n products errs by
 # about sqrt(n) units. The longest sum, a weight's gradient, has 840 products: 29 units, or 41 if both tensors err.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
@@ -28,7 +28,6 @@ def assert_close(name, expected, got, ratio):
 
 
 def assert_all_close(expected, got, ratio):
-    """Applies :func:`assert_close` to each tensor of {name: tensor}."""
     assert got.keys() == expected.keys()
     for name, tensor in expected.items():
         assert_close(name, tensor, got[name], ratio)
@@ -64,7 +63,7 @@ def subsets(names):
 
 
 class OperatorRecorder(TorchDispatchMode):
-    """Records the names of the operators that run and that satisfy ``condition``."""
+    """Records the names of the operators that run and for which ``condition(operator)`` is true."""
 
     def __init__(self, condition):
         super().__init__()
@@ -77,7 +76,7 @@ class OperatorRecorder(TorchDispatchMode):
 
 
 def draw_states(module):
-    """Draws learned initial states and peepholes at random, since a new module has zeros."""
+    """Draws learned initial states and peepholes at random. In a new module they are zero."""
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2].startswith(("h0", "c0", "peephole")):
             torch.nn.init.uniform_(parameter, -1, 1)

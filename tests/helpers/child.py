@@ -1,7 +1,7 @@
 """Starts Python processes that import the package under test.
 
-`python -c` and `python -m` import from the current folder first. In the repository's root they would import its source
-folder instead of the installed package, so tests start them in another folder.
+`python -c` and `python -m` import from the current folder first. Tests start them outside of the repository's root,
+where they would import the source folder instead of the installed package.
 """
 
 import os
@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 
 
 def environment(*folders, without=()):
-    """Returns os.environ except ``without``. PYTHONPATH begins with ``folders`` and the package's parent folder."""
+    """Returns os.environ without the names ``without``. PYTHONPATH begins with ``folders`` and the package's parent."""
     path = [*map(str, folders), str(Path(pixelrnn_ext.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     variables = {name: value for name, value in os.environ.items() if name not in without}
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
@@ -30,7 +30,7 @@ def python(*arguments, cwd=None, env=None, timeout=None):
 
 
 def run_tests(file, expression, folder, variables):
-    """Asserts that a file's tests that pytest's -k ``expression`` selects pass with these environment variables."""
+    """Runs the tests of a file that ``-k expression`` selects, with environment variables. Asserts that they pass."""
     options = "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"
     done = python("-m", "pytest", *options, file, "-k", expression, cwd=folder, env=environment() | variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

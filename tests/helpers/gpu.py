@@ -1,4 +1,4 @@
-"""Skips tests that need a GPU if there is none, and sets the precision that their bounds assume."""
+"""Skips tests that need a GPU if there is none, and sets the precision of products that their error bounds assume."""
 
 import os
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ REDUCED = "allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precisio
 
 @contextmanager
 def strict_products():
-    """Disables TF32, and partial sums in half precision in products of half-precision matrices."""
+    """Makes matrix products use neither TF32 nor partial sums in half precision."""
     matmul = torch.backends.cuda.matmul
     before = {name: getattr(matmul, name) for name in ("allow_tf32", *REDUCED)}
     for name in before:
@@ -42,7 +42,7 @@ def strict_products():
 
 
 def capture(step, warm=True):
-    """Returns a CUDA graph of a step, and the tensors that hold its results."""
+    """Captures a call of ``step`` in a CUDA graph. Returns the graph, and the tensors that each replay writes."""
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

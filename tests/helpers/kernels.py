@@ -12,20 +12,23 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    """A resident kernel for one format. Its numbers are the most that it takes."""
+    """A resident kernel for one format. Its sizes are the most that it takes.
+
+    A pair is 64 bytes of a row of the weight, which a tensor core multiplies in two steps.
+    """
 
     format: str
     backward: bool
-    held: str  # number of weight pairs in registers, then "s" if other pairs are in shared memory, such as "4s"
-    pairs: tuple  # numbers of a warp's weight pairs in registers and in shared memory (None: any number)
-    tiles_or_units: int  # tiles of a warp (forward), or units of a thread (backward; 0: two, of any number of cells)
+    held: str  # place of the weights, such as "4s": four pairs in registers, all others in shared memory
+    pairs: tuple  # pairs of a row in registers, and in shared memory (None: any number)
+    tiles_or_units: int  # forward: tiles of a warp; backward: hidden units of a thread (0: two, of any number of cells)
     threads: int  # threads of a block
     kind: str  # kind of launch: a key of BLOCKS
     gates: int  # gates of a hidden unit
 
     @property
     def suffix(self):
-        """Returns the kernel's name in a path (csrc/cuda/path.h), which is the same for forward and backward."""
+        """Returns the kernel's name in a path like "resident:4_1_256" (csrc/cuda/path.h), which names no pass."""
         return f"{self.held}_{self.tiles_or_units}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property

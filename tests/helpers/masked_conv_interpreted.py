@@ -4,6 +4,7 @@ tests/masked_conv/test_triton.py runs these functions in a process that it start
 """
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -29,27 +30,27 @@ if tiles.INTERPRETED:
     interpreter._patch_lang_tensor = _patch_with_index
 
 
-# Error bounds. 1e-6 is 17 units of rounding (2^-24). A sum of n terms errs by about sqrt(n) units: a tile's 16 products
-# by 4, and the sum of up to 100 tiles by 10 more. Half-precision results are computed in float32 and rounded once.
+# Error bounds. 1e-6 is 17 units of rounding (2^-24). A sum of n terms errs by about sqrt(n) units: 4 for 16 products of
+# a tile, 10 for up to 100 tiles. Half-precision results are computed in float32 and rounded once.
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 
 
 def expected_results(input, weight, bias, mask, relu, cotangent):
-    """Returns {name: tensor} of the output and its gradients in float64, and the mask of the unmasked weights."""
+    """Returns {name: tensor} of the output and the gradients in float64, and the mask: true where a weight is alive."""
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
     options = dict(image_channels=mask.image_channels, gates=mask.gates)
     alive = causal_mask(mask.mask_type, *weight.shape[:2], tuple(weight.shape[2:]), **options)
     operands = leaves["dinput"], leaves["dweight"], leaves.get("dbias")
     output = reference.masked_conv2d(*operands, mask.mask_type, **options, activation="relu" if relu else None)
-    gradients = torch.autograd.grad(output, list(leaves.values()), cotangent.double())
+    gradients = torch.autograd.grad(output, leaves.values(), cotangent.double())
     return {"output": output.detach(), **dict(zip(leaves, gradients))}, alive.bool()
 
 
 def check(
     kernel_size, mask, sizes, *, relu=False, has_bias=True, channels_last=False, dtype=torch.float32, strided=False
 ):
-    """Compares the output and all gradients with float64 results. Masked weights are NaN."""
+    """Compares the output and all gradients with float64 results. The kernels get NaN as masked weights."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)  # unwritten memory reads as NaN
     n, in_channels, out_channels, height, width = sizes
@@ -85,7 +86,7 @@ def check(
 
 
 def check_subsets():
-    """Checks each combination of needed gradients. A gradient is None if not needed, and otherwise always the same."""
+    """Checks that a gradient is None if not needed, and the same whichever other gradients are needed."""
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
@@ -134,14 +135,9 @@ def check_a_capture():
         def __getitem__(self, grid):
             raise AssertionError("timed while a graph is captured")
 
-    def recording_run(kernel):
-        original = kernel.run
-
-        def run(*args, **kwargs):
-            launched_in.append(mode)
-            return original(*args, **kwargs)
-
-        return run
+    def recorded(run, *args, **kwargs):
+        launched_in.append(mode)
+        return run(*args, **kwargs)
 
     names = ("output_kernel", "input_gradient_kernel", "weight_gradient_kernel")
     with pytest.MonkeyPatch.context() as patch:
@@ -152,9 +148,9 @@ def check_a_capture():
         for name in names:
             patch.setattr(getattr(kernels, name), "tuner", FailingTuner())
         for kernel in (kernels.pack_kernel, *(getattr(kernels, name).kernel for name in names)):
-            patch.setattr(kernel, "run", recording_run(kernel))
+            patch.setattr(kernel, "run", partial(recorded, kernel.run))
         check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True)
-    assert launched_in == [2] * 5  # three kernels, and two that pack the weight, in relaxed mode
+    assert launched_in == [2] * 5  # in relaxed mode: three kernels, and two launches of pack_kernel
     assert modes == [2, 0] * 3
 
 

@@ -8,7 +8,7 @@ import pixelrnn_ext as px
 
 SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
 COLOURS = {"gray": {}, "rgb": dict(image_channels=3, levels=7)}
-# name -> constructor, which takes options
+# {name: constructor}
 MODELS = {
     "row": partial(px.PixelRNN, "row"),
     "diagonal": partial(px.PixelRNN, "diagonal"),
@@ -17,11 +17,13 @@ MODELS = {
     "multiscale-diagonal": partial(px.MultiScalePixelRNN, "diagonal", upsampling_channels=3, small={"layer": "row"}),
 }
 each_model = pytest.mark.parametrize("name", MODELS)
+each_colours = pytest.mark.parametrize("colours", COLOURS)
 WIRED_MODELS = MODELS | {
     "row5-skip-no-residual": partial(px.PixelRNN, "row", kernel_size=5, skip=True, residual=False),
     "diagonal-skip-zero-states": partial(px.PixelRNN, "diagonal", skip=True, initial_state="zero"),
     "pixelcnn5-skip-no-residual": partial(px.PixelCNN, kernel_size=5, skip=True, residual=False),
 }
+each_wired_model = pytest.mark.parametrize("name", WIRED_MODELS)
 
 
 def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):

@@ -22,7 +22,7 @@ def compiler():
 
 
 def compile_kernels(cu_files, arch="sm_90", flags=()):
-    """Returns the paths of each .cu file's cubin, PTX and log: the code of a wheel, with line numbers added."""
+    """Compiles as for a wheel, but with line numbers. Returns the paths of each .cu file's cubin, PTX and log."""
     return toolchain.compile_kernels(compiler(), cu_files, arch, flags)
 
 

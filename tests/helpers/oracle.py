@@ -1,4 +1,4 @@
-"""The recurrent layers pixel by pixel, from the equations alone: an oracle for tests.
+"""Computes recurrent layers pixel by pixel, from the equations alone: an oracle for tests.
 
 It is slow, and shares no code with pixelrnn_ext: no skewing, no convolution, no mask module. A weight's rows are blocks
 of ``hidden`` rows, one block for each gate in the order of GATES.
@@ -16,12 +16,17 @@ GATES = {
     "leaky": ("phi", "o_prev", "g", "o", "lambda"),
     "max": ("i", "f_left", "g", "o", "f_up"),
 }
-# corner -> (axes of (N, C, H, W) whose flip moves the corner to the top left, suffix of its parameters)
-CORNERS = {"tl": ((), ""), "tr": ((3,), "_reverse"), "bl": ((2,), "_up"), "br": ((2, 3), "_up_reverse")}
+# {corner: (axes of (..., H, W) whose flip moves the corner to the top left, suffix of its parameters)}
+CORNERS = {"tl": ((), ""), "tr": ((-1,), "_reverse"), "bl": ((-2,), "_up"), "br": ((-2, -1), "_up_reverse")}
+
+
+def mirror(m, corner):
+    """Flips a map (..., H, W) so that ``corner`` comes to the top left, or back."""
+    return m.flip(CORNERS[corner][0])
 
 
 def colour(channel, channels, image_channels):
-    """Returns the colour of one of ``channels`` channels."""
+    """Returns the index of the colour to which a channel belongs."""
     groups = torch.tensor_split(torch.arange(channels), image_channels)
     return next(g for g, members in enumerate(groups) if channel in members)
 
@@ -71,7 +76,7 @@ def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is
     n, _, height, width = x.shape
     hidden, taps = weight_hh.shape[1:]
     kernel = weight_ih.shape[3]
-    neighbours = [(1, taps // 2 - k) for k in range(taps)] if is_row else [(1, 0), (0, 1)]  # (up, left) of each tap
+    neighbours = [(1, taps // 2 - k) for k in range(taps)] if is_row else [(1, 0), (0, 1)]  # displacement of each tap
     zeros = x.new_zeros(n, hidden)
     outside_h, outside_c = (zeros if state is None else zeros + state for state in (h0, c0))
     h, c = {}, {}
@@ -107,14 +112,14 @@ def layer(module, x, gate_bias=None, sizes=None):
         merge, corners = "shift", ["tl", "tr"]
     maps = []
     for k, corner in enumerate(corners):
-        axes, suffix = CORNERS[corner]
-        suffix = "" if name == "DiagonalLSTM" else suffix
+        suffix = "" if name == "DiagonalLSTM" else CORNERS[corner][1]
         names = "weight_ih", "weight_hh", "bias", "h0", "c0", "peephole"
         weight_ih, *others = (parameters.get(name + suffix) for name in names)
         if name != "LSTM2d":
             weight_ih = masked(weight_ih, module.mask_type, module.image_channels, gates=4)
-        part = None if gate_bias is None else gate_bias.chunk(len(corners), 1)[k].flip(axes)
-        maps.append(scan(x.flip(axes), part, weight_ih, *others, cell=cell, is_row=name == "RowLSTM").flip(axes))
+        bias_maps = None if gate_bias is None else mirror(gate_bias.chunk(len(corners), 1)[k], corner)
+        h = scan(mirror(x, corner), bias_maps, weight_ih, *others, cell=cell, is_row=name == "RowLSTM")
+        maps.append(mirror(h, corner))
     if merge == "shift":
         left, right = maps
         return left + torch.nn.functional.pad(right[:, :, :-1], (0, 0, 1, 0))

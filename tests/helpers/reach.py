@@ -37,9 +37,8 @@ def scanned(x, name, gate_bias=None):
     """
     kernel = int(name[3:]) if name.startswith("row") else 1
     down, right = SCAN_STEPS.get(name, (1, 1))
-    taps = (
-        [(1, k) for k in range(-(kernel // 2), kernel // 2 + 1)] if name not in SCAN_STEPS else [(down, 0), (0, right)]
-    )
+    row_taps = [(1, k) for k in range(-(kernel // 2), kernel // 2 + 1)]
+    taps = [(down, 0), (0, right)] if name in SCAN_STEPS else row_taps
     gates, state = convolved(x, "B", 1, kernel), {}
     for r, c, a in sorted(x, key=lambda p: (down * p[0], right * p[1], p[2])):
         before = [state.get((r - up, c - left, b), set()) for up, left in taps for b in {p[2] for p in x}]
@@ -58,7 +57,7 @@ def layer(x, name, gate_bias=None):
 def measured(function, x, colours, input_colours=None):
     """Returns the map of the output of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not 0.
 
-    The batch has a copy of the image for each output, which is a sum over a colour's channels with random factors.
+    The batch has a copy of the image for each output. An output sums a colour's channels, with random factors.
     """
     input_colours = input_colours or colours
     channels, height, width = function(x).shape[1:]

@@ -12,7 +12,7 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 class Resources(NamedTuple):
     registers: int
-    stack: int  # bytes, as are the spills
+    stack: int  # bytes, like the spills
     spill_stores: int
     spill_loads: int
 

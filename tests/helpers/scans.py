@@ -9,14 +9,14 @@ import torch
 import pixelrnn_ext as px
 from helpers import checks
 from pixelrnn_ext.cells import CELLS
-from pixelrnn_ext.operators.scan import eager, run
+from pixelrnn_ext.operators.scan import eager, gpu, run
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
 from pixelrnn_ext.operators.scan.sizes import inside_mask
 
 BACKENDS = ["reference", "native"]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 EVERY_BACKEND = [*BACKENDS, "without kernels"]
-OPS = torch.ops.pixelrnn_ext  # on CPU tensors, the native kernels
+OPS = torch.ops.pixelrnn_ext  # runs the native kernels on CPU tensors
 DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
 }  # fmt: skip
@@ -24,10 +24,19 @@ OUTPUTS = "y", "h", "c", "gates"
 
 
 class DECOMPOSITION:
-    """The operators' decompositions in PyTorch, in place of torch.ops.pixelrnn_ext."""
+    """A stand-in for torch.ops.pixelrnn_ext that computes the operators in PyTorch."""
 
     scan = staticmethod(lambda *args: eager.scan(Scan(*args)))
     scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
+
+
+def define_gpu_scans(namespace):
+    """Defines a GPU's scan operators in a namespace for CPU tensors. Returns the library that owns them."""
+    library = torch.library.Library(namespace, "FRAGMENT")
+    for name in ("scan", "scan_gradients"):
+        library.define(str(getattr(OPS, name).default._schema).removeprefix("pixelrnn_ext::"))
+    gpu.register(namespace, "cpu")
+    return library
 
 
 class LayerOptions(NamedTuple):
@@ -43,7 +52,7 @@ class LayerOptions(NamedTuple):
     input_kernel: int = 1
 
 
-# name -> constructor (in_channels, hidden_channels, **options)
+# {name: constructor (in_channels, hidden_channels, **options)}
 LAYERS = {
     "row1": partial(px.RowLSTM, kernel_size=1),
     "row3": partial(px.RowLSTM, kernel_size=3),
@@ -53,13 +62,15 @@ LAYERS = {
     "bilstm": px.DiagonalBiLSTM,
 }
 each_layer = pytest.mark.parametrize("name", LAYERS)
-# Variants of LSTM2d: name -> (cell, peepholes)
+KINDS = ["row3", "bilstm", "stable"]  # a Row LSTM, a Diagonal BiLSTM, an LSTM2d
+each_kind = pytest.mark.parametrize("name", KINDS)
+# Variants of LSTM2d: {name: (cell, whether it has peepholes)}
 LSTM2D = {cell: (cell, False) for cell in CELLS} | {
     "graves-peepholes": ("graves", True),
     "halved-peepholes": ("halved", True),
 }
 each_variant = pytest.mark.parametrize("variant", LSTM2D)
-# Masked convolutions: name -> (kernel size, mask type)
+# Masked convolutions: {name: (kernel size, mask type)}
 MASKED = {"masked": (3, "B"), "masked-1x1": (1, "B"), "masked-7x7": (7, "A")}
 LAYER_OPTIONS = {
     "row1": LayerOptions(False, 1, input_taps=3, input_kernel=3),
@@ -69,20 +80,13 @@ LAYER_OPTIONS = {
     "diagonal-reverse": LayerOptions(corners=(1,)),
     "bilstm": LayerOptions(corners=(0, 1), merge="shift"),
 } | {variant: LayerOptions(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
-# name -> (corners, merge)
+# {layout: (corners of the directions, merge)}
 LAYOUTS = {
-    "tl": ((0,), "none"),
-    "tr": ((1,), "none"),
-    "bl-sum": ((2,), "sum"),
-    "br": ((3,), "none"),
-    "bilstm": ((0, 1), "shift"),
-    "tl-br-shift": ((0, 3), "shift"),
-    "tr-bl": ((1, 2), "none"),
-    "three-sum": ((3, 1, 0), "sum"),
-    "four": ((0, 1, 2, 3), "none"),
-    "four-sum": ((0, 1, 2, 3), "sum"),
-}
-# Sources of the pre-activations: name -> (whether the scan has the operand x, whether it has input)
+    "tl": ((0,), "none"), "tr": ((1,), "none"), "bl-sum": ((2,), "sum"), "br": ((3,), "none"),
+    "bilstm": ((0, 1), "shift"), "tl-br-shift": ((0, 3), "shift"), "tr-bl": ((1, 2), "none"),
+    "three-sum": ((3, 1, 0), "sum"), "four": ((0, 1, 2, 3), "none"), "four-sum": ((0, 1, 2, 3), "sum"),
+}  # fmt: skip
+# Sources of the pre-activations: {name: (whether the scan has the operand x, whether it has the operand input)}
 SOURCES = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
 
 
@@ -104,7 +108,6 @@ def scan_cases(strength=2, sweep=400):
 
 
 def case_problem(layer, layout, sources, states, ragged, hidden=3, maps=(3, 4, 5), **options):
-    """Returns the problem for one case of :func:`scan_cases`."""
     (corners, merge), (x, input) = LAYOUTS[layout], SOURCES[sources]
     sizes = ragged_sizes(*maps) if ragged else None
     options = dict(corners=corners, merge=merge, x=x, input=input, states=states, sizes=sizes) | options
@@ -112,7 +115,7 @@ def case_problem(layer, layout, sources, states, ragged, hidden=3, maps=(3, 4, 5
 
 
 def ragged_sizes(n, height, width):
-    """Returns the (height, width) of n images, in turn: the whole map, a smaller image, one row."""
+    """Returns n sizes (height, width). In turn an image fills the map, is smaller, and is one row."""
     return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
 
@@ -156,7 +159,7 @@ class Problem:
             "peephole": draw(directions, 4, hidden, scale=0.5) if fixed.peephole else None,
         }
         self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
-        # The gradient with respect to y, or to h without a merge.
+        # The gradient with respect to y, or with respect to h if there is no merge.
         self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
             outside = ~inside_mask(self.sizes, *self.maps[1:], torch.device("cpu"))
@@ -182,12 +185,12 @@ class Problem:
     def run(self, ops, dtype=None, path="auto", device="cpu"):
         """Returns {name: tensor} of the outputs and, as "d" + name, of all operands' gradients by autograd.
 
-        c and the gates are undefined outside of the images, and set to zero there. Without a merge y is absent.
+        c and the gates are set to zero outside of the images, where they are undefined. Without a merge y is absent.
         """
         s = self.scan(dtype, path, device, requires_grad=True)
         named = dict(zip(OUTPUTS, ops.scan(*s)))
         output = named["y"] if s.merges else named["h"]
-        gradients = torch.autograd.grad(output, list(s.operands.values()), self.cotangent.to(device, output.dtype))
+        gradients = torch.autograd.grad(output, s.operands.values(), self.cotangent.to(device, output.dtype))
         if s.sizes is not None:
             inside = inside_mask(s.sizes, *self.maps[1:], output.device)[..., None]
             named |= {name: torch.where(inside, named[name], 0) for name in ("c", "gates")}
@@ -201,7 +204,7 @@ class Problem:
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
-# {layer: options}: a few scans that cover every geometry, merge and kind of operand.
+# A few scans that cover every geometry, merge and kind of operand, as {layer: options of a Problem}.
 SELECTED = {
     "row3": dict(ragged=True),
     "row5": dict(input=False, states=False),
@@ -210,13 +213,10 @@ SELECTED = {
     "stable": dict(corners=(0, 1, 2, 3), merge="sum", ragged=True),
     "graves-peepholes": dict(corners=(2, 1), states=False, ragged=True),
 }
-
-
 each_selected = pytest.mark.parametrize("layer", SELECTED)
 
 
 def selected_problem(layer, maps=(2, 3, 4), hidden=5, **options):
-    """Returns the problem of a scan in :data:`SELECTED`."""
     options = SELECTED[layer] | options
     ragged = options.pop("ragged", False)
     return Problem("fp64", layer, hidden, maps, **dict(sizes=ragged_sizes(*maps) if ragged else None) | options)
@@ -238,7 +238,7 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 
 def use_backend(name, monkeypatch):
-    """Returns a layer's ``backend``. For "without kernels" it makes "auto" run the operator's decomposition."""
+    """Returns a layer's ``backend``. "without kernels" is "auto", which then runs the operator's decomposition."""
     if name != "without kernels":
         return name
     choose = run.backends.choose
@@ -254,9 +254,9 @@ def gate_bias_channels(layer):
 
 
 def results(layer, x, sizes=None, cotangent=None, gate_bias=None):
-    """Returns {name: tensor} of a layer's output and of the gradients of the input maps and all parameters."""
+    """Returns {name: tensor} of a layer's output, and of the gradients with respect to its maps and parameters."""
     maps = {name: m.detach().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
     y = layer(**maps, **({} if sizes is None else {"sizes": sizes}))
     cotangent = checks.cotangent_of(y) if cotangent is None else cotangent
     leaves = maps | dict(layer.named_parameters())
-    return {"output": y.detach(), **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))}
+    return {"output": y.detach(), **dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent)))}

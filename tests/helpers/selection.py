@@ -1,8 +1,8 @@
 """Chooses which tests run, and in which order.
 
 With the marker ``covering(strength, sweep=N)`` a plain `pytest` runs few combinations of a test's parameters, in which
-each value (strength 1) or each pair of values (strength 2) occurs. The other combinations get the marker ``sweep``. If
-N is set, only a fixed sample of N of them does, and the rest never runs: for tests with thousands of combinations.
+each value (strength 1) or each pair of values (strength 2) occurs. The other combinations get the marker ``sweep``.
+For tests with thousands of combinations, ``sweep=N`` marks a fixed sample of N of the others. The rest never runs.
 
 ``--slice K`` runs the tests with hash(id) mod 5 = K. CI runs one slice of the long tests for each commit.
 ``--until TIME`` shuffles the tests, and starts none after this time. tests/quick.py uses it.
@@ -20,7 +20,7 @@ SLICES = 5
 
 
 def swept(*values):
-    """Returns the values as parameters that only the long tests use (`pytest -m sweep`)."""
+    """Returns the values as parameters that only the long tests have (`pytest -m sweep`)."""
     return [pytest.param(value, marks=pytest.mark.sweep) for value in values]
 
 
@@ -45,13 +45,13 @@ def covering_cases(cases, strength):
 
 
 def parameters(item):
-    """Returns {parameter names: identities of their values} of a test, one entry for each decorator or fixture."""
+    """Returns {parameter names: id() of their values} of a test, one entry for each decorator or fixture."""
     values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
         names = tuple(name.strip() for name in names)
         found[names] = tuple(id(values[name]) for name in names)
-    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}  # adds the fixtures
+    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}  # adds fixtures
 
 
 def cover(items):

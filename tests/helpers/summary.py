@@ -1,4 +1,4 @@
-"""Prints the largest ratio of each label of ``record_property("error", (label, ratio))`` after the last test."""
+"""Prints each label's largest ratio after the last test. Tests call ``record_property("error", (label, ratio))``."""
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -30,7 +30,7 @@ def tiny_data():
 
 
 def tiny_training(out, images=None, model="diagonal", conditional=False, log=None, world=SINGLE_PROCESS, **settings):
-    """Returns a training of a small model in batches of 4 images, 5 steps an epoch. ``log`` gets its messages."""
+    """Returns a training of a small model in batches of 4 images, 5 steps an epoch. ``log`` collects messages."""
     images = images or tiny_data()
     torch.manual_seed(0)
     network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)

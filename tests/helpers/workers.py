@@ -1,4 +1,4 @@
-"""A benchmark job that fails on purpose. It has a module since processes that benchmarks/gpu_day spawns import it."""
+"""A benchmark job that fails on purpose, in a module that processes of benchmarks/gpu_day can import."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class ScriptedJob(NamedTuple):
-    """A job with one measurement for each word. A word like "crash" or "hang" makes its measurement do so."""
+    """A job with one measurement for each word. Words like "hang" say how the measurement fails."""
 
     words: str
     case: str = "a case"

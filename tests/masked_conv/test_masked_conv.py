@@ -10,14 +10,14 @@ from torch.library import opcheck
 import pixelrnn_ext as px
 from helpers import reach
 from helpers.checks import assert_close, cotangent_of, opcheck_untraced, randn64
+from helpers.scans import OPS
 from pixelrnn_ext.functional import masked_conv2d
 from pixelrnn_ext.masks import causal_mask
 from pixelrnn_ext.operators import library
 
-OPS = torch.ops.pixelrnn_ext
 CL = torch.channels_last
 KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
-# (N, in channels, units, H, W, colours). The last map is transposed in whole vectors and computed in several bands.
+# (N, in channels, out channels of a gate, H, W, colours). The last map has whole vectors of channels, several bands.
 SIZES = [
     (2, 4, 5, 5, 6, 1),
     (1, 7, 5, 9, 4, 3),

@@ -1,4 +1,4 @@
-"""Tiles and graph captures of the masked convolution's GPU kernels, tested without a GPU."""
+"""Tests tiles and graph captures of the masked convolution's GPU kernels, without a GPU."""
 
 import contextlib
 import itertools
@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from pixelrnn_ext.operators.masked_conv import gpu_tiles as gpu_tiles
+from pixelrnn_ext.operators.masked_conv import gpu_tiles
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import Gemm
 
 CARDS = {"sm_75": 64 << 10, "sm_86": 99 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
@@ -26,11 +26,12 @@ def test_the_bits_do_not_depend_on_the_card(value_bytes):
 @pytest.mark.parametrize(
     ("gemm", "tiles"),
     [
-        pytest.param(Gemm(12_544, 16, 16), (128, 16, 32), id="MNIST-1x1"),
-        pytest.param(Gemm(16_384, 512, 128), (128, 128, 32), id="CIFAR-gates"),
-        pytest.param(Gemm(12_544, 32, 1), (64, 64, 16), id="first-layer"),
-        pytest.param(Gemm(10**6, 8, 64), (128, 16, 32), id="few-channels"),
+        (Gemm(12_544, 16, 16), (128, 16, 32)),
+        (Gemm(16_384, 512, 128), (128, 128, 32)),
+        (Gemm(12_544, 32, 1), (64, 64, 16)),
+        (Gemm(10**6, 8, 64), (128, 16, 32)),
     ],
+    ids=["MNIST-1x1", "CIFAR-gates", "first-layer", "few-channels"],
 )
 def test_tiles_fit_the_sizes(gemm, tiles):
     assert gpu_tiles.choose_tiles(gemm, 4, CARDS["sm_90"])[:3] == tiles
@@ -62,7 +63,7 @@ def launch(tiled, height=3):
 
 @pytest.fixture
 def capturing(monkeypatch):
-    """A fake graph capture: whether it is on, its mode, and the modes that the driver received."""
+    """State of a fake graph capture: whether it is on, its mode, and the modes that the driver received."""
     state = {"on": False, "mode": 0, "exchanged": []}
 
     def exchange(mode):

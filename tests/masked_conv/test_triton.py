@@ -21,7 +21,7 @@ from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, choose_tiles  # noqa: E402
 
 KERNEL_SIZES = [(1, 1), (3, 3), (7, 7), (1, 3)]
-# (N, in channels, out channels, H, W): uneven colour groups, more than one tile, and no whole number of tiles.
+# (N, in channels, out channels, H, W): uneven colour groups, and more than one tile, the last one not full.
 SIZES = (1, 5, 20, 5, 7)
 
 
@@ -50,7 +50,7 @@ def interpreted():
 @pytest.mark.parametrize("kernel_size", with_ids(KERNEL_SIZES))
 def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
     mask = mask_type, colours, gates
-    slow = kernel_size[0] > 3  # takes seconds, so one of the two checks runs for each number of gates
+    slow = kernel_size[0] > 3  # takes seconds, so either number of gates gets one check
     if not slow or gates == 1:
         interpreted("check", kernel_size, mask, SIZES, relu=True)
     if not slow or gates > 1:
@@ -100,9 +100,10 @@ def test_interpreted(interpreted, check):
 
 
 FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
-FP32_POINTERS = {"dweight", "dbias"}  # float32 partial sums of these gradients
+FP32_POINTERS = {"dweight", "dbias"}  # partial sums of these gradients
 POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
 TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
+each_arch = pytest.mark.parametrize("arch", TENSOR_CORES)
 COLOURS = {"MASK_A": False, "COLOURS": 3, "GATES": 4}
 
 
@@ -133,7 +134,7 @@ def constants_of(tiled, tiles, precision):
 @pytest.mark.covering(2)
 @formats
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("arch", TENSOR_CORES)
+@each_arch
 @pytest.mark.parametrize("kernel", ["output_kernel", "input_gradient_kernel", "weight_gradient_kernel"])
 def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
     dtype, precision = FORMATS[format]
@@ -158,7 +159,7 @@ def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("arch", TENSOR_CORES)
+@each_arch
 def test_the_packing_compiles_ahead_of_time(arch, dtype):
     compiled(kernels.pack_kernel, arch, dtype, {"CENTRE": 4, **COLOURS, "BLOCK_OUT": 32, "BLOCK_IN": 32})
 

@@ -7,7 +7,7 @@ import pixelrnn_ext as px
 from helpers import child
 from helpers.checks import assert_close
 from helpers.gpu import _strict_products, capture, skip_without_a_gpu  # noqa: F401
-from helpers.models import WIRED_MODELS, generator, make_model, random_images
+from helpers.models import each_colours, each_wired_model, generator, make_model, random_images
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
 skip_without_a_gpu(kernels=False)
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.cuda
 
 
 @pytest.mark.parametrize(("dtype", "ratio"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["fp64", "fp32"])
-@pytest.mark.parametrize("colours", ["gray", "rgb"])
-@pytest.mark.parametrize("name", WIRED_MODELS)
+@each_colours
+@each_wired_model
 def test_incremental_logits(name, colours, dtype, ratio):
     model = make_model(name, colours, dtype, condition_channels=2).cuda()
     images = random_images(model, 3).cuda()
@@ -26,7 +26,7 @@ def test_incremental_logits(name, colours, dtype, ratio):
     assert_close("logits", full, model.incremental_logits(images, condition), ratio)
 
 
-@pytest.mark.parametrize("name", WIRED_MODELS)
+@each_wired_model
 def test_a_gpu_draws_what_a_cpu_draws(name):
     model = make_model(name, "rgb")
     expected = model.sample(3, (3, 4, 6), generator=generator())
@@ -40,7 +40,7 @@ def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch
     """Kernels are compiled and loaded during the capture, but not timed. A later capture works, too."""
     torch.use_deterministic_algorithms(False)
     monkeypatch.setattr(tiles, "AUTOTUNE", measured)
-    channels = 37 + measured  # no other test has this size
+    channels = 37 + measured  # a size that no other test has
     conv = px.MaskedConv2d(3, channels, 5, "B", backend="native").cuda()
     x = torch.randn(2, 3, 9, 11, device="cuda", requires_grad=True)
     cotangent = torch.randn(2, channels, 9, 11, device="cuda")
@@ -78,7 +78,7 @@ def test_a_convolution_has_the_same_bits_in_another_process():
     assert first.stdout and first.stdout == second.stdout, first.stderr + second.stderr
 
 
-@pytest.mark.parametrize("name", WIRED_MODELS)
+@each_wired_model
 def test_a_training_step_is_captured(name):
     torch.use_deterministic_algorithms(False)
     model = make_model(name, "rgb", torch.float32, condition_channels=2).cuda()
@@ -87,7 +87,7 @@ def test_a_training_step_is_captured(name):
 
     def step():
         loss = model.bits_per_dim(images, condition, check=False)
-        return loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))
+        return loss.detach(), *torch.autograd.grad(loss, model.parameters())
 
     graph, captured = capture(step)
     images.random_(model.levels)

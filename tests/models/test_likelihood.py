@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical
+from torch.testing import assert_close
 
-from helpers.models import COLOURS, all_images, each_model, make_model, random_images
+from helpers.checks import randn64
+from helpers.models import all_images, each_colours, each_model, make_model, random_images
 from pixelrnn_ext import likelihood
 
 ONE = 1 - 2.0**-53  # the largest uniform draw
@@ -28,7 +30,7 @@ def test_log_prob_of_values(levels):
     expected = independent_log_prob(logits, values)
     for layout in (torch.contiguous_format, torch.channels_last_3d):
         got = likelihood.log_prob(logits.contiguous(memory_format=layout), values.to(torch.uint8))
-        torch.testing.assert_close(got, expected, rtol=1e-13, atol=1e-13)
+        assert_close(got, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
@@ -59,46 +61,47 @@ def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wir
     if name.startswith("multiscale"):
         size = 2, 4 if size == (2, 3) else 2
     model = make_model(name, levels=levels, image_channels=colours, scale=2, **wiring)
-    condition = torch.randn(1, 2, *size, dtype=torch.float64) if model.condition_channels else None
+    condition = randn64(1, 2, *size) if model.condition_channels else None
     with torch.no_grad():
         log_prob = model.log_prob(all_images(levels, colours, *size), condition)
     assert (log_prob <= 0).all() and log_prob.std() > 0.01
     assert abs(log_prob.exp().sum().item() - 1) <= 1e-10
 
 
-@pytest.mark.parametrize("colours", COLOURS)
+@each_colours
 @each_model
 def test_log_prob_and_bits_per_dim_of_images(name, colours):
     model = make_model(name, colours)
     images = random_images(model, 3)
     log_prob = model.log_prob(images)
     expected = independent_log_prob(model(images), images).sum((1, 2, 3))
-    torch.testing.assert_close(log_prob, expected, rtol=1e-13, atol=0)
-    torch.testing.assert_close(model.log_prob(images[1:2])[0], log_prob[1], rtol=1e-13, atol=0)
+    assert_close(log_prob, expected, rtol=1e-13, atol=0)
+    assert_close(model.log_prob(images[1:2])[0], log_prob[1], rtol=1e-13, atol=0)
     bits = model.bits_per_dim(images)
-    torch.testing.assert_close(bits * images[0].numel() * math.log(2), -log_prob.mean(), rtol=1e-13, atol=0)
+    assert_close(bits * images[0].numel() * math.log(2), -log_prob.mean(), rtol=1e-13, atol=0)
 
 
 UNIFORM_OVER_4 = [0.0, 0.0, 0.0, 0.0]  # its cumulative distribution steps at exactly 1/4, 1/2 and 3/4
 
 
-@pytest.mark.parametrize(
-    ("logits", "uniform", "value"),
-    [
-        pytest.param(UNIFORM_OVER_4, 0, 0, id="zero"),
-        pytest.param(UNIFORM_OVER_4, 0.25 - 2**-54, 0, id="before-a-step"),
-        pytest.param(UNIFORM_OVER_4, 0.25, 1, id="at-a-step"),
-        pytest.param(UNIFORM_OVER_4, 0.75, 3, id="at-the-last-step"),
-        pytest.param(UNIFORM_OVER_4, ONE, 3, id="close-to-one"),
-        pytest.param([-INF, 0.0, 0.0], 0, 1, id="never-an-impossible-first-value"),
-        pytest.param([0.0, -INF, 0.0], 0.5, 2, id="never-an-impossible-middle-value"),
-        pytest.param([0.3, -0.2, -INF, -INF], ONE, 1, id="never-an-impossible-last-value"),
-        pytest.param([1000.0, 0.0], ONE, 0, id="large-logits"),
-        pytest.param([0.0], 0.5 - 2**-54, 0, id="bernoulli-before-its-step"),
-        pytest.param([0.0], 0.5, 1, id="bernoulli-at-its-step"),
-        pytest.param([-INF], ONE, 0, id="bernoulli-impossible"),
-    ],
-)
+# {case: (logits, uniform draw, drawn value)}
+DRAWS = {
+    "zero": (UNIFORM_OVER_4, 0, 0),
+    "before-a-step": (UNIFORM_OVER_4, 0.25 - 2**-54, 0),
+    "at-a-step": (UNIFORM_OVER_4, 0.25, 1),
+    "at-the-last-step": (UNIFORM_OVER_4, 0.75, 3),
+    "close-to-one": (UNIFORM_OVER_4, ONE, 3),
+    "never-an-impossible-first-value": ([-INF, 0.0, 0.0], 0, 1),
+    "never-an-impossible-middle-value": ([0.0, -INF, 0.0], 0.5, 2),
+    "never-an-impossible-last-value": ([0.3, -0.2, -INF, -INF], ONE, 1),
+    "large-logits": ([1000.0, 0.0], ONE, 0),
+    "bernoulli-before-its-step": ([0.0], 0.5 - 2**-54, 0),
+    "bernoulli-at-its-step": ([0.0], 0.5, 1),
+    "bernoulli-impossible": ([-INF], ONE, 0),
+}
+
+
+@pytest.mark.parametrize(("logits", "uniform", "value"), DRAWS.values(), ids=DRAWS)
 def test_draw_at_the_steps_of_the_distribution(logits, uniform, value):
     drawn = likelihood.draw(torch.tensor(logits), torch.tensor(uniform, dtype=torch.float64), 1)
     assert drawn.dtype == torch.int64 and drawn.item() == value

@@ -7,21 +7,21 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.testing import assert_close
 
 import pixelrnn_ext as px
 from helpers import oracle
 from helpers.checks import randn64
-from helpers.models import COLOURS, MODELS, SIZES, each_model, make_model, random_images
+from helpers.models import MODELS, SIZES, each_colours, each_model, make_model, random_images
 from helpers.selection import swept
 from pixelrnn_ext import models
 from pixelrnn_ext.operators import operands
 
-each_colours = pytest.mark.parametrize("colours", COLOURS)
 
-
-def random_condition(model, n=2, height=4, width=6):
-    channels = model.condition_channels
-    return randn64(n, channels, height, width) if channels else None
+def random_inputs(model, *size):
+    """Returns images, and a condition if the model takes one."""
+    images, channels = random_images(model, *size), model.condition_channels
+    return images, randn64(len(images), channels, *images.shape[2:]) if channels else None
 
 
 def masked_conv(x, module, mask_type):
@@ -30,7 +30,7 @@ def masked_conv(x, module, mask_type):
 
 
 def paper_logits(model, images, condition):
-    """Returns the logits by table 1 and figure 5 of the paper."""
+    """Returns the logits as table 1 and figure 5 of the paper define them."""
     x = 2 * images.double() / (model.levels - 1) - 1
     y, skipped = masked_conv(x, model.first, "A"), 0
     for i, block in enumerate(model.blocks):
@@ -83,15 +83,14 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
     if name == "multiscale-row":
         wiring = wiring | {"factor": 4}  # a factor of 4 takes two upsampling layers
     model = make_model(name, colours, backend=backend, **wiring)
-    size = 1, 4, 8
-    images, condition = random_images(model, *size), random_condition(model, *size)
+    images, condition = random_inputs(model, 1, 4, 8)
     expected = (paper_logits_multiscale if name.startswith("multiscale") else paper_logits)(model, images, condition)
     with torch.no_grad():
-        torch.testing.assert_close(model(images, condition), expected, rtol=1e-12, atol=1e-12)
+        assert_close(model(images, condition), expected, rtol=1e-12, atol=1e-12)
 
 
 def count_reads(call):
-    """Counts the reads of tensor values in a call and its backward pass. Each read waits for a GPU."""
+    """Counts reads of tensor values in a call and its backward pass. On a GPU each read waits."""
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         call().sum().backward()
@@ -104,7 +103,7 @@ def count_reads(call):
 @each_model
 def test_values_are_looked_at_once_or_not_at_all(name, call):
     model = make_model(name, condition_channels=2)
-    images, condition = random_images(model), random_condition(model)
+    images, condition = random_inputs(model)
     checked, unchecked = (partial(getattr(model, call), images, condition, check=check) for check in (True, False))
     assert count_reads(checked)["aminmax"] == 1
     assert count_reads(unchecked) == {}
@@ -136,8 +135,8 @@ def test_condition_steers_and_broadcasts(name):
     for n, size in [(1, (1, 1)), (2, (1, 1)), (2, (4, 1)), (2, (4, 6))]:
         condition = randn64(n, 3, *size)
         logits[n, size] = model(images, condition)
-        torch.testing.assert_close(model(images, condition.expand(2, 3, 4, 6)), logits[n, size], rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(model(images, condition.float()), logits[n, size], rtol=1e-5, atol=1e-5)
+        assert_close(model(images, condition.expand(2, 3, 4, 6)), logits[n, size], rtol=1e-12, atol=1e-12)
+        assert_close(model(images, condition.float()), logits[n, size], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(logits[1, (1, 1)], logits[2, (1, 1)])
 
 
@@ -164,7 +163,7 @@ def test_configuration_round_trip(name):
     other = models.from_config(config).double()
     assert type(other) is type(model) and models.to_config(other) == config
     other.load_state_dict(model.state_dict())
-    images, condition = random_images(model), random_condition(model)
+    images, condition = random_inputs(model)
     for twin in (other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(twin(images, condition), model(images, condition))
     assert repr(model) == repr(other) and "skip=True" in repr(model)
@@ -228,23 +227,24 @@ def test_parameters():
 @pytest.mark.parametrize("name", ["multiscale-diagonal", *swept("pixelcnn", "row", "diagonal")])
 def test_compiles_without_a_graph_break(name):
     model = make_model(name, "rgb", num_layers=1, skip=True, condition_channels=2)
-    images, condition = random_images(model), random_condition(model)
+    images, condition = random_inputs(model)
     torch._dynamo.reset()
     loss = torch.compile(model.bits_per_dim, fullgraph=True, backend="aot_eager")(images, condition)
-    torch.testing.assert_close(loss, model.bits_per_dim(images, condition), rtol=1e-12, atol=0)
-    assert all(g.isfinite().all() and g.any() for g in torch.autograd.grad(loss, list(model.parameters())))
+    assert_close(loss, model.bits_per_dim(images, condition), rtol=1e-12, atol=0)
+    assert all(g.isfinite().all() and g.any() for g in torch.autograd.grad(loss, model.parameters()))
 
 
 @each_model
 def test_autocast(name):
     model = make_model(name, "rgb", torch.float32, condition_channels=2)
-    images, condition = random_images(model), random_condition(model).float()
+    images, condition = random_inputs(model)
+    condition = condition.float()
     expected = model(images, condition)
     with torch.autocast("cpu", torch.bfloat16):
         logits, log_prob = model(images, condition), model.log_prob(images, condition)
     assert logits.dtype == torch.bfloat16 and log_prob.dtype == torch.float32
-    torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.05)
-    torch.testing.assert_close(log_prob, model.log_prob(images, condition), rtol=0.02, atol=0)
+    assert_close(logits.float(), expected, rtol=0.05, atol=0.05)
+    assert_close(log_prob, model.log_prob(images, condition), rtol=0.02, atol=0)
 
 
 GRAY = torch.zeros(2, 1, 4, 6, dtype=torch.int64)

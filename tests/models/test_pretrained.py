@@ -30,8 +30,7 @@ def test_the_folder_holds_the_models_a_table_and_a_card():
 @each_name
 def test_a_pretrained_model_is_the_checkpoint_of_its_name(name, monkeypatch):
     """The model loads without the safetensors package."""
-    path = trained.FOLDER / f"{name}.safetensors"
-    tensors, _ = checkpoint.load(path)
+    tensors, _ = checkpoint.load(trained.model_file(name))
     expected, facts = checkpoint.load_model(name)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     model = px.pretrained(name)
@@ -52,10 +51,9 @@ def test_a_file_that_is_not_the_package_s_is_refused(tmp_path, monkeypatch):
     content[-5] ^= 1
     path.write_bytes(content)
     monkeypatch.setattr(trained, "FOLDER", tmp_path)
+    message = r"expected a file whose SHA-256 is \w{64}, got \w{64}: .*mnist5k-diagonal"
     for load in (px.pretrained, checkpoint.load_model):
-        with pytest.raises(
-            ValueError, match=r"expected a file whose SHA-256 is \w{64}, got \w{64}: .*mnist5k-diagonal"
-        ):
+        with pytest.raises(ValueError, match=message):
             load(NAMES[0])
 
 
@@ -111,9 +109,8 @@ def test_a_training_becomes_a_pretrained_model(tmp_path, monkeypatch):
     monkeypatch.setitem(trained.PRETRAINED, "tiny", table["tiny"])
     model, (_, facts) = px.pretrained("tiny"), checkpoint.load(path)
     assert facts["arguments"] == {"data": "tiny"}, "where it was trained is nobody's business"
-    assert -model.log_prob(tiny_data().splits["test"].images).mean().item() == pytest.approx(
-        table["tiny"]["test"], 1e-4
-    )
+    nats = -model.log_prob(tiny_data().splits["test"].images).mean().item()
+    assert nats == pytest.approx(table["tiny"]["test"], 1e-4)
     for name in ("", "../tiny", "Tiny", ".tiny"):
         with pytest.raises(ValueError, match=f"expected a name of lower-case letters, digits, - and _, got '{name}'"):
             export(training.out, name, tmp_path)

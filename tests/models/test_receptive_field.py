@@ -1,11 +1,11 @@
-"""Tests that logits depend on earlier values alone. The logits of the diagonal model depend on all earlier values."""
+"""Tests that logits depend on earlier values alone, and in the diagonal model on nearly all of them."""
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
 from helpers import reach
-from helpers.models import COLOURS, MODELS, make_model
+from helpers.models import MODELS, each_colours, make_model
 from pixelrnn_ext.models import AutoregressiveModel
 
 CASES = [
@@ -30,17 +30,17 @@ def make_active(name, colours, **options):
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize("colours", COLOURS)
+@each_colours
 @pytest.mark.parametrize(("name", "size", "factor"), CASES, ids=str)
 def test_nothing_later_is_seen_and_everything_earlier_by_the_diagonal_model(
     name, size, factor, colours, residual, skip, num_layers, monkeypatch
 ):
-    """Mask A hides a value from its own position, so only the 7x7 kernel sees the last value of the row above."""
+    """Mask A hides a value from its pixel's features, so only the 7x7 kernel sees the last value of the row above."""
     monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)  # accepts real numbers
     model = make_active(name, colours, num_layers=num_layers, residual=residual, skip=skip, **factor)
     images = torch.rand(1, model.image_channels, *size, dtype=torch.float64) * (model.levels - 1)
     field = reach.measured(lambda x: model(x).transpose(1, 2).flatten(1, 2), images, model.image_channels)
-    # The order of section 3.6: the small image first, then the other pixels, each in raster order.
+    # The order of the paper's section 3.6: first the small image, then all other pixels, both in raster order.
     factor, last_column = getattr(model, "factor", 1), size[1] - 1
     order = sorted(field, key=lambda p: (p[0] % factor > 0 or p[1] % factor > 0, p))
     for i, (row, column, colour) in enumerate(order):

@@ -60,22 +60,16 @@ inline void read_arguments(int argc, char** argv) {
 template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 
-inline std::mt19937_64& generator() {
-  static std::mt19937_64 one(1);
-  return one;
-}
+inline std::mt19937_64 generator(1);
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
   // Every compiler gives the same bits, since there is no sum that could be fused with the product.
   std::vector<T> values(n);
-  for (T& value : values) value = T(amplitude * ((int64_t(generator()()) >> 10) / 9007199254740992.));
+  for (T& value : values) value = T(amplitude * ((int64_t(generator()) >> 10) / 9007199254740992.));
   return values;
 }
 
 // Hashes of the outputs' bits, by dtype, instruction set and name. test_checks.py compares instruction sets.
-inline std::map<std::string, uint64_t>& hashes() {
-  static std::map<std::string, uint64_t> all;
-  return all;
-}
+inline std::map<std::string, uint64_t> hashes;
 inline constexpr uint64_t kEmptyHash = 14695981039346656037u;
 template <class T> uint64_t hash_of(const std::vector<T>& values, uint64_t hash = kEmptyHash) {  // FNV-1a
   const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
@@ -85,12 +79,12 @@ template <class T> uint64_t hash_of(const std::vector<T>& values, uint64_t hash 
 template <class T> void add_to_hash(const std::string& name, int level, const std::vector<T>& values) {
   if (values.empty()) return;
   const std::string key = std::string(kTypeName<T>) + " " + cpu::instruction_set_name(level) + " " + name;
-  uint64_t& hash = hashes().emplace(key, kEmptyHash).first->second;
+  uint64_t& hash = hashes.emplace(key, kEmptyHash).first->second;
   hash = hash_of(values, hash);
 }
 
 inline int report() {
-  for (const auto& [key, hash] : hashes()) printf("hash %016llx %s\n", (unsigned long long)hash, key.c_str());
+  for (const auto& [key, hash] : hashes) printf("hash %016llx %s\n", (unsigned long long)hash, key.c_str());
   printf("%lld checks passed\n", (long long)checks);
   return 0;
 }
@@ -138,7 +132,7 @@ template <class R, class T> struct Output {
 };
 
 // Runs a case by run(team size, level), with every instruction set and team size. Results must be close to the first
-// instruction set's, and have the same bits for equal numbers of shares. Cases of one kind share their hashes.
+// instruction set's, and have the same bits for equal numbers of shares. Cases of one kind add to the same hashes.
 template <class R, class T, size_t N, class Run>
 void check_teams(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
   R reference;
@@ -200,7 +194,7 @@ class ThreadPool {
   int64_t round_ = 0;
 };
 
-// Runs a range of the shares on each thread, all at the same time.
+// Divides the shares into a range for each thread, and runs the threads at the same time.
 template <int threads> void run_shares(int shares, void (*body)(void*, int, int), void* context) {
   static ThreadPool& pool = *new ThreadPool;
   const int ranges = std::min(threads, shares);
@@ -212,14 +206,10 @@ inline void run_serially(int shares, void (*body)(void*, int, int), void* contex
 }
 
 inline cpu::Team team(TeamSize d) {
-  switch (d.threads) {
-    case 0: return {d.shares, run_serially, false};
-    case 1: return {d.shares, run_shares<1>};
-    case 2: return {d.shares, run_shares<2>};
-    case 3: return {d.shares, run_shares<3>};
-    case 4: return {d.shares, run_shares<4>};
-  }
-  fail("no team of " + std::to_string(d.threads) + " threads");
+  constexpr decltype(cpu::Team::run) runs[] = {
+      run_serially, run_shares<1>, run_shares<2>, run_shares<3>, run_shares<4>};
+  if (d.threads >= int(std::size(runs))) fail("no team of " + std::to_string(d.threads) + " threads");
+  return {d.shares, runs[d.threads], d.threads > 0};
 }
 
 }  // namespace check

@@ -22,7 +22,7 @@ template <class T> void check_case(const Size& size) {
       std::vector<T> serial;
       for (TeamSize d : {TeamSize{1, 1}, TeamSize{2, 2}, TeamSize{3, 2}, TeamSize{4, 4}}) {
         where = std::string(kTypeName<T>) + ", " + size.name + ", " + describe(level, d);
-        generator().seed(7);
+        generator.seed(7);
         Network<T> n(size, level);
         cpu::run_columns<T>(
             n.steps, {kMargin, size.width, size.images, temperature, false, nullptr, 0, nullptr}, team(d), level);
@@ -30,7 +30,7 @@ template <class T> void check_case(const Size& size) {
         if (d.shares == 1) {
           serial = n.logits.values;
           const auto& [image, logits] = reference.try_emplace(temperature, n.image.values, serial).first->second;
-          if (same_bits(image, n.image.values))  // other logits follow from other drawn values
+          if (same_bits(image, n.image.values))  // other drawn values give other logits
             check_close("logits", serial, logits);
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})

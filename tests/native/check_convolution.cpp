@@ -62,9 +62,8 @@ template <class T> Problem<T> problem(const Size& size, const Kernel& kernel, bo
 }
 
 template <class T> Results<T> nan_results(const Problem<T>& p) {
-  const T nan = std::numeric_limits<T>::quiet_NaN();
-  return {std::vector<T>(p.dy.size(), nan), std::vector<T>(p.input.size(), nan), std::vector<T>(p.weight.size(), nan),
-      std::vector<T>(p.s.out_channels, nan)};
+  const auto nans = [](size_t n) { return std::vector<T>(n, std::numeric_limits<T>::quiet_NaN()); };
+  return {nans(p.dy.size()), nans(p.input.size()), nans(p.weight.size()), nans(p.s.out_channels)};
 }
 
 template <class T> void backward(const Problem<T>& p, Results<T>& r, TeamSize d, int level) {

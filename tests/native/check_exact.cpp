@@ -11,7 +11,7 @@ namespace {
 
 using namespace check;
 
-// These hashes never change: files written with other hashes would not decode.
+// The hashes of the results never change: a coder with other results could not decode the files of earlier versions.
 const std::map<std::string, uint64_t> kHashes = {
     {"colours", 0x064cfb4e5fb6b95a},
     {"colours, streams: 1", 0x3764334d7d0ff497},
@@ -71,7 +71,7 @@ void check_activations(int level) {
 
 struct Case {
   Size size;
-  double weight_scale;  // relative to a layer's; large weights clamp sums and saturate gates
+  double weight_scale;  // of weights and c; large ones clamp sums and saturate gates
 };
 const Case kCases[] = {
     {{"two levels", 3, 40, 1, 1, 9, 7, true}, 1},
@@ -180,7 +180,7 @@ void check_rounding(int level, TeamSize d) {
 void check_case(const Case& c, int level, TeamSize d) {
   const Size& size = c.size;
   where = size.name + (", " + place(level, d));
-  generator().seed(7);
+  generator.seed(7);
   Network<double> sent(size, level, true, c.weight_scale);
   Row<int64_t> intervals(size, size.colours);
   for (size_t i = 0; i < sent.values.values.size(); ++i) sent.values.values[i] = int64_t(i * i + i / 3) % sent.levels();
@@ -194,7 +194,7 @@ void check_case(const Case& c, int level, TeamSize d) {
     std::vector<uint8_t> bytes;
     std::vector<cpu::Stream> streams = encode_streams(sent, intervals, count, bytes);
     check_hash(size.name + (", streams: " + std::to_string(count)), hash_of(bytes));
-    generator().seed(7);
+    generator.seed(7);
     Network<double> got(size, level, true, c.weight_scale);
     for (size_t i = 0; i < got.values.values.size(); ++i) {
       const bool is_known = got.known.values[i] || i < size_t(kMargin * size.images * size.colours);

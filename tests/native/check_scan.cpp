@@ -14,7 +14,6 @@ struct Kind {
   int taps, gates;
   Formula formula = Formula::kStable;
   double scale = 1;
-  bool may_have_peephole = false;
 };
 const Kind kKinds[] = {
     {"Row, 1 tap", false, 1, 4},
@@ -22,8 +21,8 @@ const Kind kKinds[] = {
     {"Row, 5 taps", false, 5, 4},
     {"Diagonal", true, 2, 4},
     {"stable", true, 2, 5, Formula::kStable},
-    {"forget", true, 2, 5, Formula::kForget, 1, true},
-    {"half of forget", true, 2, 5, Formula::kForget, 0.5, true},
+    {"forget", true, 2, 5, Formula::kForget},
+    {"half of forget", true, 2, 5, Formula::kForget, 0.5},
     {"leaky", true, 2, 5, Formula::kLeaky},
     {"max", true, 2, 5, Formula::kMax},
 };
@@ -45,7 +44,7 @@ const Size kSizes[] = {
     {"long lines", 2, 2, 131, 1, false},
 };
 
-// Returns the size of an image in a map: mixed() of full, partial and empty images, one_empty() of one empty one.
+// Returns the size of an image in a map. mixed(): images are full, partial or empty. one_empty(): image 2 is empty.
 using Extents = ImageSize (*)(int image, int height, int width);
 ImageSize mixed(int image, int height, int width) {
   const ImageSize kinds[] = {
@@ -86,11 +85,11 @@ template <class T> void check_case(const Kind& kind, const Size& size, const Opt
   for (int b = 0; options.extents && b < s.images; ++b) extents.push_back(options.extents(b, s.height, s.width));
   s.sizes = data(extents);
   Operands operands = options.operands;
-  operands.peephole = operands.peephole && kind.may_have_peephole;
+  operands.peephole = operands.peephole && kind.formula == Formula::kForget;
   Inputs<T> in = random_inputs<T>(s, operands, options.merge);
   in.formula = kind.formula, in.scale = kind.scale, in.layout = options.layout;
   if (kind.gates == 5 && kind.formula == Formula::kMax)
-    for (T& c : in.c0) c *= 250;  // clips c of some cells
+    for (T& c : in.c0) c *= 250;  // so that c of some cells is clipped
   poison_outside(s, in.input, 1, s.input_channels);
   if (operands.x) poison_outside(s, in.x, s.directions, s.columns());
   poison_outside(s, in.dh, 1, in.merge == Merge::kNone ? s.h_stride() : s.hidden);

@@ -46,35 +46,19 @@ template <class T> struct Network {
   cpu::ColumnBlocks blocks;
   bool on_grid;
   double scale;
-  Row<T> image, wide, base, gates, c, h, addend, state, sum, logits_base, logits;
-  Row<double> uniform;
-  Row<uint8_t> known;
-  Row<int64_t> values;
+  Row<T> image{s, s.colours}, wide{s, s.wide}, base{s, s.wide}, gates{s, 4 * s.hidden}, c{s, s.hidden}, h{s, s.hidden},
+      addend{s, s.hidden}, state{s, s.hidden}, sum{s, s.wide}, logits_base{s, s.colours * s.levels},
+      logits{s, s.colours * s.levels};
+  Row<double> uniform{s, s.colours};
+  Row<uint8_t> known{s, s.colours};
+  Row<int64_t> values{s, s.colours};
   std::vector<T> scaled;
   std::vector<std::vector<T>> packs;
   std::vector<ColumnStep<T>> steps;
 
-  // on_grid: all numbers are rounded, so that all sums are exact (csrc/cpu/grid.h). scale: of weights and c, relative
-  // to a layer's.
+  // on_grid: all numbers are rounded, so that all sums are exact (csrc/cpu/grid.h). scale: a factor of weights and c.
   Network(const Size& size, int level, bool on_grid_ = false, double scale_ = 1)
-      : s(size),
-        blocks(cpu::column_blocks<T>(level)),
-        on_grid(on_grid_),
-        scale(scale_),
-        image(s, s.colours),
-        wide(s, s.wide),
-        base(s, s.wide),
-        gates(s, 4 * s.hidden),
-        c(s, s.hidden),
-        h(s, s.hidden),
-        addend(s, s.hidden),
-        state(s, s.hidden),
-        sum(s, s.wide),
-        logits_base(s, s.colours * s.levels),
-        logits(s, s.colours * s.levels),
-        uniform(s, s.colours),
-        known(s, s.colours),
-        values(s, s.colours) {
+      : s(size), blocks(cpu::column_blocks<T>(level)), on_grid(on_grid_), scale(scale_) {
     for (Row<T>* row : {&base, &gates}) row->values = noise(row->values.size(), 1, 30);
     c.values = noise(c.values.size(), std::min(scale, 256.), 14);
     for (Row<T>* row : {&h, &addend}) row->values = noise(row->values.size(), 1, 14);

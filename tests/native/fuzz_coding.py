@@ -28,7 +28,7 @@ def huge():
 
 
 def extreme():
-    """Returns an integer near the ends of ranges, buffers or 64 bits."""
+    """Returns an integer near the limits of valid values, of buffers or of int64."""
     kind = rng.randrange(4)
     return [rng.randint(-2, 9), rng.choice([16, 64, 65, 256, 4096]), huge(), -huge() - 1][kind]
 

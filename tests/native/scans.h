@@ -29,11 +29,11 @@ template <class T> struct Outputs {
 template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
     &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
 constexpr int kForwardOutputs = 4, kOutputCount = 12;  // of kOutputs; the others are gradients
-template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{"merged", &Outputs<T>::merged},
-    {"h", &Outputs<T>::h}, {"c", &Outputs<T>::c}, {"gates", &Outputs<T>::gates}, {"dx", &Outputs<T>::dx},
-    {"dh0", &Outputs<T>::dh0}, {"dc0", &Outputs<T>::dc0}, {"dinput", &Outputs<T>::dinput},
-    {"dweight", &Outputs<T>::dweight, true}, {"dweight_ih", &Outputs<T>::dweight_ih, true},
-    {"dbias", &Outputs<T>::dbias, true}, {"dpeephole", &Outputs<T>::dpeephole}};
+#define OUTPUT(name) #name, &Outputs<T>::name
+template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{OUTPUT(merged)}, {OUTPUT(h)}, {OUTPUT(c)},
+    {OUTPUT(gates)}, {OUTPUT(dx)}, {OUTPUT(dh0)}, {OUTPUT(dc0)}, {OUTPUT(dinput)}, {OUTPUT(dweight), true},
+    {OUTPUT(dweight_ih), true}, {OUTPUT(dbias), true}, {OUTPUT(dpeephole)}};
+#undef OUTPUT
 
 inline int64_t pixels(const Shape& s) { return int64_t(s.images) * s.height * s.width; }
 inline int64_t weights(const Shape& s, int taps, int channels) {
@@ -64,9 +64,9 @@ template <class T> Outputs<T> nan_outputs(const Shape& s, const Inputs<T>& in) {
   for (auto* map : {&out.h, &out.c}) map->assign(maps * s.hidden, value);
   for (auto* map : {&out.gates, &out.dx}) map->assign(maps * s.columns(), value);
   for (auto* state : {&out.dh0, &out.dc0}) state->assign(states * s.images, value);
-  out.dinput.assign(pixels(s) * s.input_channels, value);
-  out.dweight.assign(weights(s, s.taps, s.hidden), value);
-  out.dweight_ih.assign(weights(s, s.input_taps, s.input_channels), value);
+  out.dinput.assign(in.input.size(), value);
+  out.dweight.assign(in.weight.size(), value);
+  out.dweight_ih.assign(in.weight_ih.size(), value);
   out.dbias.assign(states * s.gates, value);
   out.dpeephole.assign(in.peephole.size() * s.images, value);
   return out;

@@ -20,9 +20,9 @@ from emulator import build_cache
 from helpers.nvrtc import device_code
 from helpers.root import ROOT
 
-KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
-BINDINGS = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "csrc" / "operators").rglob("*.cpp"))}
-CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
+KERNELS = sorted((ROOT / "csrc/cpu").rglob("*.cpp"))
+BINDINGS = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "csrc/operators").rglob("*.cpp"))}
+CHECKS = sorted((ROOT / "tests/native").glob("check_*.cpp"))
 
 
 def cpu_has(*features):
@@ -51,19 +51,18 @@ def needs(*programs):
 
 
 def call(command, timeout, **variables):
-    environment = os.environ | variables
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, env=environment)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}\n{done.stderr[-30000:]}"
+    command = [*map(str, command)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=os.environ | variables)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-30000:]}"
     return done.stdout
 
 
 def compile_objects(compiler, flags, sources):
-    """Compiles each source without the flags that do not affect it, so that sets of flags share objects."""
+    """Compiles each source without flags that do not affect it. Lists of flags then share more cached objects."""
 
     def compiled(source):
-        excluded = {"-static"} | (set() if source.stem in AVX512_SOURCES else {*ON_AVX2})
-        excluded |= set() if source.stem == "scan" else {UNFUSED}
-        used = [flag for flag in flags if flag not in excluded]
+        unused = {"-static", *ON_AVX2 * (source.stem not in AVX512_SOURCES), *[UNFUSED] * (source.stem != "scan")}
+        used = [flag for flag in flags if flag not in unused]
         return build_cache.compile([compiler, "-std=c++17", *used, "-pthread", "-c"], source, ".o")
 
     return build_cache.in_parallel(compiled, sources)
@@ -170,8 +169,9 @@ def test_the_sanitizer_sees_a_read_behind_a_tensor(sanitized):
 @pytest.mark.sweep
 @needs(GCC)
 def test_no_arguments_of_an_operator_harm_memory(sanitized):
-    fuzz = ROOT / "tests" / "native" / "fuzz_coding.py"
-    call([sys.executable, fuzz, sanitized_operators(), 20_000], timeout=600, **sanitized)
+    call(
+        [sys.executable, ROOT / "tests/native/fuzz_coding.py", sanitized_operators(), 20_000], timeout=600, **sanitized
+    )
 
 
 @pytest.mark.sweep
@@ -211,7 +211,7 @@ def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
 @pytest.mark.parametrize("compiler", [pytest.param(name, marks=needs(name), id=name) for name in (GCC, CLANG)])
 def test_fast_math_does_not_compile(compiler):
     """-ffast-math would delete the rounding to the codec's grid."""
-    command = [compiler, "-std=c++17", "-fsyntax-only", str(ROOT / "csrc" / "cpu" / "columns.cpp")]
+    command = [compiler, "-std=c++17", "-fsyntax-only", str(ROOT / "csrc/cpu/columns.cpp")]
     assert subprocess.run(command, capture_output=True).returncode == 0
     done = subprocess.run([*command, "-ffast-math"], capture_output=True, text=True)
     assert done.returncode != 0 and "-ffast-math deletes the rounding" in done.stderr

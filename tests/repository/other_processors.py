@@ -2,8 +2,8 @@
 
     env $(python tests/repository/other_processors.py 2) pytest -n 2
 
-The argument is any number; `.ci/run` passes the number of commits. Its remainder by four chooses an environment. Each
-environment mixes slow and fast values, so that all take similar times. Values that this processor lacks are left out.
+The argument is any number; `.ci/run` passes the number of commits. Its remainder by four chooses a row of ENVIRONMENTS.
+Each row mixes slow and fast values, so that all take similar times. Values that this processor lacks are left out.
 """
 
 import sys
@@ -26,13 +26,10 @@ ENVIRONMENTS = [
 
 
 def environment(number):
-    """Returns {variable: value}.
-
-    Waiting threads sleep after 1000 spins, since pytest's processes share the cores.
-    """
     lacking = {"avx2", "avx512"}.difference(library.instruction_sets())
     chosen = zip(NAMES, ENVIRONMENTS[number % len(ENVIRONMENTS)])
     variables = {name: value for name, value in chosen if not any(word in value.lower() for word in lacking)}
+    # Waiting threads sleep after 1000 spins, since pytest's processes share the cores.
     return variables | {"GOMP_SPINCOUNT": "1000"}
 
 

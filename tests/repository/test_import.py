@@ -62,13 +62,16 @@ def test_a_gpu_that_the_kernels_have_no_code_for_gets_the_reference(monkeypatch)
     library._why_no_code.cache_clear()
 
 
+COMPUTE = """
+assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
+config = px.build_config()
+"""
 # Pretends that torch has no CUDA. Our library is real.
-BESIDE_A_CPU_ONLY_TORCH = """
+BESIDE_A_CPU_ONLY_TORCH = f"""
 import torch
 torch.version.cuda = None
 import pixelrnn_ext as px
-assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
-config = px.build_config()
+{COMPUTE}
 print(config["why_no_cuda"], config["why_no_gpu"], sep="|")
 print(px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0)).forward)
 """
@@ -92,13 +95,12 @@ def test_without_a_gpu_one_sentence_says_what_is_missing():
     assert str(raised.value).splitlines()[0].endswith(why)
 
 
-DAMAGED = """
+DAMAGED = f"""
 import sys
 import torch
 import pixelrnn_ext as px
 assert px.__file__.startswith(sys.argv[1]), px.__file__
-assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
-config = px.build_config()
+{COMPUTE}
 assert config["why_no_gpu"] == config["why_no_cuda"]
 print(config["native"], config["why_no_cuda"], sep="|")
 """

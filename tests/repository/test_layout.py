@@ -12,7 +12,7 @@ import pixelrnn_ext
 from helpers.root import ROOT
 
 PACKAGE = Path(pixelrnn_ext.__file__).parent
-# {module of the package: its source}
+# The source file of each module of the package.
 SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -41,8 +41,7 @@ def test_no_import_circle(depth):
     for name, others in below.items():
         others.discard(name)
     order = list(TopologicalSorter(below).static_order())  # raises CycleError, which shows the circle
-    chains = ["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]
-    for chain in chains:
+    for chain in (["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]):
         assert sorted(chain, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == chain
 
 

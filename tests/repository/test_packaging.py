@@ -18,14 +18,14 @@ from pixelrnn_ext import build_config
 
 SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
-# Builds as pip does in isolation, but without a network, with this environment's setuptools and ninja.
+# Builds as pip does in isolation, but without a network, with the installed setuptools and ninja.
 HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
 
 
 def python(*arguments, cwd, **environment):
     # Drops the build settings and the import path of this process.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PIXELRNN_") and k != "PYTHONPATH"}
-    # The ninja of this environment need not be on PATH.
+    # The installed ninja need not be on PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -199,7 +199,6 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
 @pytest.fixture
 def choose(setup_names, monkeypatch):
     """Runs choose_device_code() of setup.py with made-up GPUs and NVRTC versions."""
-    names = setup_names
     for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -207,9 +206,10 @@ def choose(setup_names, monkeypatch):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         found = [SimpleNamespace(version=version, archs=set(archs)) for version, archs in compilers.items()]
-        monkeypatch.setattr(names["device_code"], "find_compilers", lambda: iter(found))
+        monkeypatch.setattr(setup_names["device_code"], "find_compilers", lambda: iter(found))
         cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
-        compiler, gpus, why = names["choose_device_code"](SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None)))
+        torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None))
+        compiler, gpus, why = setup_names["choose_device_code"](torch)
         return compiler and compiler.version, gpus, why
 
     return choose
@@ -219,40 +219,36 @@ ARCHS_12, ARCHS_13 = ("75", "80", "86", "90", "100", "120"), ("75", "80", "86", 
 BOTH = {"12.9": ARCHS_12, "13.2": ARCHS_13}
 
 
-@pytest.mark.parametrize(
-    ("visible", "compilers", "variables", "compiler", "gpus"),
-    [
-        pytest.param([], BOTH, {"PIXELRNN_CUDA": "1"}, "12.9", "7.5 8.0 8.6 9.0+PTX 10.0 12.0+PTX", id="release"),
-        pytest.param([(9, 0), (9, 0)], BOTH, {}, "12.9", "9.0", id="H100"),
-        pytest.param([(9, 0)], {"13.2": ARCHS_13}, {"PIXELRNN_CUDA": "1"}, "13.2", "9.0", id="torch's-NVRTC"),
-        pytest.param([(8, 0), (13, 0)], BOTH, {}, "13.2", "8.0 13.0", id="newer-than-12.9"),
-        pytest.param([(9, 0)], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;12.0+PTX"}, "12.9", "8.0 12.0+PTX", id="listed"),
-        pytest.param([], BOTH, {"TORCH_CUDA_ARCH_LIST": "9.0a 10.0f+PTX"}, "12.9", "9.0 10.0+PTX", id="9.0a"),
-        pytest.param([(6, 1), (9, 0)], BOTH, {}, "12.9", "9.0", id="beside-an-old-one"),
-    ],
-)
+CHOSEN = {
+    "release": ([], BOTH, {"PIXELRNN_CUDA": "1"}, "12.9", "7.5 8.0 8.6 9.0+PTX 10.0 12.0+PTX"),
+    "H100": ([(9, 0), (9, 0)], BOTH, {}, "12.9", "9.0"),
+    "torch's-NVRTC": ([(9, 0)], {"13.2": ARCHS_13}, {"PIXELRNN_CUDA": "1"}, "13.2", "9.0"),
+    "newer-than-12.9": ([(8, 0), (13, 0)], BOTH, {}, "13.2", "8.0 13.0"),
+    "listed": ([(9, 0)], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;12.0+PTX"}, "12.9", "8.0 12.0+PTX"),
+    "9.0a": ([], BOTH, {"TORCH_CUDA_ARCH_LIST": "9.0a 10.0f+PTX"}, "12.9", "9.0 10.0+PTX"),
+    "beside-an-old-one": ([(6, 1), (9, 0)], BOTH, {}, "12.9", "9.0"),
+}
+
+
+@pytest.mark.parametrize(("visible", "compilers", "variables", "compiler", "gpus"), CHOSEN.values(), ids=CHOSEN)
 def test_the_compiler_and_the_gpus(visible, compilers, variables, compiler, gpus, choose, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert choose(visible, compilers, **variables) == (compiler, gpus.split(), None)
 
 
-@pytest.mark.parametrize(
-    ("visible", "compilers", "variables", "why"),
-    [
-        pytest.param([(9, 0)], BOTH, {"PIXELRNN_CUDA": "0"}, "PIXELRNN_CUDA=0", id="switched-off"),
-        pytest.param([], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;Hopper"}, "'8.0;9.0+PTX', got 'Hopper'", id="a-name"),
-        pytest.param([], BOTH, {}, "no GPU from 7.5 on is visible, and PIXELRNN_CUDA=1", id="no-GPU"),
-        pytest.param(
-            [(9, 0)], {}, {}, "expected an NVRTC that compiles for 9.0, got none: pip install nv", id="no-NVRTC"
-        ),
-        pytest.param(
-            [(14, 0)], BOTH, {}, "an NVRTC that compiles for 14.0, got 12.9, 13.2: pip install nv", id="too-new"
-        ),
-    ],
-)
+NOT_CHOSEN = {
+    "switched-off": ([(9, 0)], BOTH, {"PIXELRNN_CUDA": "0"}, "PIXELRNN_CUDA=0"),
+    "a-name": ([], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;Hopper"}, "'8.0;9.0+PTX', got 'Hopper'"),
+    "no-GPU": ([], BOTH, {}, "no GPU from 7.5 on is visible, and PIXELRNN_CUDA=1"),
+    "no-NVRTC": ([(9, 0)], {}, {}, "expected an NVRTC that compiles for 9.0, got none: pip install nv"),
+    "too-new": ([(14, 0)], BOTH, {}, "an NVRTC that compiles for 14.0, got 12.9, 13.2: pip install nv"),
+}
+
+
+@pytest.mark.parametrize(("visible", "compilers", "variables", "why"), NOT_CHOSEN.values(), ids=NOT_CHOSEN)
 def test_why_there_is_no_device_code(visible, compilers, variables, why, choose):
-    assert choose(visible, compilers, **variables)[:2] == (None, None)
-    assert why in choose(visible, compilers, **variables)[2]
+    *nothing, got = choose(visible, compilers, **variables)
+    assert nothing == [None, None] and why in got
 
 
 @pytest.mark.parametrize(

@@ -68,35 +68,34 @@ def write(name, text):
 
 
 def rename(name):
-    return lambda tree: (tree / WHEEL).rename(tree / "dist" / name)
+    """Returns a function that renames the wheel, and the expected finding."""
+    found = f"{name}: expected pixelrnn_ext-1.2.0-py3-none"
+    return lambda tree: (tree / WHEEL).rename(tree / "dist" / name), found
 
 
-ABI3 = "pixelrnn_ext-1.2.0-cp310-abi3-manylinux_2_28_x86_64.whl"
-NEW = "pixelrnn_ext-1.2.0-py3-none-manylinux_2_34_x86_64.whl"
-OLD = "pixelrnn_ext-1.1.0-py3-none-manylinux_2_28_x86_64.whl"
 A, B = "pixelrnn_ext/a.py", "pixelrnn_ext/b.py"
 OTHER = "expected {} as in pixelrnn_ext-1.2.0.tar.gz, got another ({} files differ)"
 
 
-@pytest.mark.parametrize(
-    ("change", "finding"),
-    [
-        pytest.param(lambda tree: None, None, id="one release"),
-        pytest.param(write("CITATION.cff", "version: 1.1.0\n"), "expected version 1.2.0, got 1.1.0", id="citation"),
-        pytest.param(write("CHANGELOG.md", "## [Unreleased]\n"), "with a date, got [Unreleased]", id="unreleased"),
-        pytest.param(write("CHANGELOG.md", "## [1.2.0]\n"), "with a date, got [1.2.0]", id="no date"),
-        pytest.param(write("CHANGELOG.md", "## [1.1.0] - 2029-01-31\n"), "with a date, got [1.1.0]", id="older"),
-        pytest.param(remove(WHEEL), "expected a wheel, got none", id="no wheel"),
-        pytest.param(rename(ABI3), f"{ABI3}: expected pixelrnn_ext-1.2.0-py3-none", id="of one Python"),
-        pytest.param(rename(NEW), f"{NEW}: expected pixelrnn_ext-1.2.0-py3-none", id="of a newer glibc"),
-        pytest.param(rename(OLD), f"{OLD}: expected pixelrnn_ext-1.2.0-py3-none", id="of an older version"),
-        pytest.param(wheel(["_C.so"]), "expected the library _C_cuda.so, got none", id="no library"),
-        pytest.param(wheel(glibc=None), "and all GPUs, got None", id="of another build"),
-        pytest.param(remove(SDIST), "expected the sdist pixelrnn_ext-1.2.0.tar.gz, got none", id="no sdist"),
-        pytest.param(sdist("PKG-INFO", A, text=b"new"), OTHER.format("PKG-INFO", 2), id="of older files"),
-        pytest.param(sdist("PKG-INFO", A, B), OTHER.format(B, 1), id="without a new file"),
-    ],
-)
+FINDINGS = {
+    "one release": (lambda tree: None, None),
+    "citation": (write("CITATION.cff", "version: 1.1.0\n"), "expected version 1.2.0, got 1.1.0"),
+    "unreleased": (write("CHANGELOG.md", "## [Unreleased]\n"), "with a date, got [Unreleased]"),
+    "no date": (write("CHANGELOG.md", "## [1.2.0]\n"), "with a date, got [1.2.0]"),
+    "older": (write("CHANGELOG.md", "## [1.1.0] - 2029-01-31\n"), "with a date, got [1.1.0]"),
+    "no wheel": (remove(WHEEL), "expected a wheel, got none"),
+    "of one Python": rename("pixelrnn_ext-1.2.0-cp310-abi3-manylinux_2_28_x86_64.whl"),
+    "of a newer glibc": rename("pixelrnn_ext-1.2.0-py3-none-manylinux_2_34_x86_64.whl"),
+    "of an older version": rename("pixelrnn_ext-1.1.0-py3-none-manylinux_2_28_x86_64.whl"),
+    "no library": (wheel(["_C.so"]), "expected the library _C_cuda.so, got none"),
+    "of another build": (wheel(glibc=None), "and all GPUs, got None"),
+    "no sdist": (remove(SDIST), "expected the sdist pixelrnn_ext-1.2.0.tar.gz, got none"),
+    "of older files": (sdist("PKG-INFO", A, text=b"new"), OTHER.format("PKG-INFO", 2)),
+    "without a new file": (sdist("PKG-INFO", A, B), OTHER.format(B, 1)),
+}
+
+
+@pytest.mark.parametrize(("change", "finding"), FINDINGS.values(), ids=FINDINGS)
 def test_findings(check, tree, change, finding):
     change(tree)
     findings = [*check.check_versions(tree), *check.check_distributions(tree / "dist", "1.2.0")]

@@ -24,7 +24,7 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 CARD = ROOT / "pixelrnn_ext/pretrained/README.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CARD, *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# {argument of `python -m`: the module with its main()}
+# Maps an argument of `python -m` to the module that has its main().
 MAINS = {
     "pixelrnn_ext": "pixelrnn_ext.cli",
     "pixelrnn_ext.training.export": "pixelrnn_ext.training.export",
@@ -45,7 +45,7 @@ def python(document):
 
 
 def commands(text):
-    """Yields the commands of a shell block, also inside loops, with a model's name for its placeholders."""
+    """Yields a shell block's commands, also those inside loops. A model's name replaces placeholders."""
     for line in VARIABLES.sub("row", text.replace("\\\n", "")).splitlines():
         for command in line.split(" && "):
             words = shlex.split(command, comments=True)
@@ -115,7 +115,7 @@ def check_names(options, monkeypatch):
 
 
 def check_pip(words):
-    named = {name for names in re.findall(r"\[(\w+)\]", " ".join(words)) for name in names.split(",")}
+    named = {name for names in re.findall(r"\[([\w,]+)\]", " ".join(words)) for name in names.split(",")}
     named |= {words[i + 1] for i, word in enumerate(words) if word == "--group"}
     assert named <= set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
 
@@ -132,7 +132,7 @@ def call(words, monkeypatch):
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_is_known(words, request, monkeypatch):
-    while "=" in words[0]:  # a variable of the environment
+    while "=" in words[0]:  # sets an environment variable
         words = words[1:]
     if words[0] == "torchrun":
         launch = get_args_parser().parse_args(words[1:])
@@ -149,7 +149,7 @@ def test_a_command_is_known(words, request, monkeypatch):
         (options,) = parsed.value.args
         if hasattr(options, "run"):
             check_names(options, monkeypatch)
-    else:  # test_documents.py checks make
+    else:  # test_documents.py checks the targets of make
         assert words[0] in ("make", "python3", ".")
 
 

@@ -34,7 +34,6 @@ def recurrent_weight(model):
 
 
 def on_weights(function):
-
     def change(model):
         function(*recurrent_weight(model))
         function(model.head[-1], "weight")
@@ -57,8 +56,13 @@ class Doubled(nn.Module):
         return 2 * weight
 
 
-def hook_of(hook):
-    return lambda model: model.blocks[0].output.register_forward_hook(hook)
+def hook(module, function):
+    """Registers a forward hook that computes ``function`` of the module's output."""
+    module.register_forward_hook(lambda module, inputs, output: function(output))
+
+
+def hook_of(function):
+    return lambda model: hook(model.blocks[0].output, function)
 
 
 CHANGES = {
@@ -68,11 +72,11 @@ CHANGES = {
     "spectral_norm": on_weights(parametrizations.spectral_norm),
     "pruned": on_weights(lambda layer, name: prune.l1_unstructured(layer, name, amount=0.4)),
     "doubled": on_weights(lambda layer, name: parametrize.register_parametrization(layer, name, Doubled())),
-    "ReLU hook": hook_of(lambda module, inputs, output: output.relu()),
-    "ReLU hook of tensors": hook_of(lambda module, inputs, output: output.relu() if torch.is_tensor(output) else None),
-    "sum hook": hook_of(lambda module, inputs, output: output + output),
+    "ReLU hook": hook_of(lambda y: y.relu()),
+    "ReLU hook of tensors": hook_of(lambda y: y.relu() if torch.is_tensor(y) else None),
+    "sum hook": hook_of(lambda y: y + y),
     "ReLU pre-hook": lambda model: model.head[-1].register_forward_pre_hook(lambda module, inputs: (inputs[0].relu(),)),
-    "statistics": hook_of(lambda module, inputs, output: print(output.mean(), output.shape)),
+    "statistics": hook_of(lambda y: print(y.mean(), y.shape)),
     "backward hook": lambda model: model.blocks[0].register_full_backward_hook(lambda *_: None),
     "old backward hook": lambda model: model.blocks[0].output.register_backward_hook(lambda *_: None),
     "hook of the model": lambda model: model.register_forward_hook(lambda *_: None),
@@ -197,7 +201,7 @@ def test_later_hooks_are_none_of_a_codec():
     model = model_of("pixelcnn")
     codec = Codec(model)
     file = codec.compress(IMAGES)
-    model.first.register_forward_hook(lambda module, inputs, output: output.relu())
+    hook(model.first, lambda y: y.relu())
     handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output * 2)
     try:
         assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
@@ -219,7 +223,7 @@ def inverted_images(model):
 def add_the_images(model):
     """Adds hooks that add the model's unscaled input images to a block's output."""
     model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
-    model.blocks[0].register_forward_hook(lambda module, inputs, output: output + model.seen)
+    hook(model.blocks[0], lambda y: y + model.seen)
 
 
 def hook_a_compiled_block(model):
@@ -227,7 +231,7 @@ def hook_a_compiled_block(model):
     model.blocks[0].register_forward_hook(doubling)
 
 
-READS_IMAGES = "expected a PixelRNN that reads its images as they are"
+READS_IMAGES = "expected a PixelRNN that reads its images unchanged"
 NOT_COMPILED = "expected no forward hook where modules are compiled, got one that blocks.0 calls"
 # name -> (function that adds a hook, error of sampling, error of a codec if it differs)
 HOOKS = {
@@ -239,7 +243,7 @@ HOOKS = {
     "of the model": (lambda m: m.register_forward_hook(doubling), "got mul in PixelRNN"),
     "pre-hook of the model": (inverted_images, READS_IMAGES),
     "NaN check": (
-        lambda m: m.head.register_forward_hook(lambda module, inputs, output: bool(output.isnan().any())),
+        lambda m: hook(m.head, lambda y: bool(y.isnan().any())),
         "got another computation in head (Head): it reads the values of a map",
     ),
     "of a compiled block": (hook_a_compiled_block, NOT_COMPILED),
@@ -274,7 +278,7 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
         model.layers[0].weight.neg_()
     assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
     other = px.MaskedConv2d(10, 10, 3, "B")
-    model.first.register_forward_hook(lambda module, inputs, output: output + other(output))
+    hook(model.first, lambda y: y + other(y))
     expected = "expected the model's own parameters to code with, got a tensor in masked_conv2d"
     with pytest.raises(TypeError, match=expected):
         Codec(model)

@@ -49,7 +49,7 @@ def test_nothing_global_changes_at_any_moment(name, call):
 
 
 class Wired(px.PixelCNN):
-    """A network whose layers are in a list, a closure, a bound method, and a container with a parametrised layer."""
+    """A network with layers in a list, a closure, a bound method and an `nn.Sequential`, there with `weight_norm`."""
 
     def __init__(self):
         super().__init__(**SIZES)
@@ -86,14 +86,18 @@ class Own(px.PixelCNN):
         return self._by_level(self.logit_map(self.scaled(images.long()), condition))
 
 
+def check_logits(model, *inputs):
+    with torch.no_grad():
+        assert_close("logits", model(*inputs), model.incremental_logits(*inputs), 1e-12)
+
+
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize("network", [Wired, RowThenConvolution, Own])
 def test_a_network_of_another_wiring(network, backend):
     model = network().double()
     model.backend = backend
     images = torch.randint(model.levels, (2, model.image_channels, 4, 5))
-    with torch.no_grad():
-        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+    check_logits(model, images)
     assert torch.equal(model.decompress(model.compress(images)), images)
 
 
@@ -141,8 +145,7 @@ CHANGES = {
 def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypatch):
     model = WithMap(CHANGES[change]).double()
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
-    with torch.no_grad():
-        assert_close("logits", model(images, condition), model.incremental_logits(images, condition), 1e-12)
+    check_logits(model, images, condition)
     if "a map" not in change:  # a mean is not exact on the codec's grid
         monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
@@ -165,7 +168,7 @@ def halved_in_place(y: torch.Tensor) -> None:
     y.mul_(0.5)
 
 
-# name -> (in-place change, operation that the error names). A custom operator may have any name there.
+# name -> (in-place change, operation that the error names). A custom operator may have any name in the error.
 IN_PLACE = {
     "a relu_ that is read": (lambda _, y, cond: torch.relu_(y) + y, "relu_"),
     "an add_ that is read": (lambda _, y, cond: y.add_(y) + y, "add_"),

@@ -1,5 +1,6 @@
 import copy
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -52,12 +53,9 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
         # The last sum may cancel, but its rounding errors are those of partial sums as large as its bias.
-        rounding = 2 * torch.finfo(dtype).eps * max(head[-1].bias.abs().max() for head in heads(model))
+        networks = [model] if hasattr(model, "head") else [model.small_model, model.large_model]
+        rounding = 2 * torch.finfo(dtype).eps * max(network.head[-1].bias.abs().max() for network in networks)
         assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
-
-
-def heads(model):
-    return [model.head] if hasattr(model, "head") else [model.small_model.head, model.large_model.head]
 
 
 @pytest.mark.parametrize(
@@ -139,17 +137,15 @@ def test_the_most_likely_value_at_temperature_0():
 
 
 def test_randomness_is_one_uniform_tensor_of_the_generator():
-    model = make_model("row", "rgb")
-    images = model.sample(2, (3, 3, 4), generator=generator(3))
-    assert torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(3)))
-    assert not torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(4)))
-    used = generator(3)
-    model.sample(2, (3, 3, 4), generator=used)
-    expected = generator(3)
+    draw = partial(make_model("row", "rgb").sample, 2, (3, 3, 4))
+    used, expected = generator(3), generator(3)
+    images = draw(generator=used)
     torch.rand(2, 3, 3, 4, dtype=torch.float64, generator=expected)
     assert torch.equal(used.get_state(), expected.get_state())
+    assert torch.equal(images, draw(generator=generator(3)))
+    assert not torch.equal(images, draw(generator=generator(4)))
     torch.manual_seed(3)
-    assert torch.equal(images, model.sample(2, (3, 3, 4)))
+    assert torch.equal(images, draw())
 
 
 @pytest.mark.parametrize("runner", [EagerRow, NativeRow])
@@ -267,16 +263,17 @@ def test_a_layer_without_mask_is_refused():
 
 
 GIVEN, ALL = torch.zeros(4, 4).long(), torch.ones(4, 4).bool()
+SHAPE, TEMPERATURE = r"expected shape \(1, H, W\) with H, W >= 1, got", "expected temperature >= 0 and finite, got"
 WRONG = {
     "n": (dict(n=1.5), TypeError, "expected n to be an int, got float"),
     "negative n": (dict(n=-1), ValueError, "expected n >= 0, got -1"),
-    "channels": (dict(shape=(3, 4, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(3, 4, 4\)"),
-    "2-D shape": (dict(shape=(4, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(4, 4\)"),
-    "empty": (dict(shape=(1, 0, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(1, 0, 4\)"),
-    "temperature": (dict(temperature=-0.5), ValueError, "expected temperature >= 0 and finite, got -0.5"),
-    "NaN": (dict(temperature=float("nan")), ValueError, "expected temperature >= 0 and finite, got nan"),
+    "channels": (dict(shape=(3, 4, 4)), ValueError, SHAPE + r" \(3, 4, 4\)"),
+    "2-D shape": (dict(shape=(4, 4)), ValueError, SHAPE + r" \(4, 4\)"),
+    "empty": (dict(shape=(1, 0, 4)), ValueError, SHAPE + r" \(1, 0, 4\)"),
+    "temperature": (dict(temperature=-0.5), ValueError, f"{TEMPERATURE} -0.5"),
+    "NaN": (dict(temperature=float("nan")), ValueError, f"{TEMPERATURE} nan"),
     "text": (dict(temperature="1"), TypeError, "expected temperature to be a number, got str"),
-    "large temperature": (dict(temperature=10**400), ValueError, "expected temperature >= 0 and finite, got 1000"),
+    "large temperature": (dict(temperature=10**400), ValueError, f"{TEMPERATURE} 1000"),
     "shape of one number": (dict(shape=5), TypeError, r"expected shape to be a tuple \(C, H, W\), got int"),
     "generator": (dict(generator=3), TypeError, "expected generator to be a torch.Generator, got int"),
     "given alone": (dict(given=GIVEN), ValueError, "expected given and known together, got only given"),
@@ -309,6 +306,7 @@ def run_columns(tensors, program, **streams):
     torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0, **streams)
 
 
+NINE = r"expected known values in \[0, 2\), got 9"
 BLOCK = columns.block_width(1, torch.float32) if library.why_no_native() is None else 0
 
 
@@ -336,12 +334,12 @@ def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, tap
         (linear(output=4), "expected a buffer"),
         (["cell", 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
         (["draw", 0, 3, 5, 6, 1, 0, 3], "has no logits"),
-        (["draw", 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["draw", 0, 3, 5, 6, 7, 0, 0], NINE),
         (["draw", 8, 3, 5, 6, 7, 0, 0], "has no logits"),
-        (["encode", 0, 6, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["encode", 0, 6, 6, 7, 0, 0], NINE),
         (["encode", 0, 9, 5, 7, 0, 0], "wrong dtype"),
         (["encode", 0, 9, 9, 7, 0, 3], "has no logits"),
-        (["decode", 0, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["decode", 0, 5, 6, 7, 0, 0], NINE),
         (["decode", 0, 5, 9, 7, 0, 0], "expected streams to decode"),
         (["encode", 11, 9, 9, 10, 0, 0], "expected 3 colours of 2 levels"),
         (["encode", 12, 9, 9, 13, 0, 0], "expected at most 4096 levels to code, got 4097"),
@@ -391,10 +389,8 @@ STREAM = [0, 2, 5, FULL, 8, 3]  # first, last, offset, range, position, end (csr
 @native
 def test_wrong_streams_are_refused(streams, options, message):
     zeros, data = torch.zeros(3, 2, 1), torch.tensor([1, 2, 3], dtype=torch.uint8)
-    tensors, decode = (
-        [zeros, zeros.bool(), zeros.long(), zeros.long(), torch.zeros(2), zeros],
-        ["decode", 0, 1, 2, 4, 5, 0],
-    )
+    tensors = [zeros, zeros.bool(), zeros.long(), zeros.long(), torch.zeros(2), zeros]
+    decode = ["decode", 0, 1, 2, 4, 5, 0]
     run_columns(tensors, decode, streams=torch.tensor([STREAM]), bytes=data)
     given = dict(streams=None if streams is None else torch.tensor(streams), bytes=data) | options
     with pytest.raises(RuntimeError, match=message):

@@ -26,17 +26,19 @@ def operations(model):
     size = (1, 6, 4)
     condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
     images = torch.randint(model.levels, (2, *size), generator=generator(1))
-    half = dict(given=images, known=torch.arange(6).view(6, 1) < 3)
     codec = Codec(model)
     file = codec.compress(images, condition)
+
+    def sample(**options):
+        return model.sample(2, size, generator=generator(), condition=condition, **options)
 
     def score():
         with torch.no_grad():
             return model.log_prob(images, condition)
 
     return {
-        "sample": lambda: model.sample(2, size, generator=generator(), condition=condition),
-        "complete": lambda: model.sample(2, size, generator=generator(), condition=condition, **half),
+        "sample": sample,
+        "complete": lambda: sample(given=images, known=torch.arange(6).view(6, 1) < 3),
         "compress": lambda: model.compress(images, condition),
         "compress again": lambda: codec.compress(images, condition),
         "decompress": lambda: codec.decompress(file, condition),

@@ -38,7 +38,7 @@ def print_branches(kernel, rules):
     path = flow.Path(kernel, rules)
     for n, way in path.ways.items():
         word = {(True,): "taken", (False,): "not"}.get(tuple(way)) or "".join("nt"[taken] for taken in way)
-        frames = " < ".join(frame[:80] for frame in sass.frames(kernel.code[n])[:3])
+        frames = " < ".join(frame[:80] for frame in sass.frames(kernel.code[n].positions)[:3])
         print(f"{kernel.code[n].address:05x} {word:6s} {path.undecided.get(n, ''):34s} {frames}")
 
 
@@ -54,11 +54,13 @@ def print_line(kernel, warps, line, top):
     print("waits of one warp:")
     for cycles, n, reason in line.waits[:top]:
         i = kernel.code[n]
-        print(f"  {cycles:5.0f}  {reason:10s} {i.address:05x} {i.opcode:24s} {(sass.frames(i) or [''])[0][:110]}")
+        frame = (sass.frames(i.positions) or [""])[0]
+        print(f"  {cycles:5.0f}  {reason:10s} {i.address:05x} {i.opcode:24s} {frame[:110]}")
     if line.undecided:
         print("branches that no rule decided:")
     for n, why in sorted(line.undecided.items()):
-        print(f"  {kernel.code[n].address:05x} {why}; {' < '.join(f[:70] for f in sass.frames(kernel.code[n])[:2])}")
+        i = kernel.code[n]
+        print(f"  {i.address:05x} {why}; {' < '.join(frame[:70] for frame in sass.frames(i.positions)[:2])}")
 
 
 def main():

@@ -22,9 +22,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) first_generation(const __gr
   extern __shared__ float line[];
   const uint32_t here = uint32_t(__cvta_generic_to_shared(line));
   float c[2] = {}, kept[64] = {};
+  auto cell = [](int64_t t, int j) { return (2 * t + j) * blockDim.x + threadIdx.x; };
   for (int t = 0; t < a.lines; ++t) {
     float4 x[2];
-    for (int j = 0; j < 2; ++j) x[j] = a.x[(int64_t(t) * 2 + j) * blockDim.x + threadIdx.x];
+    for (int j = 0; j < 2; ++j) x[j] = a.x[cell(t, j)];
     float z[4] = {};
     for (int pair = 0; pair < 4; ++pair)
       multiply(z, __float_as_uint(line[pair]), __float_as_uint(line[threadIdx.x + pair]));
@@ -34,8 +35,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) first_generation(const __gr
                   o = sigmoid(x[j].w + z[3]);
       c[j] = f * c[j] + i * g;
       kept[(a.which + t) & 63] = i + f + g;
-      a.gates[(int64_t(t) * 2 + j) * blockDim.x + threadIdx.x] = kept[threadIdx.x & 63];
-      a.h[(int64_t(t) * 2 + j) * blockDim.x + threadIdx.x] = o * tanhf(c[j]);
+      a.gates[cell(t, j)] = kept[threadIdx.x & 63];
+      a.h[cell(t, j)] = o * tanhf(c[j]);
       const int piece = threadIdx.x + j, peer = piece / a.units;
       uint32_t to;
       asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"

@@ -58,7 +58,7 @@ class Rule:
 
 
 class Path:
-    """A warp's path through a kernel's line loop. `undecided`: {index of a branch without a rule: its default way}."""
+    """A warp's path through a kernel's line loop. `undecided` has the default way of each branch without a rule."""
 
     def __init__(self, kernel, rules=()):
         self.kernel = kernel
@@ -86,7 +86,7 @@ class Path:
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
 
     def _comes_from(self, pattern, instructions):
-        return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n]))
+        return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n].positions))
 
     def taken(self, n, visit):
         """Returns whether the warp takes the branch at `n` on visit `visit` (from 0) of a line."""
@@ -97,9 +97,9 @@ class Path:
         loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
             return [target in loop]  # stays in the loop
-        if self.calls(n + 1):
+        if self.kernel.calls_between(n + 1, n + 7):
             return [True]  # jumps over a slow path
-        if self.calls(target):
+        if self.kernel.calls_between(target, target + 6):
             return [False]
         if target == self.start:
             self.undecided[n] = "a `continue`: not taken"
@@ -109,12 +109,9 @@ class Path:
             self.undecided[n] = f"guards {target - n - 1} instructions: they run"
         return [False]
 
-    def calls(self, n, near=6):
-        return any(i.name == "CALL" for i in self.kernel.code[n : n + near])
-
 
 def facts(kernel):
-    """Returns {costly operation: how often it occurs in the line loop, on any path}."""
+    """Returns how often each costly operation occurs in the line loop, on any path."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 
@@ -125,14 +122,11 @@ def facts(kernel):
         "fence of the whole GPU": sum(i.name == "MEMBAR" and not i.opcode.endswith(".CTA") for i in code),
         "invalidation of L1": sum(i.opcode.startswith("CCTL.IVALL") for i in code),
         "call": count("CALL"),
-        "slow path": sum(_guards_a_call(kernel, n) for n in loop if kernel.code[n].name == "BSSY"),
+        # The target of a BSSY is the end of its divergent region.
+        "slow path": sum(
+            kernel.calls_between(n, kernel.target_of(n) or n) for n in loop if kernel.code[n].name == "BSSY"
+        ),
         "integer division": min(count("I2F"), count("F2I")),
         "local memory": count("LDL", "STL"),
         "divergent region": count("BSSY"),
     }
-
-
-def _guards_a_call(kernel, n):
-    """Returns whether the divergent region of the BSSY at `n`, which names its end, contains a call."""
-    join = kernel.target_of(n)
-    return any(i.name == "CALL" for i in kernel.code[n : n if join is None else join])

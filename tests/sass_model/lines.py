@@ -6,8 +6,8 @@ from . import flow, model
 
 # Comments in csrc that mark the loops and branches of a line's code.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # taken: jumps over other cells' formulas
-ONE_TILE = "[branch: one tile]"  # taken: jumps to the product
+OTHER_FORMULAS = "[branch: formula]"  # if taken, jumps over the formulas of other cell types
+ONE_TILE = "[branch: one tile]"  # if taken, jumps to the matrix product
 
 
 def has_one_tile(kernel):
@@ -17,13 +17,12 @@ def has_one_tile(kernel):
 
 def tiles_at_once(kernel):
     """Returns tiles_at_once() of csrc/cuda/variants.h."""
-    return (
-        2 if not kernel.backward and kernel.tiles_or_units > 1 and kernel.held == "s" and kernel.format != "fp32" else 1
-    )
+    from_memory = kernel.held == "s" and kernel.format != "fp32"
+    return 2 if from_memory and kernel.tiles_or_units > 1 and not kernel.backward else 1
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns the rules for the line loop. `pair_passes`: passes of the loop over pairs of weights in shared memory."""
+    """Returns the rules for the line loop. `pair_passes`: passes of the loop over the weights in shared memory."""
     found = []
     if kernel.backward:
         if not has_one_tile(kernel):
@@ -50,7 +49,7 @@ def cost(kernel, code, warps):
         return model.walk(code, warps=warps, rules=rules(kernel, **layout), lines=4)
 
     base, at_once = walk(), tiles_at_once(kernel)
-    pair = tile = cell = 0
+    pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
         # Multiplications of a pair of weights: two for each 16-row tile of a slice (slice_rows() in tiling.h), or in
@@ -60,8 +59,6 @@ def cost(kernel, code, warps):
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles
         pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
         pairs_of_a_tile = base.products / at_once / products_of_a_pair
-    else:
-        pairs_of_a_tile = 0
     if not has_one_tile(kernel) if kernel.backward else kernel.tiles_or_units > 1:
         tile = (walk(tiles=1 + at_once).cycles - base.cycles) / at_once - pairs_of_a_tile * pair
     if kernel.backward and kernel.tiles_or_units == 0:

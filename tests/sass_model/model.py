@@ -29,7 +29,7 @@ PIPES = {
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
 # Cycles of a taken branch; from the last arrival at a block's or a cluster's barrier to the next instruction; of a
-# fence; from st.async to the end of its mbarrier's phase. The last four are the least certain numbers in the model.
+# fence; from st.async to the end of its mbarrier's phase. The last three are the model's least certain numbers.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")

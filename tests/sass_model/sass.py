@@ -11,6 +11,7 @@ nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second 
 This encoding holds from Volta to Hopper. NVIDIA does not document it.
 """
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -38,23 +39,11 @@ def version():
 
 @cache
 def nvdisasm():
-    candidates = [Path(found) for found in [shutil.which("nvdisasm")] if found]
-    try:
-        import triton
-
-        candidates.append(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm")
-    except ImportError:
-        pass
-    for candidate in filter(Path.exists, candidates):
-        return candidate
+    triton = importlib.util.find_spec("triton")
+    for folder in (None, *(triton.submodule_search_locations if triton else ())):
+        if found := shutil.which("nvdisasm", path=folder and f"{folder}/backends/nvidia/bin"):
+            return found
     raise ToolError("expected nvdisasm on PATH or in triton, got none: pip install nvidia-cuda-nvdisasm")
-
-
-def _disassemble(cubin):
-    done = subprocess.run([nvdisasm(), "-hex", "-gi", cubin], capture_output=True, text=True)
-    if done.returncode:
-        raise ToolError(f"expected a file that nvdisasm reads, got {cubin}: {done.stderr[-2000:]}")
-    return done.stdout
 
 
 @dataclass
@@ -93,6 +82,9 @@ class Kernel:
         """Returns the index that the branch at `n` jumps to. None if it jumps to another function."""
         return self.labels.get(self.code[n].target)
 
+    def calls_between(self, n, end):
+        return any(i.name == "CALL" for i in self.code[n:end])
+
     def successors(self, n):
         i = self.code[n]
         after = [n + 1] if n + 1 < len(self.code) else []
@@ -115,7 +107,10 @@ _SECTION = re.compile(r"\.text\.([\w$]+):")
 @cache
 def kernels(cubin):
     """Returns {name: Kernel} of a .cubin file."""
-    return parse(_disassemble(cubin).splitlines())
+    done = subprocess.run([nvdisasm(), "-hex", "-gi", cubin], capture_output=True, text=True)
+    if done.returncode:
+        raise ToolError(f"expected a file that nvdisasm reads, got {cubin}: {done.stderr[-2000:]}")
+    return parse(done.stdout.splitlines())
 
 
 def parse(lines):
@@ -167,13 +162,9 @@ def _source(path):
         return []
 
 
-def frames(instruction):
-    """Returns an instruction's source frames, "file:line text", innermost first, without the toolkit's headers."""
-    return _described(instruction.positions)
-
-
 @cache
-def _described(positions):
+def frames(positions):
+    """Returns the source frames, "file:line text", of an instruction's positions, without the toolkit's headers."""
     positions = [position for position in positions if "/include/" not in position[0]] or positions
     described = []
     for path, number in positions:

@@ -1,5 +1,3 @@
-"""Tests the model of tests/sass_model, and bounds the modelled cycles of the project's kernels."""
-
 import pytest
 
 from gpu_day import cost_table
@@ -177,6 +175,7 @@ def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
 
 
 # ---- the compiled kernels
+
 # {(costly operation that a line may have, part of the names of its kernels): reason}
 ALLOWED = {
     **dict.fromkeys(
@@ -186,7 +185,7 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, some lanes store to peers: see DIVERGENT",
 }
 
-# Bounds of a line's divergent regions: {(pass, gates, kind): {Kernel.tiles_or_units: (tensor core, fp32)}}.
+# The most divergent regions of a line: {(pass, gates, kind): {Kernel.tiles_or_units: (on tensor cores, in fp32)}}.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -200,34 +199,20 @@ DIVERGENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def code():
-    """Returns a function that returns {name: Kernel} of a .cu file."""
-    return lambda source: sass.kernels(nvrtc.compile_kernels([source])[0].cubin)
-
-
-@pytest.fixture(scope="module")
-def code_of(code):
-    def find(name):
-        one_pass, format = name.split("_")[:2]
-        return code(ROOT / "csrc" / "cuda" / f"resident{'5' * one_pass.endswith('5')}_{format}.cu")[name]
-
-    return find
-
-
-def skip_unless_pinned():
-    if sass.version() != sass.PINNED:
-        pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
+def kernel_of(source, name):
+    """Returns a Kernel of a .cu file."""
+    [made] = nvrtc.compile_kernels([ROOT / source])
+    return sass.kernels(made.cubin)[name]
 
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
-def test_no_line_holds_what_it_should_do_without(code_of):
-    """The bounds of divergent regions hold for the pinned compiler only."""
+def test_no_line_holds_what_it_should_do_without():
+    """The numbers in DIVERGENT hold only for the code of the pinned compiler."""
     found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
-        facts = flow.facts(code_of(kernel.name))
-        one_pass = "backward" if kernel.backward else "forward"
+        source = f"csrc/cuda/resident{'5' * (kernel.gates == 5)}_{kernel.format}.cu"
+        facts, one_pass = flow.facts(kernel_of(source, kernel.name)), "backward" if kernel.backward else "forward"
         most = DIVERGENT[one_pass, kernel.gates, kernel.kind][kernel.tiles_or_units][kernel.format == "fp32"]
         assert not pinned or facts["divergent region"] <= most, kernel.name
         for fact, count in facts.items():
@@ -240,7 +225,8 @@ def test_no_line_holds_what_it_should_do_without(code_of):
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
     """If the committed table has measured cycles, compares only the names and registers of kernels."""
-    skip_unless_pinned()
+    if sass.version() != sass.PINNED:
+        pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
     committed, modelled = cost_table.read(), table.modelled()
     if committed.source.startswith("a model"):
         assert cost_table.text(committed) == cost_table.text(modelled), "expected csrc/cuda/costs.h: run `make kernels`"
@@ -250,8 +236,8 @@ def test_the_committed_table_is_what_the_model_writes():
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
-def test_the_first_generation_fails(code):
-    first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]
+def test_the_first_generation_fails():
+    first = kernel_of("tests/sass_model/first_generation.cu", "first_generation")
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
     now = next(row for row in cost_table.read().rows if row.kernel == "forward_bf16_4_1_256_cluster")
     assert model.walk(first).cycles > 2 * now.costs[0].line

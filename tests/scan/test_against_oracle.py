@@ -15,7 +15,7 @@ from helpers.scans import (
     use_backend,
 )
 
-# Optional arguments of a layer: name -> (bias, initial_state, gate_bias, sizes)
+# Optional arguments of a layer: {name: (bias, initial_state, has gate_bias, has sizes)}
 OPTIONAL = {
     "everything": (True, "learned", True, True),
     "bias": (True, "zero", False, False),
@@ -52,7 +52,8 @@ def check(name, optional, x, hidden, monkeypatch, **options):
 @each_layer
 @pytest.mark.parametrize(
     ("n", "channels", "hidden", "height", "width", "colours"),
-    [pytest.param(2, 4, 5, 3, 4, 3, id="3x4-rgb"), pytest.param(1, 2, 3, 5, 2, 1, id="5x2-gray")],
+    [(2, 4, 5, 3, 4, 3), (1, 2, 3, 5, 2, 1)],
+    ids=["3x4-rgb", "5x2-gray"],
 )
 def test_layer(name, n, channels, hidden, height, width, colours, mask_type, optional, monkeypatch):
     x = randn64(n, channels, height, width)
@@ -81,9 +82,9 @@ def test_lstm2d(variant, height, width, hidden, directions, merge, optional, mon
 )
 @pytest.mark.parametrize("name", ["row1", "pixelrnn", "stable", "graves", "max"])
 def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
-    """A RowLSTM of kernel 1 is an nn.LSTM down each column. LSTM2d without vertical weights is one along each row.
+    """A RowLSTM of kernel 1 is an nn.LSTM for columns, LSTM2d without vertical weights is an nn.LSTM for rows.
 
-    The bias of the fifth gate closes it, so that the cell takes nothing from the upper neighbour.
+    Its bias closes the fifth gate, so that the cell takes nothing from the upper neighbour.
     """
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
     options = dict(mask_type=None) if name == "row1" else dict(directions=1)
@@ -98,7 +99,7 @@ def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
         layer.bias[four] = lstm.bias_ih_l0 + lstm.bias_hh_l0
         for state in (layer.h0, layer.c0):
             state.normal_() if learned else state.zero_()
-    x = torch.randn(n, channels, height, width, dtype=torch.float64, requires_grad=True)
+    x = randn64(n, channels, height, width).requires_grad_()
     cotangent = randn64(n, hidden, height, width)
     steps = x.permute(3, 0, 2, 1).flatten(1, 2)  # (W, N * H, C)
     states = tuple(s.expand(1, n * height, hidden).contiguous() for s in (layer.h0, layer.c0))

@@ -25,7 +25,7 @@ def output_of(integer, cls, *layer, **more):
     return model(images_of(model))
 
 
-# name -> function that computes a tensor with integers of a type. Layers and models draw their parameters.
+# {name: function of an integer type, which computes a tensor}. Layers and models draw their parameters.
 COMPUTED = {
     "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(MAP),
     "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(MAP),
@@ -48,9 +48,10 @@ COMPUTED = {
     ),
     "sample": lambda i: model_of(int, px.PixelCNN).sample(i(2), (i(1), i(4), i(4))),
 }
+each_computed = pytest.mark.parametrize("computed", COMPUTED.values(), ids=COMPUTED)
 
 
-@pytest.mark.parametrize("computed", COMPUTED.values(), ids=COMPUTED)
+@each_computed
 @pytest.mark.parametrize("integer", [numpy.int64, numpy.uint8, numpy.array, torch.tensor], ids=lambda f: f.__name__)
 def test_other_integers_are_integers(computed, integer):
     torch.manual_seed(1)
@@ -59,7 +60,7 @@ def test_other_integers_are_integers(computed, integer):
     assert torch.equal(computed(integer), expected)
 
 
-@pytest.mark.parametrize("computed", COMPUTED.values(), ids=COMPUTED)
+@each_computed
 @pytest.mark.parametrize("wrong", [float, str, lambda n: n + 0.5, lambda n: numpy.array([n]), numpy.bool_, bool])
 def test_what_is_no_integer_is_refused(computed, wrong):
     with pytest.raises(TypeError, match="expected .* to be an int, got (float|str|ndarray|bool)"):
@@ -83,11 +84,8 @@ def test_layers_refuse_dtypes_that_do_not_compute(layer, dtype):
 @pytest.mark.filterwarnings("ignore:Complex modules")
 def test_complex_models_are_refused():
     model = model_of(int, px.PixelCNN).to(torch.complex64)
-    for use in (
-        lambda: model(images_of(model)),
-        lambda: model.log_prob(images_of(model)),
-        lambda: model.sample(1, (1, 4, 4)),
-    ):
+    images = images_of(model)
+    for use in (lambda: model(images), lambda: model.log_prob(images), lambda: model.sample(1, (1, 4, 4))):
         with pytest.raises(TypeError, match="floating-point dtype .*, got torch.complex64"):
             use()
 

@@ -1,4 +1,4 @@
-"""csrc/cell.h, with the CPU's sigmoid and tanh, against the paper's cell in 80 digits."""
+"""Compares csrc/cell.h, with the CPU's sigmoid and tanh, with the paper's cell in 80 digits."""
 
 import math
 from decimal import Decimal, localcontext

@@ -1,4 +1,4 @@
-"""csrc/cell.h and csrc/cell5.h, with the CPU's sigmoid and tanh, against pixelrnn_ext.cells."""
+"""Compares csrc/cell.h and csrc/cell5.h, with the CPU's sigmoid and tanh, with pixelrnn_ext.cells."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ import torch
 from helpers.checks import randn64
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# name -> (cell, formula of cell5.h, scale, whether it has peepholes). The paper's cell is in cell.h.
+# {name: (cell, formula of cell5.h, scale, whether it has peepholes)}. The paper's cell is in cell.h.
 VARIANTS = {
     "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),
@@ -23,13 +23,13 @@ VARIANTS = {
 PEEPHOLES = [0.5, -1.5, 0.75, -0.25]
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 each_type = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# Pre-activations z, and (c_left, c_up): equal gates, either one larger, shut or open gates, states that clip.
+# Pre-activations z, and (c_left, c_up): equal forget gates, either one larger, gates shut or open, states that clip.
 Z = list(itertools.product([-1.0, 30.0], [-40.0, 0.5, 2.0], [-0.5], [1.0, -30.0], [-40.0, 0.5, 3.0]))
 STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)]
 
 
 class Kernel:
-    """A variant of the cell: its C++ functions, and its definition in PyTorch. Both take five gates."""
+    """A variant of the cell in C++, and its definition in PyTorch. Both take five gates."""
 
     def __init__(self, core, dtype, variant):
         self.cell, formula, scale, peepholes = VARIANTS[variant]
@@ -98,15 +98,11 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
 @each_type
 @pytest.mark.parametrize(
     ("f", "up", "is_first"),
-    [
-        pytest.param(0.5, 0.5, False, id="tie"),
-        pytest.param(60.0, 70.0, False, id="rounded-tie"),
-        pytest.param(1.0, 0.0, False, id="larger"),
-        pytest.param(0.0, 9.0, True, id="first-row"),
-    ],
+    [(0.5, 0.5, False), (60.0, 70.0, False), (1.0, 0.0, False), (0.0, 9.0, True)],
+    ids=["tie", "rounded-tie", "larger", "first-row"],
 )
 def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
-    """The derivative also takes the left neighbour, although it does not know the row."""
+    """The backward function also takes left, although it is not told whether the row is the first."""
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, f, 0.0, 0.0, up], 3.0, 7.0, is_first)
     assert gates[1] > 0 and gates[4] == 0 and c == pytest.approx(3 * gates[1])

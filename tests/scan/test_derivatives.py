@@ -15,6 +15,7 @@ from helpers.scans import (
     OPS,
     case_problem,
     each_backend,
+    each_kind,
     each_selected,
     gate_bias_channels,
     make_layer,
@@ -84,7 +85,7 @@ def test_every_subset_of_the_operands(name, needed):
 
 def test_third_derivative():
     layer = px.DiagonalBiLSTM(2, 2, dtype=torch.float64)
-    x = torch.randn(1, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    x = randn64(1, 2, 2, 2).requires_grad_()
     found = []
     for layer.backend in BACKENDS:
         value = layer(x).square().sum()
@@ -95,7 +96,7 @@ def test_third_derivative():
     assert_close("third derivative", *found, 1e-10)
 
 
-# operand -> axis of the images
+# {operand: its axis of images}
 AXES = {"input": 0, "x": 1, "sizes": 0}
 
 
@@ -110,7 +111,6 @@ class PerImage:
         self.scan = selected_problem(layer, (3, 2, 3), hidden=3).scan()
         self.cotangent = randn64(3, 2, 3, 3)
         self.maps = {key: t for key in AXES if (t := getattr(self.scan, key)) is not None}
-        self.axes = {key: AXES[key] for key in self.maps}
         self.parameters = {key: t for key, t in self.scan.operands.items() if key not in AXES}
 
     def loss(self, ops, parameters, maps, cotangent):
@@ -121,7 +121,7 @@ class PerImage:
 
     def gradients(self, ops, parameters):
         gradient = grad(lambda *args: self.loss(ops, *args))
-        return vmap(gradient, (None, self.axes, 0))(parameters, self.maps, self.cotangent)
+        return vmap(gradient, (None, {key: AXES[key] for key in self.maps}, 0))(parameters, self.maps, self.cotangent)
 
 
 @native
@@ -181,7 +181,7 @@ def test_compiled_by_inductor(name):
         assert name != "masked" or got["output"].is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
+@each_kind
 def test_compiled_with_sizes_and_its_backward(name):
     layer = make_layer(name, backend="native")
     x = randn64(2, 2, 2, 3)

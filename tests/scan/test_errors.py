@@ -21,7 +21,7 @@ FUNCTIONS = {
     "lstm2d": dict(weights=[ONE]),
     "masked_conv2d": dict(weight=KERNEL),
 }
-# Arguments that every function refuses: name -> (arguments, exception, message)
+# Arguments that every function refuses: {name: (arguments, exception, message)}
 FOR_ALL = {
     "rank": (dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(3, 4, 5\)"),
     "empty": (dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 3, 0, 5\)"),
@@ -86,7 +86,7 @@ WRONG_VALUES = {
         (dict(corners=(), weights=[]), f"{CORNERS} ()"),
         (dict(merge="add"), "merge to be 'concat', 'sum', 'mean' or None, got 'add'"),
         (dict(weights=[ONE] * 2), "weights of 1 directions, one for each corner, got 2"),
-        (one(peephole=PEEPHOLE), "no peepholes but for cell 'graves' or 'halved', got cell 'stable'"),
+        (one(peephole=PEEPHOLE), "peepholes only with cell 'graves' or 'halved', got cell 'stable'"),
         (one(peephole=PEEPHOLE) | dict(cell="graves"), "peephole of shape (4, 4), got (3, 4)"),
         (dict(cell="pixelrnn"), "weight_hh of shape (4 * hidden, hidden, 2) for cell 'pixelrnn', got (20, 4, 2)"),
         (
@@ -178,7 +178,7 @@ WRONG_OPTIONS = {
         (dict(initial_state="one"), "'zero' or 'learned', got 'one'"),
         (dict(backend="cuda"), "got 'cuda'"),
         *(
-            (dict(cell=cell, peepholes=True), f"no peepholes but for cell 'graves' or 'halved', got cell '{cell}'")
+            (dict(cell=cell, peepholes=True), f"peepholes only with cell 'graves' or 'halved', got cell '{cell}'")
             for cell in ("pixelrnn", "stable", "leaky", "max")
         ),
         *((dict(forget_bias=float(value)), f"finite forget_bias, got {value}") for value in ("nan", "inf", "-inf")),
@@ -217,8 +217,7 @@ def test_constructors(error, layer, options, message):
     ("backend", "device", "message"),
     [
         ("native", "meta", "the native kernels run on CPU and CUDA tensors, got tensors on meta"),
-        ("step", "cpu", "it is a path of the CUDA kernels, got tensors on cpu"),
-        ("resident", "cpu", "it is a path of the CUDA kernels, got tensors on cpu"),
+        *((path, "cpu", "it is a path of the CUDA kernels, got tensors on cpu") for path in ("step", "resident")),
     ],
 )
 @pytest.mark.parametrize("layer", [px.RowLSTM, px.LSTM2d])

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 SIZES = st.one_of(st.just(1), st.integers(1, 12))
 SHIFTS = st.integers(-13, 13)
+each_geometry = pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
 
 
 class Scan:
@@ -87,7 +88,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
     assert [(tap.up, tap.left) for tap in taps] == [(0, left) for left in range(half, -half - 1, -1)]
 
 
-@pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
+@each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
     """A kernel launch computes all directions, and relies on equal windows."""
@@ -96,7 +97,7 @@ def test_all_directions_have_the_same_windows(core, diagonal, height, width, **c
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))
 
 
-@pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
+@each_geometry
 @pytest.mark.parametrize(("height", "width"), [(0, 0), (0, 3), (3, 0)], ids=str)
 @given(**CORNERS)
 def test_an_image_without_pixels_has_no_lines(core, diagonal, height, width, **corner):

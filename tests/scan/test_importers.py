@@ -1,4 +1,4 @@
-"""LSTM2d with imported weights equals a loop written like the program that the weights come from."""
+"""Compares LSTM2d with imported weights with loops that are written like the original programs."""
 
 import itertools
 import re
@@ -10,6 +10,7 @@ import torch
 
 import pixelrnn_ext as px
 from helpers.checks import randn64
+from helpers.oracle import mirror
 from pixelrnn_ext import importers
 from pixelrnn_ext.directions import CORNERS
 
@@ -28,18 +29,13 @@ def matrix(*size):
 def loop(step, x):
     """Returns the outputs (hidden, H, W) of a program that goes over an image (channels, H, W) row by row.
 
-    ``step`` takes a pixel and the (state, output) of its left and upper neighbours. It returns the pixel's.
+    ``step`` takes a pixel and (state, output) of its left and upper neighbours. It returns the pixel's (state, output).
     """
     _, height, width = x.shape
     found = {}
     for r, c in itertools.product(range(height), range(width)):
         found[r, c] = step(x[:, r, c], found.get((r, c - 1), OUTSIDE), found.get((r - 1, c), OUTSIDE))
     return torch.stack([output for _, output in found.values()], 1).unflatten(1, (height, width))
-
-
-def mirror(m, corner):
-    """Flips a map (..., H, W) so that ``corner`` comes to the top left, or back."""
-    return m.flip([axis for axis, letter in ((-2, "b"), (-1, "r")) if letter in corner])
 
 
 def assert_imported(state, cell, directions, x, want, *sizes, atol=1e-12, **options):
@@ -60,7 +56,7 @@ def returnn_step(V_h, V_v, W, b, pixel, left, above):
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize("bias", [False, True], ids=["no-bias", "bias"])
 def test_returnn(bias, corner):
-    V_h, V_v, W = matrix(HIDDEN, 5 * HIDDEN), matrix(HIDDEN, 5 * HIDDEN), matrix(CHANNELS, 5 * HIDDEN)
+    V_h, V_v, W = (matrix(n, 5 * HIDDEN) for n in (HIDDEN, HIDDEN, CHANNELS))
     b = matrix(5 * HIDDEN) if bias else None
     x = image()
     want = mirror(loop(partial(returnn_step, V_h, V_v, W, b), mirror(x[0], corner)), corner)
@@ -112,7 +108,7 @@ def test_pfisterer_whose_lambda_is_of_the_left():
 
 
 def from_table(function):
-    """Returns Tesseract's function: 4096 values 1/256 apart, interpolated linearly, and 1 beyond them."""
+    """Returns a function as in Tesseract: a table of 4096 values 1/256 apart, linear between them, 1 beyond."""
     table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
     def read(x):

@@ -1,6 +1,6 @@
-"""Layers that commit 58751dc saved in known/layers.safetensors load, and compute the same outputs.
+"""Tests that layers of commit 58751dc, in known/layers.safetensors, load and compute the same outputs.
 
-That commit computed the outputs without compiled kernels, for parameters from (-1, 1). The file never changes.
+That commit computed the outputs without compiled kernels. Parameters are from (-1, 1). The file never changes.
 """
 
 from pathlib import Path

@@ -6,12 +6,12 @@ import torch
 
 import pixelrnn_ext as px
 from helpers.checks import assert_all_close, assert_close, cotangent_of, native, randn64
-from helpers.scans import LAYERS, LSTM2D, MASKED, each_backend, gate_bias_channels, halves, make_layer, results
+from helpers.scans import KINDS, LAYERS, LSTM2D, MASKED, each_backend, gate_bias_channels, halves, make_layer, results
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
 # One layer of each function, for tests that depend neither on the cell nor on a kernel size.
-one_of_each = pytest.mark.parametrize("name", ["row3", "bilstm", "stable", *MASKED])
+one_of_each = pytest.mark.parametrize("name", [*KINDS, *MASKED])
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
@@ -33,7 +33,7 @@ PARAMETERS = {
     "four": (px.LSTM2d, {}, sizes_of(25, "", "_reverse", "_up", "_up_reverse")),
     "peepholes": (
         px.LSTM2d,
-        dict(directions=("tr",), cell="graves", peepholes=True, initial_state="learned"),
+        LEARNED | dict(directions=("tr",), cell="graves", peepholes=True),
         sizes_of(25, "_reverse", learned=True) | dict(peephole_reverse=(4, 5)),
     ),
     "pixelrnn": (px.LSTM2d, dict(directions=1, cell="pixelrnn"), sizes_of(20, "")),
@@ -64,7 +64,7 @@ def test_repr_says_what_is_unusual():
     )
 
 
-# cell -> initial bias of each gate, None if it is random
+# {cell: initial bias of each gate, None if it is random}
 INITIAL_BIASES = {
     "pixelrnn": [None, None, None, None],
     "stable": [None, 1, None, None, None],
@@ -169,7 +169,7 @@ READS_ITS_OUTPUT = {
 @native
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """docs/use_a_layer.md lists the layers after which ReLU must not be in place. There it keeps a second map."""
+    """docs/use_a_layer.md lists layers after which ReLU must not be in place. After these, ReLU saves one more map."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 
@@ -182,8 +182,7 @@ def test_behind_which_layers_an_activation_works_in_place(name):
         return sum(storages.values()), y.nbytes
 
     def gradients(activation):
-        y = activation(layer(x))
-        return torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+        return torch.autograd.grad(activation(layer(x)).square().sum(), layer.parameters())
 
     if reads:
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -1,10 +1,11 @@
-"""Properties that follow from LSTM2d's definition. test_against_oracle.py checks its values."""
+"""Tests properties that follow from LSTM2d's definition. test_against_oracle.py checks its values."""
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
 from helpers.checks import randn64
+from helpers.oracle import mirror
 from helpers.scans import LSTM2D, each_backend, each_variant, make_layer, results
 from pixelrnn_ext import cells, reference
 from pixelrnn_ext.directions import CORNERS, SUFFIXES
@@ -25,14 +26,13 @@ def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
     first, other = (make_layer(variant, directions=(c,), backend="native") for c in ("tl", corner))
     other.load_state_dict({name + SUFFIXES[corner]: value for name, value in first.state_dict().items()})
     x = randn64(2, 2, 4, 6)
-    axes = [axis for axis, letter in ((2, "b"), (3, "r")) if letter in corner]
-    assert torch.equal(other(x), first(x.flip(axes)).flip(axes))
+    assert torch.equal(other(x), mirror(first(mirror(x, corner)), corner))
 
 
 @each_backend
 @pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
 def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
-    """The taps change places, and so do forget gates and their peepholes. A gate that weighs both is negated."""
+    """Taps, forget gates and their peepholes change places. A gate that weighs the two neighbours is negated."""
     layer, other = (make_layer(variant, directions=1, backend=backend) for _ in range(2))
     state = layer.state_dict()
     state["weight_hh"] = state["weight_hh"].flip(-1)
@@ -49,7 +49,7 @@ def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
 @pytest.mark.sweep
 @each_variant
 def test_the_state_stays_small_at_first(variant, monkeypatch):
-    """The state of graves would reach 1e26 on this map, if its forget gates started open."""
+    """If the forget gates of "graves" started open, its state would reach 1e26 on this map."""
     largest = []
 
     def watched(*arguments):

@@ -8,7 +8,10 @@ from helpers.checks import randn64
 from helpers.scans import each_layer, each_variant, gate_bias_channels, make_layer
 from pixelrnn_ext.directions import CORNERS
 
-COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneven")]
+each_colours = pytest.mark.parametrize(
+    ("colours", "in_channels", "hidden"), [(1, 2, 2), (3, 5, 4)], ids=["gray", "rgb-uneven"]
+)
+each_extent = pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
@@ -25,8 +28,8 @@ def check(layer, name, height, width, ragged, in_channels=2, colours=1):
 
 
 @pytest.mark.covering(2)
-@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-@pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
+@each_extent
+@each_colours
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 3), (3, 5), (1, 4), (4, 1)])
 @each_layer
 def test_layer(name, height, width, colours, in_channels, hidden, ragged, backend):
@@ -35,7 +38,7 @@ def test_layer(name, height, width, colours, in_channels, hidden, ragged, backen
 
 
 @pytest.mark.covering(2)
-@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@each_extent
 @pytest.mark.parametrize("corner", CORNERS)
 @each_variant
 def test_a_pixel_of_lstm2d_sees_the_quadrant_of_its_corner(variant, corner, ragged, backend):
@@ -43,7 +46,7 @@ def test_a_pixel_of_lstm2d_sees_the_quadrant_of_its_corner(variant, corner, ragg
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
-@pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
+@each_colours
 @each_layer
 def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
     """A gate bias reaches the gates of every colour, and the cells that read the states of these gates."""

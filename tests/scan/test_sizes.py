@@ -2,12 +2,11 @@ import pytest
 import torch
 
 from helpers.checks import assert_all_close, assert_close, randn64
-from helpers.scans import LSTM2D, gate_bias_channels, make_layer, results
+from helpers.scans import LSTM2D, each_kind, gate_bias_channels, make_layer, results
 from pixelrnn_ext import reference
 
 HEIGHT, WIDTH = 5, 7
 SIZES = torch.tensor([(5, 7), (3, 6), (1, 7), (5, 1), (0, 4), (2, 0), (4, 2)])
-PIXELRNN = ["row3", "row5", "diagonal", "diagonal-reverse", "bilstm"]
 
 
 def maps(n=7, channels=2):
@@ -22,7 +21,8 @@ def outside(m, sizes):
     return mask
 
 
-CASES = [(name, {}) for name in PIXELRNN] + [(name, {"merge": None}) for name in LSTM2D]
+CASES = [(name, {}) for name in ("row3", "row5", "diagonal", "diagonal-reverse", "bilstm")]
+CASES += [(name, {"merge": None}) for name in LSTM2D]
 CASES += [("stable", {"merge": merge}) for merge in ("concat", "sum", "mean")]
 
 
@@ -60,7 +60,7 @@ def test_sizes_are_of_any_integers(dtype, backend):
     assert torch.equal(layer(x, SIZES.to(dtype)), layer(x, SIZES))
 
 
-@pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
+@each_kind
 def test_batches_of_nothing(name, backend):
     layer = make_layer(name, backend=backend)
     assert layer(maps(0), sizes=SIZES[:0]).shape == (0, 12 if name == "stable" else 3, HEIGHT, WIDTH)
@@ -74,7 +74,7 @@ def test_strided_and_expanded_inputs(backend):
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
     got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())
-    # torch multiplies strided operands by other code, so the decomposition's last bits may differ.
+    # The decomposition's last bits may differ: torch multiplies strided matrices with other code.
     assert torch.equal(got, expected) or backend == "auto"
     assert_close("output", expected, got, 1e-13)
 

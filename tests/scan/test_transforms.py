@@ -7,6 +7,7 @@ from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad, functional
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, vjp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +19,7 @@ from helpers.selection import swept
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
-# torch.func.linearize gives this warning.
+# torch.func.linearize warns so.
 ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 
 
@@ -28,7 +29,7 @@ def layer_of(name):
 
 
 class Problem:
-    """A module, its input, its detached parameters, and tangents of both."""
+    """A module, its input and detached parameters, and tangents of input and parameters."""
 
     def __init__(self, module, x):
         self.module, self.x = module, x
@@ -61,12 +62,12 @@ def compare_backends(p, transform):
             if hasattr(module, "backend"):
                 module.backend = backend
         results.append(tree_leaves(transform(p)))
-    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
+    assert_close(*results, rtol=1e-9, atol=1e-11)
     return results[1]
 
 
 def check(p, transform):
-    """Compares the backends, and asserts that no derivative is zero, since zeros show nothing."""
+    """Compares the backends, and asserts that no result is all zeros, which would show nothing."""
     assert all(expected.abs().max() > 0 for expected in compare_backends(p, transform))
 
 
@@ -103,7 +104,6 @@ def _ensemble(p):
 
 
 TRANSFORMS = {
-    # Forward mode.
     "jvp of the input": lambda p: jvp(p.module, (p.x,), (p.dx,)),
     "jvp of the parameters": lambda p: jvp(lambda q: p(q, p.x), (p.parameters,), (p.dparameters,)),
     "jvp of both": lambda p: jvp(p, p.primals, (p.dparameters, p.dx)),
@@ -112,21 +112,18 @@ TRANSFORMS = {
     "forward_ad, frozen": lambda p: _forward_ad(p, False),
     "forward_ad, trainable": lambda p: _forward_ad(p, True),
     "jacobian, forward mode": lambda p: functional.jacobian(p.module, p.x, vectorize=True, strategy="forward-mode"),
-    # Reverse mode.
     "grad of the input": lambda p: grad(p.loss, 1)(*p.primals),
     "grad of the parameters": lambda p: grad(p.loss)(*p.primals),
     "vjp": lambda p: vjp(p, *p.primals)[1](p(*p.primals).detach()),
     "jacrev": lambda p: jacrev(p)(*p.primals),
     "jacobian, vectorized": lambda p: functional.jacobian(p.module, p.x, vectorize=True),
     "a batch of gradients": _batch_of_gradients,
-    # Batches.
     "vmap": lambda p: vmap(p.module)(torch.stack([p.x, p.dx])),
     "vmap of the last axis": lambda p: vmap(p.module, -1, -1)(torch.stack([p.x, p.dx], -1)),
     "vmap of an ensemble": lambda p: vmap(p, (0, None))(_ensemble(p), p.x),
     "vmap of an ensemble and its images": lambda p: vmap(p)(_ensemble(p), torch.stack([p.x, p.dx])),
     "gradients of an ensemble": lambda p: vmap(grad(p.loss), (0, None))(_ensemble(p), p.x),
     "gradients of every image": lambda p: per_image(p, (0, 1))(*p.primals),
-    # Compositions.
     "hessian of the input": lambda p: hessian(p.loss, 1)(*p.primals),
     "hessian of the parameters": lambda p: hessian(p.loss)(*p.primals),
     "jacrev of jacrev": lambda p: jacrev(jacrev(p.loss, 1), 1)(*p.primals),
@@ -146,10 +143,8 @@ TRANSFORMS = {
         lambda x: (x * torch.no_grad()(grad(p.loss, 1))(p.parameters, x)).sum()
     )(p.x),
 }
-
-
 ALL = list(itertools.product(LAYERS, TRANSFORMS))
-# Each transform of the masked convolution and of one scan. The other scans are swept.
+# Each transform with the masked convolution and with one scan. Long tests run the other scans.
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 
@@ -168,7 +163,7 @@ def test_halves_have_forward_derivatives(name):
     layer.bfloat16()
     _, got = jvp(layer, (x.bfloat16(),), (dx.bfloat16(),))
     assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got.double(), expected, rtol=0.1, atol=0.05)
+    assert_close(got.double(), expected, rtol=0.1, atol=0.05)
 
 
 @pytest.mark.parametrize("images", [0, 1])
@@ -201,16 +196,12 @@ def _hessian_of_the_bias_of_a_first_layer(p):
     return hessian(lambda bias: p.loss(p.parameters | {name: bias}, p.x))(p.parameters[name])
 
 
-def _gradient_of_jvp(p):
-    return grad(lambda q: jvp(lambda q: p.loss(q, p.x), (q,), (p.dparameters,))[1])(p.parameters)
-
-
 MODEL_TRANSFORMS = {
     "gradients of every image": lambda p: per_image(p)(*p.primals),
     "jacrev": TRANSFORMS["jacrev"],
     "jvp": TRANSFORMS["jvp of the parameters"],
     "jvp of the gradients of every image": TRANSFORMS["jvp of the gradients of every image"],
-    "grad of jvp": _gradient_of_jvp,
+    "grad of jvp": lambda p: grad(lambda q: jvp(lambda q: p.loss(q, p.x), (q,), (p.dparameters,))[1])(p.parameters),
     "hessian": _hessian_of_the_bias_of_a_first_layer,
     "linearize": lambda p: linearize(lambda q: p(q, p.x), p.parameters)[1](p.dparameters),
 }
@@ -230,14 +221,14 @@ def test_log_prob(case):
     check(p, MODEL_TRANSFORMS[transform])
     if transform == "gradients of every image":
         sums = tree_map(lambda gradients: gradients.sum(0), per_image(p)(*p.primals))
-        torch.testing.assert_close(sums, grad(p.loss)(*p.primals), rtol=1e-12, atol=1e-12)
+        assert_close(sums, grad(p.loss)(*p.primals), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["real", "fake", *swept("symbolic")])
 def test_log_prob_traced(mode):
     p = model_problem("row")
     traced = make_fx(p, tracing_mode=mode)(*p.primals)
-    torch.testing.assert_close(traced(*p.primals), p(*p.primals), rtol=1e-12, atol=1e-12)
+    assert_close(traced(*p.primals), p(*p.primals), rtol=1e-12, atol=1e-12)
 
 
 COMPILED = [("bilstm", of_jvp), ("masked", per_image)]
@@ -250,7 +241,7 @@ def test_transforms_compile_in_one_graph(case):
     p = layer_problem(name, 2, 2)
     torch._dynamo.reset()
     compiled = torch.compile(transform(p), fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(*p.primals), transform(p)(*p.primals))
+    assert_close(compiled(*p.primals), transform(p)(*p.primals))
 
 
 @pytest.mark.parametrize("name", [*swept("row3"), "masked"])
@@ -259,7 +250,7 @@ def test_forward_ad_compiles(name):
     p.module.requires_grad_(False)
     torch._dynamo.reset()
     compiled = torch.compile(lambda x, dx: _dual(p.module, x, dx).tangent, backend="aot_eager")
-    torch.testing.assert_close(compiled(p.x, p.dx), _dual(p.module, p.x, p.dx).tangent)
+    assert_close(compiled(p.x, p.dx), _dual(p.module, p.x, p.dx).tangent)
 
 
 @pytest.mark.parametrize("name", [*swept("row3", "bilstm"), "masked"])
@@ -271,7 +262,7 @@ def test_compiled_autograd(name):
     torch._dynamo.reset()
     with compiled_autograd._enable(torch.compile(backend="eager")):
         loss.backward()
-    torch.testing.assert_close([leaf.grad for leaf in leaves], list(expected))
+    assert_close([leaf.grad for leaf in leaves], list(expected))
 
 
 @pytest.mark.parametrize(("name", "node"), [("row3", "Scan"), ("masked", "MaskedConv2d")])
@@ -293,7 +284,7 @@ def test_activation_checkpoints(name):
         first = torch.autograd.grad(run(p.x).square().sum(), leaves, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
         results.append([*first, *second])
-    torch.testing.assert_close(*results, rtol=0, atol=0)
+    assert_close(*results, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("context", [lambda: torch.device("meta"), FakeTensorMode], ids=["meta", "fake"])
@@ -311,7 +302,7 @@ def test_models_under_vmap(name):
     model = make_model(name)
     images = random_images(model, 3)
     got = vmap(lambda image: model.log_prob(image[None])[0])(images)
-    torch.testing.assert_close(got, model.log_prob(images), rtol=1e-12, atol=1e-12)
+    assert_close(got, model.log_prob(images), rtol=1e-12, atol=1e-12)
     assert vmap(lambda image: model(image[None])[0])(images).shape == (3, 1, 1, 4, 6)
     images[1, 0, 2, 3] = 7
     with pytest.raises(ValueError, match=r"integers in \[0, 2\), got values from 0 to 7"):

@@ -20,7 +20,7 @@ load_once = functools.cache(data.load)
 BATCH = dict(seed=3, flip=False, shift=0, share=slice(None), device="cpu", conditional=False)
 
 # {name: (images of train, validation and test, sums of the values of validation and test)}. A changed split would
-# change every number in the README.
+# change every score in the documents.
 FIXED = {
     "digits": ((1445, 176, 176), (54831, 56073)),
     "mnist5k": ((4000, 500, 500), (51421, 50687)),
@@ -28,11 +28,14 @@ FIXED = {
 }
 
 
+def sizes_of(loaded):
+    return tuple(len(loaded.splits[split]) for split in data.SPLITS)
+
+
 @pytest.mark.parametrize("name", FIXED)
 def test_splits_are_fixed(name):
     loaded = load_once(name)
-    sizes = tuple(len(loaded.splits[split]) for split in data.SPLITS)
-    assert (sizes, tuple(int(loaded.splits[split].images.sum()) for split in data.SPLITS[1:])) == FIXED[name]
+    assert (sizes_of(loaded), tuple(int(loaded.splits[split].images.sum()) for split in data.SPLITS[1:])) == FIXED[name]
     for split in loaded.splits.values():
         assert split.images.dtype == torch.uint8 and split.images.shape[1:] == loaded.shape
         assert int(split.images.max()) < loaded.levels
@@ -117,7 +120,7 @@ def test_mnist_from_its_files(tmp_path):
         write_idx(raw / f"{half}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=numpy.uint8))
         write_idx(raw / f"{half}-labels-idx1-ubyte", random.integers(0, 10, count, dtype=numpy.uint8))
     loaded = data.load(f"mnist:{tmp_path}")
-    assert [len(loaded.splits[split]) for split in data.SPLITS] == [50, 10, 20]
+    assert sizes_of(loaded) == (50, 10, 20)
     assert loaded.levels == 2 and loaded.shape == (1, 28, 28) and loaded.splits["train"].labels.shape == (50,)
     assert loaded.description == "mnist (statically binarised by our fixed draw)"
 
@@ -131,7 +134,7 @@ def test_cifar10_as_torchvision_gives_it(monkeypatch, tmp_path):
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
     loaded = data.load(f"cifar10:{tmp_path}")
-    assert [len(loaded.splits[split]) for split in data.SPLITS] == [36, 4, 8]
+    assert sizes_of(loaded) == (36, 4, 8)
     assert loaded.splits["test"].images[0, :, 0, 1].tolist() == [3, 4, 5]  # red, green and blue of the second pixel
     assert loaded.classes[3] == "frog"
 
@@ -192,21 +195,25 @@ def test_imagenet(tmp_path):
         write_batch(tmp_path / f"train_data_batch_{number}.npz", count)
     write_batch(tmp_path / "val_data.npz", 5)
     loaded = data.load(f"imagenet32:{tmp_path}")
-    assert [len(loaded.splits[split]) for split in data.SPLITS] == [27, 3, 5]
+    assert sizes_of(loaded) == (27, 3, 5)
     assert loaded.splits["train"].labels.tolist() == [*range(12), *range(7), *range(8)]
     first = numpy.load(tmp_path / "train_data_batch_1.npz")["data"][0]
     assert loaded.splits["train"].images[0, 1, 0, 2] == first[1024 + 2]
 
 
+NPZ = "expected an .npz file with data and labels, got {file}"
+LABELS = "expected labels from 1 to 1000, one an image, in {file}"
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda file: file.write_bytes(b"PK not a zip"), "expected an .npz file with data and labels, got {file}"),
-        (lambda file: numpy.savez(file, images=[1]), "expected an .npz file with data and labels, got {file}"),
+        (lambda file: file.write_bytes(b"PK not a zip"), NPZ),
+        (lambda file: numpy.savez(file, images=[1]), NPZ),
         (lambda file: write_batch(file, 4, side=16), r"expected data of uint8 \(N, 3072\) in {file}, got .*768"),
-        (damage_deflated, "expected an .npz file with data and labels, got {file}"),
-        (lambda file: write_batch(file, 4, labels=3), "expected labels from 1 to 1000, one an image, in {file}"),
-        (lambda file: write_batch(file, 1, labels=[1001]), "expected labels from 1 to 1000, one an image, in {file}"),
+        (damage_deflated, NPZ),
+        (lambda file: write_batch(file, 4, labels=3), LABELS),
+        (lambda file: write_batch(file, 1, labels=[1001]), LABELS),
         (lambda file: None, "No such file or directory: .*{file}"),
     ],
     ids=["damaged", "other-keys", "other-size", "deflated", "scalar", "range", "missing"],

@@ -23,9 +23,9 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A training in this process, and in two processes: (folder, output) of each, and the standard error of the two.
+    """The same training in this process and in two processes: (folder, printed text) of each of them.
 
-    Before that the two processes train an LSTM2d. Afterwards they run a command that fails.
+    The last value is the standard error of the two processes, which run all of two_processes.py.
     """
     pictures, one, two = (tmp_path_factory.mktemp(name) for name in ("pictures", "one", "two"))
     training = ["train", "--data", f"folder:{write_named_pictures(pictures, NAMES)}", *OPTIONS.split(), "--out"]

@@ -15,10 +15,11 @@ GRAY_CHANNELS = GRAY[..., None].repeat(3, 2)
 COLOURS = numpy.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=numpy.uint8)
 
 
-def as_tensor(pixels):
-    """Returns pixels (H, W) or (H, W, C) as a tensor (C, H, W)."""
+def check_pixels(file, pixels):
+    """Asserts that a file is read as these pixels, (H, W) or (H, W, C)."""
     pixels = torch.from_numpy(pixels.copy())
-    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+    pixels = pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+    assert torch.equal(read_exact(file, len(pixels), 256), pixels)
 
 
 def with_palette(indices, colours):
@@ -56,7 +57,7 @@ def test_what_is_shown_is_kept(tmp_path, image, kind, options, pixels):
     image.save(tmp_path / "x", kind, **options)
     with Image.open(tmp_path / "x") as picture:
         assert picture.mode == image.mode
-    assert torch.equal(read_exact(tmp_path / "x", 1 if pixels.ndim == 2 else 3, 256), as_tensor(pixels))
+    check_pixels(tmp_path / "x", pixels)
 
 
 @pytest.mark.parametrize("image", [COLOUR_IMAGE, GRAY_IN_RGB], ids=["colours", "gray"])
@@ -64,8 +65,7 @@ def test_a_jpeg_is_what_it_is_decoded_to(tmp_path, image):
     image.save(tmp_path / "x.jpg", **TURNED)
     with Image.open(tmp_path / "x.jpg") as decoded:
         pixels = numpy.rot90(numpy.array(decoded), -1)
-    pixels = pixels[..., 0] if image is GRAY_IN_RGB else pixels
-    assert torch.equal(read_exact(tmp_path / "x.jpg", 1 if pixels.ndim == 2 else 3, 256), as_tensor(pixels))
+    check_pixels(tmp_path / "x.jpg", pixels[..., 0] if image is GRAY_IN_RGB else pixels)
 
 
 @pytest.mark.parametrize("levels", [2, 3, 7, 17, 255, 256])
@@ -119,6 +119,7 @@ WITH_ALPHA = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
 RED = GRAY_CHANNELS.copy()
 RED[-1, -1, 0] += 1
 SIXTEEN_BITS = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
+DIFFER = "RGB whose channels differ"
 REFUSED = {
     "opaque alpha": (1, encode("LA", "PNG"), "transparency"),
     "transparent colour": (3, encode("RGB", "PNG", transparency=(1, 2, 3)), "transparency"),
@@ -137,10 +138,10 @@ REFUSED = {
     "JPEG 2000": (3, encode("RGB", "JPEG2000"), "the format JPEG2000, which may have had more bits"),
     "an animation": (1, encode_frames("GIF"), "3 pictures in one file"),
     "pages": (1, encode_frames("TIFF"), "3 pictures in one file"),
-    "a palette for gray": (1, encode("P", "PNG"), "RGB whose channels differ"),
-    "GIF of colours for gray": (1, encode("RGB", "GIF"), "RGB whose channels differ"),
-    "a red pixel for gray": (1, encode("RGB", "PNG", RED), "RGB whose channels differ"),
-    "a blue pixel for gray": (1, encode("RGB", "PNG", RED[..., ::-1]), "RGB whose channels differ"),
+    "a palette for gray": (1, encode("P", "PNG"), DIFFER),
+    "GIF of colours for gray": (1, encode("RGB", "GIF"), DIFFER),
+    "a red pixel for gray": (1, encode("RGB", "PNG", RED), DIFFER),
+    "a blue pixel for gray": (1, encode("RGB", "PNG", RED[..., ::-1]), DIFFER),
     "gray for colours": (3, encode("L", "PNG"), "gray"),
     "black and white for colours": (3, encode("1", "PNG"), "gray"),
 }

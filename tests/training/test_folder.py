@@ -14,7 +14,9 @@ from pixelrnn_ext.training import checkpoint, data, folder
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.stored_data import load_again
 
-SMALL = dict(image_size=(8, 8), gray=True)
+
+def load(folder, **options):
+    return data.load(f"folder:{folder}", image_size=(8, 8), gray=True, **options)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_folder(pictures, options):
 @pytest.mark.parametrize("more", [[], ["0.png", "birds/1.png", "cats/new.png"]], ids=["some", "more"])
 def test_the_split_and_class_of_a_picture_follow_from_its_name(tmp_path, more):
     names = sorted([*NAMES, *more])
-    loaded = data.load(f"folder:{write_named_pictures(tmp_path, names)}", **SMALL)
+    loaded = load(write_named_pictures(tmp_path, names))
     assert loaded.classes == ((".", "birds", "cats", "dogs") if more else ("cats", "dogs"))
     for split, part in loaded.splits.items():
         chosen = [name for name in names if folder.split_of(name) == split]
@@ -76,7 +78,7 @@ def test_links_are_followed_but_not_for_ever(tmp_path):
 
 def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path, monkeypatch):
     write_named_pictures(tmp_path)
-    files = data.load(f"folder:{tmp_path}", **SMALL).folder["files"]
+    files = load(tmp_path).folder["files"]
     scandir = os.scandir
 
     def locked(path):
@@ -86,17 +88,17 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", locked)
     why = f"{tmp_path}/dogs: Permission denied"
-    loaded = data.load(f"folder:{tmp_path}", **SMALL)
+    loaded = load(tmp_path)
     assert loaded.notes == (f"12 images read, 1 skipped as unreadable, the first: {why}",)
     for options in (dict(strict=True), dict(files=files)):
         with pytest.raises(ValueError, match=f"{why}$"):
-            data.load(f"folder:{tmp_path}", **SMALL, **options)
+            load(tmp_path, **options)
 
 
 def test_names_are_kept_byte_for_byte(tmp_path, monkeypatch):
     names = ["caf\xe9/1.png", "caf\udce9/1.png", "line\nbreak.png", "plain.png", "\uff21.png", "\udcf1.png"]
     monkeypatch.chdir(write_named_pictures(tmp_path / "pictures", names).parent)
-    kept = json.loads(json.dumps(data.load("folder:pictures", **SMALL).facts))["folder"]
+    kept = json.loads(json.dumps(load("pictures").facts))["folder"]
     assert kept["path"] == f"{tmp_path}/pictures"
     assert folder.names_of(kept["files"]) == names and kept["files"]["count"] == 6
     assert folder.split_of(names[0]) == "validation" and folder.split_of(names[1]) == "train"
@@ -112,7 +114,7 @@ def test_a_folder_of_nothing_readable_says_why(tmp_path):
 
 
 def test_a_split_without_images(tmp_path):
-    loaded = data.load(f"folder:{write_named_pictures(tmp_path, ['cats/1.png', 'cats/3.png'])}", **SMALL)
+    loaded = load(write_named_pictures(tmp_path, ["cats/1.png", "cats/3.png"]))
     loaded.check_not_empty("train", "test")
     got = "got train 1, validation 0, test 1 of .*: the path of a file .* add files"
     with pytest.raises(ValueError, match=f"expected images for validation, {got}"):
@@ -123,21 +125,20 @@ def test_a_split_without_images(tmp_path):
 
 def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(tmp_path):
     """The same data in the same order continue a training to the bit (test_training.py)."""
-    loaded = data.load(f"folder:{write_named_pictures(tmp_path / 'pictures')}", **SMALL)
+    loaded = load(write_named_pictures(tmp_path / "pictures"))
     tiny_training(tmp_path, loaded, "row", conditional=True).save()
     facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]
 
     (tmp_path / "pictures").rename(tmp_path / "moved")
     write_named_pictures(tmp_path / "moved", ["cats/new.png", "birds/1.png"])
-    moved = f"folder:{tmp_path / 'moved'}"
-    again = load_again(facts, moved, same=True)
+    again = load_again(facts, f"folder:{tmp_path / 'moved'}", same=True)
     assert again.notes == ("24 images read, 2 left out that the training has not seen",)
     assert again.classes == loaded.classes
     for split, part in loaded.splits.items():
         assert torch.equal(part.images, again.splits[split].images)
         assert torch.equal(part.labels, again.splits[split].labels)
     resumed_training(tmp_path, images=again, model="row", conditional=True)
-    squashed = data.load(moved, **SMALL, fit="squash", files=facts["data"]["folder"]["files"])
+    squashed = load(tmp_path / "moved", fit="squash", files=facts["data"]["folder"]["files"])
     expected = "expected the data of the training, .*pictures .8x8 gray, crop., got .*moved .8x8 gray, squash."
     with pytest.raises(ValueError, match=expected):
         resumed_training(tmp_path, images=squashed, model="row", conditional=True)
@@ -145,7 +146,7 @@ def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(t
 
 def test_a_training_on_other_data_is_not_resumed(tmp_path):
     """A training of an older version is refused, because its splits depended on the number of files."""
-    loaded = data.load(f"folder:{write_named_pictures(tmp_path / 'pictures')}", **SMALL)
+    loaded = load(write_named_pictures(tmp_path / "pictures"))
     training = tiny_training(tmp_path, loaded, "row")
     training.save()
     last = tmp_path / checkpoint.LAST
@@ -166,7 +167,7 @@ def test_processes_must_see_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(
         World, "sum", lambda self, values: 2 * values + (1 if values.dtype == torch.int64 and values > 1 else 0)
     )
-    loaded = data.load(f"folder:{write_named_pictures(tmp_path)}", **SMALL)
+    loaded = load(write_named_pictures(tmp_path))
     with pytest.raises(ValueError, match="expected the same files in .* for all processes, got others for some"):
         tiny_training(tmp_path, loaded, world=World(0, 2, SINGLE_PROCESS.device, object()))
 

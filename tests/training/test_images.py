@@ -10,15 +10,15 @@ from pixelrnn_ext.training.images import pixel_limit, read_image
 
 
 def test_deep_and_transparent_pictures(tmp_path):
-    file = tmp_path / "picture.png"
+    file, values = tmp_path / "picture.png", [[[0, 0, 1, 100, 255]]]
     deep = numpy.array([[0, 128, 129, 257 * 100, 65535]], numpy.uint16)
     Image.fromarray(deep).save(file)
-    assert read_image(file, gray=True).tolist() == [[[0, 0, 1, 100, 255]]]
-    assert read_image(file).tolist() == [[[0, 0, 1, 100, 255]]] * 3
+    assert read_image(file, gray=True).tolist() == values
+    assert read_image(file).tolist() == values * 3
     for order in "<>":
         tagged = Image.frombytes("I;16" if order == "<" else "I;16B", (5, 1), deep.astype(f"{order}u2").tobytes())
         tagged.save(tmp_path / "deep.tif")
-        assert read_image(tmp_path / "deep.tif", gray=True).tolist() == [[[0, 0, 1, 100, 255]]]
+        assert read_image(tmp_path / "deep.tif", gray=True).tolist() == values
     Image.fromarray(numpy.array([[[255, 200, 100, 0], [255, 200, 100, 255]]], numpy.uint8)).save(file)
     assert read_image(file)[:, 0].tolist() == [[0, 255], [0, 200], [0, 100]]
     assert read_image(file, gray=True)[0, 0, 0] == 0

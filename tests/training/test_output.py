@@ -138,10 +138,9 @@ def test_other_files_are_no_training_and_stay(tmp_path):
 
 def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(tmp_path):
     assert output.resume_path(tmp_path).name == checkpoint.LAST
-    (tmp_path / checkpoint.BEST).touch()
-    assert output.resume_path(tmp_path).name == checkpoint.BEST
-    (tmp_path / checkpoint.LAST).touch()
-    assert output.resume_path(tmp_path).name == checkpoint.LAST
+    for name in (checkpoint.BEST, checkpoint.LAST):
+        (tmp_path / name).touch()
+        assert output.resume_path(tmp_path).name == name
 
 
 # Kills and interrupts before every write
@@ -152,7 +151,7 @@ class Killed(BaseException):
 
 
 WRITES = 17  # writes of a training with STEPS
-STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch has 5 steps; checkpoints come inside, too
+STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch has 5 steps: checkpoints also within it
 
 
 def train(out, before_write):

@@ -58,7 +58,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
-    """A crash may leave lines of steps after the checkpoint's, and half a line."""
+    """After a crash the log may have lines of steps after the checkpoint, and half a line."""
     assert tiny_training(tmp_path, steps=4).run()
     with (tmp_path / journal.LOG).open("a") as file:
         file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
@@ -69,14 +69,18 @@ def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
     assert all(entry["data"] == "tiny (made for a test)" and entry["unit"] == "nats" for entry in entries)
 
 
+def validate(training, model=None):
+    return nats_per_image(model or training.model, training.data, "validation", SINGLE_PROCESS)
+
+
 @pytest.mark.parametrize("model", ["row", "diagonal", "pixelcnn"])
 def test_training_learns(tmp_path, model):
     said = []
     training = tiny_training(tmp_path, model=model, conditional=True, log=said, epochs=6, learning_rate=0.03, ema=0.5)
-    before = nats_per_image(training.model, training.data, "validation", SINGLE_PROCESS)
+    before = validate(training)
     assert training.run()
     assert training.progress.best < before - 1 and training.progress.step == 30
-    after = nats_per_image(training.scored_model, training.data, "validation", SINGLE_PROCESS)
+    after = validate(training, training.scored_model)
     assert f"validation {after:.4f} nats" in said[-1]
     assert all(line.endswith("tiny (made for a test)") for line in said) and len(said) == 6
 
@@ -113,10 +117,10 @@ def test_no_batch_is_checked_again(tmp_path, monkeypatch):
     training = tiny_training(tmp_path)
     monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()
-    assert nats_per_image(training.model, training.data, "validation", SINGLE_PROCESS) > 0
+    assert validate(training) > 0
     training.model.levels = 17
     with pytest.raises(ValueError, match="1 channels and 17 levels, as the model has, got 1 and 2 of tiny"):
-        nats_per_image(training.model, training.data, "validation", SINGLE_PROCESS)
+        validate(training)
 
 
 def test_learning_rates():
@@ -226,7 +230,7 @@ def test_training_images_are_a_function_of_seed_and_step(flip):
 
 
 def test_weight_decay_is_decoupled_from_the_gradient():
-    """Decay moves a parameter without a gradient, and adds to the optimiser's step with one."""
+    """Decay moves a parameter whose gradient is zero, and adds to the optimiser's step of any other."""
     for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
         for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
             start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -289,11 +293,12 @@ def foreign(path, facts=None):
 
 
 HEAD = "average.head.1.weight"
+NO_FILE, NO_CHECKPOINT = "damaged or not a safetensors file", "expected a checkpoint of pixelrnn_ext"
 DAMAGES = {
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "damaged or not a safetensors file"),
-    "empty": (lambda path: path.write_bytes(b""), "damaged or not a safetensors file"),
-    "foreign": (foreign, "expected a checkpoint of pixelrnn_ext"),
-    "foreign JSON": (lambda path: foreign(path, {checkpoint.KEY: "{"}), "damaged or not a safetensors file"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-7]), NO_FILE),
+    "empty": (lambda path: path.write_bytes(b""), NO_FILE),
+    "foreign": (foreign, NO_CHECKPOINT),
+    "foreign JSON": (lambda path: foreign(path, {checkpoint.KEY: "{"}), NO_FILE),
     "a newer format": (
         lambda path: foreign(path, {checkpoint.KEY: "{}", checkpoint.FORMAT_KEY: "3"}),
         "expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or",
@@ -304,8 +309,8 @@ DAMAGES = {
         edited(lambda tensors, _: tensors.update({"model.extra": tensors.pop(HEAD)})),
         "do not fit the model that it describes",
     ),
-    "no shape": (edited(lambda _, facts: facts["data"].pop("shape")), "expected a checkpoint of pixelrnn_ext"),
-    "no step": (edited(lambda _, facts: facts["progress"].pop("step")), "expected a checkpoint of pixelrnn_ext"),
+    "no shape": (edited(lambda _, facts: facts["data"].pop("shape")), NO_CHECKPOINT),
+    "no step": (edited(lambda _, facts: facts["progress"].pop("step")), NO_CHECKPOINT),
     "no model": (edited(lambda _, facts: facts.update(model={"model": "T"})), "expected the configuration of a model"),
     "not finite": (
         edited(lambda tensors, _: tensors[HEAD].view(-1)[1:2].fill_(math.inf)),

@@ -85,7 +85,7 @@ template <class T, bool on_grid> struct ColumnTiles {
     }
   }
 
-  // Computes a vector of units of an image from the gates' products z. Not inlined, so that all tiles round in one way.
+  // Computes a vector of units of an image from the gates' products z. Not inlined, so that all tiles round alike.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
     const T* base = a.base[image] + unit;
@@ -119,7 +119,7 @@ template <class T, bool on_grid> struct ColumnTiles {
 };
 
 // Rounds numbers in place (see ../columns.h). All numbers from the power of two `integral` on are on the grid. Adding
-// and subtracting `integral`, with their sign, rounds smaller numbers, ties to even.
+// and subtracting `integral`, with the number's sign, rounds smaller numbers, ties to even.
 template <class T> void round_to_grid(T* x, int64_t n, T integral, T limit) {
   using Integer = typename Simd<T>::I;
   const Integer sign = (Integer)(-Vec<T>{});

@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// A tile has more vectors where these are short (NEON), and more cells where they are long (AVX-512).
+// A tile has more vectors if vectors are short (NEON), and more cells if they are long (AVX-512).
 constexpr int kConvolutionVectors = kNeon ? 4 : 2, kConvolutionCells = k32Registers && !kNeon ? 14 : kRows;
 
 // Computes a tile of R cells x N vectors of outputs.

@@ -7,8 +7,8 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Gates that forward_tile accumulates in one loop. Five gates take loops of 2, 2 and 1, with 32 registers of 3 and 2.
-// With 16 registers, two gates x 6 cells read fewer weights than four gates x 3 cells.
+// Gates that forward_tile accumulates in one loop: of five gates 2, 2 and 1, or with 32 registers 3 and 2. With 16
+// registers, two gates x 6 cells read fewer weights than four gates x 3 cells.
 template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
 // Three gates leave registers for more cells, which reuse each weight more often.
 template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
@@ -16,7 +16,7 @@ template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_
 // The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
 // core can have in flight.
 
-// Returns the first four gates of a unit, counted over all cells. Earlier cells' fifth gates, if any, lie before them.
+// Returns the first four gates of a unit, counted over all cells. Fifth gates of earlier cells, if any, come before.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
@@ -122,7 +122,7 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // With several vectors, prefetch during the product: the loop below is too short for so many misses.
+  // With several vectors, prefetch during the product: the loop below is too short to hide so many misses.
   if constexpr (N > 1) multiply_taps<T, R, N>(cells, i0, w, acc, R * N, prefetch_next);
   else multiply_taps<T, R, N>(cells, i0, w, acc);
   Vec<T> product[R][N];

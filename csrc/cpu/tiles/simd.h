@@ -81,8 +81,9 @@ template <int bytes> INLINE void prefetch(const void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
-// These are intrinsics because the compiler turns ?: into a compare and a blend, and fuses a * b + c only in some
-// tiles, which then round differently. min and max return b if b is NaN. multiply_add is fused if the machine can.
+// min, max and multiply_add are intrinsics, because the compiler turns ?: into a compare and a blend, and fuses
+// a * b + c only in some tiles, which then round differently. min and max return b if b is NaN. multiply_add is fused
+// if the instruction set can.
 #define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \

@@ -27,7 +27,7 @@ template <class T> struct WeightGradientTiles {
   static constexpr int L = lanes<T>;
   static constexpr int kL1Cells = 128;  // cells whose dy stays in L1
 
-  // Pads the outputs to groups of four vectors; the last group may have one or two.
+  // Pads the outputs to groups of four vectors; the last group may have one or two vectors.
   static int columns(int outputs) {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;

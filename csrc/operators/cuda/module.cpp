@@ -16,7 +16,7 @@ std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns the same for all visible GPUs: an empty string if there is code for one.
+// Returns an empty string if this library has code for one of the visible GPUs, otherwise a reason.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;

@@ -10,8 +10,8 @@ namespace pixelrnn::cuda {
 
 // Returns (h [B, H, W, D, h], c, gates) of a scan. x includes the input-to-state product and the bias, so only the
 // shapes of input, weight_ih and bias are checked. sizes is on the device of x, and the host does not read it. Outside
-// an image c and gates are undefined. If the path forces resident kernels, both passes must be able to run; with groups
-// (../../cuda/path.h), only this pass.
+// an image c and gates are undefined. If the path forces resident kernels, both passes must be able to run; if it
+// has groups (../../cuda/path.h), only this pass.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
 // dh is the gradient of h, whatever the merge. Only the shapes of input and x are read.

@@ -14,21 +14,22 @@ from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pa
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_MAX_PIXELS = 2**30  # rounded up to whole blocks, their number fits an int32
-_TARGET_PROGRAMS = 512  # of the weight gradient: a few for each multiprocessor of a large GPU
-_MIN_PIXELS = 512  # that a program of the weight gradient sums over
-_PACK_TILE = 32  # input and output channels of a program's tile
+_MAX_PIXELS = 2**30  # rounded up to whole blocks, the number of pixels fits an int32
+_TARGET_PROGRAMS = 512  # programs of the weight gradient: a few for each multiprocessor of a large GPU
+_MIN_PIXELS = 512  # fewest pixels that a program of the weight gradient sums over
+_PACK_TILE = 32  # input and output channels of a program of pack_kernel
 
 
 def why_not(input: Tensor) -> str | None:
     if WHY_NO_TRITON:
         return WHY_NO_TRITON
+    kernels = "the masked convolution's Triton kernels"
     if not input.is_cuda and not INTERPRETED:
-        return f"the masked convolution's Triton kernels need a CUDA tensor, got one on {input.device}"
+        return f"{kernels} need a CUDA tensor, got one on {input.device}"
     if input.dtype not in _DTYPES:
-        return f"the masked convolution's Triton kernels take float32, bfloat16 and float16, got {input.dtype}"
+        return f"{kernels} take float32, bfloat16 and float16, got {input.dtype}"
     if input.shape[0] * input.shape[2] * input.shape[3] > _MAX_PIXELS:
-        return f"the masked convolution's Triton kernels take at most {_MAX_PIXELS} pixels, got {tuple(input.shape)}"
+        return f"{kernels} take at most {_MAX_PIXELS} pixels, got {tuple(input.shape)}"
     return None
 
 
@@ -53,7 +54,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # The kernels take one set of strides for dy and y. Maps in the input's memory format are not copied.
+    # A kernel takes the same strides for dy and y. Maps in the input's memory format are not copied.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -89,7 +90,7 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # Parts of the pixels fill a large GPU. Their number depends on the shape alone, so results are reproducible.
+    # The pixels are divided into parts, enough to fill a large GPU. The shape alone fixes them, for reproducible sums.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -142,7 +143,7 @@ def _mask_constants(c: Convolution | Gradients) -> dict[str, Any]:
 
 
 def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
-    """Returns the masked weight of the taps that the mask leaves alive: (taps, in, out), transposed (taps, out, in)."""
+    """Returns the live taps of the masked weight: (taps, in, out), or if ``transposed`` (taps, out, in)."""
     out_channels, in_channels, height, width = c.weight.shape
     taps, weight = _live_taps(c), c.weight.flatten(2)
     packed = weight.new_empty((taps, out_channels, in_channels) if transposed else (taps, in_channels, out_channels))

@@ -23,23 +23,19 @@ except ImportError as _error:
     WHY_NO_TRITON = f"the masked convolution's GPU kernels need Triton: {_error}"
 
 
-def _jit(function: Callable[..., Any]) -> Any:
+def _jit(function: Callable[..., Any], **options: Any) -> Any:
     # gpu.why_not imports this module even without Triton.
-    return triton.jit(function, do_not_specialize=["pixels", "batch_key"]) if triton else function
-
-
-def _device_function(function: Callable[..., Any]) -> Any:
-    return triton.jit(function) if triton else function
+    return triton.jit(function, **options) if triton else function
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
     """Decorates a kernel. ``rows``, ``columns`` and ``depth`` name its parameters for the sides of a tile."""
     # Tiles are measured once for each key: batch_key is the batch size in powers of two, x_c and y_c show the layouts.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
-    return lambda kernel: TiledKernel(kernel, rows, columns, depth, key)
+    return lambda code: TiledKernel(_jit(code, do_not_specialize=["pixels", "batch_key"]), rows, columns, depth, key)
 
 
-@_device_function
+@_jit
 def _colour(channel, channels, COLOURS: tl.constexpr):
     """Returns each channel's colour, like masks.colour_groups."""
     size = channels // COLOURS
@@ -48,7 +44,7 @@ def _colour(channel, channels, COLOURS: tl.constexpr):
     return tl.where(in_larger, channel // (size + 1), (channel - larger) // size)
 
 
-@_device_function
+@_jit
 def _alive(
     tap, out, source, out_channels, in_channels,
     CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
@@ -63,12 +59,12 @@ def _alive(
     return colour_in <= colour_out
 
 
-@_device_function
+@_jit
 def _offset(image, row, column, stride_n, stride_h, stride_w):
     return image.to(tl.int64) * stride_n + row.to(tl.int64) * stride_h + column.to(tl.int64) * stride_w
 
 
-@_device_function
+@_jit
 def _dot(a, b, total, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr):
     if INTERPRETED:  # Triton's interpreter holds a bfloat16 as an integer, and would multiply the integers
         a, b = a.to(tl.float32), b.to(tl.float32)
@@ -98,7 +94,6 @@ def pack_kernel(
 
 
 @_tiled("BLOCK_PIXELS", "BLOCK_OUT", "BLOCK_IN")
-@_jit
 def output_kernel(
     x, weight, bias, y, batch_key, pixels, height, width, in_channels, out_channels,
     x_n, x_c, x_h, x_w, y_n, y_c, y_h, y_w,
@@ -144,7 +139,6 @@ def output_kernel(
 
 
 @_tiled("BLOCK_PIXELS", "BLOCK_IN", "BLOCK_OUT")
-@_jit
 def input_gradient_kernel(
     dy, y, weight, dx, batch_key, pixels, height, width, in_channels, out_channels,
     y_n, y_c, y_h, y_w, x_n, x_c, x_h, x_w,
@@ -186,7 +180,6 @@ def input_gradient_kernel(
 
 
 @_tiled("BLOCK_OUT", "BLOCK_IN", "BLOCK_PIXELS")
-@_jit
 def weight_gradient_kernel(
     dy, y, x, dweight, dbias, batch_key, pixels, height, width, in_channels, out_channels,
     y_n, y_c, y_h, y_w, x_n, x_c, x_h, x_w,

@@ -20,10 +20,10 @@ try:
 except ImportError:
     triton = None
 
-_VARIABLE = "PIXELRNN_TUNE_TILES"
-if os.environ.get(_VARIABLE, "") not in ("", "0", "1"):
-    raise ValueError(f"expected {_VARIABLE} to be 0 or 1, got {os.environ[_VARIABLE]!r}")
-AUTOTUNE = os.environ.get(_VARIABLE) == "1"
+_setting = os.environ.get("PIXELRNN_TUNE_TILES", "")
+if _setting not in ("", "0", "1"):
+    raise ValueError(f"expected PIXELRNN_TUNE_TILES to be 0 or 1, got {_setting!r}")
+AUTOTUNE = _setting == "1"
 
 
 class Tiles(NamedTuple):
@@ -56,8 +56,8 @@ TILES: tuple[Tiles, ...] = (
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # so that a small problem has several tiles
 
-_CONCURRENT_PROGRAMS = 128  # assumed of every GPU, so that all GPUs compute the same bits
-_LOAD_COST = 32  # of a value, in multiplications
+_CONCURRENT_PROGRAMS = 128  # assumed for every GPU, so that all GPUs compute the same bits
+_LOAD_COST = 32  # cost of loading a value, in multiplications
 
 
 def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
@@ -70,7 +70,8 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # twice the rows: a ReLU loads dy and y
+    # Twice the rows, because a kernel with a ReLU loads tiles of dy and of y.
+    stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
 
@@ -99,7 +100,7 @@ class TiledKernel:
         return dict(zip(self._names, tiles))
 
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
-        """Launches the kernel on the current device and stream. ``grid`` maps {name: side of a tile} to grid sizes."""
+        """Launches the kernel on the current device and stream. ``grid`` maps a tile's sides by name to a grid size."""
         if AUTOTUNE and not torch.are_deterministic_algorithms_enabled():
             arguments = {**dict(zip(self.kernel.arg_names, args)), **constants}
             shape = *(arguments[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))

@@ -100,7 +100,7 @@ class Gradients(NamedTuple):
     """Arguments of ``scan_gradients``: the outputs that the scan saved, which gradients are wanted, and the scan.
 
     ``dh`` is the gradient with respect to y if the scan merges its directions, else with respect to h. The gradients of
-    :data:`SHARED` are sums over the images, or one for each image with ``shares``: [D, B, ...].
+    :data:`SHARED` are sums over the images, or with ``shares`` each image's own, [D, B, ...].
     """
 
     dh: Tensor

@@ -1,6 +1,5 @@
 """Runs the operators on a GPU: a compiled recurrence, and torch's matrix products before and after it."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,11 +18,10 @@ from .sizes import fill_outside
 def register(namespace: str, device: str) -> None:
     """Makes the scan operators of ``namespace`` run on ``device``, by the namespace's ``recurrence``."""
     ops = getattr(torch.ops, namespace)
-    kernels: dict[str, Callable[..., Any]] = {
-        "scan": lambda *args: scan(ops, Scan(*args)),
-        "scan_gradients": lambda *args: scan_gradients(ops, Gradients.bind(*args)),
-    }
-    for name, kernel in kernels.items():
+    for name, kernel in (
+        ("scan", lambda *args: scan(ops, Scan(*args))),
+        ("scan_gradients", lambda *args: scan_gradients(ops, Gradients.bind(*args))),
+    ):
         checked = on_one_device(getattr(ops, name).default, kernel)
         torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(checked))
 
@@ -72,7 +70,7 @@ def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Gathers the neighbours' values that each pixel reads, by a kernel: a :data:`Neighbours` if ``ops`` is bound."""
+    """Gathers the neighbours' values that each pixel reads, by a kernel: a :data:`Neighbours` once ``ops`` is bound."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 

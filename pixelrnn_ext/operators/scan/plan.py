@@ -54,8 +54,7 @@ def resident_plan(
         'forward_bf16_8_4_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once;
         expected ...'
     """
-    reason = library.why_no_planner()
-    if reason:
+    if reason := library.why_no_planner():
         raise RuntimeError(f"resident_plan needs the CUDA kernels: {reason}")
     height, width, hidden, taps, directions = integers(
         height=height, width=width, hidden=hidden, taps=taps, directions=directions

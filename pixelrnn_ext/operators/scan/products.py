@@ -1,6 +1,6 @@
 """The matrix products before and after a recurrence, in torch. On a CPU only torch.vmap of a backward runs them.
 
-A pixel's gates are a row of G * h values: four gates of each hidden unit, then all fifth gates.
+A pixel's gates are a row of G * h values: the first four gates of each hidden unit, then all fifth gates.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ...directions import CORNERS
 from .arguments import Gradients, Scan
 from .sizes import fill_outside
 
-_MAX_TAPS = 4  # gathered at once: a hidden unit has at least 4 gates, so the gathered states are no larger than dx
+_MAX_TAPS = 4  # taps gathered at once: a hidden unit has at least 4 gates, so the gathered states are no larger than dx
 
 # (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> the values that each pixel's taps
 # read from the map, [D, B, H, W, taps, h].
@@ -88,7 +88,9 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
     """Gathers the neighbours' values that each pixel reads, by differentiable operations: a :data:`Neighbours`."""
-    moves = state_moves(s)[first : first + count]
+    taps = s.weight_hh.shape[1]
+    # The neighbour that each tap reads: (rows above, columns before) in the order of the scan.
+    moves = ([(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)])[first : first + count]
 
     def gather(d: int, down: int, right: int) -> Tensor:
         outside = None if border is None else border[d]
@@ -96,12 +98,6 @@ def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, coun
         return torch.stack([displaced(map, up * down, left * right, outside) for up, left in moves], -2)
 
     return torch.stack([gather(d, *sense) for d, sense in enumerate(signs(s))])
-
-
-def state_moves(s: Scan) -> list[tuple[int, int]]:
-    """Returns the neighbour that each recurrent tap reads: (rows above, columns before) in the order of the scan."""
-    taps = s.weight_hh.shape[1]
-    return [(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)]
 
 
 def signs(s: Scan) -> list[tuple[int, int]]:

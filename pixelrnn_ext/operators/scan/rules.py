@@ -17,7 +17,7 @@ from .products import displaced_states, weight_gradients
 Operator = Callable[..., tuple[Tensor, ...]]
 # The axis of the images. In the weights' gradients it is the axis of groups of images.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
-_AXES_OF_OUTPUTS = {"y": 0, "h": 0, "c": 1, "gates": 1}
+_AXES_OF_OUTPUTS = 0, 0, 1, 1  # y, h, c, gates
 _AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
 _AXES_OF_GRADIENTS = {name: 0 if name == "input" else 1 for name in OPERANDS}
 _WEIGHTS = "weight_ih", "bias", "weight_hh"
@@ -60,7 +60,7 @@ def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
 
 def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
     axes = {Scan._fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
-    return batching.run_folded(op, axes, tuple(_AXES_OF_OUTPUTS.values()), info, _tensor_dims(in_dims), args)
+    return batching.run_folded(op, axes, _AXES_OF_OUTPUTS, info, _tensor_dims(in_dims), args)
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:

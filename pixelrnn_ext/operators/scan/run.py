@@ -8,14 +8,13 @@ from ...directions import CORNERS, merged
 from ...masks import masked_weight
 from .. import backends
 from ..autocast import result_dtype, without_autocast
-from ..operands import stack, stack_optional
 from ..precision import allows_tf32
 from . import eager
 from .arguments import Scan
 from .problem import Problem
 from .products import pack_gates
 
-_NATIVE_MERGES = "shift", "sum"  # computed by the operator; run merges in other ways
+_NATIVE_MERGES = "shift", "sum"  # merges that the operator computes
 
 
 def run(problem: Problem, backend: str) -> Tensor:
@@ -45,20 +44,28 @@ def scan_arguments(p: Problem, path: str) -> Scan:
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
     live_taps = kernel if p.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
-    weight_ih = stack([d.weight_ih for d in directions])
+    weight_ih = _stacked([d.weight_ih for d in directions])
     weight_ih = masked_weight(weight_ih, p.mask_type, image_channels=p.image_channels, gates=gates).squeeze(3)
-    weight_hh = stack([d.weight_hh for d in directions])
+    weight_hh = _stacked([d.weight_hh for d in directions])
     x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
-    bias = stack_optional([d.bias for d in directions], weight_hh, gates * hidden)
+
+    def optional(name: str, *size: int) -> Tensor | None:
+        """Stacks an optional parameter, with zeros for a direction without it. Returns None if no direction has it."""
+        tensors = [getattr(d, name) for d in directions]
+        if all(t is None for t in tensors):
+            return None
+        return _stacked([weight_hh.new_zeros(size) if t is None else t for t in tensors])
+
+    bias = optional("bias", gates * hidden)
     return Scan(
         input=p.input.permute(0, 2, 3, 1),
         weight_ih=_unit_major(weight_ih.narrow(3, 0, live_taps) if live_taps < kernel else weight_ih, gates),
         bias=None if bias is None else bias.unflatten(1, (gates, hidden)).transpose(1, 2),
         x=None if x is None else pack_gates(x.permute(1, 0, 4, 5, 3, 2)),
         weight_hh=_unit_major(weight_hh, gates),
-        h0=stack_optional([d.h0 for d in directions], weight_hh, hidden),
-        c0=stack_optional([d.c0 for d in directions], weight_hh, hidden),
-        peephole=stack_optional([d.peephole for d in directions], weight_hh, 4, hidden),
+        h0=optional("h0", hidden),
+        c0=optional("c0", hidden),
+        peephole=optional("peephole", 4, hidden),
         sizes=None if p.sizes is None else p.sizes.to(p.input.device, torch.int64),
         corners=[list(CORNERS).index(corner) for corner in p.corners],
         diagonal=p.diagonal,
@@ -68,6 +75,11 @@ def scan_arguments(p: Problem, path: str) -> Scan:
         path=path,
         tf32=p.input.is_cuda and allows_tf32(),
     )
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    """Stacks the tensors of all directions along a new first axis."""
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
 
 
 def _unit_major(weights: Tensor, gates: int) -> Tensor:

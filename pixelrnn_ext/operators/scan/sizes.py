@@ -54,10 +54,10 @@ class Images:
     """
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
-        self._sizes = None if sizes is None else sizes.to(m.device)
+        self._sizes = sizes = None if sizes is None else sizes.to(m.device)
         self.inside: Tensor | None = None
-        if self._sizes is not None:
-            self.inside = inside_mask(self._sizes, m.shape[2], m.shape[3], m.device)[:, None]
+        if sizes is not None:
+            self.inside = inside_mask(sizes, m.shape[2], m.shape[3], m.device)[:, None]
         self.maps: Tensor = self.clear_outside(m)
 
     def clear_outside(self, m: Tensor) -> Tensor:

@@ -1,5 +1,3 @@
-"""Made-up measurements of benchmarks/gpu_day."""
-
 MNIST = "diagonal B16 28x28 h16"
 
 
@@ -27,15 +25,14 @@ class Report:
             self.results[provider] = {"status": status, **({"note": note} if note else {}), **facts}
 
 
-PLAN = (
-    "{kernel}: {blocks} block{s} an image, {threads} threads, 4096 bytes of shared memory, {at_once} at once; "
-    "expected 0.02 ms, {cycles} cycles a line, by a model, NVRTC 12.9.86"
-)
 START = 2000 + 4096 / 32  # cycles before the first line of 28x28 h16, with one block per multiprocessor
 
 
 def plan_text(kernel="forward_bf16_2_1_256_single", blocks=1, threads=256, at_once=132, cycles=600):
-    return PLAN.format(s="s" * (blocks > 1), **locals())
+    return (
+        f"{kernel}: {blocks} block{'s' * (blocks > 1)} an image, {threads} threads, 4096 bytes of shared memory, "
+        f"{at_once} at once; expected 0.02 ms, {cycles} cycles a line, by a model, NVRTC 12.9.86"
+    )
 
 
 def layout(provider, us, *, chosen=False, times=True, case="diagonal B16 28x28 h16, forward", **others):

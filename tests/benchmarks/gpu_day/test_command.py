@@ -1,5 +1,3 @@
-"""Tests of command.py and day.py that need no GPU."""
-
 import json
 import re
 import subprocess
@@ -52,10 +50,9 @@ class Machine:
             self.done.append(job)
             if job == self.interrupted:
                 raise KeyboardInterrupt
-            facts = {"part": part, "job": str(job)}
             results.data["measurements"] += [
-                measurement("resident", case=job.case, precision=job.precision) | facts,
-                measurement(None, case=job.case, precision=job.precision) | facts,
+                measurement(provider, case=job.case, precision=job.precision) | {"part": part, "job": str(job)}
+                for provider in ("resident", None)
             ]
             results.save()
 
@@ -180,17 +177,15 @@ def test_what_tells_most_comes_first(machine, gpu_day, tmp_path):
 
 
 def test_the_tests_are_all_that_need_a_gpu_and_none_twice():
-    marked = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/*/**/test_*.py") if is_of_a_gpu(path)}
+    # Matches files with tests marked ``cuda``, or on the GPUs of tests/scan/cuda/gpus.py.
+    on_gpus = re.compile(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", re.MULTILINE)
+    files = [path for path in ROOT.glob("tests/*/**/test_*.py") if on_gpus.search(path.read_text())]
+    marked = {path.relative_to(ROOT).as_posix() for path in files}
     check, others, sanitizer = TESTS.values()
     folder, models, *left_out = others
     assert left_out == [*(f"--deselect={test}" for test in check), f"--ignore={sanitizer[0]}"]
     assert all(path == models or path.startswith(f"{folder}/") for path in marked)
     assert {models, *sanitizer, *(test.partition("::")[0] for test in check)} < marked
-
-
-def is_of_a_gpu(path):
-    """Returns whether a file has tests marked ``cuda``, or on the GPUs of tests/scan/cuda/gpus.py."""
-    return bool(re.search(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", path.read_text(), re.MULTILINE))
 
 
 def test_a_session_goes_on_where_it_was_interrupted(machine, gpu_day, tmp_path, capsys):
@@ -318,9 +313,9 @@ def test_kernels_are_built_where_the_installed_ones_do_not_run(
     monkeypatch.setattr(day, "BUILT_IN_PLACE", in_place)
     gpu_day("--only", "build")
     command = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
-    assert [done for done, _ in machine.done] == [["setup.py", "build_ext", "--inplace"] if in_place else command] * (
-        after is not None
-    )
+    if in_place:
+        command = ["setup.py", "build_ext", "--inplace"]
+    assert [done for done, _ in machine.done] == [command] * (after is not None)
     assert all((e["PIXELRNN_CUDA"], e["PIP_NO_INDEX"]) == ("1", "1") for _, e in machine.done)
     data = saved(tmp_path)
     part = data["parts"]["build"]

@@ -1,5 +1,3 @@
-"""Tests of costs.py and cost_table.py."""
-
 import pytest
 
 from gpu_day import cost_table
@@ -11,10 +9,8 @@ from .made_up_day import START, layout, plan_text
 
 def test_cycles_of_a_line_are_those_of_one_wave():
     header = (ROOT / "csrc/cuda/plan.h").read_text()
-    assert (
-        f"double first_line = {FIRST_LINE:g};" in header
-        and f"double weights_of_cycle = {WEIGHTS_OF_CYCLE:g};" in header
-    )
+    for name, value in (("first_line", FIRST_LINE), ("weights_of_cycle", WEIGHTS_OF_CYCLE)):
+        assert f"double {name} = {value:g};" in header
     case = "diagonal B256 28x28 h16, both directions, forward"  # 512 blocks, 55 lines
 
     def cycles(at_once, bound=""):
@@ -42,7 +38,7 @@ def test_the_planners_table_from_measurements(tmp_path):
         layout("2_1_256:1:4", doubled, plan=plan_text(kernel)),
         layout("8_4_256:8:4", (1200 * 55 + 2016) / 1700, plan=plan_text(other, 8, 128, 16)),  # 128 blocks of 4 warps
         layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
-        layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),  # 1.5 warps: not in the table
+        layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),  # 1.5 warps a scheduler: not in the table
     ]
     before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)
     assert count == 2 and after.source == "measurements on a card"

@@ -1,5 +1,3 @@
-"""Tests of jobs.py, child.py and results.py."""
-
 import multiprocessing
 import os
 import sys
@@ -40,7 +38,7 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs failing jobs that need ``needed`` seconds. Returns {job: {provider: (status, note)}}."""
+    """Runs scripted jobs that need ``needed`` seconds. Returns {job: {provider: (status, note)}}."""
     results = Results(folder)
     child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
     found = {}
@@ -54,16 +52,20 @@ def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
 OK = ("ok", "")
 
 
+def failed(end):
+    return "failed", f"its process ended with {end}"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("a exit b", {"exit": ("failed", "its process ended with exit status 3"), "b": OK, None: OK}),
-        ("a crash b", {"crash": ("failed", "its process ended with SIGSEGV"), "b": OK, None: OK}),
-        ("a raise b", {"raise": ("failed", "its process ended with exit status 4"), "b": OK, None: OK}),
+        ("a exit b", {"exit": failed("exit status 3"), "b": OK, None: OK}),
+        ("a crash b", {"crash": failed("SIGSEGV"), "b": OK, None: OK}),
+        ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
         # No provider was running when the process ended.
-        ("a nobody", {"nobody": OK, None: ("failed", "its process ended with exit status 5")}),
+        ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
         # A provider without a result is measured again.
-        ("later a exit", {"later": OK, "exit": ("failed", "its process ended with exit status 3"), None: OK}),
+        ("later a exit", {"later": OK, "exit": failed("exit status 3"), None: OK}),
     ],
 )
 def test_a_provider_that_ends_its_process_costs_the_others_nothing(words, expected, tmp_path):
@@ -72,8 +74,8 @@ def test_a_provider_that_ends_its_process_costs_the_others_nothing(words, expect
 
 def test_a_job_that_raises_or_hangs_has_failed(tmp_path):
     found = measured(tmp_path, "hang b", "a error b", start=0.0)
-    assert found["hang b"] == {"hang": ("failed", "its process ended with SIGALRM"), "b": OK, None: OK}
-    assert found["a error b"]["error"] == ("failed", "its process ended with exit status 1")
+    assert found["hang b"] == {"hang": failed("SIGALRM"), "b": OK, None: OK}
+    assert found["a error b"]["error"] == failed("exit status 1")
 
 
 def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):

@@ -1,5 +1,3 @@
-"""Tests of measure.py and clocks.py."""
-
 from dataclasses import replace
 from types import SimpleNamespace
 

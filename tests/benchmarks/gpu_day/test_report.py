@@ -1,5 +1,3 @@
-"""Tests of report.py and scan_tables.py."""
-
 from gpu_day import report
 from gpu_day.results import Results
 from gpu_day.scan_tables import exchange_table, layouts_table, operators_table

@@ -9,7 +9,7 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Made-up operators of a scan. Plans have a kernel with 1 or 2 groups. A path returns ``output(path)``."""
+    """Made-up operators of a scan. Plans have one kernel with 1 or 2 groups. A scan returns ``output(path)``."""
 
     def __init__(self, kernel, output):
         self.kernel, self.output = kernel, output
@@ -36,7 +36,7 @@ class MadeUpOps:
         return self.output(Arguments(*args).path), None, None
 
 
-def layouts_measured(backward, output, known=()):
+def layouts_measured(backward, output=lambda path: torch.ones(3), known=()):
     kernel = next(k for k in kernels() if (k.format, k.backward) == ("bf16", backward))
     report = Report()
     job = ScanJob((2, 3, 4, 8), 1, "bf16", backward)
@@ -49,12 +49,12 @@ def layouts_measured(backward, output, known=()):
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_layouts_are_each_found_once_and_the_planners_comes_first(backward):
-    results = layouts_measured(backward, lambda path: torch.ones(3))
+    results = layouts_measured(backward)
     assert [path.split(":")[3] for path in results] == ["2", "1"]
     assert [result["chosen"] for result in results.values()] == [True, False]
     assert all(result["status"] == "ok" and result["error"] == 0 for result in results.values())
     first, second = results
-    assert list(layouts_measured(backward, lambda path: torch.ones(3), known=[first])) == [second]
+    assert list(layouts_measured(backward, known=[first])) == [second]
 
 
 def test_a_layout_that_is_wrong_or_raises_gets_no_time():

@@ -1,5 +1,3 @@
-"""Tests of floors.py and verdict.py."""
-
 import pytest
 
 from gpu_day.floors import FLOORS

@@ -16,7 +16,7 @@ struct Code {
 };
 
 constexpr int kMachine = 190;          // EM_CUDA
-constexpr int kNewFormat = 8;          // ELF's ABI version: CUDA 13, and CUDA 12.9 for 10.0 and later
+constexpr int kNewFormat = 8;          // ELF's ABI version in CUDA 13, and in CUDA 12.9 from compute capability 10.0
 const char kKernel[] = ".text.";       // + kernel's name: the section of its instructions
 const char kEntry[] = ".entry ";       // + kernel's name, in PTX
 const char kTarget[] = ".target sm_";  // + capability, in PTX

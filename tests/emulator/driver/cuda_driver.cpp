@@ -14,8 +14,6 @@ using namespace emulator;
 
 namespace {
 
-Function& unwrap(CUfunction f) { return *reinterpret_cast<Function*>(f); }
-
 std::string report;  // report of the last failed launch
 
 CUresult refuse_shared(int64_t bytes, int64_t most) {
@@ -48,7 +46,7 @@ CUresult check_block(Call& call, const Function& f, int64_t threads, int64_t sha
   if (shared < 0 || shared > f.max_dynamic) return refuse_shared(shared, f.max_dynamic);
   return CUDA_SUCCESS;
 }
-// cuda.h describes the error of a wrong cluster. No GPU has confirmed which wrong clusters give it.
+// cuda.h describes the error of a wrong cluster. No GPU has confirmed which clusters give it.
 CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
@@ -98,15 +96,21 @@ CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
   }
 }
 
-bool is_gpu(int index) { return index >= 0 && index < int(gpus().size()); }
 int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.blockDimY * c.blockDimZ; }
 
 }  // namespace
 
-// Begins a driver function. Returns an error if the state that the function needs is missing.
+// Macros that begin a driver function. They return an error if state that it needs is missing, or `device` is no GPU.
 #define BEGIN(needs)                 \
   Call call(__func__, Needs::needs); \
   if (call.refused()) return call.refused()
+#define BEGIN_WITH_DEVICE \
+  BEGIN(initialisation);  \
+  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE)
+#define BEGIN_WITH_FUNCTION(needs)                      \
+  BEGIN(needs);                                         \
+  Function& f = *reinterpret_cast<Function*>(function); \
+  call << f.kernel
 
 extern "C" {
 
@@ -136,15 +140,13 @@ CUresult cuDeviceGetCount(int* count) {
   *count = int(gpus().size());
   return call.result();
 }
-CUresult cuDeviceGet(CUdevice* device, int index) {
-  BEGIN(initialisation);
-  if (!is_gpu(index)) return call.result(CUDA_ERROR_INVALID_DEVICE);
-  *device = index;
+CUresult cuDeviceGet(CUdevice* found, int device) {
+  BEGIN_WITH_DEVICE;
+  *found = device;
   return call.result();
 }
 CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
-  BEGIN(initialisation);
-  if (!is_gpu(device)) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  BEGIN_WITH_DEVICE;
   const Gpu& gpu = gpus()[device];
   switch (attribute) {
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = gpu.capability / 10; break;
@@ -157,8 +159,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
-  BEGIN(initialisation);
-  if (!is_gpu(device)) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  BEGIN_WITH_DEVICE;
   Context& made = call.state().contexts[device];
   made.device = device;
   if (!made.number) made.number = ++call.state().contexts_made;
@@ -167,8 +168,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   return call.result();
 }
 CUresult cuDevicePrimaryCtxReset(CUdevice device) {
-  BEGIN(initialisation);
-  if (!is_gpu(device)) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  BEGIN_WITH_DEVICE;
   call.state().contexts[device].number = 0;
   return call.result();
 }
@@ -219,18 +219,14 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
   return call.result();
 }
 CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction function) {
-  BEGIN(loading);
-  Function& f = unwrap(function);
-  call << f.kernel;
+  BEGIN_WITH_FUNCTION(loading);
   if (f.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
   if (attribute != CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) return call.result(CUDA_ERROR_INVALID_VALUE);
   *value = f.static_shared;
   return call.result();
 }
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
-  BEGIN(loading);
-  Function& f = unwrap(function);
-  call << f.kernel;
+  BEGIN_WITH_FUNCTION(loading);
   if (f.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
   const int most = call.gpu().shared_memory - f.static_shared;
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) return call.result(CUDA_ERROR_INVALID_VALUE);
@@ -240,18 +236,14 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
 }
 
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
-  BEGIN(loading);
-  Function& f = unwrap(function);
-  call << f.kernel;
+  BEGIN_WITH_FUNCTION(loading);
   if (const CUresult error = check_block(call, f, threads, shared)) return call.result(error);
   *blocks = blocks_per_multiprocessor(call.gpu(), f, threads, shared);
   return call.result();
 }
 // A cluster lies within one GPC. The last GPC may have fewer multiprocessors.
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
-  BEGIN(loading);
-  Function& f = unwrap(function);
-  call << f.kernel;
+  BEGIN_WITH_FUNCTION(loading);
   CUresult error = check_block(call, f, threads_of(*config), config->sharedMemBytes);
   if (!error) error = check_grid(call, f, *config);
   if (!error) {
@@ -264,11 +256,10 @@ CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const 
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra) {
-  BEGIN(context);
-  Function& f = unwrap(function);
+  BEGIN_WITH_FUNCTION(context);
   const CUlaunchConfig& c = *config;
-  call << f.kernel << "grid" << c.gridDimX << c.gridDimY << c.gridDimZ << "threads" << threads_of(c) << "shared"
-       << c.sharedMemBytes << "cluster" << cluster_of(f, c).value_or(0);
+  call << "grid" << c.gridDimX << c.gridDimY << c.gridDimZ << "threads" << threads_of(c) << "shared" << c.sharedMemBytes
+       << "cluster" << cluster_of(f, c).value_or(0);
   CUresult error = check_block(call, f, threads_of(c), c.sharedMemBytes);
   if (!error) error = check_grid(call, f, c);
   if (!error) error = check_stream(call, c.hStream);

@@ -23,13 +23,11 @@ class Kernel(Operands):
         label = re.compile(r"([\w$]+):")
         at = 0
         while at < len(body):
-            if body[at].isspace():
-                at += 1
-            elif body[at] == "{":
-                self.scopes.append({})
-                at += 1
-            elif body[at] == "}":
-                self.scopes.pop()
+            if body[at].isspace() or body[at] in "{}":
+                if body[at] == "{":
+                    self.scopes.append({})
+                elif body[at] == "}":
+                    self.scopes.pop()
                 at += 1
             elif m := Places.LOC.match(body, at):
                 self.module.places.update(m)
@@ -51,15 +49,14 @@ class Kernel(Operands):
             f"static void ptx_{n}(const void* args) {{",
             f"  Byte* const mutation = mutation_{n};",
             "  (void)args, (void)mutation;",
-            *("  " + line for line in self.declarations),
-            *("  " + line for line in self.code),
+            *("  " + line for line in (*self.declarations, *self.code)),
             "}",
             f"static const Site sites_{n}[] = {{",
             *sites,
             "  {}};",
             f"[[maybe_unused]] static const bool added_{n} =",
-            f'    (add_translated({{"{n}", ptx_{n}, {self.args_bytes}, {self.static_shared}, {self.cluster}, '
-            f"sites_{n}, {count}, mutation_{n}}}), true);",
+            f'    (translated_kernels().push_back({{"{n}", ptx_{n}, {self.args_bytes}, {self.static_shared}, '
+            f"{self.cluster}, sites_{n}, {count}, mutation_{n}}}), true);",
             "",
         ]
 

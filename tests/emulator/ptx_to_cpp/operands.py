@@ -74,10 +74,9 @@ class Operands:
         name, _, axis = operand.partition(".")
         if name in SPECIAL:
             return f"({c})({SPECIAL[name]}{'.' + axis if axis else ''})"
-        if re.fullmatch(r"0[fF][0-9a-fA-F]{8}", operand):
-            return f"__builtin_bit_cast(float, 0x{operand[2:]}u)" if t == "f32" else f"0x{operand[2:]}u"
-        if re.fullmatch(r"0[dD][0-9a-fA-F]{16}", operand):
-            return f"__builtin_bit_cast(double, 0x{operand[2:]}ull)" if t == "f64" else f"0x{operand[2:]}ull"
+        if m := re.fullmatch(r"0(?:[fF]([0-9a-fA-F]{8})|[dD]([0-9a-fA-F]{16}))", operand):
+            bits = f"0x{m[1]}u" if m[1] else f"0x{m[2]}ull"
+            return f"__builtin_bit_cast({c}, {bits})" if t == ("f32" if m[1] else "f64") else bits
         if re.fullmatch(r"-?\d+U?|0[xX][0-9a-fA-F]+U?", operand):
             return f"({c})({operand.rstrip('U')}{'ll' if operand[0] == '-' else 'ull'})"
         if operand in self.shared:
@@ -126,6 +125,5 @@ class Operands:
         if i.space == "param" and base in self.parameters:
             return f"(const Byte*)args + {self.parameters[base] + offset}"
         if i.space == "shared":
-            window = "cluster_shared" if i.is_shared_cluster else "own_shared"
-            return f"{window}((uint32_t)({self.value(base, 'u64')} + {offset}ll))"
-        return f"(Byte*)({self.value(base, 'u64')} + {offset}ll)"
+            return f"{'cluster' if i.is_shared_cluster else 'own'}_shared({self.shared_address(operand)})"
+        return f"(Byte*)({self.pointer(operand)})"

@@ -51,7 +51,6 @@ class Places:
 
 class Instruction:
     def __init__(self, text):
-        self.text = text
         predicate = re.match(r"@(!?)(%\w+)\s+", text)
         self.predicate = predicate and predicate.group(1, 2)
         self.op, _, operands = (text[predicate.end() :] if predicate else text).partition(" ")

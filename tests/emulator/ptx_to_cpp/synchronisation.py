@@ -15,7 +15,7 @@ def control(kernel, i):
 def synchronisation(kernel, i):
     place = kernel.place()
     aligned = "true" if i.has_modifier("aligned") or i.op == "bar.sync" else "false"
-    if i.op in ("bar.sync", "barrier.sync", "barrier.sync.aligned", "barrier.cta.sync", "barrier.cta.sync.aligned"):
+    if re.fullmatch(r"bar\.sync|barrier(\.cta)?\.sync(\.aligned)?", i.op):
         if i.operands != ["0"]:
             raise UnknownPart("a barrier of part of the block")
         return f"if (!{kernel.site('block barrier', 'dropped')}) block_barrier({aligned}, {place});"
@@ -53,10 +53,8 @@ def synchronisation(kernel, i):
         site = kernel.site("store to a peer", "dropped other")
         return f"{{ const uint32_t d[4] = {{{data}}}; store_to_peer({site}, {to}, d, {barrier}, {place}); }}"
     if i.op == "mapa.shared::cluster.u32":
-        address, rank = kernel.values(i, "u32", "u32")
-        return kernel.assign(
-            i.operands[0], f"map({kernel.site('peer address', 'rank_0 rank_outside')}, {address}, {rank})", "u32"
-        )
+        site, (address, rank) = kernel.site("peer address", "rank_0 rank_outside"), kernel.values(i, "u32", "u32")
+        return kernel.assign(i.operands[0], f"map({site}, {address}, {rank})", "u32")
 
 
 def warp(kernel, i):
@@ -66,10 +64,8 @@ def warp(kernel, i):
         result, _, in_range = i.operands[0].partition("|")
         value, by, clamp, mask = kernel.values(i, "b32", "b32", "b32", "b32")
         call = f"shuffle(Shuffle::{mode}, {value}, {by}, {clamp}, {mask}, &in_range, {place})"
-        code = (
-            f"bool in_range; {kernel.assign(result, call, 'b32')} {kernel.assign(in_range or '_', 'in_range', 'pred')}"
-        )
-        return f"{{ {code} }}"
+        store = f"{kernel.assign(result, call, 'b32')} {kernel.assign(in_range or '_', 'in_range', 'pred')}"
+        return f"{{ bool in_range; {store} }}"
     if i.op == "vote.sync.all.pred":
         mine, mask = kernel.values(i, "pred", "b32")
         return kernel.assign(i.operands[0], f"vote_all({mine}, {mask}, {place})", "pred")

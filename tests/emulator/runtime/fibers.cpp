@@ -38,7 +38,7 @@ namespace emulator {
 
 Fiber* self = nullptr;
 static Fiber scheduler;  // the launching thread
-static std::deque<Fiber*> ready;
+std::deque<Fiber*> ready;
 
 constexpr size_t kStack = 128 << 10;
 
@@ -49,7 +49,7 @@ void allocate_stacks() {
     machine.stacks_total = 0;
     machine.stacks = static_cast<Byte*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    if (machine.threads <= 16384)  // a guard page splits a mapping, and a process has at most about 65,000
+    if (machine.threads <= 16384)  // a guard page splits a mapping, and a process has at most about 65,000 mappings
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
 }
@@ -111,7 +111,5 @@ void maybe_yield() {
   const Schedule s = machine.launch.schedule;
   if (s == Schedule::random || (s == Schedule::burst && machine.random() % 4 == 0)) yield();
 }
-bool none_is_ready() { return ready.empty(); }
-void forget_ready() { ready.clear(); }
 
 }  // namespace emulator

@@ -12,8 +12,8 @@ static unsigned clusters_started, blocks_live, threads_done;
 
 uint3 thread_index() noexcept { return self->thread; }
 uint3 block_index() noexcept { return self->block_position; }
-uint3 block_size() noexcept { return {machine.launch.block.x, machine.launch.block.y, machine.launch.block.z}; }
-uint3 grid_size() noexcept { return {machine.launch.grid.x, machine.launch.grid.y, machine.launch.grid.z}; }
+uint3 block_size() noexcept { return machine.launch.block; }
+uint3 grid_size() noexcept { return machine.launch.grid; }
 unsigned lane() noexcept { return self->lane; }
 unsigned cluster_rank() noexcept { return self->rank; }
 unsigned cluster_size() noexcept { return machine.cluster_blocks; }
@@ -40,7 +40,7 @@ static void start_block(unsigned index) {
   Block& block = machine.blocks[index];
   block.live = machine.block_threads;
   blocks_live++;
-  start_shared_memory(block);
+  fill_with_nan(block.shared, machine.shared_stride);
   checker->block_starts(index);
   std::vector<Fiber*> threads;
   for (unsigned t = 0; t < machine.block_threads; ++t) {
@@ -69,7 +69,7 @@ static void lay_out(const Launch& l) {
   m.mbarriers.clear();
   m.async_stores.clear();
   allocate_stacks();
-  allocate_shared_memory();
+  m.shared_low = static_cast<Byte*>(map_memory(m.shared_total));
 
   for (Cluster& c : m.clusters) {
     c.blocks.resize(m.cluster_blocks);
@@ -115,7 +115,7 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
   machine.args_bytes = args_bytes;
   entry = kernel;
   first_error.clear();
-  forget_ready();
+  ready.clear();
   clusters_started = blocks_live = threads_done = 0;
 
   const unsigned clusters = unsigned(machine.clusters.size());
@@ -148,6 +148,5 @@ std::deque<Translated>& translated_kernels() {
   static std::deque<Translated> kernels;
   return kernels;
 }
-void add_translated(const Translated& kernel) { translated_kernels().push_back(kernel); }
 
 }  // namespace emulator

@@ -9,10 +9,9 @@ namespace emulator {
 
 Checker* checker = nullptr;  // set by the library's checker at load time
 
-constexpr uint32_t kPoison = 0x7fbadbad;  // a NaN
-
-static void poison(Byte* low, size_t bytes) {
-  for (size_t i = 0; i + 4 <= bytes; i += 4) memcpy(low + i, &kPoison, 4);
+void fill_with_nan(Byte* low, size_t bytes) {
+  constexpr uint32_t kNan = 0x7fbadbad;
+  for (size_t i = 0; i + 4 <= bytes; i += 4) memcpy(low + i, &kNan, 4);
 }
 void* map_memory(size_t bytes) {
   void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -20,8 +19,6 @@ void* map_memory(size_t bytes) {
   return p;
 }
 
-void allocate_shared_memory() { machine.shared_low = static_cast<Byte*>(map_memory(machine.shared_total)); }
-void start_shared_memory(const Block& block) { poison(block.shared, machine.shared_stride); }
 void free_shared_memory() {
   munmap(machine.shared_low, machine.shared_total);
   machine.shared_low = nullptr;
@@ -67,7 +64,7 @@ void lay_out_regions(std::vector<Buffer> buffers) {
     Region* const before = machine.regions.empty() ? nullptr : &machine.regions.back();
     if (!before || low >= before->high) {
       machine.regions.push_back({low, low + b.bytes, b.access, b.name});
-      if (b.access == Access::out) poison(low, b.bytes);
+      if (b.access == Access::out) fill_with_nan(low, b.bytes);
     } else if (before->access == Access::in && b.access == Access::in) {
       before->high = std::max(before->high, low + b.bytes);
     } else {

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <map>
 
 #include "runtime_internal.h"
 
@@ -7,11 +6,6 @@ namespace emulator {
 
 std::string first_error;
 
-static const char* name_of(Kind kind) {
-  static const char* const names[] = {
-      "deadlock", "divergence", "race", "out of bounds", "uninitialised", "bad use", "unwritten", "exited"};
-  return names[int(kind)];
-}
 std::string describe(const Fiber& f) {
   char text[96];
   snprintf(text, sizeof text, "block (%u,%u,%u) thread (%u,%u,%u)", f.block_position.x, f.block_position.y,
@@ -43,7 +37,9 @@ std::string describe_waiting() {
 }
 
 void fail_with(Kind kind, const std::string& what) {
-  std::string report = std::string("emulator: ") + name_of(kind) + ": " + what;
+  static const char* const names[] = {
+      "deadlock", "divergence", "race", "out of bounds", "uninitialised", "bad use", "unwritten", "exited"};
+  std::string report = std::string("emulator: ") + names[int(kind)] + ": " + what;
   if (!self) throw std::runtime_error(report);
   report += "\n  in " + describe(*self);
   if (first_error.empty()) first_error = report;

@@ -1,4 +1,4 @@
-// Arithmetic of the kernels. g++ compiles it for the expected results, so no expression calls an inexact libm function.
+// The kernels' arithmetic. g++ compiles it for the expected results, so no expression calls an inexact libm function.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

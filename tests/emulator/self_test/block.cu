@@ -32,29 +32,29 @@ KERNEL(64, reverse) {
 // Neighbouring lanes swap their values through shared memory.
 KERNEL(64, swap) {
   float* const s = shared_floats();
-  const int t = threadIdx.x, first = blockIdx.x * 64;
-  s[t] = input(a)[first + t];
+  const int t = threadIdx.x;
+  s[t] = input(a)[index()];
   if (a.way == vote_instead_of_warp_barrier) __all_sync(0xffffffff, 1);
   else if (a.way != no_warp_barrier) __syncwarp();
-  output(a)[first + t] = s[t ^ 1];
+  output(a)[index()] = s[t ^ 1];
 }
 
 // All threads read one value, which the last thread then changes.
 KERNEL(64, broadcast) {
   float* const s = shared_floats();
-  const int t = threadIdx.x, first = blockIdx.x * 64;
-  if (t == 0) s[0] = input(a)[first];
+  const int t = threadIdx.x;
+  if (t == 0) s[0] = input(a)[index()];
   __syncthreads();
   const float v = s[0];
   if (a.way != no_block_barrier) __syncthreads();
   if (t == 63) s[0] = v + 1;
   __syncthreads();
-  output(a)[first + t] = v + s[0];
+  output(a)[index()] = v + s[0];
 }
 
 KERNEL(64, sum) {
-  const int t = threadIdx.x, first = blockIdx.x * 64;
-  float v = input(a)[first + t];
+  const int t = threadIdx.x;
+  float v = input(a)[index()];
   if (a.way == absent_lanes) {
     if (t % 32 < 20) v += __shfl_xor_sync(0xffffffff, v, 16);
   } else if (a.way == lane_outside_mask) {
@@ -62,16 +62,16 @@ KERNEL(64, sum) {
   } else {
     for (int bit = 16; bit; bit /= 2) v += __shfl_xor_sync(0xffffffff, v, bit);
   }
-  output(a)[first + t] = v;
+  output(a)[index()] = v;
 }
 
 // Every warp adds 1 to all its values until all are at least 256.
 KERNEL(64, agree) {
-  const int t = threadIdx.x, first = blockIdx.x * 64;
-  float v = input(a)[first + t];
+  const int t = threadIdx.x;
+  float v = input(a)[index()];
   if (a.way != absent_lanes || t % 32 < 20)
     while (!__all_sync(0xffffffff, v >= 256)) ++v;
-  output(a)[first + t] = v;
+  output(a)[index()] = v;
 }
 
 // Each lane reads its own sector of global memory, and all lanes use one bank of shared memory.

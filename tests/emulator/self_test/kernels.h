@@ -32,6 +32,7 @@ struct Args {
 
 #ifdef __CUDACC__
 #define KERNEL(threads, name) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
+inline __device__ int index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 inline __device__ auto input(const Args& a) { return static_cast<const float*>(a.in); }
 inline __device__ auto output(const Args& a) { return static_cast<float*>(a.out); }
 #endif

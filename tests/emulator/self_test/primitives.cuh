@@ -13,22 +13,20 @@ PRIMITIVE unsigned char* dynamic_shared() {
   extern __shared__ __align__(16) unsigned char memory[];
   return memory;
 }
-PRIMITIVE float* shared_floats() { return reinterpret_cast<float*>(dynamic_shared()); }
+PRIMITIVE float* shared_floats(int offset = 0) { return reinterpret_cast<float*>(dynamic_shared() + offset); }
 PRIMITIVE uint4 plus_one(float4 v) {
   return {__float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
 }
 PRIMITIVE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
-PRIMITIVE float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-PRIMITIVE float reciprocal_approx(float x) {
-  float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
+#define APPROXIMATE(name, instruction)              \
+  PRIMITIVE float name(float x) {                   \
+    float y;                                        \
+    asm(instruction " %0, %1;" : "=f"(y) : "f"(x)); \
+    return y;                                       \
+  }
+APPROXIMATE(exp2_approx, "ex2.approx.ftz.f32")
+APPROXIMATE(reciprocal_approx, "rcp.approx.ftz.f32")
 PRIMITIVE float round_tf32(float x) {
   uint32_t rounded;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
@@ -42,6 +40,7 @@ PRIMITIVE uint32_t cluster_rank() {
 }
 PRIMITIVE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 PRIMITIVE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+PRIMITIVE void cluster_barrier() { cluster_arrive(), cluster_wait(); }
 PRIMITIVE uint32_t map_rank(uint32_t address, uint32_t rank) {
   uint32_t mapped;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
@@ -52,8 +51,11 @@ PRIMITIVE void store_peer16(uint32_t address, uint4 v) {
       "st.shared::cluster.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
       : "memory");
 }
-PRIMITIVE void mbarrier_init(uint32_t barrier, uint32_t count) {
+PRIMITIVE void init_without_fence(uint32_t barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+PRIMITIVE void mbarrier_init(uint32_t barrier, uint32_t count) {
+  init_without_fence(barrier, count);
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 PRIMITIVE void mbarrier_arrive(uint32_t barrier, uint32_t expected_bytes) {

@@ -5,15 +5,12 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 5;
 
-__device__ __forceinline__ void init_without_fence(uint32_t barrier, uint32_t count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
-}
 __device__ __forceinline__ void arrive(uint32_t barrier) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
 }
 
-// Five times, each block adds 1 to its 64 values and stores them in its peer block. Two buffers alternate. Each warp
-// stores 8 pieces of 16 bytes. Each buffer has an mbarrier, which counts the bytes and one arrival per warp.
+// Five times, each block adds 1 to its 64 values and stores them in its peer block. Two buffers alternate. A step has
+// 8 stores of 16 bytes by each warp. Each buffer has an mbarrier, which counts the bytes and one arrival per warp.
 KERNEL(64, relay) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
@@ -21,28 +18,23 @@ KERNEL(64, relay) {
                    : a.way == wrong_peer ? 0
                                          : 1 - me;
   const uint32_t barriers = shared_address(buffers) + 512 + (a.way == misaligned_barrier ? 4 : 0);
-  for (int b = 0; b < 2; ++b) reinterpret_cast<float*>(buffers + 256 * b)[t] = input(a)[blockIdx.x * 64 + t];
+  for (int b = 0; b < 2; ++b) shared_floats(256 * b)[t] = input(a)[index()];
   if (t < 2 && (a.way != not_initialised || t == 0)) {
     const int count = a.way == counts_more ? 3 : a.way == counts_none ? 0 : 2;
     if (a.way == no_fence) init_without_fence(barriers + 8 * t, count);
     else mbarrier_init(barriers + 8 * t, count);
     if (a.way == initialised_twice) mbarrier_init(barriers + 8 * t, count);
   }
-  if (a.way == no_start) {
-    __syncthreads();
-  } else {
-    cluster_arrive();
-    cluster_wait();
-  }
-  if (a.way == writes_barrier && t == 0) reinterpret_cast<float*>(buffers + 512)[0] = 0;
+  if (a.way == no_start) __syncthreads();
+  else cluster_barrier();
+  if (a.way == writes_barrier && t == 0) shared_floats(512)[0] = 0;
   for (int step = 0; step < kSteps; ++step) {
     const int from = step % 2, to = 1 - from;
     if (a.way == block_leaves && me == 1 && step == 1) return;
     const uint32_t barrier = barriers + 8 * to;
     if (lane < 8) {
       const int piece = 256 * to + 16 * (t / 32 * 8 + lane);
-      const float4 v = *reinterpret_cast<const float4*>(buffers + piece + 256 * (from - to));
-      const uint4 sent = plus_one(v);
+      const uint4 sent = plus_one(*reinterpret_cast<const float4*>(buffers + piece + 256 * (from - to)));
       store_peer16_async(true, map_rank(shared_address(buffers + piece), peer), sent,
           map_rank(barrier, a.way == barrier_elsewhere ? me : peer));
     }
@@ -57,18 +49,18 @@ KERNEL(64, relay) {
       mbarrier_wait(other ? barriers + 8 * from : barrier, parity);
     if (a.way != misses_a_phase && a.way != no_warp_barrier) __syncwarp();
   }
-  output(a)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
+  output(a)[index()] = shared_floats(256 * (kSteps % 2))[t];
 }
 
 // Every block reverses its 64 values. Its threads arrive at an mbarrier without announcing bytes.
 KERNEL(64, meet) {
   float* const s = shared_floats();
-  const int t = threadIdx.x, first = blockIdx.x * 64;
+  const int t = threadIdx.x;
   const uint32_t barrier = shared_address(s + 64);
   if (t == 0) init_without_fence(barrier, 64);  // only other blocks need the fence
   if (a.way != no_start) __syncthreads();
-  s[t] = input(a)[first + t];
+  s[t] = input(a)[index()];
   if (a.way != no_arrival || t != 40) arrive(barrier);
   if (a.way != no_wait) mbarrier_wait(barrier, 0);
-  output(a)[first + t] = s[63 - t];
+  output(a)[index()] = s[63 - t];
 }

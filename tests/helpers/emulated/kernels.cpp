@@ -13,69 +13,68 @@ namespace {
 
 using namespace pixelrnn::cuda;
 using emulator::Access;
-using emulator::Buffer;
+using Buffers = std::vector<emulator::Buffer>;
+using enum Access;
 
 struct ValueBytes { size_t map, compute; };  // bytes of a value in maps, and of a value in computations
 template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
 
-std::vector<Buffer> buffers(const PackArgs& a, dim3 grid) {
+Buffers buffers(const PackArgs& a, dim3 grid) {
   const Tiling& s = a.tiling;
   const size_t bytes = grid.z / s.blocks * s.bytes();
   return {
-      {a.weight, bytes * s.taps * s.hidden * s.gates * s.hidden, Access::in, "weight"},
-      {a.packed, bytes * s.blocks * s.weight_values(), Access::out, "packed weight"},
+      {a.weight, bytes * s.taps * s.hidden * s.gates * s.hidden, in, "weight"},
+      {a.packed, bytes * s.blocks * s.weight_values(), out, "packed weight"},
   };
 }
 
-Buffer sizes_buffer(const RaggedImages& maps, int images) {
-  return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), Access::in, "sizes"};
+emulator::Buffer sizes_buffer(const RaggedImages& maps, int images) {
+  return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), in, "sizes"};
 }
 
-// `map` is the access to written maps: in_out if images have their own sizes, since a launch then writes only a part.
-template <int G> std::vector<Buffer> buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = Access::out) {
+// `map` is the access to the maps that a launch writes. in_out if pixels outside of an image keep their values.
+template <int G> Buffers buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
-      {a.x, G * units * bytes, Access::in, "x"},
-      {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
-      {a.h0, states * bytes, Access::in, "h0"},
-      {a.c0, states * bytes, Access::in, "c0"},
+      {a.x, G * units * bytes, in, "x"},
+      {a.packed, grid.y * bytes * s.blocks * s.weight_values(), in, "packed weight"},
+      {a.h0, states * bytes, in, "h0"},
+      {a.c0, states * bytes, in, "c0"},
       {a.h, units * bytes, map, "h"},
       {a.c, units * 4, map, "c"},
       {a.gates, G * units * bytes, map, "gates"},
   };
 }
 template <int G>
-std::vector<Buffer> buffers(const BackwardArgsOf<G>& a, dim3 grid, Access map, size_t cells) {
+Buffers buffers(const BackwardArgsOf<G>& a, dim3 grid, Access map, size_t cells) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
-      {a.dh, units * bytes, Access::in, "dh"},
-      {a.gates, G * units * bytes, Access::in, "gates"},
-      {a.c, units * 4, Access::in, "c"},
-      {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
-      {a.c0, states * bytes, Access::in, "c0"},
+      {a.dh, units * bytes, in, "dh"},
+      {a.gates, G * units * bytes, in, "gates"},
+      {a.c, units * 4, in, "c"},
+      {a.packed, grid.y * bytes * s.blocks * s.weight_values(), in, "packed weight"},
+      {a.c0, states * bytes, in, "c0"},
       {a.dx, G * units * bytes, map, "dx"},
-      {a.dc_first, states * a.images * cells * 4, Access::out, "dc_first"},
+      {a.dc_first, states * a.images * cells * 4, out, "dc_first"},
   };
 }
 
-std::vector<Buffer> buffers(const BackwardArgs& a, dim3 grid) {
-  return buffers(a, grid, Access::out, a.geometry[0].cells);
-}
-template <class Args5, class... Cells> std::vector<Buffer> buffers_5(const Args5& a, dim3 grid, Cells... cells) {
-  auto found = buffers(a.scan, grid, a.ragged.sizes ? Access::in_out : Access::out, cells...);
+Buffers buffers(const BackwardArgs& a, dim3 grid) { return buffers(a, grid, out, a.geometry[0].cells); }
+template <class Args5, class... Cells> Buffers buffers_5(const Args5& a, dim3 grid, Cells... cells) {
+  auto found = buffers(a.scan, grid, a.ragged.sizes ? in_out : out, cells...);
   found.push_back(sizes_buffer(a.ragged, a.scan.images));
   return found;
 }
-std::vector<Buffer> buffers(const ForwardArgs5& a, dim3 grid) { return buffers_5(a, grid); }
-std::vector<Buffer> buffers(const BackwardArgs5& a, dim3 grid) {
+Buffers buffers(const ForwardArgs5& a, dim3 grid) { return buffers_5(a, grid); }
+Buffers buffers(const BackwardArgs5& a, dim3 grid) {
   auto found = buffers_5(a, grid, size_t(a.ragged.height));
-  found.push_back({a.dc_up, size_t(grid.y) * a.scan.tiling.hidden * a.scan.images * 4, Access::out, "dc_up"});
+  found.push_back({a.dc_up, size_t(grid.y) * a.scan.tiling.hidden * a.scan.images * 4, out, "dc_up"});
   return found;
 }
 
-// Numbers of values. A launch of a step kernel writes only one line of a map, so its access to the map is in_out.
+// Numbers of values of a step kernel's buffers. A launch writes one line of a map, so its access to the map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -84,61 +83,61 @@ struct StepSizes {
         rows(states * s.images * s.geometry[0].cells),
         active(states * s.images * s.active) {}
 };
-std::vector<Buffer> buffers(const StepForwardArgs& a, ValueBytes type, size_t gates) {
+Buffers buffers(const StepForwardArgs& a, ValueBytes type, size_t gates) {
   const StepSizes n(a.shape);
   return {
-      {a.product, gates * n.active * type.map, Access::in, "product"},
-      {a.x, gates * n.units * type.map, Access::in, "x"},
-      {a.c0, n.states * type.map, Access::in, "c0"},
-      {a.cell.peephole, 4 * n.states * type.map, Access::in, "peephole"},
+      {a.product, gates * n.active * type.map, in, "product"},
+      {a.x, gates * n.units * type.map, in, "x"},
+      {a.c0, n.states * type.map, in, "c0"},
+      {a.cell.peephole, 4 * n.states * type.map, in, "peephole"},
       sizes_buffer(a.shape.ragged, a.shape.images),
-      {a.h, n.units * type.map, Access::in_out, "h"},
-      {a.c, n.units * type.compute, Access::in_out, "c"},
-      {a.gates, gates * n.units * type.map, Access::in_out, "gates"},
-      {a.operand, n.rows * a.shape.taps * type.map, Access::in_out, "operand"},
+      {a.h, n.units * type.map, in_out, "h"},
+      {a.c, n.units * type.compute, in_out, "c"},
+      {a.gates, gates * n.units * type.map, in_out, "gates"},
+      {a.operand, n.rows * a.shape.taps * type.map, in_out, "operand"},
   };
 }
-std::vector<Buffer> buffers(const StepBackwardArgs& a, ValueBytes type, size_t gates) {
+Buffers buffers(const StepBackwardArgs& a, ValueBytes type, size_t gates) {
   const StepSizes n(a.shape);
   const size_t image_states = n.states * a.shape.images;
   return {
-      {a.product, n.active * type.map, Access::in, "product"},
-      {a.dh, n.units * type.map, Access::in, "dh"},
-      {a.gates, gates * n.units * type.map, Access::in, "gates"},
-      {a.c, n.units * type.compute, Access::in, "c"},
-      {a.c0, n.states * type.map, Access::in, "c0"},
-      {a.cell.peephole, 4 * n.states * type.map, Access::in, "peephole"},
+      {a.product, n.active * type.map, in, "product"},
+      {a.dh, n.units * type.map, in, "dh"},
+      {a.gates, gates * n.units * type.map, in, "gates"},
+      {a.c, n.units * type.compute, in, "c"},
+      {a.c0, n.states * type.map, in, "c0"},
+      {a.cell.peephole, 4 * n.states * type.map, in, "peephole"},
       sizes_buffer(a.shape.ragged, a.shape.images),
-      {a.dx, gates * n.units * type.map, Access::in_out, "dx"},
-      {a.dc, n.rows * type.compute, Access::in_out, "dc"},
-      {a.dc_up, gates == 5 ? 2 * (n.rows + image_states) * type.compute : 0, Access::in_out, "dc_up"},
-      {a.dc_above, gates == 5 ? image_states * type.compute : 0, Access::in_out, "dc_above"},
-      {a.operand, gates * n.rows * a.shape.taps * type.map, Access::in_out, "operand"},
+      {a.dx, gates * n.units * type.map, in_out, "dx"},
+      {a.dc, n.rows * type.compute, in_out, "dc"},
+      {a.dc_up, gates == 5 ? 2 * (n.rows + image_states) * type.compute : 0, in_out, "dc_up"},
+      {a.dc_above, gates == 5 ? image_states * type.compute : 0, in_out, "dc_above"},
+      {a.operand, gates * n.rows * a.shape.taps * type.map, in_out, "operand"},
   };
 }
 
 size_t pixels(const MapShape& s) { return size_t(s.directions) * s.images * s.maps.height * s.maps.width; }
-std::vector<Buffer> buffers(const NeighboursArgs& a, size_t piece) {
+Buffers buffers(const NeighboursArgs& a, size_t piece) {
   const size_t state = a.pieces * piece, maps = pixels(a.shape);
   return {
-      {a.h, maps * state, Access::in, "h"},
+      {a.h, maps * state, in, "h"},
       sizes_buffer(a.shape.maps, a.shape.images),
-      {a.h0, a.shape.directions * state, Access::in, "h0"},
-      {a.out, maps * a.count * state, Access::out, "neighbours"},
+      {a.h0, a.shape.directions * state, in, "h0"},
+      {a.out, maps * a.count * state, out, "neighbours"},
   };
 }
-std::vector<Buffer> buffers(const BorderSumsArgs& a, ValueBytes type) {
+Buffers buffers(const BorderSumsArgs& a, ValueBytes type) {
   return {
-      {a.dx, pixels(a.shape) * a.columns * type.map, Access::in, "dx"},
+      {a.dx, pixels(a.shape) * a.columns * type.map, in, "dx"},
       sizes_buffer(a.shape.maps, a.shape.images),
-      {a.out, size_t(a.shape.directions) * a.shape.images * a.shape.taps * a.columns * type.compute, Access::out,
+      {a.out, size_t(a.shape.directions) * a.shape.images * a.shape.taps * a.columns * type.compute, out,
           "border sums"},
   };
 }
 
 }  // namespace
 
-std::vector<Buffer> emulator::buffers_of(const std::string& kernel, const void* args, dim3 grid) {
+Buffers emulator::buffers_of(const std::string& kernel, const void* args, dim3 grid) {
   const auto is = [&](const char* prefix) { return kernel.starts_with(prefix); };
   const ValueBytes type = kernel.find("float64") != kernel.npos   ? ValueBytes{8, 8}
                           : kernel.find("float32") != kernel.npos ? ValueBytes{4, 4}

@@ -1,7 +1,7 @@
 """Builds the CUDA scan operators for the emulator and loads them as a torch namespace.
 
-Each combination of options has its own namespace, so that one process can load several libraries. The environment
-variable PIXELRNN_ONLY_KERNELS names the only resident kernels to build. Such a build takes seconds.
+Each combination of options has its own namespace, so that one process can load several libraries. A build of only the
+resident kernels that the environment variable PIXELRNN_ONLY_KERNELS names takes seconds.
 """
 
 import os
@@ -18,7 +18,8 @@ from emulator.control import Emulator
 from helpers import nvrtc
 from helpers.kernels import source_of
 from helpers.root import ROOT
-from pixelrnn_ext.operators.scan import gpu, rules
+from helpers.scans import define_gpu_scans
+from pixelrnn_ext.operators.scan import rules
 
 CSRC = ROOT / "csrc"
 KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
@@ -64,10 +65,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 
 
 def _device_code(arch, kernels, flags):
-    """Writes the table of csrc/cuda/device_code.h, with all kernels under one architecture and a placeholder as PTX.
-
-    Returns the path of the C++ file.
-    """
+    """Writes the table of csrc/cuda/device_code.h: all kernels, one architecture, placeholder PTX. Returns its file."""
     ptx = "".join(compiled.ptx.read_text() for compiled in nvrtc.compile_kernels(kernels, arch, flags))
     names = " ".join(re.findall(r"\.entry\s+(\w+)", ptx))
     content = (
@@ -89,11 +87,7 @@ def load(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 def _load(arch, checks, by_nvcc, step_kernels):
     path, namespace = build(arch, checks, by_nvcc, step_kernels)
     torch.ops.load_library(path)
-    fragment = torch.library.Library(namespace, "FRAGMENT")
-    for name in ("scan", "scan_gradients"):
-        schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
-        fragment.define(schema.removeprefix("pixelrnn_ext::"))
-    gpu.register(namespace, "cpu")
+    fragment = define_gpu_scans(namespace)
     rules.register_rules(namespace)
     emulator = Emulator(path)
     emulator.set_device(arch)

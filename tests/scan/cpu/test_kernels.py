@@ -7,29 +7,29 @@ import torch
 
 from helpers import child
 from helpers.checks import RATIO, assert_all_close, assert_close, randn64, subsets
-from helpers.scans import each_layer, gate_bias_channels, make_layer, results
+from helpers.scans import BACKENDS, OPS, each_kind, each_layer, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
 
-# (N, in channels, hidden, H, W, image channels). 140 cells are more than a tile, and than a run of the weight gradient.
+# (N, in channels, hidden, H, W, image channels). 140 cells exceed a tile, and kRunCells of the weight gradient.
 SIZES = [
     (2, 3, 5, 4, 6, 1),
     (1, 6, 7, 9, 4, 3),
     (3, 8, 16, 1, 5, 1),
     (2, 4, 8, 7, 1, 2),
-    (9, 1, 1, 1, 1, 1),  # a gradient is one number, a sum that does not cancel over nine images
+    (9, 1, 1, 1, 1, 1),  # each gradient is one number, which nine images keep from cancelling to 0
     (5, 5, 33, 12, 13, 3),
     (2, 4, 64, 3, 140, 1),
     (0, 3, 5, 4, 6, 1),
 ]
 
 
-def compare(layer, dtype, x, gate_bias=None, cotangent=None):
-    """Compares the kernels with the reference in float64, since torch's float32 differs between processors."""
+def compare(layer, x, gate_bias=None, cotangent=None):
+    """Compares the kernels with the reference in float64, since torch's float32 results depend on the processor."""
     layer.backend, exact = "native", copy.deepcopy(layer).double()
     exact.backend = "reference"
     maps = dict(x=x, cotangent=cotangent, gate_bias=gate_bias)
     expected = results(exact, **{name: None if m is None else m.double() for name, m in maps.items()})
-    assert_all_close(expected, results(layer, **maps), RATIO[dtype])
+    assert_all_close(expected, results(layer, **maps), RATIO[x.dtype])
 
 
 @pytest.mark.covering(2)
@@ -41,37 +41,33 @@ def test_sizes(name, size, dtype):
     for options in ({}, dict(mask_type=None, bias=False, initial_state="zero")):
         layer = make_layer(name, channels, hidden, image_channels=colours, dtype=dtype, **options)
         x = torch.randn(n, channels, height, width, dtype=dtype)
-        compare(layer, dtype, x)
+        compare(layer, x)
         gate_bias = torch.randn(n, gate_bias_channels(layer), height, width, dtype=dtype)
-        compare(layer, dtype, x, gate_bias)
+        compare(layer, x, gate_bias)
 
 
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 4])
-@pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
+@each_kind
 def test_instruction_sets_and_threads(name, n, instruction_set, threads):
     layer = make_layer(name, 5, 24, dtype=torch.float32)
-    compare(layer, torch.float32, torch.randn(n, 5, 9, 10))
+    compare(layer, torch.randn(n, 5, 9, 10))
 
 
-def _strided(x):
-    return torch.stack([x, x + 1], -1)[..., 0]
+LAYOUTS = {
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "strided": lambda x: torch.stack([x, x + 1], -1)[..., 0],
+    "expanded": lambda x: x[:1].expand(x.shape),
+    "transposed": lambda x: x.mT.contiguous().mT,
+}
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        pytest.param(lambda x: x.contiguous(memory_format=torch.channels_last), id="channels_last"),
-        pytest.param(_strided, id="strided"),
-        pytest.param(lambda x: x[:1].expand(x.shape), id="expanded"),
-        pytest.param(lambda x: x.transpose(2, 3).contiguous().transpose(2, 3), id="transposed"),
-    ],
-)
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("name", ["row3", "bilstm"])
 def test_strides(name, layout):
     layer = make_layer(name, 6, 7)
     x, gate_bias, cotangent = (layout(randn64(3, channels, 5, 4)) for channels in (6, gate_bias_channels(layer), 7))
-    compare(layer, torch.float64, x, gate_bias, cotangent)
+    compare(layer, x, gate_bias, cotangent)
     assert layer(x, gate_bias).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -88,7 +84,7 @@ def test_any_subset_of_the_optional_tensors(name, present):
         if hasattr(layer, absent):
             setattr(layer, absent, None)
     maps = [randn64(2, n, 3, 5) for n in (3, gate_bias_channels(layer))]
-    compare(layer, torch.float64, maps[0], maps[1] if "gate_bias" in present else None)
+    compare(layer, maps[0], maps[1] if "gate_bias" in present else None)
 
 
 @pytest.mark.covering(2)
@@ -105,23 +101,21 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
     again = layer(x)
     third = torch.autograd.grad(again, leaves, cotangent)
     assert torch.equal(y, again)
-    for a, b, c in zip(first, second, third):
-        assert torch.equal(a, b) and torch.equal(a, c)
+    assert all(map(torch.equal, first, second)) and all(map(torch.equal, first, third))
 
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """A scan of one image works with a pool of threads. tests/native/check_scan.cpp runs threads' parts one by one."""
+    """Without OpenMP torch may run the threads' parts of a scan one by one, as tests/native/check_scan.cpp does."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     try:
         for name in ("row3", "bilstm"):
-            layer = make_layer(name, 3, 24)
-            compare(layer, torch.float64, randn64(1, 3, 5, 6))
+            compare(make_layer(name, 3, 24), randn64(1, 3, 5, 6))
     finally:
-        assert torch.ops.pixelrnn_ext.set_threads_at_once(before) is False, "the kernels were not told"
+        assert OPS.set_threads_at_once(before) is False, "the kernels were not told"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=["nan", "inf", "-inf"])
@@ -130,10 +124,7 @@ def test_non_finite_input_reaches_the_same_cells(name, value):
     layer = make_layer(name, 3, 9, mask_type=None)
     x = randn64(2, 3, 6, 7)
     x[0, 1, 2, 3] = value
-    layer.backend = "reference"
-    expected = layer(x)
-    layer.backend = "native"
-    got = layer(x)
+    expected, got = [layer(x) for layer.backend in BACKENDS]
     assert torch.equal(expected.isnan(), got.isnan())
     if value != value:
         assert expected.isnan().any() and not expected.isnan().all()
@@ -149,7 +140,7 @@ scan = None, None, None, x, weight, None, None, None, None, [0], True, 1, "pixel
 _, hs, c, gates = ops.scan(*scan)
 used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (used + 3 * gates.numel() * 4,) * 2)
-ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  # of weight_hh alone
+ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  # wants weight_hh's gradient alone
 """
 
 

@@ -14,7 +14,13 @@ def pages(core):
     return core.Pages(max_idle=MAX_IDLE)
 
 
-# A positive step takes a block of that many bytes. A negative step gives back the block in use at that index.
+def give_back(pages, blocks):
+    for block in blocks:
+        pages.give(block)
+    return {address for address, _ in blocks}
+
+
+# A positive step takes a block of so many bytes. A negative step is the index of a block in use to give back.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -37,8 +43,7 @@ def test_blocks_in_use_are_apart_and_idle_ones_bounded(core, steps):
         assert pages.idle_bytes <= MAX_IDLE
         assert peak == pages.peak_bytes
         assert in_use + pages.idle_bytes + pages.reclaimable_bytes <= 1.25 * pages.peak_bytes or step < 0
-    for block in used:
-        pages.give(block)
+    give_back(pages, used)
 
 
 def test_a_block_is_kept_for_the_next_of_its_size(pages):
@@ -49,12 +54,6 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     assert pages.take(950 * KIB)[0] == first[0]  # a kept block serves a request that is slightly smaller
     pages.give(first)
     assert pages.take(500 * KIB)[0] != first[0]
-
-
-def give_back(pages, blocks):
-    for block in blocks:
-        pages.give(block)
-    return {address for address, _ in blocks}
 
 
 def test_a_step_s_maps_are_all_kept(pages):

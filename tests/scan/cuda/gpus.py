@@ -21,8 +21,6 @@ if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
     MAX_BLOCKS["card"] = 8 if _capability >= (9, 0) else 1 if _capability >= (8, 0) else 0
 MARKS = {gpu: pytest.mark.cuda if gpu == "card" else pytest.mark.emulated for gpu in MAX_BLOCKS}
-
-
 all_formats = pytest.mark.parametrize("format", FORMATS)
 
 
@@ -77,7 +75,6 @@ class Gpu:
         return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
 
     def plan(self, problem, path="auto"):
-        """Returns the planner's descriptions of the forward and the backward."""
         return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
 
     def run(self, problem, path="auto"):
@@ -103,10 +100,7 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks that every schedule of the emulator's threads gives right results, always the same bits.
-
-        A card runs twice.
-        """
+        """Checks that all schedules of the emulator, or two runs of a card, give right results with equal bits."""
         expected, first = problem.run(OPS, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:
@@ -117,4 +111,4 @@ class Gpu:
                 assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
 
 
-CARD = Gpu("card", torch.ops.pixelrnn_ext, "cuda")
+CARD = Gpu("card", OPS, "cuda")

@@ -5,8 +5,8 @@ from helpers.scans import DTYPES, LAYER_OPTIONS, Problem
 
 # (images, height, width): one cell, a row, a column, several tiles, more lines than cells, more cells than lines.
 MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4, 34)]
-SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {blocks of a cluster: small hidden size for tests}
-# {layer: (height, width)}: windows that start and end inside a tile, more columns than rows, lines of two tiles.
+SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {blocks of a cluster: smallest hidden size in tests}
+# {layer: (height, width)}: active cells that start and end inside a tile, more columns than rows, lines of two tiles.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11), "stable": (12, 5)}
 OPTIONS = {4: dict(input=False), 5: dict(corners=(1, 2))}  # {gates of a unit: options of a Problem}
 
@@ -42,7 +42,7 @@ def variant_problem(gpu, gates, format, suffix, blocks, geometry, images, **opti
     path, found = f"resident:{suffix}:{blocks}", variant_kernels(gates, format, suffix, blocks)
     for name in (geometry, "row1", "row3") if gates == 4 else (geometry,):
         sizes = {size for kernel in found for size in hidden_sizes(kernel, blocks, LAYER_OPTIONS[name].taps)}
-        # Tries small hidden sizes first, in reversed scans large ones, so that both are tested.
+        # Tries small hidden sizes first, for two geometries large ones, so that both are tested.
         for hidden in sorted(sizes, reverse=geometry in ("diagonal-reverse", "stable")):
             problem = Problem(format, name, hidden, (images, *SHAPES[geometry]), **OPTIONS[gates] | options)
             plans = gpu.plan(problem, path)

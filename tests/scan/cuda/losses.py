@@ -41,7 +41,7 @@ def slowdowns(core):
 
 
 def indispensable_kernels(core):
-    """Returns the kernels that are the only resident kernel for some hidden size."""
+    """Returns each kernel without which some hidden size would have no resident kernel."""
     found = set()
     sizes = product((80, 90, 120), core.Format, (False, True), range(8, 257, 8), ((1, 4), (2, 4), (3, 4), (2, 5)))
     for capability, format, backward, hidden, (taps, gates) in sizes:

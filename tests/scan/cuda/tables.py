@@ -46,7 +46,7 @@ def with_measurements(modelled, committed):
 
 @contextmanager
 def restored_on_error(*paths):
-    """Restores all files after an error, since each file is made from those before it."""
+    """Restores all files after an error, since each file is made from the files before it."""
     before = {path: path.read_text() for path in paths}
     try:
         yield

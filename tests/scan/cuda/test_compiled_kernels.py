@@ -13,8 +13,9 @@ from helpers.scans import Problem
 from sass_model import sass
 
 pytestmark = pytest.mark.emulated
+each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
-# {architecture: (most kernels that spill, most bytes that a thread spills)} by NVRTC 12.9. By nvcc 13.0 none spills.
+# With NVRTC 12.9: {architecture: (most kernels that spill, most bytes of a thread)}. With nvcc 13.0 no kernel spills.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -48,7 +49,7 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """A prefetch of four 16-bit values would unpack them at once, and so wait for the load."""
+    """A load of four 16-bit values would unpack them at once, so that a prefetch would wait for memory."""
     for _, file, _ in nvrtc.compile_kernels(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
@@ -65,7 +66,7 @@ def functions(arch):
     return {name: kernel.code for cubin in cubins for name, kernel in sass.kernels(cubin).items()}
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@each_arch
 def test_tensor_core_instructions_are_there(arch):
     for kernel in every_kernel():
         if kernel.kind != "single" and arch == "sm_80":
@@ -74,13 +75,13 @@ def test_tensor_core_instructions_are_there(arch):
         assert found == {INSTRUCTIONS[kernel.format]} - {None}, kernel.name
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@each_arch
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
     """A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal.
 
-    CALL is allowed, since NVRTC may end a kernel by it. Forward and backward share a kernel.
+    CALL is allowed, since NVRTC may end a kernel with it. Forward and backward have one packing kernel.
     """
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
@@ -89,23 +90,21 @@ def test_the_packing_divides_nothing(format, name, arch):
     assert len(code) <= 2 * (120 + per_value * values)
 
 
-SMALL_PIECES = (
-    "a thread's units are in two places, and with few units in a block neither is whole sectors: "
-    "the other's load has the rest in L1."
+TWO_PLACES = (
+    "a thread's units lie in two places. With few units in a block, neither load reads whole sectors, "
+    "but L1 keeps the rest of a sector for the second load."
 )
-# {part of a source line: why its memory access costs more than the minimum}
+SHARED_BANKS = "with fewer than 32 units in a block, values of two cells share banks. Padding would make {} conflict."
+# {text of a source line: why its memory access costs more than the minimum}
 COSTLY = {
-    "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate "
-    "them makes the pushed 16-byte stores conflict. Once a line, outside the product.",
-    "Gradients>(own_row": "with fewer than 32 units in a block, the gates of two cells share banks; padding that "
-    "would separate them makes the product's loads conflict.",
-    "c[n] = *as_bits": SMALL_PIECES,
-    "saved.dh[n] = *as_bits": SMALL_PIECES,
-    "(dc_first +": "the same; once a scan.",
-    "(a.c0)[": "c0 is not prepared for it. Once a scan.",
-    "maps.h[to]": "8 units of a half are half a sector; the other half is another warp's, "
-    "and they meet in the L2 cache.",
-    "const Value weight = from[max(source, 0)]": "the packing gathers. Once a scan, of the weights alone.",
+    "part[k]": SHARED_BANKS.format("the 16-byte stores to other blocks") + " Once a line.",
+    "Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
+    "c[n] = *as_bits": TWO_PLACES,
+    "saved.dh[n] = *as_bits": TWO_PLACES,
+    "(dc_first +": "a thread's units lie in two places. Once a scan.",
+    "(a.c0)[": "c0 is not packed for the kernel. Once a scan.",
+    "maps.h[to]": "8 units of a half are half a sector. Another warp has the other half. The L2 cache joins both.",
+    "const Value weight = from[max(source, 0)]": "packing gathers the weights. Once a scan.",
     "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }
 PROFILED = [
@@ -138,6 +137,6 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
         products += in_product
         if cost.paid * 4 >= cost.ideal * 5:
             source = (library.CSRC / "cuda" / file).read_text().splitlines()[int(line) - 1]
-            if in_product or not any(piece in source for piece in COSTLY):
+            if in_product or not any(text in source for text in COSTLY):
                 costly.append(f"{cost}: {source.strip()}")
     assert products and costly == []

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from helpers.scans import Problem
-from pixelrnn_ext.operators.scan import gpu
+from helpers.scans import OPS, Problem, define_gpu_scans
 
 CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 SCANS = ["scan", "scan_gradients"]
@@ -14,11 +13,7 @@ OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 @pytest.fixture(scope="module")
 def on_cpu():
     """A namespace with the GPU's operators for CPU tensors, whose kernels no test runs."""
-    library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
-    for name in SCANS:
-        schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
-        library.define(schema.removeprefix("pixelrnn_ext::"))
-    gpu.register("pixelrnn_devices", "cpu")
+    library = define_gpu_scans("pixelrnn_devices")
     yield torch.ops.pixelrnn_devices
     library._destroy()
 
@@ -26,7 +21,7 @@ def on_cpu():
 def arguments(name):
     if name in SCANS:
         p = Problem("fp64", "graves-peepholes", 3, (2, 3, 4), x=True, sizes=[(3, 4), (1, 2)])
-        return tuple(p.scan()) if name == "scan" else p.gradient_arguments(torch.ops.pixelrnn_ext).flat
+        return tuple(p.scan()) if name == "scan" else p.gradient_arguments(OPS).flat
     x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
     if name == "masked_conv2d":
         return x, weight, torch.randn(5), "B", 1, 1, True
@@ -35,7 +30,7 @@ def arguments(name):
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_tensors_of_two_devices_are_refused(name, on_cpu):
-    operator = getattr(on_cpu if name in SCANS else torch.ops.pixelrnn_ext, name).default
+    operator = getattr(on_cpu if name in SCANS else OPS, name).default
     args = arguments(name)
     tensors = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
     assert len(tensors) >= 3

@@ -24,7 +24,7 @@ class PythonRecurrence:
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
 
     def recurrence_backward(self, dh, c, gates, *args):
-        """Stores an image's gradient of c0 as the gradient of its first chain of cells, and zeros for other chains."""
+        """Returns an image's gradient of c0 as the gradient of its first row (diagonal) or column. Others are 0."""
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)
         wanted = [name in ("x", "c0") for name in OPERANDS]

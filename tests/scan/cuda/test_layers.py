@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.scans import DTYPES, LAYERS, LSTM2D, gate_bias_channels, ragged_sizes, results
+from helpers.scans import DTYPES, KINDS, LAYERS, LSTM2D, OPS, gate_bias_channels, ragged_sizes, results
 from pixelrnn_ext.operators.scan import run
 
 from .layers import NATIVE, compare, layer_and_maps, on_gpus_with_layers
@@ -15,7 +15,7 @@ def layers_call_the_emulator(gpu, monkeypatch):
     if gpu.emulator:
         paths = {"native": "auto", "step": "step", "resident": "resident"}
         monkeypatch.setattr(run.backends, "choose", lambda backend, device: paths.get(backend))
-        monkeypatch.setattr(torch.ops.pixelrnn_ext, "scan", gpu.ops.scan)
+        monkeypatch.setattr(OPS, "scan", gpu.ops.scan)
 
 
 @pytest.mark.parametrize("also", ["alone", "gate_bias", "sizes"])
@@ -64,13 +64,13 @@ def test_any_subset_of_the_initial_states(name, backend, format, present, gpu):
     def computed(backend, t):
         leaves = {name: value.to(t).requires_grad_() for name, value in values.items()}
         y = px.functional.diagonal_bilstm(**leaves, backend=backend)
-        return {"output": y, **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent.to(t))))}
+        return {"output": y, **dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent.to(t))))}
 
     compare(gpu, format, computed("reference", torch.float64), computed(backend, dtype))
 
 
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
-@on_gpus_with_layers(["row3", "bilstm", "stable"], [*NATIVE, "reference"], ["fp32", "fp64"])
+@on_gpus_with_layers(KINDS, [*NATIVE, "reference"], ["fp32", "fp64"])
 def test_autocast(name, backend, format, half, gpu):
     """A float32 layer computes in the half dtype and gets float32 gradients. A float64 layer stays in float64."""
     dtype = DTYPES[half] if format == "fp32" else torch.float64
@@ -81,7 +81,7 @@ def test_autocast(name, backend, format, half, gpu):
     assert y.dtype == dtype
     leaves = {"input": x, **dict(layer.named_parameters())}
     cotangent = torch.randn(y.shape, device=gpu.device).to(dtype)
-    got = dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))
+    got = dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent)))
     assert all(gradient.dtype == DTYPES[format] for gradient in got.values())
     # Factor 2: the parameters are rounded to the half dtype, too.
     factor, format = (2, half) if format == "fp32" else (1, format)
@@ -105,5 +105,4 @@ def test_no_saved_tensor_changes(name, backend, format, gpu):
     assert len(saved) >= 3 and torch.equal(y, before)
     for tensor, version, value in saved:
         assert tensor._version == version and torch.equal(tensor, value)
-    for a, b in zip(first, second):
-        assert torch.equal(a, b)
+    assert all(map(torch.equal, first, second))

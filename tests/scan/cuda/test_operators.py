@@ -6,7 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
 from helpers.checks import OperatorRecorder, assert_close
-from helpers.scans import OPS, Problem
+from helpers.scans import KINDS, OPS, Problem
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan, state_dtype
 
 from .borders import border_sums, neighbour_states
@@ -15,7 +15,6 @@ from .gpus import MAX_BLOCKS, on_gpus, on_gpus_with_paths, on_resident_gpus
 paths = on_gpus_with_paths("step", "resident")
 
 
-# ---- operands
 LAYOUTS = {
     "dense": lambda t: t,
     "channels first": lambda t: t.movedim(-1, 1).contiguous().movedim(1, -1),
@@ -27,10 +26,10 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("layer", ["row3", "bilstm", "stable"])
+@pytest.mark.parametrize("layer", KINDS)
 @paths
 def test_maps_that_lie_anywhere(path, layer, layout, gpu):
-    """Results have the bits of dense maps, and h is dense. No operand and no saved tensor changes."""
+    """Results have the same bits as with dense maps, and h is dense. No operand and no saved tensor changes."""
     arrange = LAYOUTS[layout]
     p = Problem("bf16", layer, 16, (3, 5, 9), merge="none", input=False)
     p.inputs["x"], p.cotangent = arrange(p.inputs["x"]), arrange(p.cotangent)
@@ -47,8 +46,7 @@ def test_maps_that_lie_anywhere(path, layer, layout, gpu):
 
     got = run(arrange)
     assert got[0].is_contiguous()
-    for a, b in zip(run(LAYOUTS["dense"]), got):
-        assert torch.equal(a, b)
+    assert all(map(torch.equal, run(LAYOUTS["dense"]), got))
 
 
 EMPTY = [
@@ -75,7 +73,6 @@ def test_halves_keep_the_state_in_float32(gpu):
     assert [got[name].dtype for name in ("h", "c", "gates")] == [torch.bfloat16, torch.float32, torch.float16]
 
 
-# ---- refusals
 @pytest.mark.parametrize(
     ("format", "layer", "options", "path", "why"),
     [
@@ -103,7 +100,7 @@ def test_a_recurrence_takes_x_and_checks_the_rest(gpu):
     for change, message in (
         ({"x": None}, "expected x for the recurrence"),
         ({"bias": s.bias[:1]}, r"expected bias of shape \[2, 16, 4\], got \[1, 16, 4\]"),
-        ({"weight_ih": None}, "expected input and weight_ih together"),
+        ({"weight_ih": None}, "expected input and weight_ih together, got one of them"),
     ):
         with pytest.raises(RuntimeError, match=message):
             gpu.ops.recurrence(*s._replace(**change))
@@ -150,7 +147,6 @@ def test_tensors_of_two_devices_are_refused(gpu):
                     getattr(gpu.ops, operator).default.redispatch(gpu.keys, *moved.values())
 
 
-# ---- derivatives
 @pytest.mark.parametrize("maps", [(0, 3, 4), (2, 3, 4)], ids=["empty", "full"])
 @pytest.mark.parametrize("layer", ["row3", "stable"])
 def test_gradients_that_are_not_wanted_have_no_elements(layer, maps, gpu):
@@ -168,7 +164,7 @@ def test_gradients_that_are_not_wanted_have_no_elements(layer, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("layer", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(layer, format, hidden, sizes, gpu):
-    """Weights have a layer's strides. 16 units take the resident path, 3 the step path. A card traces derivatives."""
+    """Weights have a layer's strides. 16 hidden units run resident, 3 on the step path. A card traces derivatives."""
     problem = Problem(format, layer, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # NaN does not equal NaN
@@ -197,7 +193,7 @@ def test_derivatives(layer, sizes, checker, gpu):
     assert checker(run, tuple(s.operands.values()), fast_mode=True)
 
 
-@pytest.mark.parametrize("layer", ["row3", "bilstm", "stable"])
+@pytest.mark.parametrize("layer", KINDS)
 @paths
 def test_a_gradient_penalty_in_float32(path, layer, gpu):
     p = Problem("fp32", layer, 16, (2, 4, 5))
@@ -207,7 +203,7 @@ def test_a_gradient_penalty_in_float32(path, layer, gpu):
         y, h, *_ = ops.scan(*s)
         (gradient,) = torch.autograd.grad((y if s.merges else h).square().sum(), s.input, create_graph=True)
         leaves = {name: t for name, t in s.operands.items() if name != "input"}
-        return dict(zip(leaves, torch.autograd.grad(gradient.square().sum(), list(leaves.values()))))
+        return dict(zip(leaves, torch.autograd.grad(gradient.square().sum(), leaves.values())))
 
     expected = penalty(OPS, "cpu", torch.float64, "auto")
     for name, gradient in penalty(gpu.ops, gpu.device, torch.float32, path).items():
@@ -228,7 +224,6 @@ def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, gpu):
     assert all(map(torch.equal, *results))
 
 
-# ---- the kernels around the products, against the decomposition
 # SCANS: (diagonal, taps, corners). MAPS: (images, height, width), with one cell, one row, one column, and few columns.
 SCANS = {
     "bilstm": (True, 2, [0, 1]),

@@ -22,7 +22,6 @@ H100 = (9, 0)
 KERNELS = every_kernel()
 
 
-# ---- resident_plan
 @pytest.mark.skipif(library.why_no_cuda() is None, reason="the CUDA kernels are built")
 def test_without_the_kernels_it_says_so():
     with pytest.raises(RuntimeError, match="resident_plan needs the CUDA kernels: "):
@@ -44,7 +43,6 @@ def test_dtypes_without_kernels():
         px.resident_plan(32, 32, 128, dtype=torch.int32, capability=H100)
 
 
-# ---- the planner alone
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
     """An H100 takes hidden sizes up to `largest` with 2 taps and lines of 32 cells, otherwise up to 128."""
@@ -105,19 +103,12 @@ def test_choices(core, size, restriction, says):
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
     """`helpers.kernels` parses kernel_list.h, since tests are collected without a compiler."""
 
-    def pairs(held):
-        return held.registers, None if held.shared == core.any_pairs else held.shared
-
-    compiled = [
-        (v.name, v.format.name, v.backward, pairs(v.pairs), v.tiles_or_units, v.threads, v.kind.name, v.gates)
-        for v in core.variants
-    ]
-    assert compiled == [
-        (k.name, k.format, k.backward, k.pairs, k.tiles_or_units, k.threads, k.kind, k.gates) for k in KERNELS
-    ]
-    for kernel, variant in zip(KERNELS, core.variants):
-        assert variant.has_suffix(kernel.suffix)
-        assert kernel.blocks == tuple(blocks for blocks in (1, 2, 4, 8) if core.has_blocks(variant.kind, blocks))
+    for kernel, v in zip(KERNELS, core.variants, strict=True):
+        pairs = v.pairs.registers, None if v.pairs.shared == core.any_pairs else v.pairs.shared
+        sizes = pairs, v.tiles_or_units, v.threads, v.kind.name, v.gates
+        assert kernel == (v.format.name, v.backward, kernel.held, *sizes) and kernel.name == v.name
+        assert v.has_suffix(kernel.suffix)
+        assert kernel.blocks == tuple(blocks for blocks in (1, 2, 4, 8) if core.has_blocks(v.kind, blocks))
 
 
 def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
@@ -139,7 +130,7 @@ def test_every_kernel_is_worth_its_code(core):
 
 
 def test_a_cards_tensor_cores_take_their_time(core):
-    """Plans 8-cell lines, h64, one tap, one block. 8 warps each multiply 2 tiles of 16 rows by 2 pairs of 2 steps."""
+    """Plans 8-cell lines, h64, one tap, one block. Each of 8 warps multiplies 2 tiles of 16 rows in 4 steps."""
 
     def cycles(capability, format="bf16"):
         problem = Size(capability, format, False, 64, 1, 8, 1, 1).problem(core)
@@ -154,16 +145,17 @@ def test_a_cards_tensor_cores_take_their_time(core):
     assert cycles(90) == cycles(100) == cycles(110)
 
 
-@pytest.mark.parametrize(
-    ("backward", "variant", "pieces", "is_hidden"),
-    [
-        pytest.param(False, "s_1_512", 32 * 2 * 7, False, id="forward"),
-        pytest.param(False, "8_1_256_images", 4 * 32 * 2 * 8, True, id="images"),
-        pytest.param(True, "s_0_512", 32 * 4 * 8, False, id="backward"),
-    ],
-)
+# {case: (backward, variant, pieces for each block and line, whether other work hides their time)}
+EXCHANGES = {
+    "forward": (False, "s_1_512", 32 * 2 * 7, False),
+    "images": (False, "8_1_256_images", 4 * 32 * 2 * 8, True),
+    "backward": (True, "s_0_512", 32 * 4 * 8, False),
+}
+
+
+@pytest.mark.parametrize(("backward", "variant", "pieces", "is_hidden"), EXCHANGES.values(), ids=EXCHANGES)
 def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces, is_hidden):
-    """Plans h128 in 8 blocks, one tile a warp, all cells active. A 16-byte push takes a line of shared memory."""
+    """Plans h128 in 8 blocks, one tile a warp, all cells active. A piece is 16 bytes for a block of the cluster."""
     problem = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
     restriction, constants = core.Restriction(blocks=8, groups=4, variant=variant, step=False), core.Constants()
 
@@ -178,7 +170,6 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
         assert cycles(of_bytes, of_lines) == pytest.approx(expected)
 
 
-# ---- what holds of every plan
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
     """Draws problems, which resident kernels mostly take by default. Hidden sizes are multiples of `step`."""
@@ -221,10 +212,8 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
     for plan in core.candidates(problem, core.Device(*device), core.Restriction(**restriction)):
         v, s = plan.variant, plan.tiling
         capability, shared_memory, _ = device
-        assert (v.format.name, v.backward, s.hidden, s.taps, v.gates) == tuple(
-            sizes[name] for name in ("format", "backward", "hidden", "taps", "gates")
-        )
-        assert s.gates == v.gates
+        planned = dict(format=v.format.name, backward=v.backward, hidden=s.hidden, taps=s.taps, gates=v.gates)
+        assert sizes == sizes | planned and s.gates == v.gates
         assert s.blocks * s.units == s.hidden and s.units % 8 == 0
         assert core.has_blocks(v.kind, s.blocks) and (s.blocks == 1 or capability >= 90)
         assert s.images == core.images_per_cluster(v.kind)
@@ -246,9 +235,9 @@ def test_a_restriction_is_kept_and_makes_nothing_cheaper(core, sizes, device, re
     problem, card = Size(0, **sizes).problem(core), core.Device(*device)
     free = {plan.variant.name: plan.cost for plan in core.candidates(problem, card)}
     for plan in core.candidates(problem, card, core.Restriction(**restriction)):
-        assert plan.tiling.blocks <= restriction.get("max_blocks", 8)
-        assert plan.tiling.blocks == restriction.get("blocks", plan.tiling.blocks)
-        assert plan.tiling.groups == restriction.get("groups", plan.tiling.groups)
+        s = plan.tiling
+        assert s.blocks <= restriction.get("max_blocks", 8)
+        assert s.blocks == restriction.get("blocks", s.blocks) and s.groups == restriction.get("groups", s.groups)
         assert "variant" not in restriction or plan.variant.has_suffix(restriction["variant"])
         assert plan.cost >= free[plan.variant.name]
 
@@ -353,12 +342,11 @@ def test_a_gpu_that_is_asked_has_the_last_word(core, sizes, at_once):
         queried.append(variant.name)
         return at_once
 
-    found = core.candidates(Size(0, **sizes).problem(core), card, concurrency=concurrency)
+    problem = Size(0, **sizes).problem(core)
+    found = core.candidates(problem, card, concurrency=concurrency)
     if at_once:
-        assert {plan.variant.name for plan in found} == set(queried) and all(
-            plan.concurrency == at_once for plan in found
-        )
+        assert {(plan.variant.name, plan.concurrency) for plan in found} == {(name, at_once) for name in queried}
     else:
         assert found == []
-        plan = core.plan(Size(0, **sizes).problem(core), card, concurrency=concurrency)
+        plan = core.plan(problem, card, concurrency=concurrency)
         assert plan.why_not.startswith("the GPU has no room for ") == bool(queried)

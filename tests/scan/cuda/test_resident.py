@@ -91,7 +91,7 @@ def test_images_of_their_own_sizes(format, path, gpu):
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """Both scans get x, since the last bits of torch's product with the input depend on the number of pixels."""
+    """Scans get x, not input, since the last bits of torch's product with input depend on the number of pixels."""
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
     batch = gpu.run(p, "resident")
     alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)

@@ -39,7 +39,7 @@ def test_step_path_of_maps_of_a_row_or_a_column(layer, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # With one unit the gradient of a state or a weight is one sum, which may cancel. So: no states, more images.
+        # With one hidden unit a gradient of states or weights is one sum, which may cancel: no states, more images.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 

@@ -35,7 +35,7 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    # The tensor core pads five gates to six. FMA pads rows to whole warps of the packing.
+    # Tensor-core kernels pad five gates to six. FMA kernels pad rows to whole warps of the packing kernel.
     padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
     rows = s.hidden if s.backward else s.gates * s.units
     assert 0 <= s.slices() * s.slice_rows() - rows < padding
@@ -48,8 +48,9 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
     s = tiling(core, layout | {"backward": True})
     units = [s.unit_of_row(row) for row in range(s.matrix_rows())]
     for first in range(0, s.matrix_rows(), s.slice_rows()):
-        assert sorted(units[first : first + s.slice_rows()]) == list(range(first, first + s.slice_rows()))
-    if not s.fma():  # rows q, q + 8, ... of a thread are neighbouring units
+        end = first + s.slice_rows()
+        assert sorted(units[first:end]) == list(range(first, end))
+    if not s.fma():  # a thread's rows q, q + 8, ... are neighbouring units
         assert [units[row + 8] - units[row] for row in range(8)] == [1] * 8
 
 

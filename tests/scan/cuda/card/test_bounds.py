@@ -1,4 +1,4 @@
-"""Tests the bounds of tf32 by a float64 Row LSTM with operands rounded or truncated to tf32."""
+"""Tests the error bounds of tf32 with a float64 Row LSTM whose operands are rounded or truncated to tf32."""
 
 import torch
 
@@ -24,7 +24,7 @@ def rounded(t):
 
 
 class Product(torch.autograd.Function):
-    """Computes a @ b, and both gradients. ``cut`` has a function for each of the three products: it rounds operands."""
+    """Computes a @ b and both gradients. ``cut`` has a function for each of the products that rounds its operands."""
 
     @staticmethod
     def forward(ctx, a, b, cut):

@@ -15,7 +15,7 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# For pytest's -k: lines that start and end inside a tile, and every number of blocks that share an image.
+# For pytest's -k: scans with lines that start and end inside a tile, and with every number of blocks for an image.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"

@@ -9,7 +9,7 @@ import pixelrnn_ext as px
 from helpers.checks import assert_close
 from helpers.gpu import _strict_products, capture, skip_without_a_gpu  # noqa: F401
 from helpers.masked_conv_interpreted import expected_results
-from helpers.scans import Problem, ragged_sizes
+from helpers.scans import Problem, each_kind, ragged_sizes
 from pixelrnn_ext.masks import Mask
 
 from ..gpus import CARD, MAX_BLOCKS
@@ -20,7 +20,6 @@ pytestmark = pytest.mark.cuda
 
 each_format = pytest.mark.parametrize("format", ["fp32", "bf16"])
 each_backend = pytest.mark.parametrize("backend", ["step", "resident"] if MAX_BLOCKS["card"] else ["step"])
-each_name = pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
 
 
 def training_step(layer, x, cotangent, sizes=None):
@@ -58,7 +57,7 @@ def test_the_papers_sizes(layer, hidden, size, format):
 @pytest.mark.parametrize("hidden", [16, 64, 128])
 @pytest.mark.skipif(MAX_BLOCKS["card"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
-    """The planner asks the GPU for room. No layout fails for lack of it."""
+    """The planner asks the GPU how many blocks fit. No layout fails for lack of room."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
             assert plan.startswith("step path: faster ") or "step path" not in plan
@@ -93,13 +92,12 @@ def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else(backend):
     assert torch.equal(by_flag, strict) == (torch.cuda.get_device_capability() < (8, 0))
 
 
-# ---- graphs, streams, memory
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward+backward"])
 @each_format
 @each_backend
-@each_name
+@each_kind
 def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
-    """A replay gives the bits of a call. The images' sizes, if the path takes sizes, change between replays."""
+    """A replay gives the bits of a direct call. Paths that take sizes of images get new sizes before each replay."""
     layer, x, cotangent = layer_case(name, backend, format)
     sizes = ragged_sizes(3, 7, 11).to("cuda") if name == "stable" or backend == "step" else None
 
@@ -120,7 +118,7 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
-    """The planner asks the GPU, and kernels are loaded, during the capture."""
+    """During the capture the planner queries the GPU, and kernels are loaded."""
     layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # this runs no kernel
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
@@ -130,7 +128,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
 
 
 @each_backend
-@each_name
+@each_kind
 def test_it_runs_on_the_current_stream(name, backend):
     """The current stream writes the input late, so a kernel on another stream would read old values."""
     layer, x, cotangent = layer_case(name, backend)
@@ -151,7 +149,7 @@ def test_it_runs_on_the_current_stream(name, backend):
 
 @each_format
 @each_backend
-@each_name
+@each_kind
 def test_bit_identical_from_run_to_run_and_beside_others(name, backend, format):
     layer, x, cotangent = layer_case(name, backend, format, hidden=64, maps=(5, 17, 19))
     first = training_step(layer, x, cotangent)
@@ -167,7 +165,7 @@ def test_bit_identical_from_run_to_run_and_beside_others(name, backend, format):
 
 
 @each_backend
-@each_name
+@each_kind
 def test_memory_does_not_grow(name, backend):
     layer, x, cotangent = layer_case(name, backend)
     allocated = []
@@ -178,7 +176,6 @@ def test_memory_does_not_grow(name, backend):
     assert allocated[3:] == allocated[3:4] * 17
 
 
-# ---- devices, compilers
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="a second GPU is needed")
 @each_backend
 def test_a_device_that_is_not_the_current_one(backend):

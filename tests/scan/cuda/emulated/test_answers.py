@@ -52,7 +52,7 @@ def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
     assert all("1 block an image" in plan for plan in plans(gpu, 64, 32, 16, "bf16", "auto"))
 
 
-# Layouts of at most 48 KB of shared memory, for which the host need not ask, and of more.
+# Layouts with up to 48 KB of shared memory, which need no opt-in by the host, and with more.
 @h100
 @pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
 def test_a_kernel_with_static_shared_memory(hidden, blocks, gpu):

@@ -1,7 +1,7 @@
-"""Breaks every synchronisation and every peer address of every resident kernel in turn. The checks must report each.
+"""Tests that a fault in any synchronisation or any peer address of a resident kernel is found.
 
 The emulator (tests/emulator) breaks one instruction at a time, a mutant: it drops or weakens a barrier, an arrival, a
-wait or a store to another block, or gives it a wrong operand.
+wait or a store to another block, or gives it a wrong operand. It must report an error, or results must be wrong.
 """
 
 from functools import partial
@@ -30,8 +30,8 @@ CLUSTER_MUTANTS = {
 }  # fmt: skip
 
 # {gates: scans to try in turn, as (layer, factor of the smallest hidden size, height, width)}. Kernels with few weights
-# in registers need one tap, threads with one cell short lines, kernels with weights in registers and in shared memory
-# three taps.
+# in registers need one tap. Kernels with weights in registers and in shared memory need three. Threads with one cell
+# need short lines.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -42,7 +42,7 @@ SCANS = {
 
 
 class Launch:
-    """A launch of a kernel, and the expected results by the step path in float64."""
+    """A launch of a kernel, and the results that the step path gives in float64."""
 
     def __init__(self, emulated, kernel, blocks):
         # A forward kernel of several tiles gets one group of warps and a long line, which fills all tiles.
@@ -110,7 +110,7 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.clear_mutations()
     assert survivors == []
-    # Eight blocks have at least 64 units. A kernel whose registers hold too few weights never runs in eight blocks.
+    # Eight blocks need 64 hidden units or more. Kernels whose registers hold fewer weights never run in eight blocks.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     allowed = set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}
     assert unreached <= allowed, "not reached"

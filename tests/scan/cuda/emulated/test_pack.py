@@ -40,6 +40,6 @@ def test_every_value_comes_from_where_it_should(core, format, gates, backward, a
         expected = torch.where(source >= 0, weight[:, source.clamp(min=0)], 0)
         assert torch.equal(packed, rounded_to_tf32(expected) if format == "tf32" else expected), (blocks, taps, units)
         padded.add(bool((source < 0).any()))
-    # The tensor core pads five gates to six rows.
+    # Tensor-core kernels pad five gates to six.
     always = gates == 5 and not backward and format != "fp32"
     assert padded == ({True} if always else {False, True})

@@ -1,4 +1,4 @@
-"""Calls the library _C_cuda over fake drivers and GPUs, each in a process of its own.
+"""Calls the library _C_cuda over fake drivers and GPUs, with a process for each case.
 
 `ask_library.py FOLDER CASES`: CASES is a JSON list of [path of a driver or null, FAKE_GPUS]. Each case replaces
 FOLDER/libcuda.so.1, which the loader has to find first. Prints a line of JSON for each case: the results of

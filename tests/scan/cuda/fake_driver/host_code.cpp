@@ -2,6 +2,7 @@
 #include <cuda.h>
 
 #include <map>
+#include <sstream>
 #include <thread>
 
 #include "cuda/kernel_loader.h"
@@ -26,6 +27,10 @@ CUstream new_stream() {
   CUstream stream = nullptr;
   SUCCEEDS(cuStreamCreate(&stream, 0));
   return stream;
+}
+void run_on(int gpu) {
+  SUCCEEDS(make_current(gpu));
+  run_everything(new_stream());
 }
 CUstream capturing_stream() {
   const CUstream stream = new_stream();
@@ -103,26 +108,21 @@ SCENARIO(first_calls_inside_a_capture) {
 SCENARIO(first_calls_beside_a_capture_of_another_thread) {
   SUCCEEDS(make_current(0));
   const CUstream stream = capturing_stream();
-  run_in_thread([] {
-    SUCCEEDS(make_current(0));
-    run_everything(new_stream());
-  });
+  run_in_thread([] { run_on(0); });
   SUCCEEDS(end_of_capture(stream));
   EQUAL(count_refusals(), 0);
 }
 
 // torch makes a context current in threads that launch. A thread of autograd begins without a context.
 SCENARIO(a_thread_without_a_context) {
-  SUCCEEDS(make_current(0));
-  run_everything(new_stream());
+  run_on(0);
   fake_forget();
   run_in_thread([] {
     Device device;
     EQUAL(current_device(device), CUDA_ERROR_INVALID_CONTEXT);
     CUfunction kernel = nullptr;
     EQUAL(load_step_kernel(MapType::float32, 4, true, kernel), CUDA_ERROR_INVALID_CONTEXT);
-    SUCCEEDS(make_current(0));
-    run_everything(new_stream());
+    run_on(0);
   });
   EQUAL(fake_count("cuDevicePrimaryCtxRetain 0 "), 1);
   EQUAL(fake_count("cuModule"), 0);  // both threads have the same context
@@ -137,7 +137,7 @@ SCENARIO(entering_twice_changes_nothing) {
   EQUAL(make_current(1), CUDA_ERROR_INVALID_DEVICE);
 }
 
-// The GPUs have compute capability 8.9, which does not run the code for 8.7, and 9.0.
+// GPU 0 has compute capability 8.9 and does not run the code for 8.7. GPU 1 has compute capability 9.0.
 SCENARIO(the_second_gpu_first) {
   Device device;
   SUCCEEDS(make_current(1));
@@ -152,8 +152,7 @@ SCENARIO(the_second_gpu_first) {
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);
   fake_forget();
-  SUCCEEDS(make_current(1));
-  run_everything(new_stream());
+  run_on(1);
   EQUAL(fake_count("cuModule"), 0);
   EQUAL(count_refusals(), 0);
 }
@@ -175,11 +174,7 @@ SCENARIO(many_threads_load_one_kernel_once) {
   SUCCEEDS(make_current(0));
   fake_forget();
   std::vector<std::thread> threads;
-  for (int i = 0; i < 8; ++i)
-    threads.emplace_back([] {
-      SUCCEEDS(make_current(0));
-      run_everything(new_stream());
-    });
+  for (int i = 0; i < 8; ++i) threads.emplace_back(run_on, 0);
   for (std::thread& thread : threads) thread.join();
   EQUAL(fake_count("cuModuleLoadData "), 2);
   EQUAL(fake_count("cuModuleGetFunction pack_bf16 "), 1);

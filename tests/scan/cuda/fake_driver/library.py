@@ -66,5 +66,5 @@ def build_host_code(flags=()):
 
 
 def library_path(folder):
-    """Returns the environment variables of a process that loads libcuda.so.1 from the folder."""
+    """Returns {"LD_LIBRARY_PATH": paths}, with which a process loads libcuda.so.1 from the folder."""
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}

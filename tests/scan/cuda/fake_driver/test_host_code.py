@@ -38,28 +38,15 @@ def test_threads_do_not_race(scenario, tmp_path):
     run(scenario, tmp_path, flags=("-fsanitize=thread",))
 
 
-# ---- the library
 RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # GPUs of an x86-64 release: RELEASED in setup.py
 ARCHS = BUILD["cuda_archs"] or ""
 BUILT = set(ARCHS.split(";"))
-# {compute capability of a GPU: the code of a release that runs on it}
+# {compute capability of a GPU: the machine code (sm_) or PTX (compute_) of a release that the GPU loads}
 CODE = {
-    "7.0": None,
-    "7.2": None,
-    "7.5": "sm_75",
-    "8.0": "sm_80",
-    "8.6": "sm_86",
-    "8.7": "sm_87",
-    "8.9": "sm_86",
-    "9.0": "sm_90",
-    "10.0": "sm_100",
-    "10.1": "compute_90",
-    "10.3": "sm_100",
-    "11.0": "compute_90",
-    "12.0": "sm_120",
-    "12.1": "sm_120",
-    "13.0": "compute_120",
-}
+    "7.0": None, "7.2": None, "7.5": "sm_75", "8.0": "sm_80", "8.6": "sm_86", "8.7": "sm_87", "8.9": "sm_86",
+    "9.0": "sm_90", "10.0": "sm_100", "10.1": "compute_90", "10.3": "sm_100", "11.0": "compute_90", "12.0": "sm_120",
+    "12.1": "sm_120", "13.0": "compute_120",
+}  # fmt: skip
 NO_CODE = (
     "expected a GPU of a compute capability that the kernels were built for "
     f"({ARCHS.replace(';', ', ').replace('+PTX', ' (and later)')}), got {{}}"

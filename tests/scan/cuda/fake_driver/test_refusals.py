@@ -23,12 +23,14 @@ out = ctypes.byref(ctypes.c_void_p())  # takes results that no test reads
 class FakeDriver(cuda.Driver):
     """A driver with its own state. Its GPUs have compute capabilities 9.0, 8.0, 8.7 and 8.9."""
 
+    kernel = None
+
     def enter(self, gpu):
         assert self.cuCtxSetCurrent(self.make("cuDevicePrimaryCtxRetain", gpu)) == SUCCESS
         return self
 
-    def launch(self, kernel, *sizes, **options):
-        return super().launch(kernel, cuda.launch_config(*sizes, **options))
+    def launch(self, *sizes, kernel=None, **options):
+        return super().launch(kernel or self.kernel, cuda.launch_config(*sizes, **options))
 
     def load(self, make, capability, gpu=0):
         return self.enter(gpu).cuModuleLoadData(out, make(capability, ["kernel"]))
@@ -71,7 +73,7 @@ def test_before_initialisation_and_without_a_context(fresh):
     assert fresh.cuInit(0) == SUCCESS
     assert fresh.cuCtxGetDevice(out) == Error.INVALID_CONTEXT
     assert fresh.cuModuleLoadData(out, b"") == Error.INVALID_CONTEXT
-    assert fresh.launch(None) == Error.INVALID_CONTEXT
+    assert fresh.launch() == Error.INVALID_CONTEXT
 
 
 @pytest.mark.parametrize(
@@ -92,26 +94,22 @@ CALLS = [
     (Error.NOT_FOUND, lambda s: s.cuModuleGetFunction(out, s.module, b"another_kernel")),
     (Error.NOT_FOUND, lambda s: s.cuModuleGetFunction(out, s.module, b"kern")),
     (Error.INVALID_HANDLE, lambda s: s.enter(1).cuModuleGetFunction(out, s.module, b"kernel")),
-    # ---- launches
-    (SUCCESS, lambda s: s.launch(s.kernel, (0x7FFFFFFF, 65535, 65535), threads=1024, shared=49136)),
-    (SUCCESS, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=8)),
-    (SUCCESS, lambda s: s.enter(1).launch(s.other_kernel)),
-    (Error.INVALID_CLUSTER_SIZE, lambda s: s.enter(1).launch(s.other_kernel, (16, 1, 1), cluster=2)),
-    (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch(s.kernel, (12, 1, 1), cluster=8)),
-    (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=16)),
-    (INVALID, lambda s: s.launch(s.kernel, cluster=1, attribute=cuda.COOPERATIVE)),
-    (INVALID, lambda s: s.launch(s.kernel, (0, 1, 1))),
-    (INVALID, lambda s: s.launch(s.kernel, (0x80000000, 1, 1))),
-    (INVALID, lambda s: s.launch(s.kernel, (1, 0, 1))),
-    (INVALID, lambda s: s.launch(s.kernel, (1, 65536, 1))),
-    (INVALID, lambda s: s.launch(s.kernel, (1, 1, 0))),
-    (INVALID, lambda s: s.launch(s.kernel, (1, 1, 65536))),
-    (INVALID, lambda s: s.launch(s.kernel, threads=0)),
-    (INVALID, lambda s: s.launch(s.kernel, threads=1025)),
-    (INVALID, lambda s: s.launch(s.kernel, shared=49137)),
-    (Error.INVALID_HANDLE, lambda s: s.launch(s.kernel, stream=s.other_stream)),
-    (Error.INVALID_HANDLE, lambda s: s.launch(s.other_kernel)),
-    # ---- attributes of a kernel
+    (SUCCESS, lambda s: s.launch((0x7FFFFFFF, 65535, 65535), threads=1024, shared=49136)),
+    (SUCCESS, lambda s: s.launch((16, 1, 1), cluster=8)),
+    (SUCCESS, lambda s: s.enter(1).launch(kernel=s.other_kernel)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.enter(1).launch((16, 1, 1), kernel=s.other_kernel, cluster=2)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch((12, 1, 1), cluster=8)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch((16, 1, 1), cluster=16)),
+    (INVALID, lambda s: s.launch(cluster=1, attribute=cuda.COOPERATIVE)),
+    *(
+        (INVALID, lambda s, grid=grid: s.launch(grid))
+        for grid in ((0, 1, 1), (0x80000000, 1, 1), (1, 0, 1), (1, 65536, 1), (1, 1, 0), (1, 1, 65536))
+    ),
+    (INVALID, lambda s: s.launch(threads=0)),
+    (INVALID, lambda s: s.launch(threads=1025)),
+    (INVALID, lambda s: s.launch(shared=49137)),
+    (Error.INVALID_HANDLE, lambda s: s.launch(stream=s.other_stream)),
+    (Error.INVALID_HANDLE, lambda s: s.launch(kernel=s.other_kernel)),
     (INVALID, lambda s: s.cuFuncSetAttribute(s.kernel, DYNAMIC, OPT_IN)),
     (INVALID, lambda s: s.cuFuncSetAttribute(s.kernel, cuda.SHARED_SIZE_BYTES, 1)),
     (INVALID, lambda s: s.cuFuncGetAttribute(out, cuda.BINARY_VERSION, s.kernel)),
@@ -128,8 +126,8 @@ def test_shared_memory(fresh):
     driver = fresh.prepare()
     left = OPT_IN - driver.make("cuFuncGetAttribute", cuda.SHARED_SIZE_BYTES, driver.kernel).value
     assert driver.cuFuncSetAttribute(driver.kernel, DYNAMIC, left) == SUCCESS
-    assert driver.launch(driver.kernel, shared=left) == SUCCESS
-    assert driver.launch(driver.kernel, shared=left + 1) == INVALID
+    assert driver.launch(shared=left) == SUCCESS
+    assert driver.launch(shared=left + 1) == INVALID
 
 
 # A call that loads or queries code invalidates a graph capture unless its thread is in relaxed mode.
@@ -142,7 +140,7 @@ BREAKING = [
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuFuncGetAttribute(out, cuda.SHARED_SIZE_BYTES, s.kernel)),
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuFuncSetAttribute(s.kernel, DYNAMIC, 1)),
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuOccupancyMaxActiveBlocksPerMultiprocessor(out, s.kernel, 32, 0)),
-    (cuda.GLOBAL, Error.STREAM_CAPTURE_IMPLICIT, lambda s: s.launch(s.kernel)),
+    (cuda.GLOBAL, Error.STREAM_CAPTURE_IMPLICIT, lambda s: s.launch()),
 ]
 
 
@@ -151,7 +149,7 @@ def test_what_breaks_a_capture_off(mode, error, call, fresh):
     driver = fresh.prepare()
     assert driver.cuStreamBeginCapture_v2(driver.stream, mode) == SUCCESS
     assert call(driver) == error
-    assert driver.launch(driver.kernel, stream=driver.stream) == Error.STREAM_CAPTURE_INVALIDATED
+    assert driver.launch(stream=driver.stream) == Error.STREAM_CAPTURE_INVALIDATED
     assert driver.cuStreamEndCapture(driver.stream, out) == Error.STREAM_CAPTURE_INVALIDATED
     assert driver.load(machine_code, 90) == SUCCESS
 
@@ -167,6 +165,6 @@ def test_a_relaxed_thread_breaks_no_capture_off(fresh):
 def test_a_destroyed_context(fresh):
     driver = fresh.prepare()
     assert driver.cuDevicePrimaryCtxReset_v2(0) == SUCCESS
-    assert driver.launch(driver.kernel) == Error.CONTEXT_IS_DESTROYED
+    assert driver.launch() == Error.CONTEXT_IS_DESTROYED
     driver.enter(0)
-    assert driver.launch(driver.kernel) == Error.INVALID_HANDLE
+    assert driver.launch() == Error.INVALID_HANDLE

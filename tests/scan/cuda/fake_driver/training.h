@@ -37,10 +37,12 @@ inline void run_resident(const Plan& plan, CUstream stream) {
 inline void run_steps(int gates, CUstream stream) {
   StepForwardArgs forward{};
   StepBackwardArgs backward{};
-  forward.shape.directions = backward.shape.directions = kDirections;
-  forward.shape.images = backward.shape.images = kBatch;
-  forward.shape.hidden = backward.shape.hidden = kHidden;
-  forward.shape.active = backward.shape.active = 3;
+  StepShape& shape = forward.shape;
+  shape.directions = kDirections;
+  shape.images = kBatch;
+  shape.hidden = kHidden;
+  shape.active = 3;
+  backward.shape = shape;
   CUfunction kernel = nullptr;
   SUCCEEDS(load_step_kernel(MapType::float32, gates, false, kernel));
   for (int line = 0; line < kLines; ++line) SUCCEEDS(step_forward(kernel, forward, stream));
