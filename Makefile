@@ -8,7 +8,7 @@ lint:
 	find benchmarks csrc tests -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs clang-format --dry-run -Werror
 	python .ci/prose.py
 
-# pyright finds the package by PYTHONPATH, installed or not.
+# PYTHONPATH shows pyright the package, even if it is not installed.
 types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
@@ -48,15 +48,16 @@ build:
 # Runs all checks. Run it after a change of csrc, of the emulator or of the build.
 all: lint types docs emulated sweep test
 
-# Parts of test and sweep: native checks the CPU kernels and their operators, bench-check the benchmarks.
+# Parts of the targets test and sweep. native checks the CPU kernels and their operators, bench-check checks the
+# benchmarks.
 native:
 	pytest -m "not emulated" tests/native/test_checks.py
 
 bench-check:
 	pytest -m "not emulated" tests/benchmarks/test_benchmarks.py
 
-# Trains and replaces the models of pixelrnn_ext/pretrained, in an hour on two cores; their card is written by hand. The
-# first line checks that the package is built in place, as by `pip install -e .`.
+# Trains and replaces the models of pixelrnn_ext/pretrained, in an hour on two cores. Their README.md is written by
+# hand. The first command checks that the package is built in place, as by `pip install -e .`.
 pretrained:
 	python -c 'from pixelrnn_ext.operators import library; raise SystemExit(library.why_no_native())'
 	for m in pixelcnn row diagonal; do \

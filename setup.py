@@ -38,8 +38,9 @@ BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_whee
 
 # The stable ABI of torch 2.11: the binary loads on this and every later torch.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# Compute capabilities of a release. Machine code also runs on later GPUs of the same major version: 8.6 on 8.9, 12.0 on
-# 12.1. PTX of 12.0 serves future GPUs, PTX of 9.0 those before 12.0. A Jetson (8.7) runs only its own machine code.
+# Compute capabilities of a release. Machine code also runs on later GPUs of the same major version: that for 8.6 runs
+# on 8.9. PTX for 12.0 serves GPUs after 12, PTX for 9.0 serves GPUs between 9 and 12. A Jetson (8.7) runs only its own
+# machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
 # No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
 # run on torch's threads, so that a process has one pool of threads. -g0: Python's flags ask for debugging
@@ -93,10 +94,10 @@ def why_no_native():
 
 
 def choose_device_code(torch):
-    """Returns (the compiler, the GPUs that it compiles for, None), or (None, None, why there is no device code)."""
+    """Returns (compiler, GPUs that it compiles for, None), or (None, None, reason) if no CUDA kernels are built."""
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
-    # 9.0a is 9.0 with more instructions, which the kernels do not use.
+    # 9.0a has instructions beyond 9.0, which the kernels do not use.
     listed = re.sub(r"(\d)[af]\b", r"\1", os.environ.get("TORCH_CUDA_ARCH_LIST", "")).replace(";", " ").split()
     for gpu in listed:
         if not re.fullmatch(r"\d+\.\d(\+PTX)?", gpu):
@@ -133,7 +134,7 @@ def plan_build():
         lines = ["-lineinfo"] if os.environ.get("PIXELRNN_LINE_NUMBERS") == "1" else []
         try:
             table = device_code.build_table(compiler, gpus, ROOT / "csrc", ROOT / "build/device_code", lines)
-        except RuntimeError as error:  # NVRTC 13.2 fails on some kernels for 10.0
+        except RuntimeError as error:  # NVRTC 13.2 fails on some kernels for sm_100
             compiler, no_cuda = None, f"NVRTC {compiler.version} fails: {' '.join(str(error).split())[-400:]}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
@@ -143,7 +144,7 @@ def plan_build():
         "cuda": compiler and compiler.version,
         "cuda_archs": compiler and ";".join(gpus),
         "csrc": source_hash.hash_of(ROOT / "csrc"),
-        "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest supported version
+        "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest supported glibc
         "why_no_native": no_native,
         "why_no_cuda": no_cuda,
     }
@@ -155,7 +156,7 @@ def plan_build():
         return [], {}, build
     from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
 
-    # Error messages then name csrc/..., without a folder of the build machine.
+    # Error messages then name csrc/..., without the build folder.
     relative = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
     flags = [*CPU_FLAGS, "-fvisibility=hidden", TARGET, *relative]
     flags += [f"-include{ROOT}/csrc/old_libraries.h"] * OLD_LIBRARIES
@@ -169,14 +170,14 @@ def plan_build():
             depends=files("**/*.h") + files("**/*.cuh"),
             extra_compile_args=[*flags, *defines],
             extra_link_args=[*link, *extra_link],
-            py_limited_api=True,  # otherwise torch's library for Python is linked
+            py_limited_api=True,  # otherwise libtorch_python is linked
         )
 
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA declares torch's stable function for the current stream. libtorch.so, which every torch has, loads
-        # the CUDA libraries of a torch for CUDA.
+        # USE_CUDA makes torch's headers declare the stable ABI's function for the current stream. Every torch has
+        # libtorch.so. In a torch for CUDA, libtorch.so loads the CUDA libraries.
         link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], ["-DUSE_CUDA"], link_torch))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build

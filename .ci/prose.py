@@ -43,7 +43,7 @@ def join_comments(comments):
             found.append((line, [comment]))
         elif not comment.startswith("  "):
             found[-1][1].append(comment)
-        last = -1 if code else line  # a comment behind code ends with its line
+        last = -1 if code else line  # a comment behind code has no next line
     return [(line, " ".join(lines)) for line, lines in found]
 
 

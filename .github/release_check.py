@@ -52,7 +52,7 @@ def sdist_files(path):
 
 
 def check_distributions(folder, version):
-    """Checks the names of the wheels and the sdist, and that the files that both have are the same."""
+    """Checks the names of the wheels and the sdist, and that shared files are equal in a wheel and the sdist."""
     wheels, sdists = sorted(folder.glob("*.whl")), [path.name for path in folder.glob("*.tar.gz")]
     if not wheels:
         yield f"{folder.name}: expected a wheel, got none"

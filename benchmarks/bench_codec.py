@@ -38,14 +38,14 @@ SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
 BATCH = 32  # images whose logits are in memory together
-# The training arguments of each model. The test digits resemble the training digits; the test photograph is a new one.
+# The training arguments of each model. The test digits resemble the training digits. The test photo is another scene.
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# A file, less HEADER_BYTES and STREAM_BYTES per stream, may be MAX_EXCESS per cent larger than -log2 p.
+# The size of a file without HEADER_BYTES and STREAM_BYTES per stream may exceed -log2 p by MAX_EXCESS per cent.
 MAX_EXCESS, HEADER_BYTES, STREAM_BYTES = 0.1, 27, 2
-MAX_ROUNDING = 0.01  # per cent that the codec's rounding of the model may add to -log2 p
+MAX_ROUNDING = 0.01  # the most that the codec's rounding may add to -log2 p, in per cent
 NOTES = """\
 Only codecs that return the same images have numbers. A MB is a million values of a byte. In one file, PNG, WebP and
 JPEG XL have a mosaic of all images; xz packs bits. Times of the first table are of one run, with a file for each image
@@ -70,7 +70,7 @@ class Case:
 
 @dataclass
 class Size:
-    """Bytes of all images in one file, and in one file for each image. ``seconds``: to encode and to decode."""
+    """The bytes of all images, in one file and in separate files of one image. ``seconds``: to encode and to decode."""
 
     data: str
     codec: str
@@ -121,8 +121,8 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 
 @torch.no_grad()
 def measure_our_codec(case: Case) -> tuple[list[Size], float, float]:
-    """Returns the sizes of our file, of -log2 p and of range coders alone, and two excesses over -log2 p in per cent:
-    of our file less HEADER_BYTES and STREAM_BYTES, and of ``Codec.bits``."""
+    """Returns the sizes of our file, of -log2 p and of range coders alone. Also returns the excess over -log2 p, in per
+    cent, of our file less HEADER_BYTES and STREAM_BYTES, and of ``Codec.bits``."""
     codec, values, conditions = Codec(case.model), case.images.numel(), case.conditions
     file, encoding = timed(lambda: codec.compress(case.images, *conditions))
     images, decoding = timed(lambda: codec.decompress(file, *conditions))

@@ -7,7 +7,7 @@ from harness.requirements import Target
 from pixelrnn_ext.benchmark.diagonal import CASES
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE
 
-# In the order of CASES: four recurrences, then four layers.
+# The bounds are in the order of CASES: four recurrences, then four layers.
 TARGETS = [
     *(
         Target(case, NATIVE, FLOOR, at_most=floor)

@@ -11,8 +11,9 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns the bound of LSTM2d's time over the floor's (the matrix products alone). LSTM2d may reach 5 percentage
-    points less of the floor's speed than DiagonalBiLSTM. None if the latter has no target with ``hidden`` channels."""
+    """Returns the largest ratio of LSTM2d's time to the floor (the matrix products alone). LSTM2d may reach 5
+    percentage points less of the floor's speed than DiagonalBiLSTM. None if DiagonalBiLSTM has no target with
+    ``hidden`` channels."""
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS
@@ -23,8 +24,8 @@ def over_floor(hidden: int) -> float | None:
 
 
 def targets(case: Case) -> list[Target]:
-    """Returns the targets of a case. Five gates need 1.25 times the products of four, four directions four scans.
-    Ragged images may take 5% more than their fraction of the padded area."""
+    """Returns the targets of a case. Five gates need 1.25 times the products of four, and four directions need four
+    scans. Ragged images may take 5% more than their fraction of the padded area."""
     (directions, ragged), hidden = VARIANTS[case], case.size.hidden
     found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]
     if directions == 4:

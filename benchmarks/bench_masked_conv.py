@@ -16,7 +16,7 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 def cropped(x, weight, bias, mask_type):
-    """Convolves without the weight's lower rows, which the mask zeroes, and crops the surplus rows of the output."""
+    """Convolves without the weight's lower rows, which the mask zeroes, and crops the extra rows of the output."""
     upper = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
     return F.conv2d(x, upper, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 

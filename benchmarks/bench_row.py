@@ -16,8 +16,8 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the benchmark of an unmasked RowLSTM of kernel size 1, which equals torch.nn.LSTM along the columns:
-    ``backends`` in channels_last, native in NCHW, and nn.LSTM in its own layout."""
+    """Returns the benchmark of an unmasked RowLSTM of kernel size 1, which equals torch.nn.LSTM along each image
+    column. ``backends`` run in channels_last, native also in NCHW, and nn.LSTM in its own layout."""
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(hidden, dtype), size.map(hidden, dtype)

@@ -1,5 +1,5 @@
-"""Times three samplers. For each value, the naive one runs the whole network, the cropped one only the rows down to the
-pixel. The incremental sampler computes one column of features per pixel."""
+"""Times three samplers. For each value, the naive sampler runs the whole network, and the cropped sampler runs only the
+rows down to the pixel. The incremental sampler computes one column of features per pixel."""
 
 import math
 import statistics
@@ -51,7 +51,7 @@ OTHERS = [
 
 
 def differing_values(case: Case, side: int) -> int:
-    """Returns how many values of ``side`` x ``side`` images the samplers draw differently in float64."""
+    """Returns in how many values of ``side`` x ``side`` images other samplers differ from the naive one in float64."""
     model = case.build().double()
     shape = case.shape[0], side, side
     draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
@@ -62,7 +62,8 @@ def differing_values(case: Case, side: int) -> int:
 
 
 def passes(model, case: Case, heights) -> float:
-    """Estimates the seconds of a sampler that runs a pass for every value, from one pass over each number of rows."""
+    """Estimates the seconds of a sampler that runs one pass per value. Times a pass for each number of rows in
+    ``heights``."""
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
     pass_seconds = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
     return math.prod(case.shape) * pass_seconds

@@ -22,13 +22,13 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# By model and batch size, on 2 cores: the least speed-up of a native step over the reference, and the largest factor by
-# which a process that keeps a core busy may slow the native step.
+# Requirements on 2 cores, by model and batch size: the least speed-up of the native step over the reference, and the
+# largest slow-down of the native step while another process keeps a core busy.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 
 def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
-    """Returns a function that takes one step of RMSProp (section 5.1), as the command does, and returns its loss."""
+    """Returns a function that takes one step of RMSProp (section 5.1 of the paper) and returns its loss."""
     optimiser = make_optimiser("rmsprop", model.parameters(), 1e-3)
 
     def run():

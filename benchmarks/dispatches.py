@@ -1,8 +1,8 @@
 """Counts the operations that each layer's forward and backward dispatch on a CPU and on a GPU. It needs no GPU.
 
 A count is `operations + views`. Views and allocations launch no kernel. The columns `cpu` and `gpu` count a scan's
-operator as one operation. The column `gpu, inside` counts the products, sums and kernels inside the operator. A `diff`
-of two tables shows what a change adds, since the table depends on the sources alone.
+operator as one operation. The column `gpu, inside` counts the products, sums and kernels inside the operator. The table
+depends on the sources alone, so a `diff` of two tables shows the operations that a change adds.
 """
 
 import itertools
@@ -42,7 +42,7 @@ CASES = {
 
 
 class Dispatches(TorchDispatchMode):
-    """Counts operations and views, also inside the operators that `kernels` implements."""
+    """Counts operations and views, also those inside the operators that `kernels` implements."""
 
     def __init__(self, kernels):
         super().__init__()
@@ -53,9 +53,7 @@ class Dispatches(TorchDispatchMode):
         if name in self.kernels:
             with self:
                 return self.kernels[name](*args)
-        if any(
-            "Tensor" in str(result.type) for result in func._schema.returns
-        ):  # other functions return a dtype or a device
+        if any("Tensor" in str(result.type) for result in func._schema.returns):  # other functions return no tensor
             aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
             self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
         return func(*args, **(kwargs or {}))
@@ -64,7 +62,7 @@ class Dispatches(TorchDispatchMode):
 class FakeKernels:
     """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls.
 
-    Kernels copy operands that are not contiguous. Kernels of four gates also copy h and dh of several directions.
+    Like them, it copies operands that are not contiguous, and with four gates and several directions also h and dh.
     """
 
     READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence reads
@@ -102,7 +100,7 @@ def _dense(*operands):
 
 
 def _launch(like, shape, sizes=None):
-    """Returns an output that one operation writes. With ``sizes``, another operation zeroes the padding first."""
+    """Returns an output, which counts as one operation. With ``sizes``, zeroing the padding counts as another."""
     written = like.new_zeros(shape)
     return written if sizes is None else written.zero_()
 
@@ -128,7 +126,7 @@ def count(case, device, kernels):
 
 
 def counts():
-    """Returns {case: {place and pass: counts}}."""
+    """Returns {case: {column such as "gpu backward": counts}}."""
     # Meta tensors stand in for GPU tensors: without a GPU, torch cannot run the backward of fake CUDA tensors.
     places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
     with mock.patch.object(backends, "why_not_native", lambda device: None):

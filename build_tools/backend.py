@@ -16,8 +16,8 @@ def _site_packages():
     """Returns the package folders of the environment that pip installs into.
 
     pip isolates a build by removing these folders from sys.path, but sysconfig still names them. uv and `python -m
-    build` start a fresh virtual environment, in which the build requires a torch, of any version, since the kernels use
-    torch's stable ABI.
+    build` start a fresh environment. The build then requires torch 2.11 or later. Any such
+    version will do, because the kernels use torch's stable ABI.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
@@ -37,7 +37,7 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 def _with_torch(hook):
     def run(*args, **kwargs):
         if _torch_is_installed():
-            # Last, so that the isolated build's setuptools and ninja are found first.
+            # Put last in sys.path, so that the isolated build's setuptools and ninja are found first.
             sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 

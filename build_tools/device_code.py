@@ -1,7 +1,7 @@
 """Compiles the CUDA kernels with NVRTC, and writes the table of csrc/cuda/device_code.h.
 
-CUDA 12 compiles releases, because drivers for CUDA 12 and later load its code. Drivers for CUDA 12 cannot load code
-from CUDA 13, which a local build may use.
+Releases are compiled by CUDA 12, whose code drivers for CUDA 12 and later can load. A local build may use CUDA 13,
+whose code drivers for CUDA 12 cannot load.
 """
 
 import concurrent.futures
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# The packages of PyPI that compile a release, whatever the CUDA version of torch.
+# PyPI's packages with the compiler of releases. Their CUDA version need not be torch's.
 PACKAGES = ["nvidia-cuda-nvrtc-cu12==12.9.*", "nvidia-cuda-runtime-cu12==12.9.*"]
 
 # Replacements for the standard headers that the kernels and cuda.h include and NVRTC lacks.
@@ -93,7 +93,7 @@ def find_compilers():
             try:
                 nvrtc = NVRTC(libraries[0], include)
             except (OSError, AttributeError, RuntimeError):
-                continue  # does not load, or is too old to list its architectures
+                continue  # this NVRTC does not load, or is too old to list its architectures
             yield nvrtc
 
 
@@ -112,7 +112,7 @@ def compiler_for(gpus):
 
 
 def arch_of(gpu):
-    """Returns the architecture that NVRTC knows a GPU by: 90 for 9.0 or 9.0+PTX."""
+    """Returns NVRTC's number of a GPU's architecture: 90 for 9.0 or 9.0+PTX."""
     return gpu.removesuffix("+PTX").replace(".", "")
 
 
@@ -127,7 +127,7 @@ class Compiled(NamedTuple):
 
 
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
-    """Returns a list of (GPU, Compiled) for each of `gpus`, such as 9.0 or 9.0+PTX, and each kernel file.
+    """Compiles each kernel file for all `gpus`, such as 9.0 or 9.0+PTX. Returns a list of (GPU, Compiled).
 
     `folder` caches the compiled files, which are reused until their inputs change.
     """

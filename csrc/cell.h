@@ -17,11 +17,11 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE V hidden_state(const Gates<V
   return a.o * Math::tanh(c);
 }
 
-// The factors of a cell's derivative, known before any gradient arrives.
+// The factors by which a cell's backward multiplies gradients, known before any gradient arrives.
 template <class V> struct Slopes {
-  V c_of_h;           // factor of dh, for the gradient of c
-  V i, f, g, c_prev;  // factors of the gradient of c
-  V o;                // factor of dh, for the gradient of o
+  V c_of_h;           // dh times this factor contributes to the gradient of c
+  V i, f, g, c_prev;  // the gradient of c times these factors is the gradient of i, f, g or c_prev
+  V o;                // dh times this factor is the gradient of o
 };
 
 template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates<V>& a, V c, V c_prev) {
@@ -30,14 +30,16 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates
       tanh_c * a.o * (1 - a.o)};
 }
 
-// Returns the gradient of the pre-activations. dc is the gradient of c from later cells, and becomes c_prev's gradient.
+// Returns the gradient of the pre-activations. On entry dc is the gradient of c from later cells, on return the
+// gradient of c_prev.
 template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
   const V d = dc + dh * s.c_of_h;
   dc = d * s.c_prev;
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// Returns the same gradients from the activated gates `a`, c and c_prev, with fewer registers and other roundings.
+// Like the overload for Slopes, but from the activated gates `a`, c and c_prev, with fewer registers and other
+// roundings.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

@@ -1,6 +1,6 @@
 // The cells of LSTM2d, which combine the states c of the left and the upper neighbour, and their derivatives, for
-// scalars and SIMD vectors (docs/two_dimensional_lstm.md has the equations). All cells of a scan share a formula,
-// chosen at run time, so the branch is predicted. Math supplies sigmoid, tanh and clamp.
+// scalars and SIMD vectors (docs/two_dimensional_lstm.md has the equations). The formula is chosen at run time, but is
+// the same for all cells of a scan, so its branches are predicted. Math supplies sigmoid, tanh and clamp.
 #pragma once
 #include "formula.h"
 #include "host_device.h"
@@ -21,7 +21,7 @@ template <class V> struct CellOutput {
 
 constexpr int kClip = 100;  // the limit of |c| with kMax
 
-// A vector type without ?: has its own overload of this function.
+// Vector types that lack the ternary operator have their own overloads of this function.
 template <class Mask, class V> PIXELRNN_HOST_DEVICE V select(const Mask& mask, const V& yes, const V& no) {
   return mask ? yes : no;
 }
@@ -30,7 +30,8 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell from its pre-activations z. is_first: the cell has no upper neighbour. peepholes may be null.
+// Computes a cell from its pre-activations z. is_first means that the cell has no upper neighbour. peepholes may be
+// null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -49,7 +50,7 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    case Formula::kMax: {  // the smaller gate is stored as 0, so that the derivative uses the same neighbour
+    case Formula::kMax: {  // the unused gate (f or up) is stored as 0, so that the backward takes the same neighbour
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
       a.up = select(is_first, V{}, select(takes_left, V{}, a.up));
@@ -61,8 +62,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
   return {a, c, c, a.o};
 }
 
-// Returns the gradient of the pre-activations, from the activated gates `a`. dc_left and dc_up are the gradients of c
-// from the cells to the right and below. They become the gradients of c_left and c_up.
+// Returns the gradient of the pre-activations, from the activated gates `a`. On entry dc_left and dc_up are the
+// gradients of c from the cells to the right and below, on return the gradients of c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;
@@ -103,12 +104,12 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
   return dz;
 }
 
-// The factors of the derivative of a cell without peepholes, known before any gradient arrives. m is the sum or mean of
-// the neighbours' c.
+// Factors by which the backward of a cell without peepholes multiplies gradients. m is the weighted sum or mean of the
+// left and upper neighbours' c.
 template <class V> struct Slopes5 {
-  V c, m, f_of_h, o;  // factors of the gradient of h, for the gradients of c, m, f and o
-  V m_of_c, i, f, g;  // factors of the gradient of c, for the gradients of m, i, f and g
-  V up, left, above;  // factors of the gradient of m, for the gradients of the fifth gate and the neighbours' c
+  V c, m, f_of_h, o;  // dh times these factors contributes to the gradients of c, m, f and o
+  V m_of_c, i, f, g;  // the gradient of c times these factors contributes to the gradients of m, i, f and g
+  V up, left, above;  // the gradient of m times these factors is the gradient of the gate up, c_left and c_up
 };
 
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(

@@ -6,11 +6,12 @@ namespace pixelrnn {
 enum class Formula {
   kStable,  // the mean of both states, weighted by the fifth gate
   kForget,  // the sum of both states, each times its forget gate, times a scale: 1 (Graves' cell) or 0.5
-  kLeaky,   // LeakyLP: the gate i mixes g and kStable's mean into c; h is tanh(o * c + f * mean)
+  kLeaky,   // LeakyLP: c is i * g + (1 - i) * kStable's mean; h is tanh(o * c + f * mean)
   kMax,     // only the state whose forget gate is larger, times this gate
 };
 
-// A cell of five gates: its formula, the scale of kForget, and the peepholes [4][hidden] (i, f_left, f_up, o) or null.
+// A cell of five gates: its formula, the scale of kForget, and the peepholes, null or [4][hidden] in the order i,
+// f_left, f_up, o.
 template <class S, class P = S> struct CellParameters {
   Formula formula = Formula::kStable;
   S scale = 1;

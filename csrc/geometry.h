@@ -1,10 +1,10 @@
 // A scan goes through a map line by line. Row LSTM: a line is an image row, cells are numbered by column. Diagonal
-// LSTM: a line is an anti-diagonal, cells are numbered by image row; cell r of line t is pixel (r, t - r). This index
-// replaces the paper's skewed map (section 3.3): nothing is copied, and cells in the padding are not active.
+// LSTM: a line is an anti-diagonal, cells are numbered by image row; cell r of line t is pixel (r, t - r). This
+// numbering replaces the paper's skewed map (section 3.3): nothing is copied, and cells in the padding are not active.
 //
 // A scan starts at a corner of its image: "above" and "left" mean earlier in the scan. An image smaller than its map
-// lies in the map's top left corner. Addresses are affine in line and cell, so a neighbour at a fixed displacement is a
-// fixed number of lines earlier, and a fixed number of cells further.
+// lies in the map's top left corner. Pixel indices are affine in line and cell, so a neighbour at a fixed displacement
+// is always the same number of lines earlier, and of cells further.
 #pragma once
 
 #include "host_device.h"
@@ -18,16 +18,16 @@ struct Displacement { int up, left; };
 
 struct Corner {
   bool bottom = false, right = false;
-  PIXELRNN_HOST_DEVICE int row_step() const { return bottom ? -1 : 1; }  // 1: downwards, -1: upwards
+  PIXELRNN_HOST_DEVICE int row_step() const { return bottom ? -1 : 1; }
   PIXELRNN_HOST_DEVICE int column_step() const { return right ? -1 : 1; }
 };
 
 struct Geometry {
-  int lines, cells;  // number of lines, cells of a full line
+  int lines, cells;  // number of lines, and of cells of a full line
   int skew, width;   // with skew, cell r is active on line t while 0 <= t - r < width; otherwise always
   int base, line_stride, cell_stride;
 
-  // stride: pixels from row to row of the map.
+  // `stride` is the number of pixels from row to row of the map.
   static PIXELRNN_HOST_DEVICE Geometry row(int height, int width, Corner corner, int stride) {
     return {width ? height : 0, width, 0, width, start(height, width, corner, stride), corner.row_step() * stride,
         corner.column_step()};
@@ -55,8 +55,8 @@ struct Geometry {
   PIXELRNN_HOST_DEVICE int shift(Displacement d) const { return skew ? -d.up : -d.left; }
 };
 
-// Returns the displacement of state-to-state tap k. A Row LSTM has a centred row of taps above the cell, a Diagonal
-// LSTM has the taps above and left.
+// Returns the displacement of state-to-state tap k. A Row LSTM's taps are in the row above, centred on the cell. A
+// Diagonal LSTM's taps are above and to the left.
 PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
   return diagonal ? Displacement{k == 0, k == 1} : Displacement{1, taps / 2 - k};
 }

@@ -3,7 +3,7 @@
 #include <new>
 #include <sstream>
 
-// Nonzero: the process has one thread. 0 is always correct.
+// Nonzero means that the process has one thread. 0 is always correct.
 extern "C" char __libc_single_threaded = 0;
 
 namespace std {

@@ -22,7 +22,7 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        condition = data.conditions(split.labels[index], len(digits.classes))  # a condition of the gates of every pixel
+        condition = data.conditions(split.labels[index], len(digits.classes))  # one-hot (32, 10, 1, 1), for every pixel
         loss = model.bits_per_dim(split.images[index], condition)
         optimiser.zero_grad()
         loss.backward()

@@ -1,4 +1,4 @@
-"""Swaps a block of convolutions for Diagonal BiLSTMs in a small segmentation net, and trains both alike.
+"""Replaces a block of convolutions in a small segmentation net by Diagonal BiLSTMs, and trains both nets.
 
 The images are noisy outlines of rectangles, the labels are the pixels inside. The middle of a large rectangle is far
 from its outline. Both nets have about the same number of parameters. Takes about a minute on two cores.
@@ -22,7 +22,7 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
     positions = torch.arange(side)
 
     def boxes(margin: int) -> Tensor:
-        """Returns the pixels of each rectangle without its margin, (2, count, side, side)."""
+        """Returns masks (2, count, side, side) of the rectangles without their ``margin`` outermost pixels."""
         spans = (positions >= low[..., None] + margin) & (positions <= high[..., None] - margin)
         return spans[:, :, 0, :, None] & spans[:, :, 1, None, :]
 

@@ -22,7 +22,7 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# (least, most) number of digits in a line; in pixels, a digit's side, the gap before a digit, and a line's height.
+# Ranges (least, most): the number of digits in a line. In pixels: a digit's side, the gap before it, a line's height.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES
@@ -71,13 +71,13 @@ class Digits(NamedTuple):
 
 
 def zero_outside(maps: Tensor, sizes: Tensor) -> Tensor:
-    """Returns maps (N, C, H, W) with zeros outside the lines, because convolutions write there, too."""
+    """Returns maps (N, C, H, W) with zeros outside the lines, where convolutions wrote other values."""
     rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
     return maps * (rows[:, None, :, None] & columns[:, None, None, :])
 
 
 class FromCorners(nn.Module):
-    """Turns maps (N, C, H, W) to sequences (N, W, features): scans each line from its corners and sums over rows."""
+    """Turns maps (N, C, H, W) to sequences (N, W, features): scans each line from four corners, then sums over rows."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -89,8 +89,8 @@ class FromCorners(nn.Module):
 
 
 class OverColumns(nn.Module):
-    """Turns maps to sequences by a bidirectional torch.nn.LSTM over columns. A third convolution leaves two rows, so
-    that the LSTM can be wide without more parameters."""
+    """Turns maps to sequences by a bidirectional torch.nn.LSTM over columns. A third convolution reduces the
+    maps to two rows, so that the LSTM can be wide without more parameters."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ MODELS = {"lstm2d": lambda: FromCorners(32, 24), "columns": lambda: OverColumns(
 
 
 class Reader(nn.Module):
-    """Turns lines (N, 1, H, W) with sizes (N, 2) to log-probabilities (T, N, 11) and lengths (N,), as for CTC."""
+    """Turns line images (N, 1, H, W) and line sizes (N, 2) into CTC's log-probabilities (T, N, 11) and lengths (N,)."""
 
     def __init__(self, model: str) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Reader(nn.Module):
 
 
 def character_columns(path: Tensor) -> Tensor:
-    """Returns the columns of a best path (T,) that begin a character: neither a blank nor a repetition."""
+    """Returns the columns where a best path (T,) begins a character: neither blank nor equal to the column before."""
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
 
@@ -175,8 +175,9 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 
 
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
-    """Returns a figure of the first lines and the first misread lines, with each character where it is read, misread
-    lines' true text in red, and the gradient of the middle character's log-probability."""
+    """Returns a figure of the first lines and the first misread lines. It shows each character where it is read, the
+    true text of misread lines in red, and the gradient of the middle character's log-probability with respect
+    to pixels."""
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
     widest = int(lines.sizes[shown, 1].max())
@@ -199,7 +200,7 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
             left.text(width + 4, height / 2, "".join(map(str, lines.texts[i].tolist())), color="tab:red", va="center")
         for axes in (left, right):
             axes.axis("off")
-            axes.set_xlim(0, widest + 40)  # one scale, and room for the true text
+            axes.set_xlim(0, widest + 40)  # all lines have one scale, and room for the true text
     return figure
 
 

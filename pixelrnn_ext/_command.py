@@ -1,4 +1,4 @@
-"""Prepares the process of the command ``pixelrnn`` before torch is imported. An error ends it without a traceback.
+"""Prepares the process of the command ``pixelrnn`` before torch is imported, and hides tracebacks of failed imports.
 
 This module imports nothing heavy, because Ctrl-C may come in the second or two that importing torch takes.
 """
@@ -20,20 +20,20 @@ WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIB
 
 def configure_process() -> None:
     """Configures malloc and OpenMP for the process, unless environment variables do. Call it before importing torch."""
-    # These thresholds keep freed memory in the process. By default glibc returns it to the system. New pages then take
-    # a fifth of a small model's step.
+    # These thresholds keep freed memory in the process. By default glibc returns freed memory to the system, and new
+    # pages take a fifth of the time of a small model's step.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, unmapped when freed
         mallopt(_TRIM_THRESHOLD, 512 << 20)
-    # An idle thread sleeps after 1000 spins. GNU's default, 300,000, takes some milliseconds. If another process keeps
-    # a core busy, a spinning thread takes time from the thread that it waits for.
+    # Makes an idle thread sleep after 1000 spins. GNU's default of 300,000 spins takes some milliseconds. If another
+    # process keeps a core busy, a spinning thread delays the thread that it waits for.
     if not any(name in os.environ for name in WAIT_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = "1000"  # OpenMP reads this when torch is imported
 
 
 def is_bench() -> bool:
-    """Returns whether the command is ``bench``. It times the layers as in a program that configures nothing."""
+    """Returns whether the command is ``bench``, which times layers as in a program that configures nothing."""
     return sys.argv[1:2] == ["bench"]
 
 
@@ -70,6 +70,6 @@ def without_traceback(command: str | None) -> Iterator[None]:
 
 
 def _interrupted(*_: object) -> None:
-    """Ends the process at once: no work can be lost yet, and torch may catch an exception while it is imported."""
+    """Ends the process without an exception, which torch might catch during its import. No work can be lost yet."""
     os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)

@@ -24,7 +24,7 @@ class Recorder(Protocol):
 class Recorded(Tensor):
     """A tensor without values. Torch's functions and methods on it are recorded instead of computed.
 
-    ``value`` is the recorder's key for the tensor. Only properties that all values of a recording share can be read.
+    ``value`` is the recorder's key for the tensor. Only properties that all tensors of a recording share can be read.
     """
 
     recorder: Recorder
@@ -59,11 +59,11 @@ class Recorded(Tensor):
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
-        """Returns itself: a hook may keep a recorded tensor in its module, which may be copied later."""
+        """Returns the tensor itself, so that a module in which a hook has kept a recorded tensor can be copied."""
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields ``recorded[0]``, ... for ``a, b = recorded``. The caller's bytecode gives the number of values."""
+        """Yields ``recorded[0]``, ... for ``a, b = recorded``. Reads how many there are from the caller's bytecode."""
         frame = sys._getframe(1)
         instruction = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
         if instruction.opname != "UNPACK_SEQUENCE":
@@ -81,7 +81,7 @@ def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorates a function whose first argument is ``input``. A call with a recorded input becomes one operation.
 
     The operation takes the input by position, and all other arguments, defaults included, by name. A recorded call
-    with ``sizes`` raises TypeError, because the images of a recording fill their maps.
+    with ``sizes`` raises TypeError, because in a recording all images fill their maps.
     """
     signature = inspect.signature(function)
 

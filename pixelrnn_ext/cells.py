@@ -13,7 +13,7 @@ CLIP = 100.0  # bound of |c| in the cell "max"
 
 
 class Cell(NamedTuple):
-    gates: tuple[str, ...]  # in the order of a weight's rows: torch.nn.LSTM's four gates, then the second neighbour's
+    gates: tuple[str, ...]  # in the order of a weight's rows: four as in torch.nn.LSTM, then f_up or lambda, if any
     forget_gates: tuple[int, ...] = ()  # indices of the gates whose bias starts at forget_bias
     forget_bias: float | None = None  # None initialises it like the other biases
     zero_bias: bool = False
@@ -48,13 +48,13 @@ def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
 
-# Sources of the cells:
-# pixelrnn   PixelRNN (1601.06759, section 3.3)
-# stable     RETURNN and rnn2d; |c| stays bounded
-# graves     RNNLIB, which allows peepholes; c may double with every line
-# halved     rnn2d
-# leaky      multi-hare's LeakyLP without peepholes
-# max        tesseract
+# The papers and programs that the cells come from.
+# pixelrnn: PixelRNN (1601.06759, section 3.3).
+# stable: RETURNN and rnn2d. |c| stays bounded.
+# graves: RNNLIB, which allows peepholes. c may double with every line.
+# halved: rnn2d.
+# leaky: multi-hare's LeakyLP, here without peepholes.
+# max: Tesseract.
 CELLS = {
     "pixelrnn": Cell(("i", "f", "g", "o"), (1,)),
     "stable": Cell(("i", "f", "g", "o", "lambda"), (1,), 1.0),

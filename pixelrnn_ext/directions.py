@@ -1,6 +1,6 @@
 """The directions of a two-dimensional LSTM: their corners, their parameters and the merge of their maps.
 
-:func:`pixelrnn_ext.functional.lstm2d` describes the corners. *Up* and *left* mean before in a direction's scan.
+:func:`pixelrnn_ext.functional.lstm2d` describes the corners. *Up* and *left* are the neighbours scanned before a pixel.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ._arguments import integer
 
-# Each corner's step over rows and over columns. The operators number corners in this order: bottom adds 2, right 1.
+# The steps over rows and over columns of the scan from each corner. The operators number the corners 0 to 3 in this
+# order.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
 # The corners where 1, 2 or 4 directions start.

@@ -62,9 +62,9 @@ def row_lstm(
             inside torch.compile or torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. The reference takes no
             sizes inside torch.compile or torch.vmap.
         backend: ``"auto"`` runs the native kernels if they can run, else plain PyTorch. ``"native"`` demands the
-            kernels. ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU native chooses between ``"step"`` (a
-            matrix product and a kernel for every line) and ``"resident"`` (one launch for the whole scan; no sizes
-            with a cell of four gates).
+            kernels. ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU ``"native"`` chooses one of
+            two paths, which can also be demanded: ``"step"`` (a matrix product and a kernel for every line), or
+            ``"resident"`` (one launch for the whole scan, which takes ``sizes`` only with a cell of five gates).
 
     Returns:
         h, (N, hidden, H, W), in the dtype of ``input``.
@@ -172,7 +172,7 @@ def lstm2d(
     merge: str | None = "concat",
     backend: str = "auto",
 ) -> Tensor:
-    """Computes a two-dimensional LSTM. Seen from its corner, a pixel reads its neighbours above and to the left.
+    """Computes a two-dimensional LSTM. Seen from a direction's corner, a pixel reads the pixels above and to the left.
 
     ::
 
@@ -188,8 +188,8 @@ def lstm2d(
     ``halved``     i, f_left, g, o, f_up  i g + (f_up c_up + f_left c_left) / 2
     ``leaky``      phi, o_prev, g, o,     phi g + (1 - phi) m, and h = tanh(o_prev m + o c)
                    lambda
-    ``max``        i, f_left, g, o, f_up  i g + the product of the larger forget gate (f_left c_left if they are
-                                          equal, and in the first row), between -100 and 100
+    ``max``        i, f_left, g, o, f_up  i g + f_left c_left if f_left >= f_up or in the first row, otherwise
+                                          i g + f_up c_up; clamped to [-100, 100]
     =============  =====================  ==================================================================
 
     Only ``graves`` and ``halved`` take peepholes p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
@@ -247,7 +247,7 @@ def masked_conv2d(
         bias: (out_channels,).
         mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: also its own.
         image_channels: number of colours, see :func:`pixelrnn_ext.masks.colour_groups`.
-        gates: number of times that the mask of ``out_channels / gates`` channels is repeated.
+        gates: number of equal blocks of output channels, which all have the same mask.
         activation: ``"relu"`` or None.
         backend: ``"native"`` (on a CPU compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d with the
             masked weight), or ``"auto"``: native if it can run, else the reference.

@@ -1,9 +1,9 @@
 """Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
-Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns copies. The
-docstring names the LSTM2d that loads the copies. ``corner`` names the direction that gets the weights of one scan.
-``first | second`` joins the state_dicts of two scans. TypeError: a value is no floating-point matrix. ValueError: a
-shape, a name or a corner does not fit.
+Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns a state_dict of
+copies. The function's docstring names the LSTM2d that loads them. ``corner`` is the LSTM2d's direction that gets the
+weights of a single scan. ``first | second`` joins the state_dicts of two scans. The functions raise TypeError if a
+value is no floating-point matrix, ValueError if a shape, a name or a corner does not fit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# The position of each of our gates among the other program's gates, which the comments list.
-_RETURNN = (0, 1, 4, 3, 2)  # i, f, lambda, o, g
-_RNN2D_HALVED = (0, 2, 4, 3, 1)  # i, f_up, f_left, o, g
+# The position of each of our gates in the other program's order, which the comments list.
+_RETURNN = (0, 1, 4, 3, 2)  # RETURNN's order: i, f, lambda, o, g
+_RNN2D_HALVED = (0, 2, 4, 3, 1)  # rnn2d's order: i, f_up, f_left, o, g
 _RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # in the order of rnn2d's maps
-_PFISTERER = (0, 1, 4, 2, 3)  # i, f, o, 1 - lambda, g
-_TESSERACT = (1, 2, 0, 3, 4)  # CI, GI, GF1, GO, GFS: g, i, f_left, o, f_up
+_PFISTERER = (0, 1, 4, 2, 3)  # Pfisterer's order: i, f, o, 1 - lambda, g
+_TESSERACT = (1, 2, 0, 3, 4)  # Tesseract's order: CI (our g), GI (i), GF1 (f_left), GO (o), GFS (f_up)
 
 
 def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, corner: str = "tl") -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
     """Converts rnn2d's LSTM for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr",
     "br"))``. The directions have the order of rnn2d's maps.
 
-    The layout is from rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g).
+    The gates are in the order of rnn2d's later revisions: i, f_y, f_x, o, g, or with ``stable`` i, f, lambda, o, g.
 
     Args:
         parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,): for each direction the bias,
@@ -119,8 +119,8 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
     """Converts the float weights of one two-dimensional LSTM of Tesseract for ``LSTM2d(in_channels, hidden_channels,
     cell="max", directions=(corner,))``.
 
-    Tesseract's four parallel LSTMs, with reversals, have the corners ``"tl"``, ``"tr"``, ``"br"``, ``"bl"``, in the
-    order of their maps. Tesseract's tables of tanh and sigmoid have errors of at most 1.5e-6.
+    Tesseract runs four such LSTMs in parallel, some on reversed images. In the order of their output maps they have
+    the corners ``"tl"``, ``"tr"``, ``"br"``, ``"bl"``. Its tables of tanh and sigmoid have errors of at most 1.5e-6.
 
     Args:
         matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns for the input, the pixel to

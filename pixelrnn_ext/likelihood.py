@@ -28,15 +28,15 @@ def log_prob(logits: Tensor, values: Tensor) -> Tensor:
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
-    """Converts log_prob (N,), in nats, to mean bits for each of an image's ``dimensions`` values."""
+    """Converts log_prob (N,), in nats, to its negative mean in bits per value, for images of ``dimensions`` values."""
     return -log_prob.mean() / (dimensions * math.log(2))
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     """Draws values, (...) of int64: the levels where the cumulative distribution, in float64, passes ``uniform``.
 
-    ``logits`` are (..., levels or 1), ``uniform`` (...) of float64 in [0, 1). ``temperature`` divides the logits. 0
-    gives the most likely value.
+    ``logits`` are (..., levels), or (..., 1) for two levels. ``uniform`` is (...) of float64 in [0, 1). ``temperature``
+    divides the logits; 0 gives the most likely value.
     """
     logits = logits.double()
     if logits.shape[-1] == 1:

@@ -36,8 +36,8 @@ class LSTM2d(Recurrent):
         peepholes: whether gates see c, only for graves and halved.
         bias: whether the layer has a bias.
         initial_state: as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
-        forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, random like
-            the other biases for pixelrnn. The cell leaky has no forget gate, and its biases start at zero.
+        forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves; for
+            pixelrnn random, like its other biases. The cell leaky has no forget gate, and its biases start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
         device, dtype: of the parameters.
 

@@ -24,7 +24,7 @@ def check_mask_type(mask_type: str | None, optional: bool = False) -> None:
 
 
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
-    """Returns both arguments as ints. Raises TypeError or ValueError unless every colour gets a channel."""
+    """Returns both counts of channels as ints. Raises TypeError or ValueError unless every colour gets a channel."""
     channels, image_channels = integers(channels=channels, image_channels=image_channels)
     if channels < image_channels:
         raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
@@ -69,7 +69,7 @@ def causal_mask(
         out_channels, in_channels: channels of the weight.
         kernel_size: odd, an integer or (height, width).
         image_channels: colours that the channels are divided into, see :func:`colour_groups`.
-        gates: number of times that the mask of ``out_channels / gates`` channels is repeated.
+        gates: number of equal blocks of output channels, which all have the same mask.
 
     Example:
         >>> causal_mask("A", 1, 1, 3)[0, 0].tolist()

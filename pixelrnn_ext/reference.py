@@ -181,7 +181,7 @@ def _diagonals(
 ) -> Lines:
     """Yields h, c and the gates of each anti-diagonal t, (N, H, hidden): index r is the pixel (r, t - r)."""
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
-    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (up and left, gates * hidden)
+    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (2 * hidden, gates * hidden): up, then left
     height, width = x.shape[2:]
     border, c_border = _initial(h0, x, hidden), _initial(c0, x, hidden)
     h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
@@ -193,8 +193,8 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Resets h and c outside the image. If the image fills its map, zero states to its left stay zero without this.
-        # To its right, a c that depends on c_up may overflow.
+        # Resets h and c outside the image. The reset is needless if the image fills its map and the initial states are
+        # zero, as they stay zero left of the image. But a c that depends on c_up may overflow right of the image.
         if h0 is not None or c0 is not None or carries_up or inside_line is not None:
             active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)

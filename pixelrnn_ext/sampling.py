@@ -108,7 +108,7 @@ def _by_passes(
 
 
 def progress_callback(progress: bool | Progress) -> Progress | None:
-    """Returns the callback for (rows done, rows). For True it writes to stderr, for False it is None."""
+    """Returns the callback for (rows done, rows). For True returns one that writes to stderr, for False None."""
     if isinstance(progress, bool):
         return _to_stderr if progress else None
     if not callable(progress):
@@ -121,7 +121,7 @@ def _to_stderr(done: int, rows: int) -> None:
 
 
 class Report:
-    """Reports the progress of a computation in consecutive parts to ``progress``, as rows of ``total``."""
+    """Reports the progress of successive computations to the one callback ``progress`` as (rows done, ``total``)."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
         self._call = progress_callback(progress)
@@ -143,7 +143,7 @@ def checked_draws(
     given: Tensor | None,
     known: Tensor | None,
 ) -> Draws:
-    """Checks the arguments of ``model.sample``, and draws the uniform numbers, all on the model's device."""
+    """Checks the arguments of ``model.sample``, draws the uniform numbers, and moves all to the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
     n = integer("n", n, 0)

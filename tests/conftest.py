@@ -10,7 +10,7 @@ from core import core  # noqa: F401  (pytest finds the fixture here)
 
 pytest_plugins = ["helpers.properties", "helpers.selection", "helpers.summary"]
 ROOT = Path(__file__).resolve().parents[1]
-# `python -m pytest` puts the repository on sys.path, whose pixelrnn_ext has kernels only if they were built in place.
+# Drops the repository, which `python -m pytest` puts on sys.path, if its pixelrnn_ext has no kernels built in place.
 if not any((ROOT / "pixelrnn_ext").glob("_C.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
@@ -30,7 +30,7 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_compile_cache(tmp_path_factory):
-    """Starts torch.compile with an empty cache, whose keys ignore changed operators and ATEN_CPU_CAPABILITY."""
+    """Empties torch.compile's cache, because its keys ignore changes of operators and of ATEN_CPU_CAPABILITY."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 

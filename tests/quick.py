@@ -20,15 +20,15 @@ NO_TESTS_COLLECTED = 5  # pytest's exit status
 
 class Rule(NamedTuple):
     pattern: str
-    tests: str  # {path}, {folder}, {subpackage}: of the changed file; {users}: the tests that import it
+    tests: str  # with {path}, {folder}, {subpackage} of the changed file, {users}: tests that import it
     builds: bool = False  # whether the CPU library is built first
-    kernels: str = ""  # CUDA kernels that the emulator runs; {format}: end of the file's stem
+    kernels: str = ""  # CUDA kernels to emulate; {format} is the last word of the file's stem
 
 
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # checks a kernel, and that mutations of it fail
+MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # a kernel must pass, its mutations must fail
 OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
@@ -138,7 +138,7 @@ def main(paths):
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    chosen = {}  # the chosen tests, by whether the emulator runs them
+    chosen = {}  # True: the emulated tests, False: the other tests
     kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path)))
     for path in paths:
         chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))

@@ -6,9 +6,9 @@ from pathlib import Path
 from . import BUILT_IN_PLACE, ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-# benchmarks/ has harness and gpu_day, tests/ has helpers.kernels. `python -m` puts the repository first on the path,
-# but its pixelrnn_ext has kernels only if built in place. Otherwise the installed package must come first, in child
-# processes, too.
+# The path needs benchmarks/ for harness and gpu_day, tests/ for helpers.kernels. `python -m` puts the repository first,
+# whose pixelrnn_ext has kernels only if built in place. Otherwise the installed package must come first, also in child
+# processes.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
 in_place = [str(ROOT)] * BUILT_IN_PLACE
 sys.path[:] = [str(BENCHMARKS), *in_place, *elsewhere, str(ROOT / "tests"), str(ROOT)]

@@ -45,8 +45,8 @@ def run(
 def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
     """Runs the unfinished jobs of a part in a child process, and in another child if the process ends early.
 
-    A provider (implementation) that ends the process has failed, and does not run again. SIGALRM ends a process whose
-    job takes longer than twice its seconds plus ``start``.
+    A provider (implementation) that ends the process counts as failed, and does not run again. SIGALRM ends the process
+    if a job takes longer than twice ``job.seconds`` plus ``start``.
     """
     # CUDA cannot be used after a fork.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds

@@ -13,7 +13,7 @@ def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
 
 
 def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
-    """Returns the seconds per call after a pause in cycles, and whether the pause outlasted the launches."""
+    """Returns the seconds per call after a pause of ``pause`` cycles, and whether the pause outlasted the launches."""
     start, end = events()
     torch.cuda.synchronize()
     if pause:
@@ -30,8 +30,8 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
 class DeviceClock:
     """Measures the seconds per call on the GPU alone. The calls queue up behind a pause, which hides the launches.
 
-    If the launches outlast the longest pause (a queue holds about 1000), the result is an upper bound, from
-    ``called_seconds``, and the function is in ``bounds``.
+    If the launches outlast the longest pause (a queue holds about 1000 launches), the result is an upper bound, from
+    ``called_seconds``, and the set ``bounds`` has the function.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
@@ -69,7 +69,7 @@ def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
         if event.device_type == torch.autograd.DeviceType.CUDA:
             found.setdefault(event.name, []).append(event.time_range.elapsed_us())
     launches = {name: round(len(times) / calls) for name, times in found.items()}
-    # A kernel that rounds to zero launches per call is not the function's, or the profiler missed launches.
+    # Drops a kernel that rounds to zero launches per call: others launched it, or the profiler missed launches.
     return {name: (launches[name], launches[name] * statistics.median(found[name])) for name in found if launches[name]}
 
 

@@ -15,8 +15,8 @@ WARPS = (1, 2, 4, 8)  # warps on a scheduler: the columns of Row.costs
 
 
 class Cost(NamedTuple):
-    """Cycles of a line: `line` once, `tile` for each tile of a warp, `pair` for each pair of a tile's weights in shared
-    memory, `cell` for each cell of a thread with its state in shared memory."""
+    """Cycles of a line: `line` once, `tile` for each tile of a warp, `pair` for each tile and pair (64 bytes of a
+    weight row) in shared memory, and `cell` for each cell whose state a thread keeps in shared memory."""
 
     line: float
     tile: float = 0
@@ -29,8 +29,8 @@ class Cost(NamedTuple):
 
 class Row(NamedTuple):
     kernel: str
-    registers: tuple[int, ...]  # of a thread, for each of ARCHITECTURES
-    costs: tuple[Cost, ...]  # for each of WARPS
+    registers: tuple[int, ...]  # a thread's registers, for each of ARCHITECTURES
+    costs: tuple[Cost, ...]  # one for each of WARPS
 
 
 class Table(NamedTuple):
@@ -40,7 +40,7 @@ class Table(NamedTuple):
     def scaled(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":
         """Returns the table scaled to a GPU. `cycles` is {(kernel, warps): (measured, modelled) cycles of a line}.
 
-        Costs without a measurement are scaled by the mean ratio of their kernel, or else of all kernels.
+        Costs without a measurement are scaled by the mean ratio measured for their kernel, or else for all kernels.
         """
         ratios = {key: measured / expected for key, (measured, expected) in cycles.items()}
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import JOBS
 
-# The start of a block before its first line (csrc/cuda/plan.h): cycles, and bytes of weights loaded per cycle.
+# A block starts with FIRST_LINE cycles. A multiprocessor loads WEIGHTS_OF_CYCLE bytes a cycle (csrc/cuda/plan.h).
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
 MIN_LAST_WAVE = 0.75  # how full the last wave of clusters must be to derive the cycles of a line
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class PlanFigures(NamedTuple):
-    """The figures in a plan's text, which Plan::describe (csrc/cuda/plan.cpp) writes."""
+    """The numbers in a plan's text, which Plan::describe (csrc/cuda/plan.cpp) writes."""
 
     kernel: str
     blocks: int  # blocks of a cluster
@@ -23,7 +23,7 @@ class PlanFigures(NamedTuple):
     threads: int
     at_once: int  # clusters or single blocks that run together
     microseconds: float
-    cycles: float  # cycles of a line
+    cycles: float  # expected, for one line
 
 
 _PLAN = re.compile(
@@ -62,7 +62,8 @@ def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors:
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles that a wave of clusters took for a line. None if unknown, or if memory bounds the scan."""
+    """Returns the cycles of a line in a wave, the clusters that run at once. None if unknown, or if memory bounds the
+    scan."""
     plan, microseconds, megahertz = parse_plan(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
@@ -78,7 +79,7 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """Returns the committed cost table scaled by measurements, and the number of measured figures."""
+    """Returns the committed cost table scaled by measurements, and the number of its measured costs."""
     ratios = {}
     for result in results:
         plan, cycles = parse_plan(result.get("plan", "")), None

@@ -14,7 +14,7 @@ from .results import Results
 
 class Part(NamedTuple):
     max_seconds: int
-    reserved_seconds: int  # seconds that earlier parts leave to this part
+    reserved_seconds: int  # seconds that earlier parts must leave for this part
     description: str
 
 
@@ -38,7 +38,7 @@ SESSIONS = {
 SCANS, MODELS = "tests/scan/cuda", "tests/models/test_card.py"
 KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/card/test_sanitizer.py"
 CHECK = [KERNELS, f"{SCANS}/card/test_scan.py::test_a_masked_convolution", f"{MODELS}::test_a_training_step"]
-# pytest's arguments for each part
+# pytest's arguments in parts with tests
 TESTS = {
     "check": CHECK,
     "tests": [SCANS, MODELS, *(f"--deselect={test}" for test in CHECK), f"--ignore={SANITIZER}"],
@@ -49,7 +49,7 @@ NO_TESTS = 5  # pytest's exit status if it finds no test
 
 
 class Budget:
-    """Divides the time of a session among its parts. Later parts get the time that a part leaves."""
+    """Divides the time of a session among its parts. Time that a part does not use goes to the later parts."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
@@ -126,9 +126,9 @@ class Day:
         """Returns the status, pytest's last line with the reasons of skips, and pytest's line of each failure."""
         limit = max(1.0, seconds - child.GRACE)
         environment = {
-            "COLUMNS": "300",  # else pytest cuts the lines on failures
-            "PIXELRNN_TUNE_TILES": "0",  # measured tiles differ from run to run
-            # A test of a tool that takes longer is skipped.
+            "COLUMNS": "300",  # keeps pytest from cutting its lines on failures
+            "PIXELRNN_TUNE_TILES": "0",  # timed choices of tiles differ from run to run
+            # A sanitizer test that takes longer is skipped.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]

@@ -1,17 +1,17 @@
-// Measures the exchange between the blocks of a cluster in each line of a scan, without the arithmetic: stores to
-// peers, arrivals and waits, with the strides and volumes of the kernels.
+// Measures the exchange of values between a cluster's blocks in each line of a scan, without the arithmetic. Blocks
+// store to peers, arrive and wait, with the strides and volumes of the kernels.
 #include "../../csrc/cuda/primitives.cuh"
 
 namespace {
 
-// exchange.py declares the same structure.
+// exchange.py mirrors this structure.
 struct Args {
   long long* cycles;   // [blocks] cycles of all lines
   unsigned* is_right;  // [blocks * threads] 1 if all stores of the last line have arrived
   int lines;
-  int rows, columns;  // pieces of 16 bytes that a block stores in each target; rows is a multiple of 8
-  int row_stride, column_stride, block_stride;  // bytes between rows, columns, and the data of two source blocks
-  int targets;                                  // if equal to the number of blocks, a block stores in itself, too
+  int rows, columns;  // a block stores rows x columns pieces of 16 bytes in each target; rows is a multiple of 8
+  int row_stride, column_stride, block_stride;  // bytes between two rows, two columns, the data of two source blocks
+  int targets;  // number of target blocks; if all are targets, a block also stores in itself
 };
 
 __device__ __forceinline__ void exchange(const Args& a) {

@@ -24,9 +24,9 @@ class Exchange(NamedTuple):
     blocks: int
     rows: int
     columns: int
-    row_stride: int  # bytes between rows
-    column_stride: int  # bytes between columns
-    block_stride: int  # bytes between the data of two source blocks
+    row_stride: int
+    column_stride: int
+    block_stride: int  # between the data of two source blocks; all strides are in bytes
     targets: int
 
     @property
@@ -35,21 +35,22 @@ class Exchange(NamedTuple):
 
 
 class Args(ctypes.Structure):
-    """Args of exchange.cu."""
+    """Mirrors Args of exchange.cu."""
 
     _fields_ = [("cycles", ctypes.c_void_p), ("is_right", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_int) for name in ("lines", *Exchange._fields[1:])]
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns a forward kernel's exchange: states of 32 cells an image, each of 128 16-bit values (csrc/cuda/tiling.h:
-    stride). With several images a block also stores in itself."""
+    """Returns a forward kernel's exchange for 128 units: 16-bit states of 32 cells an image (csrc/cuda/tiling.h:
+    stride). If several images share a cluster, a block also stores in itself."""
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns a backward kernel's exchange: partial sums of 32 cells (csrc/cuda/tiling.h: part_stride, part_step)."""
+    """Returns a backward kernel's exchange for 128 units: partial sums of 32 cells (csrc/cuda/tiling.h: part_stride,
+    part_step)."""
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
 
@@ -107,7 +108,7 @@ class Gpu:
 
 
 def launch() -> dict:
-    """Returns the time of a tiny kernel, one of many in a row: on the GPU alone, and as called."""
+    """Returns the mean microseconds of 100 tiny kernels in a row: on the GPU alone, and with their launches."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}

@@ -16,11 +16,11 @@ class CaseFloors(NamedTuple):
     required: bool  # whether the targets apply
 
 
-FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # times the floor, at most
-LOOP_TARGET = 50.0  # times faster than the eager loop, forward and backward together, at least
-LSTM_TARGET = 1.0  # times cuDNN's LSTM on equal work, at most
-# The largest ratios of LSTM2d's times: five gates to four, four directions to one, ragged images to padded images. The
-# longest ragged image fills its map.
+FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # largest ratios to the floor
+LOOP_TARGET = 50.0  # least speed-up over the eager loop, forward plus backward
+LSTM_TARGET = 1.0  # largest ratio to cuDNN's LSTM on equal work
+# The largest ratios of LSTM2d's times: five gates over four gates, four directions over one, and ragged images over
+# padded images. The longest ragged image fills the map.
 GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 
@@ -29,8 +29,8 @@ def _case(fp32, tf32, bf16, required=True):
     return CaseFloors(by_precision, required)
 
 
-# fp16 runs at the rate of bf16. The 16-bit weights of the 32x32 h128 diagonal do not fit in one block, so its floor is
-# a cluster's, whose barrier takes longer.
+# fp16 runs as fast as bf16. The 16-bit weights of the 32x32 h128 diagonal do not fit in one block, so its floor assumes
+# a cluster of blocks, whose barrier takes longer.
 FLOORS = {
     "diagonal B16 28x28 h16": _case((12, 18), (12, 18), (12, 17)),
     "row k=3 B16 28x28 h16": _case((6, 10), (6, 10), (6, 9)),

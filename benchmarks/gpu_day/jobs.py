@@ -1,9 +1,9 @@
 """The benchmarks of a GPU day (all that needs a GPU) as jobs, the most important first.
 
-A job has a name, its seconds, and ``measure(known, report)``, which runs in a child process (child.py). ``measure``
-skips the providers (implementations) in ``known``. It calls ``report(provider, status, note="", **facts)`` with
-"running" before a provider's first call, and with each result. Only ``measure`` imports the package, which may not be
-built yet.
+A job has a name, a time in ``seconds``, and ``measure(known, report)``, which runs in a child process (child.py).
+``measure`` skips the providers (implementations) in ``known``. It calls ``report(provider, status, note="", **facts)``
+with "running" before a provider's first call, and with each result. Only ``measure`` imports the package, which may not
+be built yet.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """One case in one precision with all its providers. ``compiled``: only the loop, plain and by torch.compile."""
+    """One case in one precision, with all providers, or if ``compiled``, only with the loop and the compiled loop."""
 
     case: str
     precision: str
-    seconds: float = 12.0  # the job begins only if so many are left, and may take twice as long
+    seconds: float = 12.0  # the job begins only if so much time is left, and may take twice as long
     compiled: bool = False
 
     def __str__(self):
@@ -41,12 +41,12 @@ class Job(NamedTuple):
 
 
 class ScanJob(NamedTuple):
-    """The operators of a Diagonal (Bi)LSTM's scan alone, or every layout of one of its passes."""
+    """Times a Diagonal (Bi)LSTM's scan: its operators, or every layout (kernel, blocks, groups) of a pass."""
 
     size: tuple[int, int, int, int]  # batch, height, width, hidden
     directions: int
     precision: str
-    backward: bool | None = None  # which pass; None: all operators
+    backward: bool | None = None  # the pass of the layouts; None: all operators
     seconds: float = 5.0
 
     @property
@@ -81,7 +81,7 @@ class ExchangeJob(Job):
 
 
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# The jobs of each part of a GPU day. A batch of 256 in two directions fills the GPU; papers use 16 in one direction.
+# The jobs of each part of a GPU day. A batch of 256 in two directions fills the GPU. Papers use 16 in one direction.
 JOBS = {
     "layouts": [
         ScanJob((batch, *sizes), directions, precision, backward, seconds)

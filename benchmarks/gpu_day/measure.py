@@ -47,7 +47,7 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
         report(name, "running")
     for kind, clock in _clocks(device).items():
         for mode in MODES:
-            # A loop without graphs takes longer to launch than to run, which hides its time on the GPU.
+            # Launching a loop without a graph takes longer than running it, which hides its time on the GPU.
             chosen = {n: p for n, p in correct.items() if kind == "called" or n not in (BASELINE, COMPILED)}
             times, bounds = _times(chosen, mode, clock, report, device)
             for name in chosen.keys() - times.keys():
@@ -62,7 +62,7 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
 
 
 def _check(provider, exact, tolerance) -> tuple[str, dict]:
-    if not hasattr(provider, "results"):  # the floor: matrix products alone
+    if not hasattr(provider, "results"):  # the floor (matrix products) has no results
         return "ok", {}
     reference = getattr(provider, "exact", None)  # set if the provider computes another function
     error, where = worst_error(provider.results(), reference() if reference else exact)

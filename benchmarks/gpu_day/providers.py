@@ -46,7 +46,7 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# Our LSTM2d layer with other settings, which change its amount of work.
+# Our LSTM2d layer with other settings, and thus with other amounts of work.
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 
@@ -101,7 +101,7 @@ class Graphed:
         self.name, self._provider = provider.name + GRAPH, provider
 
     def step(self, mode: str):
-        return capture_graph(lambda: self._provider.step(mode))  # a backward runs on the stream of its forward
+        return capture_graph(lambda: self._provider.step(mode))  # a backward runs on its forward's stream
 
     def results(self) -> dict[str, torch.Tensor]:
         return self._provider.named(self.step("forward+backward")())
@@ -111,13 +111,13 @@ def compile_loop(loop: Differentiable) -> Differentiable:
     import torch._functorch.config as functorch
 
     torch._dynamo.reset()
-    functorch.donated_buffer = False  # backward alone runs repeatedly on one autograd graph
+    functorch.donated_buffer = False  # lets backward run repeatedly on one autograd graph
     run = torch.compile(loop.run, dynamic=False)
     return replace(loop, name=COMPILED, run=run)
 
 
 def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Returns the providers to time. ``with_compiled``: only the loop and the compiled loop."""
+    """Returns the providers to time: with ``with_compiled``, only the loop and the compiled loop."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compile_loop(by_name[BASELINE])]

@@ -8,7 +8,8 @@ PENDING = (*STARTED, "not run")  # a later run measures providers of these statu
 
 
 class Results:
-    """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
+    """results.json has "environment" {}, "parts" {name: {"status", "note", "failed"}}, and two lists, "measurements"
+    and "verdicts".
 
     A measurement is the last report on a provider (implementation), or on a job if the provider is None. "failed" has
     pytest's lines on failed tests.
@@ -27,7 +28,7 @@ class Results:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Continues earlier results. Drops results of another card or source, which are never mixed."""
+        """Continues earlier results, or drops them if the card, torch or the sources have changed."""
         self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):

@@ -2,14 +2,14 @@ from harness.alone import grid
 
 from .costs import line_cycles, pack_us, parse_plan, scan_us
 
-PIECE = 16  # bytes of a store to a peer
+PIECE = 16  # bytes of one store to a peer block
 LAUNCH_US = 3.0  # time of a launch that csrc/cuda/plan.h assumes
 MAX_MODEL_ERROR = 0.2  # larger relative errors of an estimate are marked
 SHOWN = 3  # number of a case's fastest layouts in the table
 
 
 def cost_us(result: dict) -> float:
-    """Returns the time that ranks a layout: of packing and scan if known, for the step path of the whole call."""
+    """Returns the time that ranks layouts: packing plus scan if known, else the whole call, as for the step path."""
     if result["provider"] == "step":
         return result["call_us"]
     scan = scan_us(result)
@@ -60,7 +60,7 @@ def operators_table(results: list[dict]) -> str:
 
 
 def exchange_table(results: list[dict]) -> str:
-    """Returns each exchange's cycles, and bytes a cycle beyond the least exchange of as many blocks."""
+    """Returns each exchange's cycles, and the bytes per cycle that it adds to the least exchange of as many blocks."""
     found = [r for r in results if "cycles" in r]
     least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}
     table = []

@@ -1,4 +1,4 @@
-"""Measures a scan's operators on a GPU: every layout (kernel, blocks, groups) of a pass, or each operator's kernels."""
+"""Times a pass of a scan in every layout (kernel, blocks of a cluster, groups of warps), or each operator of a scan."""
 
 import math
 from functools import partial
@@ -21,7 +21,7 @@ HOPELESS_RATIO = 3
 
 
 class Scan:
-    """The tensors of a job's scan, and the operators on a given path."""
+    """The tensors of a job's scan, and its operators on a path such as "step"."""
 
     def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
         apply_precision(PRECISIONS[job.precision])
@@ -56,7 +56,7 @@ class Scan:
         return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
 
     def layouts(self) -> dict[str, str]:
-        """Returns {path: plan} of every layout that fits the GPU."""
+        """Returns {path: plan's text} of every layout that fits the GPU."""
         found = {}
         for kernel in kernels():
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):

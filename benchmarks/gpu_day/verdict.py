@@ -9,7 +9,7 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
 
-PATHS = ("resident", "step")  # the first path that can run is judged
+PATHS = ("resident", "step")  # the first path that can run gets the verdict
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
 
@@ -72,7 +72,8 @@ def _measurement(found, job, provider) -> dict:
 
 
 def _judge(quantity, measurement, against, clock_and_mode, floor_us, target) -> Verdict:
-    """Returns a measurement's verdict. Without ``floor_us`` the ratio is to ``against``, timed in the same rounds."""
+    """Returns the verdict on a measurement's ratio to ``floor_us``, or else to ``against``, timed in the same
+    rounds."""
     faster = against == LOOP
     shown = "none" if target is None else f"{'>=' if faster else '<='} {target:g}"
     head = measurement["case"], measurement["precision"], quantity, measurement["provider"]

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-# Ends when its standard input closes, which happens however the parent process ends.
+# The program ends when its standard input closes, however the parent process ends.
 _PROGRAM = """
 import select, sys
 print("busy", flush=True)

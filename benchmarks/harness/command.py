@@ -62,7 +62,8 @@ def use_instruction_set(name: str) -> None:
 
 
 def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
-    """Returns the jobs of the cases. A default run has the short table's jobs, a verdict its targets' jobs."""
+    """Returns the jobs of the cases. A default run has the short table's jobs, and --verdict the jobs of its
+    targets."""
     if options.scope == VERDICT:
         wanted = {}
         for target in targets:

@@ -20,7 +20,7 @@ Pixels = numpy.ndarray  # uint8 (H, W) or (H, W, 3)
 
 @dataclass(frozen=True)
 class ImageCodec:
-    """``decode`` takes whether the picture was gray, since some formats do not store that."""
+    """``decode`` is told whether the picture was gray, since some formats do not store that."""
 
     name: str
     encode: Callable[[Pixels], bytes]
@@ -28,7 +28,7 @@ class ImageCodec:
 
 
 def available() -> list[ImageCodec]:
-    """Returns the installed codecs, with one thread and the effort for the smallest files."""
+    """Returns the installed codecs, set to one thread and the smallest files."""
     codecs = [_pillow_codec("PNG", "PNG", optimize=True)]
     if features.check("webp"):
         codecs.append(_pillow_codec("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))

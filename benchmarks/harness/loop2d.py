@@ -22,7 +22,7 @@ class Lines:
         n, height, width = size.batch, size.height, size.width
         lines = height + width - 1
         self.rows = [range(max(0, t - width + 1), min(t, height - 1) + 1) for t in range(lines)]
-        self.inside = None  # or (N, H, W, 1)
+        self.inside = None  # or a mask (N, H, W, 1)
         heights, widths = torch.tensor([height, width]).expand(n, 2).T
         if sizes is not None:
             heights, widths = sizes.T
@@ -37,11 +37,11 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, visit]: index of a pixel. Visits are ordered by line, row and image.
-        # visit[pixel, direction]: index of the pixel's visit in the flattened ``pixel``.
+        # pixel[direction, visit] is the index of a pixel. Visits are ordered by line, row and image. visit[pixel,
+        # direction] is the index of the pixel's visit in the flattened ``pixel``.
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        self.output = self.pixel * len(corners) + d[:, None]  # rows of the output (N * H * W * D, hidden)
+        self.output = self.pixel * len(corners) + d[:, None]  # each visit's row in the output (N * H * W * D, hidden)
 
 
 def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
@@ -80,13 +80,13 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
 
 
 def _tanh_last(gates: Tensor) -> Tensor:
-    """Moves gate g behind i, f, o and lambda, so that one call computes the sigmoids of the four."""
+    """Moves gate g behind i, f, o and lambda, so that one call computes the four sigmoids."""
     i, f, g, *others = gates.chunk(5, 2)
     return torch.cat([i, f, *others, g], 2)
 
 
 class _Rows(torch.autograd.Function):
-    """Selects rows of a matrix by index. The backward gathers rows, where torch's would scatter and add.
+    """Selects rows of a matrix by index. The backward gathers rows, where index_select's would scatter and add.
 
     ``uses`` lists, for each row of the matrix, its positions in ``index``.
     """

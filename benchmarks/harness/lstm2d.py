@@ -1,4 +1,4 @@
-"""Cases of the LSTM2d layer with its usual cell: one or four directions, equal or ragged images."""
+"""Cases of the LSTM2d layer with the cell "stable": one or four directions, equal or ragged images."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ _CELL = "stable"
 
 
 def ragged_sizes(size: Size) -> Tensor:
-    """Returns sizes (N, 2): the full height, and widths from 0.3 to 1 of the map's, shuffled."""
+    """Returns sizes (N, 2): the full height, and shuffled widths from 0.3 to 1 times the full width."""
     with torch.device("cpu"):
         widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
         widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
@@ -63,7 +63,7 @@ class AlongRowsAndColumns(nn.Module):
 
 
 def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtype) -> nn.LSTM:
-    """Returns an nn.LSTM with ``products`` multiplications a pixel: 4 H (C + H) in each direction."""
+    """Returns an nn.LSTM with ``products`` multiplications a pixel: 4 H (C + H) in each direction, with H units."""
     one_way = products / (1 + bidirectional)
     hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
     return nn.LSTM(channels, hidden, bidirectional=bidirectional, dtype=dtype)
@@ -72,7 +72,8 @@ def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtyp
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """Returns the benchmark of a layer from h to D h channels, without nn.LSTM if it would read padding (ragged)."""
+    """Returns the benchmark of a layer from h to D h channels (D directions). Ragged images leave out nn.LSTM, which
+    would read padding."""
     torch.manual_seed(0)
     hidden = size.hidden
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)
@@ -129,7 +130,7 @@ class Variant(NamedTuple):
         return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *substitutes))
 
 
-# Sizes of segmentation, of lines of text (16x200) of equal and of different widths, and of a large map.
+# Sizes as in segmentation, of text lines (16x200) with equal and with ragged widths, and of a large map.
 VARIANTS = {
     variant.make_case(size, in_default): variant
     for size, ragged, in_default in (

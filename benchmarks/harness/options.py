@@ -6,7 +6,7 @@ import torch
 import pixelrnn_ext as px
 from pixelrnn_ext.cli.arguments import positive
 
-DEFAULT, FULL, CHECK, VERDICT = "default", "full", "check", "verdict"  # the scopes of a run
+DEFAULT, FULL, CHECK, VERDICT = "default", "full", "check", "verdict"
 SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
@@ -14,7 +14,7 @@ def make_parser(description: str, full: str = "", **threads) -> argparse.Argumen
     """Returns a parser with the options for the scope and --threads.
 
     Args:
-        full: the help of --full, which is absent if empty.
+        full: the help of --full. If empty, there is no --full.
         threads: arguments of add_argument for --threads.
     """
     parser = argparse.ArgumentParser(description=description)
@@ -37,7 +37,7 @@ def parse_model_options(
     """Returns the options of a benchmark of one model, a function that builds the model, and random images for it.
 
     Args:
-        count: the option for the number of images.
+        count: name of the option for the number of images.
         flags: the help of each further flag.
     """
     shown = "default: %(default)s"

@@ -55,6 +55,6 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
 
 
 def _flat_logits(logits: Tensor) -> Tensor:
-    """Returns logits (values, levels) from logits (N, levels or 1, ...)."""
+    """Flattens logits (N, levels, ...) to (values, levels). A zero precedes a single logit."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

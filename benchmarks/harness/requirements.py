@@ -8,7 +8,8 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """A required and a measured value, if any. ``doubt``: why the measurement is unreliable (``Times.doubt``)."""
+    """A required and a measured value, each possibly None. ``doubt``: why the measurement is unreliable
+    (``Times.doubt``)."""
 
     case: str
     quantity: str
@@ -35,7 +36,7 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 
 @dataclass(frozen=True)
 class Target:
-    """A requirement on a float32 training step of ``provider``, an implementation: ``at_most`` bounds the ratio of its
+    """A requirement on a float32 training step of the implementation ``provider``. ``at_most`` bounds the ratio of its
     time to the time of ``against``, or ``faster`` is its least speed-up."""
 
     case: Case
@@ -46,8 +47,8 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the bound, or None. Bounds on the ratio to the floor (the matrix products alone) hold for AVX-512.
-        From 64 channels, 1.25 times the bound holds for AVX2."""
+        """Returns the bound for an instruction set, or None. A bound on the ratio to the floor (the matrix products
+        alone) is for AVX-512. With 64 or more channels, AVX2 may take 1.25 times that ratio."""
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}

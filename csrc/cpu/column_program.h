@@ -1,16 +1,16 @@
-// Parses and checks a program of pixelrnn_ext/incremental/native.py. Whatever the program's integers are, its steps
+// Parses and checks a program of pixelrnn_ext/incremental/native.py. Whatever integers the program has, its steps
 // access only the given tensors. An invalid program throws std::runtime_error with one sentence.
 //
-// `code` is a list of integers, step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are
-// indices of tensors; right may be -1 for none:
-//   linear base output start stop relu packed block taps (input shift channels)*
-//   cell base carried shift c h addend output start stop packed block taps (input shift channels)*
-//   pointwise left right output start stop relu
-//   draw logits uniform known values scaled image colour
-//   encode logits values intervals scaled image colour
-//   decode logits known values scaled image colour
-// Buffers (columns.h) are contiguous. uniform is float64, known bool, values and intervals int64, all others of one
-// dtype. block is the operator column_block's result when the weights were packed.
+// `code` is a list of integers, step by step. A step is its kind (StepKind), then integers:
+//   (linear, base, output, start, stop, relu, packed, block, taps, for each tap: input, shift, channels),
+//   (cell, base, carried, shift, c, h, addend, output, start, stop, packed, block, taps, then taps as above),
+//   (pointwise, left, right, output, start, stop, relu),
+//   (draw, logits, uniform, known, values, scaled, image, colour),
+//   (encode, logits, values, intervals, scaled, image, colour),
+//   (decode, logits, known, values, scaled, image, colour).
+// Buffers (columns.h, contiguous), packed and scaled are indices of tensors. right is -1 if absent. uniform is float64,
+// known bool, values and intervals int64, all others of one dtype. block is the operator column_block's result when the
+// weights were packed.
 #pragma once
 #include <initializer_list>
 #include <sstream>
@@ -37,7 +37,7 @@ struct View {
 template <class T> constexpr View::Type kViewType = View::kOther;
 template <> constexpr View::Type kViewType<float> = View::kFloat;
 template <> constexpr View::Type kViewType<double> = View::kDouble;
-template <> constexpr View::Type kViewType<uint8_t> = View::kBool;  // a bool tensor may hold any byte
+template <> constexpr View::Type kViewType<uint8_t> = View::kBool;  // read as bytes, which may have any value
 template <> constexpr View::Type kViewType<int64_t> = View::kInt64;
 
 template <class... Words> void expect(bool condition, const Words&... words) {
@@ -83,7 +83,7 @@ template <class T> class ColumnProgram {
   }
 
  private:
-  // The limit of columns, images and channels: 64 bits hold the product of two such numbers.
+  // The limit of columns, images and channels, so that a product of two such sizes fits 64 bits.
   static constexpr int64_t kLimit = int64_t(1) << 31;
 
   int64_t read() {
@@ -106,7 +106,7 @@ template <class T> class ColumnProgram {
   }
   RowBuffer<T> optional_buffer() {
     if (position_ < code_.size() && code_[position_] == -1)
-      return ++position_, RowBuffer<T>{nullptr, kLimit};  // enough channels for any range
+      return ++position_, RowBuffer<T>{nullptr, kLimit};  // enough channels for read_range()
     return buffer();
   }
   int64_t read_shift() {
@@ -140,7 +140,8 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads the rest of a draw, encode or decode step. counts: channels of buffers that need a channel for each colour.
+  // Reads the operands of a draw, encode or decode step from `scaled` on. counts: channels of the buffers that need one
+  // channel for each colour.
   void read_value(ColumnStep<T>& s, std::initializer_list<int64_t> counts) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

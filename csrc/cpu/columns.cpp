@@ -85,7 +85,7 @@ template <class T> class RowRun {
     }
   }
 
-  // Returns a valid index of `scaled`: a step may have overwritten a checked value.
+  // Returns a valid index of `scaled`. An earlier step may have overwritten the value after it was checked.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
     return 0 <= value && value <= last ? value : last;
@@ -117,8 +117,8 @@ template <class T> class RowRun {
     }
   }
 
-  // Returns the value at which the cumulative distribution passes `uniform` (pixelrnn_ext/likelihood.py). A single
-  // logit belongs to the value 1. The logit of the value 0 is then 0.
+  // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py), or at
+  // temperature 0 the most likely. A single logit belongs to the value 1; the value 0 then has the logit 0.
   int64_t draw(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);

@@ -19,7 +19,7 @@ template <class T> struct RowBuffer {
 
 template <class T> struct ColumnTap {
   RowBuffer<T> input;
-  int64_t shift;     // from the current column to the column read, 0 or less
+  int64_t shift;     // the tap reads the current column plus shift, which is 0 or less
   int64_t channels;  // the tap reads channels 0 to channels - 1
 };
 
@@ -33,16 +33,17 @@ template <class T> struct ColumnStep {
   // For linear and cell steps:
   std::vector<ColumnTap<T>> taps;
   const T* packed;  // weights, packed as in kernels.h
-  // Linear step: added to the products. Cell step: [4][hidden], added to the gates. Pointwise step: left operand. Other
-  // steps: logits.
+  // Linear steps add this buffer to the products, cell steps ([4][hidden]) to the gates. It is the left operand of
+  // pointwise steps, and the logits of other steps.
   RowBuffer<T> base;
   RowBuffer<T> addend;  // cell step: added to h; pointwise step: right operand, or null
-  RowBuffer<T> output;  // draw, encode and decode: the image, of scaled values
+  RowBuffer<T> output;  // draw, encode and decode: the image, to which scaled values are written
   bool relu;
   // A cell step reads the previous c from `carried`, at the current column plus `shift`, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
-  // Draw and decode keep known values. Encode writes each value's interval of [0, 2^24) as start << 32 | stop.
+  // Draw and decode steps set only values that are not known. Encode steps write each value's interval of [0, 2^24) to
+  // `intervals`, as start << 32 | stop.
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
@@ -54,7 +55,7 @@ struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draw steps; 0 takes the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // For decode steps, or null. Each stream has consecutive images, which one thread decodes.
+  // The streams that decode steps read, or null. A stream has consecutive images, which one thread decodes.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;

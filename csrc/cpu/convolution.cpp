@@ -10,7 +10,7 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kBandBytes = 128 << 10;  // size of a band of image rows, which shares L2 with the weights
+constexpr int64_t kBandBytes = 128 << 10;  // size of a band of image rows; L2 holds a band beside the weights
 
 // Returns the colour of each channel, like pixelrnn_ext/masks.py.
 std::vector<int> colour_groups(int channels, int colours) {
@@ -38,7 +38,7 @@ class LiveWeights {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that an output pixel reads: their offset in the padded map, and their number.
+// A run of adjacent pixels that an output pixel reads: its offset in the padded map, and its length in pixels.
 struct Piece { int row, column, pixels; };
 
 // Rows of one image, channels-last and padded with zeros, so that each kernel row reads contiguous memory.
@@ -59,7 +59,8 @@ template <class T> class Band {
   int padding() const { return padding_; }
   const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
-  // Loads rows r0 <= r < r1 of an image, in place if no copy is needed. Values become zero where y, if given, is <= 0.
+  // Loads rows r0 <= r < r1 of an image, or points to them if no copy is needed. Where the map y, if given, is <= 0,
+  // values become zero.
   void load(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
     if (!padding_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
@@ -93,7 +94,7 @@ template <class T> class BandCells {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
-  // index(row): the map index of a row's first cell.
+  // index(row) is the map index of a row's first cell.
   template <class F> Cells<T> at(int first, int count, const F& index) {
     cell_.resize(count), tap_.resize(channels_.size() * count);
     for (int i = 0; i < count;) {
@@ -120,7 +121,7 @@ template <class T> class BandCells {
   std::vector<int64_t> cell_;
 };
 
-// The convolution reads pixels above and to the left, its transpose pixels below and to the right.
+// The convolution reads pixels above and to the left. The transposed convolution reads pixels below and to the right.
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -135,7 +136,8 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
 }
 
 // Packs the masked weight in the order in which tiles read it: [block of results][tap][source][results of a block].
-// Sources are channels read, results channels written. The transpose reverses the taps. The bias, last, multiplies 1.
+// Sources are the channels read, results the channels written. The transposed convolution reverses the taps. The bias
+// comes last, as the weight of a constant 1.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -170,7 +172,7 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   return packed;
 }
 
-// Calls f(share, image, r0, r1) for bands that cover the image rows of shares s0 to s1 - 1.
+// Calls f(share, image, r0, r1) for bands, rows r0 <= r < r1 of an image, that cover the rows of shares s0 to s1 - 1.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
   for (int q = s0; q < s1; ++q)
@@ -244,8 +246,8 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
   });
 }
 
-// The input gradient is the transposed convolution of dy. The weight gradient sums over all pixels dy times the inputs
-// that a pixel reads. Each share has its own sum, and the sums are added in order.
+// The input gradient is the transposed convolution of dy. The weight gradient is dy times the inputs that an output
+// pixel reads, summed over all output pixels. Each share has its own sum. The sums are added in order.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;

@@ -1,5 +1,5 @@
 // Masked convolutions on a CPU, stride 1, zero padding. Only live taps are computed: in raster order all taps before
-// the centre, and the centre unless the mask zeroes all of it. The caller owns all memory, maps are contiguous, and
+// the centre, and the centre unless the mask zeroes it entirely. The caller owns all memory, maps are contiguous, and
 // outputs alias nothing. The same data, instruction set and number of threads give the same bits.
 #pragma once
 #include <cstdint>
@@ -12,7 +12,7 @@ struct Convolution {
   int images, height, width, in_channels, out_channels;
   int kernel_height, kernel_width;  // both odd
   bool strict;  // true: mask A, whose centre tap reads only earlier colours; false: mask B, also the output's colour
-  int colours, gates;  // inputs, and the outputs of each gate, are `colours` contiguous groups, larger groups first
+  int colours, gates;  // channels of the input and of each gate are `colours` contiguous groups, larger groups first
   bool relu;
   bool channels_last;  // maps are [images][height][width][channels]; otherwise [images][channels][height][width]
 

@@ -8,7 +8,8 @@ namespace pixelrnn::cpu {
 
 constexpr int kRunCells = 112;  // cells whose pointers are set up at once: 8 tiles of 14 cells (AVX-512)
 
-// Computes y [cells][outputs] for the masked convolution or a scan's input gradient. `depth`: channels of all taps.
+// Computes y [cells][outputs], a masked convolution or a scan's input gradient. `depth`: number of channels of all
+// taps.
 template <class T> void convolve_rows(const ConvolutionKernels<T>& k, const Cells<T>& cells, int outputs,
     const T* packed, int64_t depth, bool relu, T* y) {
   const int groups = (cells.count + k.max_cells - 1) / k.max_cells;

@@ -19,7 +19,7 @@ template <class T> class InputGradient {
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
     packed_ = buffer<T>(depth() * first_.back());
   }
-  // Packs weight_ih as [block of channels][direction][tap][columns][channels of a block].
+  // Packs weight_ih as [block of channels][direction][tap][columns][channels of a block]. Columns are gates of units.
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
@@ -40,7 +40,7 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Writes image rows r0 <= r < r1, except outside the images. Row 0 is the first of `image`, where dinput and dx
+  // Writes image rows r0 <= r < r1, except outside the images. Row 0 is the first row of `image`, where dinput and dx
   // begin.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
@@ -60,7 +60,7 @@ template <class T> class InputGradient {
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
-  Shape from_top_left_;  // like s_, but direction 0 starts at the top left
+  Shape from_top_left_;  // the scan's shape, but direction 0 starts at the top left
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;

@@ -22,20 +22,20 @@ template <class T> struct Weights {
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
-// The cells of a kernel call, and pointers to their operands: arrays [length] of pointers -> [length] of values.
+// The cells of a kernel call, and pointers to their operands. [n] -> [m] means n pointers, each to m values.
 template <class T> struct Cells {
   int count, taps;
-  const int* channels;    // [taps] values that a tap reads at a pixel
+  const int* channels;    // [taps] number of values read at a pixel
   const T* const* tap;    // [taps][cells] -> [channels]
-  const T* const* carry;  // [cells] -> [hidden] c of the chain's previous cell
+  const T* const* carry;  // [cells] -> [hidden] c of the previous cell of the chain
   const T* const* dh;     // [cells] -> [hidden] backward: gradient of h from outside the scan
   const int64_t* cell;    // [cells] index of the cell in the maps of its direction
   const int64_t* chain;   // [cells] index of the chain of cells along which c is carried
-  int64_t to_next;        // from a cell's index to that of the chain's next cell, for prefetching
-  // LSTM2d, whose cells also carry c of the cell above:
+  int64_t to_next;        // index of the chain's next cell minus the cell's index, for prefetching
+  // Only for LSTM2d, whose cells also read c of the cell above:
   const T* const* carry_up;  // [cells] -> [hidden] c of the cell above
   const T* const* dc_below;  // [cells] -> [hidden] backward: gradient of c from the cell below
-  T* const* dc_up;           // [cells] -> [hidden] backward, output: gradient of carry_up
+  T* const* dc_up;           // [cells] -> [hidden] output of the backward: gradient of c of the cell above
 };
 
 // A tile of the scan is some cells times a block of hidden units. The kernel multiplies the cells' operands by the
@@ -56,17 +56,17 @@ template <class T> struct ForwardMaps {
 };
 template <class T> struct BackwardMaps {
   const T *c, *gates;
-  T* dc;                        // [chains][hidden] gradient of c, carried along the chain
-  T* dx;                        // gradient of the pre-activations
-  int64_t dh_stride;            // from one pixel of dh to the next
-  CellParameters<T> cell = {};  // with five gates
+  T* dc;              // [chains][hidden] gradient of c, carried along the chain
+  T* dx;              // gradient of the pre-activations
+  int64_t dh_stride;  // from one pixel of dh to the next
+  CellParameters<T> cell = {};
 };
 
 template <class T> struct ScanKernels {
   // A tile has block_units units and at most max_cells cells.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Packs blocks b0 <= b < b1 of all taps' weights in the tiles' order of reading, transposed for the backward.
+  // Packs blocks b0 <= b < b1 of all taps' weights in the order in which tiles read them, transposed for the backward.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   ScanTile<T, ForwardMaps<T>> forward;
@@ -74,34 +74,35 @@ template <class T> struct ScanKernels {
 };
 
 template <class T> struct ConvolutionKernels {
-  // convolve() computes the block from o0 on of y [cells][outputs]: the taps' values times packed [channels of all
-  // taps][block_outputs].
+  // convolve() computes y [cells][outputs] for the block of outputs from o0 on. It multiplies the taps' values by
+  // `packed`, [channels of all taps][block_outputs].
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
-  // copy() copies n values, transpose() turns [rows][columns] into [columns][rows]. Both write zero where y, which is
-  // laid out like `from` or null, is <= 0.
+  // copy() copies n values. transpose() turns [rows][columns] into [columns][rows]. y is null or laid out like `from`;
+  // where y <= 0, both functions write zero.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
   void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
 
 template <class T> struct WeightGradientKernels {
-  // accumulate() adds the products of the taps' values and dy [cells][outputs], summed over cells, to sum [channels of
-  // all taps][columns]. Columns are the outputs (a scan's gates), padded. A call handles columns c0 <= c < c1, a
-  // multiple of group_columns except at the end. scratch holds scratch_size values.
+  // accumulate() sums the products of the taps' values and dy [cells][outputs] over the cells, and adds them to sum
+  // [channels of all taps][columns]. Columns are the outputs (a scan's gates), padded. A call handles columns c0 <= c <
+  // c1, a multiple of group_columns unless c1 is the end. scratch holds scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
-  // reduce() adds `sums` sums [channels][columns], in order. It writes channel j of column i to to[i][j * to_stride].
+  // reduce() adds `sums` arrays [channels][columns], in order. It writes channel j of column i of the total to to[i][j
+  // * to_stride].
   void (*reduce)(int sums, int64_t sum_stride, const T* sum, int64_t channel_stride, int columns, int channels,
       T* const* to, int64_t to_stride);
   void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
 
-// Packed weights of run_columns are [blocks][channels of all taps][outputs of a block], in a cell step
-// [blocks][channels of all taps][4 gates][units of a block], padded with zeros.
+// The packed weights of run_columns are [blocks][channels of all taps][outputs of a block]. In a cell step they are
+// [blocks][channels of all taps][4 gates][units of a block]. Blocks are padded with zeros.
 struct ColumnBlocks { int outputs, units; };
 
-// One pixel of all images; column[i] points to image i's values.
+// The values of all images at one pixel. column[i] points to image i's values.
 template <class T> struct Column {
   T* data;
   int64_t stride;
@@ -141,7 +142,8 @@ template <class T> struct Kernels {
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// The levels 0, 1, ... are on x86-64 baseline, avx2 (with FMA), avx512; on AArch64 baseline, neon; elsewhere baseline.
+// On x86-64 level 0 is baseline, 1 avx2 (with FMA), 2 avx512. On AArch64 level 0 is baseline, 1 neon. Elsewhere there
+// is only baseline.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 int best_instruction_set();

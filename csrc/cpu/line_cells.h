@@ -8,20 +8,21 @@
 
 namespace pixelrnn::cpu {
 
-// A map that every cell reads at one displacement, and its weight. Outside the image a cell reads `border` instead.
+// A map of which every cell reads the pixel at one displacement, and the weight of its values. If this pixel is outside
+// the image, the cell reads `border`.
 template <class T> struct Tap {
   const T* map;
   int channels, stride;  // number of values read at a pixel; stride from pixel to pixel
   Displacement displacement;
   const T* border;
   Weights<const T> weight = {};
-  bool prefetch_next_line = false;  // for values that no other cell has brought into the cache
+  bool prefetch_next_line = false;  // prefetches values that no other cell has brought into the cache
 };
 
 // Returns row i of an array [rows][size], or null if p is null.
 template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
-// The taps of one direction: states, input, and bias as the weight of a constant 1.
+// The taps of one direction: the states, the input, and a constant 1, whose weight is the bias.
 template <class T> struct Taps : std::vector<Tap<T>> {
   static constexpr T one = 1;
 
@@ -52,12 +53,13 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 
 // The cells' operands that no weight multiplies.
 template <class T> struct Carried {
-  Tap<T> carry, carry_up = {}, dh = {};  // as in Cells; carry_up and dh may be absent
-  T* dc_up = nullptr;                    // memory of DcUpLayout for each image, in the backward with carry_up
+  Tap<T> carry, carry_up = {}, dh = {};  // named as in Cells; carry_up and dh may be absent
+  T* dc_up = nullptr;                    // a buffer for each image, as in DcUpLayout; only in a backward with carry_up
 };
 
-// The layout of one image's gradients of c from the cells below. The backward of line t writes the gradients that line
-// t - 1 reads, so two buffers alternate. Gradients of c above the top row are kept for the gradient of c0.
+// The layout of one image's gradients of c from the cells below. The backward of line t writes the gradients that the
+// backward of line t - 1 reads, so two buffers alternate. A third buffer keeps the gradients of c above the top row,
+// for c0.
 template <class T> class DcUpLayout {
  public:
   DcUpLayout(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
@@ -71,10 +73,10 @@ template <class T> class DcUpLayout {
 };
 
 // Finds the operands of a line's cells. With sense 1 a cell reads its neighbour at a tap's displacement. With sense -1
-// (backward) it reads the cell whose neighbour it is.
+// (backward) a cell reads the cell whose neighbour it is.
 template <class T> class LineCells {
  public:
-  // All maps begin at `image`. by_rows: lines are image rows, also in a Diagonal LSTM.
+  // All maps begin at `image`. With by_rows lines are image rows, also in a Diagonal LSTM.
   LineCells(const Shape& s, int direction, int64_t image, const Taps<T>& taps, int sense = 1, bool by_rows = false)
       : s_(s),
         direction_(direction),
@@ -111,7 +113,7 @@ template <class T> class LineCells {
     }
     return cells(n);
   }
-  // Returns all cells of lines l0 <= l < l1, counted over all images.
+  // Returns all cells of lines l0 <= l < l1. Lines are counted over all images.
   Cells<T> lines(int64_t l0, int64_t l1) {
     int n = 0;
     for (int64_t l = l0; l < l1; ++l) n += active_cells(image_geometry(l / g_.lines), int(l % g_.lines));
@@ -137,7 +139,7 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
-  // Finds the operands of line t of image b, whose cells are cells j to j + count - 1 of all n cells.
+  // Finds the operands of line t of image b, whose cells are numbers j to j + count - 1 of all n cells.
   void set_operands(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) set_pointers(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

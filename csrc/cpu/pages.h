@@ -1,7 +1,7 @@
-// A cache of memory for the maps of a recurrence and for scratch. malloc returns large blocks to the system, and a new
-// page costs a page fault and 4 KB of zeroing, for small states more than the arithmetic. The cache keeps a block for
-// the next request of about its size; all blocks take at most 1.25 times the peak use. Idle blocks beyond kMaxIdle
-// bytes are reclaimable: the system may take their pages.
+// A cache of memory for the maps of a recurrence and for scratch. malloc returns large blocks to the system, and each
+// new page then costs a page fault and 4 KB of zeroing. For small states this takes longer than the arithmetic. The
+// cache keeps a block for the next request of about its size. All blocks take at most 1.25 times the peak use. Idle
+// blocks beyond kMaxIdle bytes are reclaimable: the system may take their pages.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -28,7 +28,7 @@ inline void advise_huge_pages(void* data, size_t bytes) {
 #endif
 }
 
-// Lets the system take the pages with their contents. Returns whether it can.
+// Lets the system take the pages and discard their contents. Returns whether this succeeded.
 inline bool allow_reclaim(void* data, size_t bytes) {
 #if defined(MADV_FREE)
   return madvise(data, bytes, MADV_FREE) == 0;
@@ -99,7 +99,7 @@ class Pages {
   }
 
   size_t used_bytes() const { return used_bytes_; }
-  size_t idle_bytes() const { return idle_bytes_; }  // without reclaimable bytes
+  size_t idle_bytes() const { return idle_bytes_; }  // bytes that are not reclaimable
   size_t reclaimable_bytes() const { return reclaimable_bytes_; }
   size_t peak_bytes() const { return peak_bytes_; }
 

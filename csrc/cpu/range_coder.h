@@ -10,11 +10,11 @@ namespace pixelrnn::cpu {
 // The probabilities of symbols, at least 1 each, in units of 2^-24.
 class Distribution {
  public:
-  static constexpr int kBits = 24, kMaxSymbols = 4096;  // small enough for cumulative() to fit 64 bits
+  static constexpr int kBits = 24, kMaxSymbols = 4096;  // small enough that cumulative() does not overflow 64 bits
   static constexpr uint64_t kTotal = uint64_t(1) << kBits;
   static constexpr double kMaxBelowTop = 18;  // e^-18 * 2^24 rounds to 0
 
-  // A single logit belongs to symbol 1. The logit of symbol 0 is then 0.
+  // A single logit belongs to symbol 1; symbol 0 then has the logit 0.
   template <class T> void set(const T* logits, int64_t n) {
     sums_.assign(1, 0);
     double top = n == 1 ? 0 : double(logits[0]);
@@ -46,8 +46,8 @@ class Distribution {
 
 constexpr uint64_t kMinRange = uint64_t(1) << 48;  // a smaller range shifts out a byte
 
-// A carry propagates into bytes already written. finish() writes the shortest number in the last interval, at least
-// one byte. The decoder reads zeros behind it.
+// A carry propagates into bytes already written. finish() writes the shortest number in the last interval, at least one
+// byte. The decoder reads zeros behind the last byte.
 class Encoder {
  public:
   std::vector<uint8_t> bytes;
@@ -81,7 +81,7 @@ class Encoder {
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;
-  int64_t position, end;  // the next byte and the end, behind which zeros are read, at most 7 in a complete stream
+  int64_t position, end;  // index of the next byte, and end of the bytes; complete streams read at most 7 zeros beyond
 
   // Any bytes decode to some symbols. Only the caller can detect wrong bytes.
   int64_t decode(const uint8_t* bytes, const Distribution& d) {

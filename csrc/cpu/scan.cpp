@@ -40,7 +40,8 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // kShift added h of direction 1 to the row below, which is earlier or later in the scan.
+    // kShift added h of direction 1 to the row below. The scan of direction 1 comes to this row later, or earlier if it
+    // starts at the bottom.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_offset(i, image)), s_.hidden, dh_stride,
@@ -66,7 +67,7 @@ template <class T> class BackwardScan {
   }
 
  private:
-  // Writes the gradient of c0, which is c before each chain and, in LSTM2d, above the first row.
+  // Writes the gradient of c0, which is c before the first cell of each chain and, in LSTM2d, above the first row.
   void write_dc0(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
@@ -77,7 +78,8 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(layout_.top(dc_up_.get() + scan * layout_.size(), column));
   }
-  // Writes an image's gradient of h0: dx of the cells whose tap lies outside, times the tap's weight, over all taps.
+  // Writes an image's gradient of h0: over all taps, the sum of dx of the cells whose tap reads outside the image,
+  // times the tap's weight.
   void write_dh0(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -129,7 +131,7 @@ template <class T> class BackwardScan {
   const Buffer<T> dc_up_;
 };
 
-// Zeroes shares s0 <= s < s1 of a map [images][pixels][values], outside the images.
+// Zeroes a map [images][pixels][values] outside the images, for the images of shares s0 <= s < s1.
 template <class T> void clear_outside(const Shape& s, T* map, int64_t values, int shares, int s0, int s1) {
   if (!s.sizes) return;
   for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b) {
@@ -141,8 +143,8 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
   }
 }
 
-// Writes rows r0 <= r < r1, counted over all images, of the merged map. kShift moves h of direction 1 down by a row
-// (section 3.3) and drops its last row.
+// Writes rows r0 <= r < r1 of the merged map, counted over all images. kShift moves h of direction 1 down by a row
+// (section 3.3 of the paper). The last row of this h is dropped.
 template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
   for (int64_t r = r0; r < r1; ++r) {
@@ -204,7 +206,7 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
   if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.run(s0, s1); });
-  // own_images: a share scans all directions of a few images and merges their h while it is in the cache.
+  // If own_images, a share scans all directions of a few images, and merges their h while it is in the cache.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const auto scans = [&](int s0, int s1) {
@@ -224,8 +226,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // own_images: a share scans all directions of a few images and computes the other gradients while dx is in the cache.
-  // If the caller wants no dx, a buffer holds dx of these few images only.
+  // If own_images, a share scans all directions of a few images, and computes the other gradients while dx is in the
+  // cache. If the caller wants no dx, a buffer holds dx of only these images.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);

@@ -9,12 +9,12 @@
 
 namespace pixelrnn::cpu {
 
-constexpr int kCellsAtOnce = 24;  // cells of a line, over several images: enough to fill tiles, few enough for L1
+constexpr int kCellsAtOnce = 24;  // cells scanned at once, of several images: enough to fill tiles, few enough for L1
 
 // Returns whether n items divide almost evenly into shares: the largest is at most 4/3 of the average.
 inline bool is_balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
-// The operands of one direction, from some image on.
+// The operands of one direction. All maps begin at the same image, not always the first.
 template <class T, class Maps> struct Operands {
   Taps<T> taps;
   Carried<T> carried;
@@ -54,7 +54,7 @@ inline int images_at_once(const Shape& s) {
   return s.sizes ? 1 : std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
-// Divides the images, `times` times each, into shares with about equally many pixels.
+// Divides `times` scans of each image into shares with about equal numbers of pixels.
 class Split {
  public:
   Split(const Shape& s, int times, int shares) : n_(int64_t(times) * s.images), shares_(shares) {
@@ -79,7 +79,7 @@ class Split {
  private:
   const int64_t n_;
   const int shares_;
-  std::vector<int64_t> before_;  // pixels of all earlier images, if image sizes differ
+  std::vector<int64_t> before_;  // pixels of all earlier scans; empty without image sizes
 };
 
 template <class T, class Maps> class Sweep {
@@ -113,7 +113,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   // Runs shares s0 <= s < s1 of the scan. Usually a share scans its own images, a few at a time, and never waits. If
-  // threads would be idle and shares run concurrently, they divide every line instead, with a barrier after it.
+  // threads would be idle and shares run concurrently, the shares divide every line instead, with a barrier after it.
   void run(int s0, int s1) {
     if (!own_images_) return scan_shared_lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -150,8 +150,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int line(int step) const { return sense_ > 0 ? step : lines_ - 1 - step; }
-  // Runs tiles t0 <= t < t1, each a group of cells times a block of units. A block's tiles follow each other, so that
-  // its weights stay in L1.
+  // Runs tiles t0 <= t < t1. A tile is a group of cells times a block of units. A block's tiles follow each other, so
+  // that the block's weights stay in L1.
   void run_tiles(
       int direction, const Operands<T, Maps>& d, const Cells<T>& cells, int groups, int64_t t0, int64_t t1) const {
     for (int64_t t = t0; t < t1; ++t) {
@@ -160,7 +160,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Cells<T>& cells) const { return (cells.count + max_cells_ - 1) / max_cells_; }
-  // Returns the number of groups, rounded up to a multiple of the shares unless the blocks divide evenly.
+  // Returns the number of groups of a line's cells, rounded up to a multiple of the shares, unless the number of blocks
+  // is such a multiple.
   int shared_groups(const Cells<T>& cells) const {
     const int n = groups(cells);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

@@ -12,8 +12,8 @@ namespace pixelrnn::cpu {
 // Kernels divide work of n items into shares. Returns where share i begins and share i - 1 ends.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier that opens when all shares have arrived, on however many threads. It spins, then yields: while another
-// process uses a core, a fork and join for every line would take several times as long as the line.
+// A barrier that opens when all shares have arrived, on however many threads they run. It spins, then yields. A fork
+// and join for every line would take several times as long as the line while another process uses a core.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -40,7 +40,7 @@ class Barrier {
 };
 
 // run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares), and returns when all
-// calls have returned. concurrent: all ranges run at the same time, so shares may wait for each other.
+// calls have returned. If concurrent, all ranges run at the same time, so shares may wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
@@ -54,12 +54,12 @@ struct Team {
   }
   // Runs functions one after the other: each begins when all shares of the previous function are done. A function whose
   // shares wait for each other may only follow functions that cannot throw. If `concurrent`, all functions run in one
-  // parallel region: while another process uses a core, the end of a region costs a time slice.
+  // parallel region, because the end of a region costs a time slice while another process uses a core.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // barriers ahead; a share that throws arrives at them, so that other shares go on
+      int left = sizeof...(then);  // barriers ahead; a share that throws still arrives at each, so no other share hangs
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

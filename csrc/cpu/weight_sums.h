@@ -1,6 +1,6 @@
 // The weight gradients: the products of the values that cells read and the cells' dx, summed over all cells, by image
-// rows. Usually each share sums over its own cells, and the sums are added in order. With few images, these sums would
-// be larger than the maps: then all shares fill one sum, each its own columns, if the columns divide evenly.
+// rows. Usually each share sums over its own cells, and the shares' sums are added in order. With few images, these
+// sums would be larger than the maps. Then all shares fill one sum, each its own columns, if the columns divide evenly.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace pixelrnn::cpu {
 
-// The maps that one direction's cells read, and dx, from some image on.
+// The values that one direction's cells read, and their dx. All maps begin at the same image.
 template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
@@ -38,7 +38,7 @@ template <class T> class WeightSums {
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
     add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds image rows r0 <= r < r1 to the sum of share q. Row 0 is the first of `image`, where the operands begin.
+  // Adds image rows r0 <= r < r1 to the sum of share q. Row 0 is the first row of `image`, where the operands begin.
   void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
     add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
@@ -76,7 +76,8 @@ template <class T> class WeightSums {
       k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
-  // Adds a direction's sums and writes columns c0 <= c < c1 to `out`. Returns the next row of the first sum.
+  // Adds a direction's sums, from `row` of the first sum on, and writes columns c0 <= c < c1 to `out`. Returns the next
+  // row of the first sum.
   const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const auto to = out.at(direction, t);
@@ -96,8 +97,8 @@ template <class T> class WeightSums {
   const WeightGradientKernels<T>& k_;
   const WeightGradients<T> out_;
   const int shares_;
-  const int64_t columns_, groups_;  // groups_: of k_.group_columns columns
-  const int sum_count_;             // a sum for each share, or 1
+  const int64_t columns_, groups_;  // number of columns, and of groups of k_.group_columns columns
+  const int sum_count_;             // one sum for each share, or one for all
   const std::vector<T> zeros_;
   int64_t size_;
   Buffer<T> sums_;  // [direction][sum][row][column]

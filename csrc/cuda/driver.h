@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cuda {
 
-// cuda.h renames some functions by macros, such as cuDevicePrimaryCtxRelease_v2. The new names are looked up.
+// Macros in cuda.h rename some functions, such as cuDevicePrimaryCtxRelease_v2. driver.cpp looks up the new names.
 // clang-format off
 #define PIXELRNN_DRIVER(F) \
   F(cuInit) F(cuGetErrorString) F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetAttribute) \
@@ -38,7 +38,7 @@ class RelaxedCapture {
   RelaxedCapture(const RelaxedCapture&) = delete;
 
  private:
-  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // each exchange swaps it with the thread's mode
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // swapped with the thread's mode, and swapped back
 };
 
 // Sets `capability` to 10 * major + minor.

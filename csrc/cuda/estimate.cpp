@@ -9,13 +9,13 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kArchitectures = 4, kWarps = 4;  // columns in costs.h
+constexpr int kArchitectures = 4, kWarps = 4;  // lengths of arrays in costs.h
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
 // The best-known card of each compute capability, by its data sheet: shared memory of a block in bytes, Hz, bytes a
-// second, FLOP a second of matrix products in 16-bit formats (half as many for tf32) and float32, threads and blocks of
+// second, FLOP a second of matrix products in 16-bit formats (tf32 has half) and in float32, most threads and blocks of
 // a multiprocessor.
 struct Card {
   int capability, multiprocessors, shared_memory;
@@ -66,7 +66,7 @@ double active_tiles(const Problem& p, const Tiling& s) {
 
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.pairs.registers ? 0 : s.pairs();  // cost.tile includes pairs in registers
+  const int pairs = v.pairs.registers ? 0 : s.pairs();  // cost.tile includes weight pairs in registers
   const double cells =
       v.backward && v.tiles_or_units == 0 ? double(ceil_div(p.cells, s.cells_at_once(kUnitsOfManyCells))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
@@ -89,14 +89,14 @@ double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
   return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
 }
 
-// Returns a scheduler's cycles for a tensor-core instruction: at least those of mma.sync on sm_90, as in costs.h.
-// Higher rates of data sheets need other instructions.
+// Returns a scheduler's cycles for a tensor-core instruction, at least Constants::product, which is for mma.sync on
+// sm_90. Higher rates in data sheets are of other instructions.
 double cycles_of_product(const Card& card, const Constants& k) {
-  constexpr double operations = 2 * 16 * 8 * 16;  // FLOP; tf32: half as many, at half the rate
+  constexpr double operations = 2 * 16 * 8 * 16;  // FLOP; tf32 has half, at half the rate
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// Returns the number of pushes, of 16 bytes each, that a block makes in a line.
+// Returns how many 16-byte stores to blocks of the cluster (pushes) a block makes in a line.
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
@@ -105,14 +105,16 @@ double pushes_of_line(const Problem& p, const Tiling& s) {
   return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
 }
 
-// Returns the cycles that an exchange between blocks adds to a line. It overlaps with the warp's next tile or images.
+// Returns the cycles that the exchange of results between blocks adds to a line. The exchange overlaps with the warp's
+// next tile or images.
 double exposed_exchange(double cycles, double exchange, double tiles, bool several_images) {
   if (several_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
 }
 
 int value_bytes(const Problem& p) { return Tiling{p.format}.bytes(); }
-// Returns the bytes that a scan moves for a hidden unit of a pixel: x or its gradient, the gates, h or its gradient, c.
+// Returns the bytes that a scan moves for a hidden unit of a pixel: for x, gates, h and c, or backward for dx, gates,
+// dh and c.
 double bytes_of_unit(const Problem& p) {
   const double value = value_bytes(p);
   return 2 * p.gates * value + value + 4;
@@ -158,7 +160,7 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
-  // A line takes two launches, or one launch and its kernels' time where that is longer.
+  // A line takes two launches, or one launch and the line's kernels if the kernels take longer than a launch.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 
@@ -166,7 +168,7 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   const Card& card = card_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
-  // Registers of a multiprocessor, bytes that CUDA reserves for each block, multiprocessors of a GPC.
+  // Registers of a multiprocessor, shared memory in bytes that CUDA reserves for each block, multiprocessors of a GPC.
   constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;
   const int warp_registers = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
   const int64_t resident_blocks = std::min({registers / (warp_registers * warps),

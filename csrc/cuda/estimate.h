@@ -1,5 +1,5 @@
-// Estimates how long a scan takes in a resident kernel (one launch) and in the step path (two launches a line): a
-// model, unless costs.h was measured.
+// Estimates how long a scan takes in a resident kernel (one launch) and in the step path (two launches a line).
+// Estimates are a model, unless costs.h was measured.
 #pragma once
 #include <cstdint>
 
@@ -16,7 +16,7 @@ struct Estimate {
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 
-// Estimates Plan::concurrency without a GPU, by the registers in costs.h. 0: no cluster fits.
+// Estimates Plan::concurrency without a GPU, by the registers in costs.h. Returns 0 if no cluster fits.
 int64_t estimated_concurrency(const Device&, const Variant&, const Tiling&, int shared_memory);
 
 // Returns the best-known card of a compute capability.

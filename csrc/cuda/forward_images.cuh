@@ -1,12 +1,12 @@
 // The forward scan of several images by one cluster. While a warp multiplies a line of image k by the weights, it
 // stores the results of image k - 2 in global memory and computes the cells of image k - 1, which it then pushes to all
-// blocks. Images -1 and -2 are the last two of the line before. docs/kernels.md: "Forward of several images".
+// blocks. Before image 0 come the last two images, on the line before. docs/kernels.md: "Forward of several images".
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Like Pushes, but pushes also to this block. The warp's lanes have to meet between load() and push().
+// Like Pushes, but pushes to all blocks, this block included. load() and push() need a __syncwarp() between them.
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
@@ -47,7 +47,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int unit = ids.rank * s.units + ids.slice * 8 + ids.q;
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = ptx::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  // Shared memory: lines [image][buffer][row], barriers [pair of images][buffer].
+  // Shared memory has lines [image][buffer][row] and barriers [pair of images][buffer].
   unsigned char* const lines = ptx::dynamic_shared();
   const uint32_t barriers = ptx::shared_address(lines) + s.lines_bytes();
   const uint4* const packed = packed_weights(a, ids);
@@ -82,18 +82,18 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   ptx::cluster_wait();  // the lines are filled, and every peer has started
 
   int t = 0, read = 0;  // the line, and the byte offset of the buffer that line t reads
-  // Arrives for a pair of images, after this warp has written and pushed `line` in both and its lanes have met.
+  // Arrives at the barrier of two images, after this warp has written and pushed `line` of both and its lanes have met.
   auto arrive = [&](int image_pair, int line, int tiles) {
     if (arrives)
       ptx::mbarrier_arrive(barriers + 16 * image_pair + (line & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
   };
-  // Waits until line - 1, which `line` reads, is complete in a pair of images.
+  // Waits until both images of a pair have the complete line before `line`, which `line` reads.
   auto wait = [&](int image_pair, int line) {
     ptx::mbarrier_wait_warp(barriers + 16 * image_pair + (line & 1 ? 8 : 0), line >> 1 & 1);
   };
 
-  // While a warp has no active cells, it waits for the first pair of images alone, which docs/kernels.md justifies.
-  arrive(0, -1, 0);  // line 0 waits for no bytes
+  // While a warp has no active cells, it waits only at the barrier of images 0 and 1. docs/kernels.md explains why.
+  arrive(0, -1, 0);  // line 0 reads no results of blocks
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
     arrive(1, t - 1, 0);
@@ -102,7 +102,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   }
   read = t & 1 ? line_bytes : 0;
 
-  // Indices of this thread's first cell in the first image's maps, on line t and on the line before.
+  // Indices of this thread's first cell in the maps of image 0: `offset` on line t, `previous` on the line before.
   int offset = g.pixel(t, cell) * hidden, previous = offset - to_line;
   Four x[kImages][2] = {};
   auto load_x = [&](int k, int t, int line_offset) {
@@ -117,7 +117,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   auto line_address = [&](int k, int buffer) {
     return ptx::shared_address(lines) + k * image_bytes + buffer + tile_cell * stride;
   };
-  // The next image's first operands of the product, and the previous image's sums, [gate][cell].
+  // The next image's first operands of the product, and the previous image's gate sums, [gate][cell].
   typename Product::Fragments fragments = weights.first_fragments(line_address(0, read));
   float sums[4][2] = {};
   CellResult<F> results[2];
@@ -152,10 +152,10 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     const int written = line_bytes - read;
 #pragma unroll
     for (int k = 0; k < kImages; ++k) {
-      // The image whose cells are computed, the image whose results are stored, and their lines.
+      // The image and line of the computed cells, and the image and line of the stored results.
       const int computed = (k + kImages - 1) % kImages, computed_t = k > 0 ? t : t - 1;
       const int stored = (k + kImages - 2) % kImages, stored_t = k > 1 ? t : t - 1;
-      float z[4][2];  // [gate][cell]: x, then the sum
+      float z[4][2];  // [gate][cell]: starts as x, becomes the sum
 #pragma unroll
       for (int j = 0; j < 2; ++j) { ForwardMaps<F>::start(z, j, x[k][j]); }
       weights(z, line_address(k, read), fragments, weights.prefetch_weights(), [&](int pair) {
@@ -163,7 +163,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : previous),
               compute(computed, computed_t);
       });
-      // A tile's first arrival for the second pair of images announces bytes of the last image alone, which are h0.
+      // A tile's first arrival for images 2 and 3 announces bytes of image 3 alone. These bytes are h0.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));
@@ -183,7 +183,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     wait(0, t + 1);
     arrive(1, t, 0);
   }
-  wait(1, t);  // a block may end when all bytes that peers push to it have come
+  wait(1, t);  // all bytes that peers push to this block have to come before it ends
 }
 
 }  // namespace pixelrnn::cuda

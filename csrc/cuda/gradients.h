@@ -1,5 +1,5 @@
-// Kernels around the gradients' matrix products: the operand of the recurrent weight's gradient, and sums over the
-// border for the initial state's gradient.
+// Kernels around the matrix products of gradients. One gathers the operand for the recurrent weight's gradient. One
+// sums dx over the border for the initial state's gradient.
 #pragma once
 #include <cuda.h>
 
@@ -12,14 +12,14 @@ struct MapShape {
   RaggedImages maps;
 };
 
-// Copies to out[.., k, :] the hidden state that tap first_tap + k of a cell reads, as bytes.
+// Copies the hidden state that tap first_tap + k of a cell reads to out[.., k, :], for any type.
 struct NeighboursArgs {
   const void* h;   // [images][height][width][directions][hidden]
   const void* h0;  // [directions][hidden], the state outside the image; null: zero
   void* out;       // [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  int pieces;  // number of pieces, of 2 to 16 bytes, of a hidden state; set by gather_neighbours()
+  int pieces;  // a hidden state is copied as so many pieces of 2 to 16 bytes; gather_neighbours() sets it
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 

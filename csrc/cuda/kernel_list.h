@@ -1,10 +1,13 @@
 // Every resident kernel: add a row here and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
 //
 // HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32. The arguments of a row are
-//   the pass (5: cells of five gates), the name of the weights' storage (s: shared memory),
-//   Pairs (variants.h) in registers, in shared memory,
+//   the pass (5: cells of five gates),
+//   the name of the weights' storage (s: shared memory),
+//   number of weight pairs (variants.h) in registers,
+//   number of weight pairs in shared memory,
 //   tiles of a warp (forward), or hidden units of a thread (backward; 0: two units of any number of cells),
-//   threads of a block, kind of launch.
+//   threads of a block,
+//   kind of launch.
 // All sizes are the most that a kernel takes.
 #pragma once
 
@@ -47,6 +50,6 @@
   ANY(backward5, s, 0, Pairs::kAny, 0, 512, single) \
   ANY(backward5, s, 0, Pairs::kAny, 0, 512, cluster)
 
-// The file that expands a list defines HALF, TF32 and FP32.
+// A file that expands a list first defines HALF, TF32 and FP32.
 #define TENSOR(...) HALF(__VA_ARGS__) TF32(__VA_ARGS__)
 #define ANY(...) TENSOR(__VA_ARGS__) FP32(__VA_ARGS__)

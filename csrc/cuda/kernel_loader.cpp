@@ -31,8 +31,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel all shared memory of a block that its `__shared__` variables leave. If each launch set a
-// limit, host threads would lower each other's.
+// Allows a kernel the shared memory of a block that its `__shared__` variables leave. If each launch set a limit, host
+// threads would lower each other's limits.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int limit = 0, used = 0;

@@ -1,10 +1,11 @@
-// Small vectors: neighbouring values for one memory access, or one number for each of a thread's cells or hidden units.
+// Small vectors. Elements are neighbouring values of one memory access, or one number for each cell or unit of a
+// thread.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// Bits<T> holds a loaded vector until it is used, like FourHalves (format.cuh).
+// Bits<T> keeps a loaded vector packed until it is used, like FourHalves (format.cuh).
 template <class T, int N> struct Vector { T v[N]; };
 template <int BYTES> struct BitsOfSize;
 template <> struct BitsOfSize<2> { using type = uint16_t; };
@@ -19,7 +20,8 @@ template <class T> PIXELRNN_DEVICE const Bits<T>* as_bits(const void* values) {
   return static_cast<const Bits<T>*>(values);
 }
 
-// Vectors for ../cell5.h. One branch chooses the formula for all elements, whose chains of exponentials overlap.
+// Vectors as the number type of ../cell5.h. One branch chooses the formula for all elements, and their exponentials
+// overlap.
 template <int N> using FloatN = Vector<float, N>;
 template <int N> using BoolN = Vector<bool, N>;
 
@@ -62,7 +64,6 @@ template <int N> PIXELRNN_DEVICE FloatN<N> select(const BoolN<N>& mask, const Fl
   return all;
 }
 
-// Applies the functions of Math to each element.
 template <class Math> struct VectorMath {
   template <int N> static PIXELRNN_DEVICE FloatN<N> sigmoid(const FloatN<N>& x) {
     return elementwise(x, x, [](float v, float) { return Math::sigmoid(v); });

@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cuda {
 
-// Returns a type as kernels' names spell it.
+// Returns the name of a type in kernels' names.
 inline std::string type_name(MapType type) {
   constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
   return names[int(type)];
@@ -19,7 +19,7 @@ struct LaunchShape {
   unsigned blocks_z = 1;
 };
 
-// The driver's arguments of a launch. It cannot be copied, because `config` points to `cluster`.
+// A launch in the driver's types. The struct cannot be copied, because `config` points to `cluster`.
 struct LaunchConfig {
   CUlaunchAttribute cluster{};
   CUlaunchConfig config;

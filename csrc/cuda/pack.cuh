@@ -1,8 +1,8 @@
 // Packs the weights in the order of weight_source() (tiling.h), before each scan. A warp packs one step of one tile of
-// matrix rows at a time, 32 pieces of 16 bytes, so that no thread divides:
+// matrix rows at a time, as 32 pieces of 16 bytes, so that no thread divides.
 //
-//   tensor core: 16 rows, 32 bytes along K; lane i makes the piece of lane i of the scan
-//   FMA:         32 rows, 4 values along K; a piece is 4 rows at one value
+//   tensor core: tiles of 16 rows, steps of 32 bytes along K; lane i packs the piece of lane i of the scan
+//   FMA:         tiles of 32 rows, steps of 4 values along K; a piece is 4 rows at one value
 #pragma once
 #include "format.cuh"
 
@@ -13,7 +13,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);
   Tiling s = a.tiling;
-  // These assignments change no value, but the compiler then knows them and divides by shifts.
+  // The assignments change nothing, but tell the compiler these values, so that it divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
@@ -26,7 +26,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
 
 #pragma unroll 1
   for (int step = blockIdx.x * warps + threadIdx.x / 32; step < size.steps; step += gridDim.x * warps) {
-    int tap = 0, first = step * size.step_values;  // the step's first value of its tap
+    int tap = 0, first = step * size.step_values;  // the step's tap, and its first value in the tap
     for (; first >= s.tap_width(); first -= s.tap_width()) ++tap;
     Piece piece;
 #pragma unroll

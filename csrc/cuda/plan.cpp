@@ -12,11 +12,11 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// The most elements of a cluster's images in a map. Offsets have 32 bits, and the forward computes some offsets beyond
-// the map.
+// The most elements of all images of a cluster in a map. Offsets have 32 bits, and the forward computes some offsets
+// beyond the map.
 constexpr int64_t kMaxOffset = 1 << 30;
 
-// The pass in a row of kernel_list.h.
+// Meaning of a pass name in kernel_list.h.
 struct Pass {
   bool backward;
   int gates;
@@ -117,7 +117,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
             images_per_cluster(v.kind), {}, p.gates};
         for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // A group of warps without a tile is useful only in a backward that needs its threads for the cells.
+        // A group of warps without a tile is useful only in the backward, if its threads are needed to compute cells.
         const bool has_idle_group = groups > 1 && kTileCells * min_tiles * (groups - 1) >= p.cells;
         if (has_idle_group &&
             !(p.backward && thread_units && 32 * s.slices() * (groups - 1) / (s.units / thread_units) < p.cells))

@@ -37,7 +37,7 @@ struct Variant {
   int tiles_or_units;  // most tiles of a warp (forward), or a thread's hidden units (backward; 0: see kernel_list.h)
   int threads;         // most threads of a block
   int gates;
-  // Compares `suffix` with the name less pass, format, "_single" and "_cluster": "8_4_256", "8_1_256_images".
+  // Returns whether `suffix` is the name without pass, format, "_single" and "_cluster": "8_4_256", "8_1_256_images".
   bool has_suffix(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
@@ -47,7 +47,7 @@ struct Plan {
   Tiling tiling{};
   int shared_memory = 0;
   int64_t concurrency = 0;         // clusters, or blocks without clusters, that run at once
-  double seconds = 0, cycles = 0;  // estimates, of a scan and of a line
+  double seconds = 0, cycles = 0;  // estimated time of a scan, cycles of a line
   bool bound_by_memory = false;
   double cost = 0;      // `seconds`, times cluster_doubt for clusters
   std::string why_not;  // a sentence, if no kernel runs
@@ -67,18 +67,18 @@ struct Constants {
   double launch = 3e-6;          // seconds between two kernels' starts
   double first_line = 2000;      // cycles before a block's first line, without loading weights
   double weights_of_cycle = 32;  // bytes that a multiprocessor loads in a cycle
-  double step_products = 0.5;    // part of the data sheet's rate that the step path reaches
-  double cluster_doubt = 1.1;    // factor on a cluster's time: its exchange is known least
-  double product = 6;            // a scheduler's cycles for a tensor-core product, in costs.h
-  double exchange_bytes = 14;    // bytes that a multiprocessor pushes in a cycle
-  double exchange_lines = 1;     // pushes from other blocks that shared memory takes in a cycle
+  double step_products = 0.5;    // fraction of the data sheet's rate that the step path reaches
+  double cluster_doubt = 1.1;    // factor on a cluster's time: its exchange is the least certain
+  double product = 6;            // cycles of a scheduler for a tensor-core instruction in costs.h
+  double exchange_bytes = 14;    // bytes that a multiprocessor pushes to others in a cycle
+  double exchange_lines = 1;     // stores from other blocks that shared memory takes in a cycle
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors on estimated figures
 };
 
-// Returns Plan::concurrency for a layout. 0: none fits.
+// Returns Plan::concurrency for a layout, or 0 if none fits.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-// Returns whether a kernel with this suffix takes `blocks` blocks for an image. 0: any number.
+// Returns whether a kernel with this suffix takes `blocks` blocks for an image (0: any number).
 bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
 // Returns the plan of least cost, or why no kernel runs. Without a Concurrency, the concurrency is estimated.

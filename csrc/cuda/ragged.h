@@ -1,4 +1,4 @@
-// Element types of maps, and images of different sizes, each in the top left corner of its map.
+// Element types of maps, and sizes of images. Each image lies in the top left corner of its map.
 #pragma once
 #include <cstdint>
 
@@ -20,7 +20,7 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // Returns geometry() if there are sizes and lines are anti-diagonals, in fewer registers.
+  // Like geometry(), in fewer registers. `sizes` must not be null, and lines must be anti-diagonals.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);

@@ -1,4 +1,4 @@
-// The resident path: one launch for a scan, which CUDA graphs can capture: it allocates, waits for and copies nothing.
+// The resident path computes a scan in one launch. CUDA graphs can capture it: it does not allocate, copy or wait.
 #pragma once
 #include <cuda.h>
 
@@ -9,7 +9,7 @@ namespace pixelrnn::cuda {
 // Describes the current device. Throws std::runtime_error if the extension has no code for it.
 CUresult current_device(Device&);
 
-// Calls plan() with the concurrency that the driver reports for the current device, which the Device describes.
+// Calls plan() with the concurrency that the driver reports. The Device has to describe the current device.
 CUresult plan_on_current_device(const Problem&, const Device&, const Restriction&, Plan&);
 
 CUresult pack(const PackArgs&, int directions, CUstream);

@@ -10,7 +10,7 @@
 
 namespace pixelrnn::cuda {
 
-// The type of arithmetic and c, and the type of activated gates, for maps of T.
+// For maps of T: ComputeOf is the type of arithmetic and c, SavedGate of activated gates.
 template <class T> using ComputeOf = decltype(widen(T()));
 template <class T> struct SavedGate { using Type = T; };
 template <> struct SavedGate<__nv_bfloat16> { using Type = __half; };
@@ -23,8 +23,8 @@ struct StepUnit {
   int64_t h_index;        // unit's index in [images][pixels][directions][hidden]
   int64_t dc_row;         // cell's index in [directions][cells][images]
   bool is_active;         // false only outside an image that is smaller than its map
-  bool has_left, has_up;  // whether the left and upper cell on the line before, whose c this cell reads, are active
-  int to_left, to_up;     // distances of these cells, in pixels
+  bool has_left, has_up;  // whether the cells whose c this cell reads, left and above, are active
+  int to_left, to_up;     // distances to these cells, in pixels
 
   PIXELRNN_DEVICE StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
     const uint32_t line_row = i / s.hidden;
@@ -42,7 +42,7 @@ struct StepUnit {
   }
 };
 
-// Calls f(row of the operand) for each cell and tap that read this cell. `sign` is 1 forward, -1 backward.
+// Calls f(row of the product's operand) for each cell and tap that read this cell. `sign` is 1 forward, -1 backward.
 template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, const StepUnit& u, int sign, F f) {
   const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
@@ -83,11 +83,10 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
   return a;
 }
 
-// Loads c0 of a unit from memory of T.
 template <class T> PIXELRNN_DEVICE auto load_c0(const void* states, const StepUnit& u, int hidden) {
   return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : 0;
 }
-// Calls f(the unit's peepholes) or f(null) in two places: one pointer for both would put the peepholes in memory.
+// Calls f with the unit's peepholes or with null, in two places: one pointer for both would put them in local memory.
 template <class T, class F> PIXELRNN_DEVICE void with_peepholes(
     const StepCell& cell, const StepUnit& u, int hidden, F f) {
   using Loaded = Peepholes<ComputeOf<T>>;
@@ -141,7 +140,7 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
       d = cell_backward<StepMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      // Passes the gradient from the cell below to the cell above, in a buffer for even and one for odd lines: other
+      // A slot passes a gradient from the cell below to the cell above. Even and odd lines have separate buffers: other
       // threads read one while the kernel writes the other.
       const int64_t cells = a.shape.geometry[u.direction].cells + 1, images = a.shape.images;
       auto slot = [&](int line, int cell) -> C& {

@@ -31,7 +31,7 @@ struct StepForwardArgs {
   const void* c0;       // T [directions][hidden] or null
   void* h;              // T [images][pixels][directions][hidden]
   void* c;              // C [directions][images][pixels][hidden]
-  void* gates;          // [.., columns] activated: T, but half for bfloat16
+  void* gates;          // [.., columns], activated, of type T, or half if T is bfloat16
   void* operand;        // T [directions][cells][images][taps][hidden]
 };
 struct StepBackwardArgs {
@@ -45,7 +45,7 @@ struct StepBackwardArgs {
   void* dx;        // T [.., columns]
   void* dc;        // C [directions][cells][images][hidden], gradient of c from line to line
   void* dc_up;     // C [line % 2][directions][cells + 1][images][hidden], gradient of the c above; five gates only
-  void* dc_above;  // C [directions][images][hidden], gradient that leaves the image above, summed
+  void* dc_above;  // C [directions][images][hidden], gradient of the c above the image, summed
   void* operand;   // T [directions][cells][images][taps][columns]
 };
 

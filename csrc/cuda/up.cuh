@@ -1,5 +1,5 @@
-// Exchange with the cell above in kernels of five gates: cell r - 1 of the line before, which another thread computes.
-// docs/kernels.md explains why no read is stale ("Cells of five gates").
+// In kernels of five gates, cell r exchanges values with the cell above: cell r - 1 of the line before, which another
+// thread computes. docs/kernels.md explains why no read is stale ("Cells of five gates").
 #pragma once
 #include "block.cuh"
 #include "lanes.cuh"

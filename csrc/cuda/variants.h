@@ -4,7 +4,7 @@
 
 namespace pixelrnn::cuda {
 
-// Numbers of a warp's weight pairs (64 bytes along K of each matrix row) in registers, and of the others in shared
+// How many of a warp's weight pairs (64 bytes along K of each matrix row) lie in registers, and how many in shared
 // memory. Zeros fill missing pairs. kAny: any number.
 struct Pairs {
   int registers, shared;

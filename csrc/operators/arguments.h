@@ -1,21 +1,21 @@
 // The arguments of `scan` and `scan_gradients`, on all devices, and of `recurrence`, on a GPU.
 //
-// D scan directions, B images of height H and width W, h hidden units, G gates of a unit. An axis G h holds the four
-// gates of each unit, then the fifth gates of all units.
-//   input      [B, H, W, channels]         read by all directions
-//   weight_ih  [D, taps, h, G, channels]   the first taps of a kernel of width input_kernel; any strides
-//   bias       [D, h, G]                   any strides
-//   x          [D, B, H, W, G h]           added to the pre-activations
-//   weight_hh  [D, taps, h, G, h]          any strides
-//   h0, c0     [D, h]                      states outside the image; None is zero
-//   peephole   [D, 4, h]                   of i, f_left, f_up, o
-//   sizes      [B, 2] of int64             height and width of each image, in its map's top left; clamped
-//   corners    the corner where each direction starts: 2 for the bottom plus 1 for the right
-//   diagonal   whether a cell reads the states above and left of it, or an odd number of states in the row above
-//   cell       the name of a NamedCell
-//   merge      "none"; "shift", the first direction plus the second one moved down by a row; "sum" of all directions
-//   path       which CUDA kernels run (../cuda/path.h)
-//   tf32       whether their float32 products may use TF32
+// There are D scan directions, B images of height H and width W, h hidden units, G gates of a unit. An axis G h holds
+// the four gates of each unit, then the fifth gates of all units.
+//   input: [B, H, W, channels], read by all directions.
+//   weight_ih: [D, taps, h, G, channels], the first taps of a kernel of width input_kernel. Any strides.
+//   bias: [D, h, G]. Any strides.
+//   x: [D, B, H, W, G h], added to the pre-activations.
+//   weight_hh: [D, taps, h, G, h]. Any strides.
+//   h0, c0: [D, h], the states outside the image. None is zero.
+//   peephole: [D, 4, h], the weights of i, f_left, f_up, o.
+//   sizes: [B, 2] of int64, the height and width of each image in its map's top left, clamped.
+//   corners: the corner where each direction starts, 2 for the bottom plus 1 for the right.
+//   diagonal: whether a cell reads the states above and left of it, or else an odd number of states in the row above.
+//   cell: the name of a NamedCell.
+//   merge: "none", "sum" of all directions, or "shift", the first direction plus the second one moved down by a row.
+//   path: which CUDA kernels run (../cuda/path.h).
+//   tf32: whether float32 products of the CUDA kernels may use TF32.
 // Operands without "any strides" are made contiguous. scan.cpp documents the outputs and scan_gradients.
 #pragma once
 #include <array>
@@ -101,13 +101,12 @@ struct ScanArguments {
 struct GradientsArguments {
   Stack& from;
   Tensor dh = from.tensor(), h = from.tensor(), c = from.tensor(), gates = from.tensor();
-  std::vector<bool> wanted = from.flags();  // a flag for each Operand
+  std::vector<bool> wanted = from.flags();
   bool shares = from.flag();
   ScanArguments scan{from};
 };
 enum Operand { kInput, kWeightIh, kBias, kX, kWeightHh, kH0, kC0, kPeephole, kOperandCount };
 
-// The sizes of a scan whose arguments passed checked_sizes().
 struct ScanSizes {
   int64_t directions, images, height, width, hidden, gates, taps, channels, input_taps;
   bool merged;

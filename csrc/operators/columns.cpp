@@ -76,7 +76,7 @@ int64_t column_step(std::string name) {
   return found - cpu::kStepNames;
 }
 
-// Encodes intervals of cumulative frequencies, start << 32 | stop, to bytes.
+// Encodes intervals of cumulative frequencies, each as start << 32 | stop, to bytes.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
       "range_encode: expected contiguous intervals of int64");

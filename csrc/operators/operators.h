@@ -8,7 +8,6 @@
 
 namespace pixelrnn {
 
-// The instruction set level (cpu/kernels.h) of the CPU kernels.
 inline int instruction_set = cpu::best_instruction_set();
 // Whether all shares of a stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
 inline bool concurrent_shares = true;
@@ -37,7 +36,7 @@ inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& size
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
       bytes < int64_t(cpu::Pages::kMinBytes) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
-  if (!block.data) return new_tensor(like, sizes);  // small, or no memory, when torch throws
+  if (!block.data) return new_tensor(like, sizes);  // small, or no memory is left and torch throws
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
   return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),

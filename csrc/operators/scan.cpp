@@ -2,13 +2,13 @@
 // batching and GPU kernels.
 //
 // scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D, B, H, W, h] and the
-// activated gates [D, B, H, W, G h]. Without a merge y has a last axis of 0. Outside an image h and y are zero, c and
-// gates undefined.
+// activated gates [D, B, H, W, G h]. Without a merge the last axis of y has size 0. Outside an image h and y are zero,
+// c and gates undefined.
 //
 // scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It returns a gradient for each operand, in
-// the operand's shape. With `shares`, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The gradient of
-// x, which is that of the pre-activations, exists without x. An unwanted or absent operand's gradient has a last axis
-// of 0. The gradients of weights and bias have their operands' strides, which saves copies.
+// the operand's shape. If `shares` is true, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The
+// gradient of x is that of the pre-activations, so it exists even without x. The last axis of an unwanted or absent
+// operand's gradient has size 0. The gradients of weights and bias have their operands' strides, which saves copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -18,7 +18,7 @@
 namespace pixelrnn {
 namespace {
 
-constexpr int64_t kImageAxis[] = {1};  // of [D, B, ...]
+constexpr int64_t kImageAxis[] = {1};
 
 // Returns a view of weights [D, taps, h, gates, channels] or of a bias [D, h, gates].
 template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
@@ -33,8 +33,8 @@ template <class T> cpu::Weights<T> weights_out(const Tensor& t) {
   return t.numel() ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a gradient for the kernels to fill. Without gates, when no kernel runs, it is zero. An unwanted gradient's
-// last axis is 0.
+// Returns a gradient for the kernels to fill. If gates is empty, no kernel runs and the gradient is zero. An unwanted
+// gradient's last axis has size 0.
 Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return gates.numel() ? cached_tensor(gates, sizes) : stable::new_zeros(gates, sizes);
@@ -44,7 +44,6 @@ Tensor new_gradient_like(const Tensor& weight, const Tensor& gates) {
   return gates.numel() ? t : stable::zero_(t);
 }
 
-// The checked arguments of one call, in the kernels' form.
 struct ScanCall {
   const ScanSizes sizes;
   cpu::Shape shape;

@@ -18,7 +18,7 @@ row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Runs the Diagonal LSTM as a plain loop over a skewed copy of x. Its backward's time is quadratic in the lines."""
+    """Runs the Diagonal LSTM as a loop over a skewed copy of x. Its backward takes time quadratic in the diagonals."""
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):
@@ -34,7 +34,7 @@ def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[[Tensor], Tensor]) -> Tensor:
-    """Returns h of a plain loop over the lines of x. Axis ``dim`` counts the lines."""
+    """Returns h of an LSTM whose steps are the slices of x along axis ``dim``."""
     h = c = x.new_zeros(x.shape[0], hidden, x.shape[5 - dim])
     states = []
     for t in range(x.shape[dim]):
@@ -64,7 +64,7 @@ class GemmFloor:
 
 
 def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns each direction's product over all cells, [cells, k] x [k, gates * hidden], and its two gradients."""
+    """Returns the factors of each direction's product [cells, k] x [k, gates * hidden] and its gradients' products."""
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
     return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

@@ -13,7 +13,7 @@ recurrence: Callable[..., Problem] = partial(recurrence_problem, diagonal=True, 
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns a DiagonalBiLSTM from 2h to h channels as a problem. Each of ``backends`` is a provider."""
+    """Returns the benchmark problem of a DiagonalBiLSTM from 2h to h channels, to be timed on each of ``backends``."""
     torch.manual_seed(0)
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)

@@ -18,7 +18,7 @@ class Budget:
     seconds: float  # seconds, fewest and limit are arguments of timing.paired
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
-    loop_limit: float = math.inf  # seconds for timing a loop as written
+    loop_limit: float = math.inf  # a loop as written is skipped if its timing would take more seconds
     total: float = math.inf  # seconds after which no job or measurement of memory begins
     memory: int | None = None  # number of jobs whose peak memory is measured. None for all
     memory_of_all: bool = False  # measures the memory of all providers, not only of ours
@@ -54,18 +54,18 @@ def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
 
 @dataclass
 class Result:
-    """The times, errors and peak memory of a job in one mode, by provider."""
+    """The times, errors and peak memory of each provider for a job in one mode."""
 
     job: Job
     mode: str
     times: Times
-    errors: dict[str, float]  # a provider with an error but no times gave wrong numbers
-    incomparable: Collection[str] = ()  # providers that compute another function
+    errors: dict[str, float]  # relative RMS errors; a provider listed here but not in times gave wrong results
+    incomparable: Collection[str] = ()  # providers that compute another function than ours
     peak_mib: dict[str, float | None] = field(default_factory=dict)  # None if unknown
 
     @property
     def is_training_step(self) -> bool:
-        """Whether this is forward and backward in float32, which the short table shows."""
+        """Whether the result is for forward and backward in float32, which the short table shows."""
         return (self.job.dtype, self.mode) == (torch.float32, "forward+backward")
 
     @property

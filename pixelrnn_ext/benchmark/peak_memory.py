@@ -22,13 +22,14 @@ MIB = 2**20
 
 
 def peaks(case: Case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
-    """Returns the MiB that a training step of each provider adds, or None if the system cannot measure it."""
+    """Returns the MiB that each provider's training step adds at its peak, None where the system cannot measure it."""
     if not (_PROC / "clear_refs").exists():
         return dict.fromkeys(providers)
     # Makes glibc return freed buffers to the system, so that the peak counts live memory alone.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     context = multiprocessing.get_context("forkserver")
-    # Not pixelrnn_ext: the server would import it from the current folder, which may be an unbuilt source folder.
+    # Preloads torch alone. The fork server would import pixelrnn_ext from the current folder, which may be an unbuilt
+    # source folder.
     context.set_forkserver_preload(["torch"])
     results = {}
     for name in providers:

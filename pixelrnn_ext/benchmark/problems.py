@@ -45,7 +45,7 @@ class Size:
 
 @dataclass(eq=False)
 class Differentiable:
-    """A provider that computes one tensor from leaf tensors, in its own layout."""
+    """A provider (a timed implementation) that computes one tensor from leaf tensors, in a layout of its own."""
 
     name: str
     run: Callable[..., Tensor]
@@ -54,14 +54,15 @@ class Differentiable:
     names: list[str]  # names of the inputs
     # Converts the result and the gradients to the reference's layout.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Exact results if the provider computes another function. Then its times are not compared.
+    # Computes the exact results. Set only if the provider's function differs from the problem's reference; then the
+    # provider's times are not compared.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """Returns a function that runs ``mode`` once. For "backward" it first builds the graph, untimed."""
+        """Returns a function that runs ``mode`` once. For "backward" the graph is built here, before the timing."""
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
@@ -86,7 +87,7 @@ Provider = Differentiable | GemmFloor
 
 
 def from_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
-    """Returns a layer as a provider with gradients of x and all parameters. ``others`` are its other arguments."""
+    """Returns a provider that runs a layer on x and ``others``, and differentiates by x and the layer's parameters."""
     names = ["input", *dict(layer.named_parameters())]
     return Differentiable(name, lambda x, *_: layer(x, *others), [x, *layer.parameters()], dy, names)
 
@@ -121,7 +122,7 @@ def _channels_last(*maps: Tensor) -> list[Tensor]:
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns the problem of a layer. ``loop`` is the baseline. Its copies on ``backends`` run in channels_last."""
+    """Returns a layer's problem. ``loop`` is the baseline. Copies of ``loop`` on ``backends`` take channels_last."""
     maps = _channels_last(x, dy)
     natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]
     return Problem([from_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
@@ -142,7 +143,10 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 
 @dataclass(frozen=True)
 class Case:
-    """A layer or recurrence of one size. A default run compares ``ours`` with ``against``, the baseline first."""
+    """A layer or recurrence of one size.
+
+    A default run compares the provider ``ours`` with the providers ``against``, the first of which is the baseline.
+    """
 
     kind: str
     size: Size
@@ -185,7 +189,8 @@ def recurrence_problem(
 ) -> Problem:
     """Returns the problem of one direction: h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps).
 
-    ``natives`` maps names of providers to results of native_recurrence. By default one provider takes the best path.
+    ``natives`` maps a provider's name to its function from native_recurrence. By default one provider takes the path
+    ``"auto"``.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
     exact: Recurrence = reference.diagonal_scan if diagonal else reference.row_scan
@@ -206,7 +211,7 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = _channels_last(x, dy)  # makes the good loop faster
+    loop_x, loop_dy = _channels_last(x, dy)  # the baseline is faster in channels_last
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

@@ -35,7 +35,7 @@ class Benchmark:
         return [*skipped, *self.mismatches]
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Times all jobs, then measures their memory, until the time of the budget is over."""
+        """Times all jobs, then measures their memory, until the budget's total time is over."""
         default_threads, start = torch.get_num_threads(), time.perf_counter()
 
         def out_of_time() -> bool:
@@ -50,14 +50,14 @@ class Benchmark:
                     torch.set_num_threads(job.threads)
                     with progress(str(job)):
                         done.append(self._run(job))
-            # Memory comes last, because a provider's fresh process takes longer than its timing.
+            # Memory comes last, because a fresh process for each provider takes longer than the timing.
             for result, measurable in done[: self.budget.memory]:
                 self._measure_memory(result, measurable, out_of_time)
         finally:
             torch.set_num_threads(default_threads)
 
     def _run(self, job: Job) -> tuple[Result, list[str]]:
-        """Returns the job's last result, and the providers whose peak memory can be measured."""
+        """Times the job in all modes. Returns the last mode's result, and the providers with measurable memory."""
         problem = job.case.problem(job.dtype)
         exact, errors = problem.reference(), dict[str, float]()
         requested = [p for p in problem.providers if job.providers is None or p.name in job.providers]
@@ -71,7 +71,7 @@ class Benchmark:
         return self.results[-1], [p.name for p in differentiable]
 
     def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
-        """Returns whether to time the provider: its numbers, if any, are right, and it is not too slow."""
+        """Returns whether to time the provider: it is right and not too slow. A GEMM floor is always timed."""
         if not isinstance(provider, Differentiable):
             return True
         tolerance = TOLERANCE[job.dtype]

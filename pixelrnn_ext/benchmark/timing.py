@@ -45,7 +45,7 @@ def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
 
 
 class OtherProcesses:
-    """Measures the share of the cores that other processes keep busy after its construction.
+    """Measures the share of the cores that other processes have kept busy since this object was made.
 
     The load average would count this process, too, and a build that has just ended.
     """
@@ -89,7 +89,7 @@ class Times(dict[str, list[float | None]]):
         return statistics.median(t for t in self[name] if t is not None)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Returns the median ratio of two functions' times over the rounds that timed both, or None."""
+        """Returns the median over rounds of the ratio of two functions' times, None if no round timed both."""
         pairs = zip(self.get(name, []), self.get(other, []))
         ratios = [a / b for a, b in pairs if a is not None and b is not None]
         return statistics.median(ratios) if ratios else None
@@ -115,7 +115,7 @@ def paired(
     """Times the functions in turn, in rounds, so that a drift of the machine's speed affects all functions alike.
 
     Each function gets about ``seconds``, and at least ``fewest`` rounds. A slow function runs only in every second,
-    fourth, eighth ... round. After ``limit`` seconds two times of each function are enough.
+    fourth, eighth ... round. After ``limit`` seconds the rounds end once each function has two times.
     """
     costs = {}
     for name, function in functions.items():
@@ -141,7 +141,7 @@ def paired(
 
 
 def warning(doubts: list[str]) -> str:
-    """Returns a warning about a table whose rows have these doubts, or ''."""
+    """Returns a warning, or '' if all rows are reliable. ``doubts`` says why a row is unreliable, '' if it is not."""
     doubtful = sum(map(bool, doubts))
     if not doubtful:
         return ""

@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # Usually all processes fail alike, and only the first reports it. Each reports its RuntimeError (a full GPU).
+        # Most errors occur in all processes, so only the first process reports them. A RuntimeError, such as a
+        # full GPU, may occur in one process only, so each reports it.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED

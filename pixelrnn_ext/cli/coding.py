@@ -43,7 +43,8 @@ def conditions(
 ) -> list[Tensor] | None:
     """Returns a condition for each group of images, or None if the model takes none. ``counts`` are the groups' sizes.
 
-    ``names`` are classes or splits in the order of the images, or one class for all. They override ``labels``.
+    ``labels`` are the classes of the images. ``names``, in the order of the images, override them: a name is a class,
+    or a split, which stands for the classes of its images. A single class is for all images.
     """
     classes = classes_of(model, facts)
     if names:

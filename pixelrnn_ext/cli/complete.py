@@ -30,7 +30,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Draws hidden parts of images. The picture's rows are originals, their visible parts, and completions."""
+    """Draws hidden parts of images. The picture has rows of originals, of their visible parts and of completions."""
     pictures.check_out(options.out, animate=options.animate)
     model, facts = load_model(options)
     dataset = load_data(options, model, facts)
@@ -58,7 +58,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     hidden = shown.repeat(rows, 1, 1, 1)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
-        undone = hidden[len(drawn) :]  # after Ctrl-C, undrawn images stay partly gray
+        undone = hidden[len(drawn) :]  # after Ctrl-C, the hidden parts of unfinished images stay gray
         return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
 
     draw = partial(drawing.draw, model, rows * count, dataset.shape, condition=condition, given=given, known=known)

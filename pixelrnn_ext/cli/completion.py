@@ -9,7 +9,7 @@ from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
 _PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}  # metavars of options that take a path
-# --hide takes a word or a path. tcsh has no functions, so it completes only the words.
+# --hide takes a word or a path. Shell functions complete both. tcsh has none, so it completes only words.
 _WORDS = " ".join(HIDDEN_AREAS)
 _HIDE = "_pixelrnn_file_to_hide"
 _FUNCTIONS = {

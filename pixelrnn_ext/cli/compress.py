@@ -71,7 +71,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _versus_likelihood(size: int, expected: float) -> str:
-    """Says how much larger or smaller a file is than the likelihood promises. Arguments are in bytes."""
+    """Says how much larger or smaller a file is than the likelihood predicts. Arguments are in bytes."""
     more = size - expected
     near = abs(more) <= NEAR * expected
     difference = f"{100 * abs(more) / expected:.2f} %" if near else counted(round(abs(more)), "byte")

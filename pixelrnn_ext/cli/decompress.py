@@ -58,7 +58,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
-    """Makes a decoding error name the file, and --max-bytes instead of the argument max_bytes."""
+    """Makes a decoding error name the file, and the option --max-bytes, not the argument max_bytes."""
     try:
         yield
     except ValueError as error:

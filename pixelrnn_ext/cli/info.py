@@ -21,7 +21,7 @@ EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
 
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Says what a training did; without RUN what a bug report needs: versions, the machine, what was compiled in."""
+    """Says what a training did. Without RUN, says what a bug report needs: versions, machine, compiled features."""
     if path := getattr(options, "checkpoint", None):
         facts = _training_facts(path)
     else:

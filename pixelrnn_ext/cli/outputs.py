@@ -13,7 +13,7 @@ from . import arguments, coding
 
 
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
-    """Adds ``--out``, and ``--force`` unless the output is a new folder. ``writes`` is a key of ``REPLACED``."""
+    """Adds ``--out``, and ``--force`` unless the output is a new folder. ``writes`` is its kind, as in ``REPLACED``."""
     # A checkpoint stores the options of its training as JSON, which has no type for paths.
     kind = arguments.non_empty if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
@@ -55,13 +55,13 @@ def _data_files(options: Namespace) -> list[Path]:
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
 
 
-# {kind of output (``writes`` of add_out): function from --out to the existing files that the command would replace}
+# For each kind of output (``writes`` of add_out): a function from --out to the existing files that it would replace.
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
     "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
     "folder": lambda out: [],  # a folder is new or empty
     "training": output.linked_files,
 }
-# {option: function from a command's options to the files that the command reads}
+# For each option: a function from a command's options to the files that the command reads for this option.
 INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
     "checkpoint": lambda options: [checkpoint.resolve(options.checkpoint)],
     "data": _data_files,
@@ -105,7 +105,7 @@ def _is_input(file: Path, options: Namespace) -> bool:
 
 
 def _link_chain(file: Path) -> Iterator[Path]:
-    """Yields a path, the target of each link that it leads through, and the path with all links resolved."""
+    """Yields a path, the target of each link in a chain of links that starts there, and its fully resolved path."""
     yield file
     while file.is_symlink():
         file = file.parent / os.readlink(file)

@@ -47,7 +47,7 @@ def make(
     Args:
         noun: a plural noun for the images.
         draw: drawing.draw with all arguments but the command's options.
-        compose: takes the drawn images in [0, 1], returns all images of the picture before and after drawing.
+        compose: takes the drawn images in [0, 1]. Returns the picture's images twice: before and after drawing.
         order: returns the pixel indices in the order of drawing, for an animation.
     """
     with rows_bar() as progress:

@@ -32,7 +32,7 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of a command, not of its training
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not stored in checkpoints
 
 
 def _count(help: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ LENGTH = ("steps", "epochs")
 # Options that --resume may change. A folder of images may have moved: stored_data.py checks its content.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
-# {option that older checkpoints lack: value with which this version trains as the older versions did}
+# Options that older checkpoints lack, with values that make this version train as the older ones did.
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
@@ -173,7 +173,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
-    """Returns a training's stored options, updated by this command. Raises ValueError if an option must not change."""
+    """Returns a training's stored options, changed by ``argv``. Raises ValueError if an option must not change."""
     parser = ArgumentParser()
     add(parser)
     stored = OLD_DEFAULTS | stored

@@ -30,7 +30,7 @@ Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
 STREAM_BYTES = 8192  # target size of a stream, without the bytes for its end and its length
-MEMORY_AT_ONCE = 256 << 20  # target bytes of memory to encode a batch or decode a stream; one image may take more
+MEMORY_AT_ONCE = 256 << 20  # target bytes for encoding a batch or decoding a stream; one image may take more
 
 
 @contextmanager
@@ -214,7 +214,7 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            size = len(self._encode(intervals))  # exact; a sum of logarithms differs between machines
+            size = len(self._encode(intervals))  # measured: a sum of logarithms differs between machines
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
             streams = max(size // STREAM_BYTES, needed)
@@ -235,12 +235,12 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # Counts at least one image, because a group without images may claim any height and width.
+        # A group without images counts as one image, so that its height and width are limited too.
         image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # Views of one number, which check the condition before the images are allocated.
+        # Images that take no memory, to check the condition before the real images are allocated.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -256,10 +256,10 @@ class Codec:
         return out
 
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
-        """Returns batches of streams to decode at once: each stream's range of images, and the streams.
+        """Returns batches of streams to decode at once: for each, the streams' ranges of images, and the streams.
 
-        A batch has a stream per thread, more if their blocks have fewer than ``batch_size`` images, and fewer if the
-        blocks do not fit into ``memory`` bytes.
+        A block is the images of a stream that are decoded at once. A batch has a stream per thread, more if the blocks
+        have fewer than ``batch_size`` images, and fewer if the blocks do not fit into ``memory`` bytes.
         """
         streams = group.streams
         if not streams:
@@ -270,7 +270,7 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # Decoding copies the condition of the block's images.
+        # Decoding a block copies the condition of its images.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
@@ -303,7 +303,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks the rounding mode of PyTorch's threads. Compiled operators set the mode of their threads."""
+        """Checks PyTorch's rounding mode, unless all operators are compiled: these set the mode of their threads."""
         if not self._all_native:
             self_check.check_threads()
 
@@ -342,7 +342,7 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
 
 
 def _block(group: Group) -> int:
-    """Returns the most images of a stream that are decoded at once, 0 for a group without images."""
+    """Returns how many images of a stream are decoded at once, 0 if the group has no images."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 

@@ -22,7 +22,8 @@ from .model import Recordings
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 # Why an undamaged file of this model may not decode.
 UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes for coding an image: constant, per column, per pixel. Fractions, since the number of streams depends on them.
+# Memory for coding an image, in bytes: a constant, bytes per column and bytes per pixel. Exact numbers,
+# because the number of streams, and so the file, depends on them.
 MemoryCost = tuple[Fraction, Fraction, Fraction]
 _PIXELS_PER_PASS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
 
@@ -51,7 +52,7 @@ def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor
 
 
 class Intervals(NamedTuple):
-    """Each value's range-coder interval, start << 32 | stop, and whether the value is coded. Both are (H, W, N, C)."""
+    """The range-coder interval of each value, start << 32 | stop, and if a stream has the value, both (H, W, N, C)."""
 
     values: Tensor
     coded: Tensor
@@ -68,7 +69,7 @@ class Intervals(NamedTuple):
 
 @dataclass
 class Encoding:
-    """Sampler that encodes: appends the intervals of all images to ``parts``, for one network after the other."""
+    """Sampler that encodes. A call for a network appends the intervals of all images to ``parts``."""
 
     grid: Grid
     recordings: Recordings
@@ -142,7 +143,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The factor 2 counts a copy of the condition. ``value`` counts the values and the mask of known values.
+        # The factor 2 counts the condition and a copy. ``value`` is the bytes of a pixel's values and known flags.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -151,13 +152,13 @@ class Measuring:
 
 
 def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
-    """Returns the memory for a transposed convolution. torch stores all products before it adds them."""
+    """Returns the memory for a transposed convolution, whose products torch stores before it adds them."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return Fraction(), Fraction(), (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
 class _BandNetwork(Network):
-    """A convolutional network over known images, computed in bands of rows, each with the rows above that it reads.
+    """A convolutional network over known images, computed in bands of rows, whose feature maps fit a cache.
 
     Sums are exact, so the logits are the same as pixel by pixel.
     """
@@ -173,7 +174,7 @@ class _BandNetwork(Network):
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
         self._last_uses = recording.last_uses()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # A band is at least twice as high as the rows above it, which are computed twice.
+        # Each band computes again the rows above it that it reads. It has at least twice as many rows of its own.
         self._height = height
         if height * width > _PIXELS_PER_PASS:
             self._height = max(_PIXELS_PER_PASS // width, 2 * self._above, 1)

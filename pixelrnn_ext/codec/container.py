@@ -32,13 +32,13 @@ MAGIC = b"\x8bPRN"
 VERSION = 1
 BLOCK = 64  # most images of a stream that are decoded at once: they share weight reads, and their states fit a cache
 _HEAD = struct.Struct("<4sB8sI")
-_CHECKSUM = struct.Struct("<I")  # CRC-32 of the file, after the head
+_CHECKSUM = struct.Struct("<I")  # the CRC-32 of the file, a field after the head
 _START = _HEAD.size + _CHECKSUM.size
 _VARINT_BITS = 63
 
 
 class Group(NamedTuple):
-    """Images of one size; stream s of S holds the images N * s // S to N * (s + 1) // S - 1."""
+    """N images of one size in S streams. Stream s has the images N * s // S to N * (s + 1) // S - 1."""
 
     images: int
     height: int

@@ -24,7 +24,7 @@ from ..incremental.wrappers import (
     unwrapped,
 )
 
-Recordings = dict[Any, Recording]  # {network of a model: its recording}
+Recordings = dict[Any, Recording]  # the recording of each network of a model
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        if isinstance(module, nn.ConvTranspose2d):  # hooks round here; other layers round in their steps
+        if isinstance(module, nn.ConvTranspose2d):  # hooks round its values; other layers' are rounded where they run
             module.register_forward_pre_hook(lambda _, inputs: (grid.quantized(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.quantize_(output))
     return model
@@ -69,7 +69,7 @@ def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
 def _make_plain(module: nn.Module) -> None:
     """Replaces parametrisations and reparametrising hooks of torch.nn.utils by the weights that they compute."""
     if parametrize.is_parametrized(module):
-        # remove_parametrizations would remove the property from the class, which the original shares.
+        # remove_parametrizations would delete the weight's property from the class, which the original shares.
         names: Any = module.parametrizations
         weights = {name: getattr(module, name).detach().clone() for name in names}
         module.__class__ = type(module).__bases__[0]
@@ -83,9 +83,9 @@ def _make_plain(module: nn.Module) -> None:
 
 
 def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
-    """Returns the recordings of the networks of a prepared copy. Later hooks do not change the recordings.
+    """Records the networks of ``model``, a prepared copy of ``original``. Later hooks do not change the recordings.
 
-    Raises TypeError if hooks treat the copy unlike the ``original``, or if a module outside the networks has a hook.
+    Raises TypeError if hooks do not do the same in both models, or if a module outside the networks has a hook.
     """
     if hasattr(original, "factor"):
         check_hooks(original, bool(original.condition_channels))
@@ -106,9 +106,9 @@ def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
 
 
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
-    """Replaces the original model's parameters, which hooks use in a recording, by the prepared model's.
+    """Replaces the parameters of ``original`` in a recording, which a hook may use, by those of the prepared ``model``.
 
-    Raises TypeError for a tensor of neither model, which is not on the grid and may change later.
+    Raises TypeError for a tensor of neither model in the recording: it is not on the grid and may change later.
     """
     tensors, originals = (dict((*_named_parameters(m), *m.named_buffers())) for m in (model, original))
     counterparts = {id(tensor): tensor for tensor in tensors.values()}
@@ -181,7 +181,7 @@ def _changed_arguments(model: nn.Module) -> dict[str, Any]:
             expected = f"arguments of {type(model).__name__} that are numbers or strings"
             raise TypeError(f"expected {expected} to code with, got {name}, a {type(value).__name__}")
     arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
-    if isinstance(arguments.get("small"), dict):  # the small model's arguments that differ from the large model's
+    if isinstance(arguments.get("small"), dict):  # keeps the small model's arguments that differ from the large model's
         small = arguments["small"].items()
         arguments["small"] = {name: value for name, value in small if value != values[name][0] and name != "backend"}
     return arguments
@@ -190,13 +190,13 @@ def _changed_arguments(model: nn.Module) -> dict[str, Any]:
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
     if kind.startswith("weight"):
         return on_grid(value, grid.weight)
-    if kind.startswith(("h0", "c0")):  # initial states round like states
+    if kind.startswith(("h0", "c0")):  # initial h and c are rounded like all h and c
         return grid.quantized(value)
     return on_grid(value, grid.activation + grid.weight)
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """Raises ValueError if a sum of products in a module could reach 2**53 units, beyond which float64 is not exact."""
+    """Raises ValueError if a sum of products could reach 2**53 units of the grid, beyond which float64 is not exact."""
     limit = math.ldexp(1, 53 - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
@@ -206,7 +206,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # The second ``grid.limit`` bounds a condition, which is added to the gates' sums.
+        # The added ``grid.limit`` is the largest value of a condition, which is added to a gate's sum.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < limit:
             expected = f"weights to code with whose sums stay below {limit:g}"

@@ -1,8 +1,9 @@
 """Checks that this process computes exactly as files require.
 
-A changed rounding mode, a library with sums of lower precision or a libm with errors in the tenth digit would write
-files that no other process can read. Compiled operators set their threads' floating-point environment, so :func:`check`
-runs once per process. PyTorch leaves the environment as it is, so :func:`check_threads` runs before and after coding.
+A process with a changed rounding mode, a library that adds in lower precision, or a libm that errs in the tenth digit
+would write files that no other process can read. Compiled operators set their threads' floating-point environment, so
+:func:`check` runs once per process. PyTorch leaves the environment as it is, so :func:`check_threads` runs before and
+after coding.
 """
 
 import functools
@@ -18,8 +19,8 @@ from ..incremental.rows import Rows
 from ..incremental.run import runner_type
 from ..incremental.steps import CellStep, Encode
 
-# {input: rounded result} for the 32 inputs whose results are nearest to a rounding tie, where an error shows first.
-# The unit is 2^-14; for results of exp(-x) it is 2^-24 (tests/codec/functions.py).
+# For each function, the 32 inputs whose results are nearest to a rounding tie, where an error shows first, and the
+# rounded results. The unit is 2^-14; for results of exp(-x) it is 2^-24 (tests/codec/functions.py).
 NEAR_TIES: dict[str, dict[int, int]] = {
     "sigmoid": {
         **{4 * k + 2: 8192 + k for k in range(18)}, 8065: 10169, 14908: 11681, 25251: 13495, 36849: 14821,
@@ -42,9 +43,9 @@ NEAR_TIES: dict[str, dict[int, int]] = {
     },
 }  # fmt: skip
 
-_GRAIN_SIZE = 2**15  # fewest elements that PyTorch gives to each of several threads
-# Rows of two numbers and their sum, (m, e) for m * 2**e. Row 1 detects rounding up, row 2 rounding down or to zero, row
-# 3 results flushed to zero, row 4 operands flushed to zero.
+_GRAIN_SIZE = 2**15  # PyTorch uses one thread per this many elements, up to all threads
+# A row is two numbers and their sum. (m, e) is the number m * 2**e. Row 1 detects rounding up, row 2 rounding down or
+# to zero, row 3 results flushed to zero, row 4 operands flushed to zero.
 _SUMS = (
     ((1, 0), (1, -60), (1, 0)),
     ((1, 0), (3, -54), (2**52 + 1, -52)),
@@ -57,7 +58,7 @@ def check_threads() -> None:
     """Raises RuntimeError if a PyTorch thread does not round to nearest, or flushes subnormal numbers to zero."""
     size = torch.get_num_threads(), len(_SUMS), _GRAIN_SIZE // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
-    # Compares bits, because a thread that flushes operands finds a subnormal number equal to zero.
+    # Compares bits: a thread that flushes operands to zero would find a subnormal number equal to zero.
     if not torch.equal((left + right).view(torch.int64), sums):
         expected = "expected every thread to round to the nearest number and to keep subnormal numbers"
         raise RuntimeError(f"files cannot be coded here: {expected}, got another rounding mode or flush-to-zero")
@@ -74,7 +75,7 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 def check(backend: str, grid: Grid) -> None:
     """Raises RuntimeError if rounding, a matrix product or a function of the backend gives a wrong result."""
     inputs = {name: _from_units(values, grid) for name, values in NEAR_TIES.items()}
-    # The cell's old c is 1, so its new c is sigmoid(f) + sigmoid(i) * tanh(g).
+    # The cell's previous c is 1, so the new c is sigmoid(f) + sigmoid(i) * tanh(g).
     sigmoid = _cell_state(backend, grid, 100.0, inputs["sigmoid"], 0.0)
     tanh = _cell_state(backend, grid, 100.0, -100.0, inputs["tanh"])
     total = 2**PRECISION

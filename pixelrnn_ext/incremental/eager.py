@@ -12,7 +12,7 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
-    """Runs the steps at each column of a row. ``column`` is a tensor, so that all columns replay one CUDA graph."""
+    """Runs the steps at each column of a row. ``column`` is a tensor, so one CUDA graph serves all columns."""
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows: Rows = rows
@@ -108,7 +108,7 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes a pixel's value, ``new`` unless it is known, and its scaled value, which the network reads."""
+    """Writes a pixel's value, which is ``new`` or the known value, and the scaled value, which the network reads."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

@@ -38,7 +38,7 @@ def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
 
 
 def _round(x: Tensor, bits: int, limit: float) -> Tensor:
-    """Rounds and clamps in place. In PyTorch this depends on the thread's rounding mode (codec/self_check.py)."""
+    """Rounds and clamps in place. PyTorch's result depends on the thread's rounding mode (codec/self_check.py)."""
     if not columns.can_run_on(x.device):
         # Both factors are powers of two, so only ``round_`` rounds.
         return x.mul_(math.ldexp(1, bits)).round_().mul_(math.ldexp(1, -bits)).clamp_(-limit, limit)

@@ -29,7 +29,7 @@ class NativeRow:
             )
 
     def _emit(self, step: Step) -> None:
-        """Appends a step to the program: kind, fields, taps. Temperature and streams are the same for all steps."""
+        """Appends a step to the program: its kind, fields and taps. All steps have the same temperature and streams."""
         fields = step._asdict()
         taps = fields.pop("taps", None)
         self._temperature = fields.pop("temperature", self._temperature)

@@ -56,7 +56,8 @@ class RowNetwork(Network):
 
     Between :meth:`begin_row` and :meth:`end_row`, ``steps(colour)`` compute a colour's logits at a column, once
     ``input`` holds all earlier pixels and colours. After :meth:`end_row`, ``mirrored_steps()`` run over the row.
-    ``map_channels`` counts the channels of maps that do not depend on the images. ``recording`` None records the model.
+    ``map_channels`` is the number of channels of maps that do not depend on the images. Without a ``recording``,
+    the constructor records the model.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class Encoder:
             self._range <<= 8
 
     def finish(self) -> bytes:
-        for left in range(_WORD - 8, -1, -8):  # leaves out as many low bits as possible
+        for left in range(_WORD - 8, -1, -8):  # ``left``: low bits that the stream omits, most first
             up = -self._low % 2**left
             if up < self._range:
                 break
@@ -68,7 +68,7 @@ class Encoder:
 
     def _add(self, amount: int) -> None:
         self._low += amount
-        if self._low > _MASK:  # a carry into the written bytes, which cannot overflow: the interval ends below 1
+        if self._low > _MASK:  # carries into the written bytes, which cannot overflow: the interval ends below 1
             self._low &= _MASK
             last = len(self._out) - 1
             while self._out[last] == 255:

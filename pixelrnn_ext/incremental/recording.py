@@ -69,7 +69,7 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_MODEL_DTYPE), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if op_name(self.function) == "__getitem__":  # recorded for a Tensor, but torch.chunk returns a tuple
+        if op_name(self.function) == "__getitem__":  # recorded as a Tensor method, but torch.chunk returns a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
@@ -94,7 +94,7 @@ class Recording(NamedTuple):
         return tree_leaves([(o.args, o.kwargs) for o in self.operations])
 
     def last_uses(self) -> dict[Operation, list[Operation]]:
-        """Returns, for each operation, the inputs whose last reader it is."""
+        """Returns, for each operation, the inputs that no later operation reads."""
         reader = {read: operation for operation in self.operations for read in operation.inputs}
         return {o: [read for read in dict.fromkeys(o.inputs) if reader[read] is o] for o in self.operations}
 
@@ -126,7 +126,7 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-# Placeholder functions of operations that stand for a model's arguments, scaled images and logits.
+# Placeholder functions: a recorded call of one stands for the images, the condition, the scaled images or the logits.
 def _images() -> None: ...
 def _condition() -> None: ...
 def _scaled(images: Tensor) -> None: ...
@@ -174,7 +174,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
 
 
 def _casts(input: Operation, images: Operation) -> set[Operation]:
-    """Returns the images, and the casts between the images and the scaled images."""
+    """Returns the images, and the operations that only cast them before they are scaled."""
     found = {input.args[0]}
     while (cast := input.args[0]) is not images and op_name(cast.function) in ("to", "long", "int", "contiguous"):
         input = cast
@@ -239,7 +239,10 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
 
 
 def _remove_in_place(operations: list[Operation]) -> None:
-    """Makes in-place sums and ReLUs out-of-place if nothing else reads the changed value. Else raises TypeError."""
+    """Makes in-place sums and ReLUs out-of-place.
+
+    Raises TypeError for other in-place operations, and if the changed tensor itself is read later.
+    """
     read_later: set[Operation] = set()
     aliased = {read for operation in operations if not _allocates(operation) for read in operation.inputs}
     for operation in reversed(operations):

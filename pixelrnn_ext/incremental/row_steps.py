@@ -11,16 +11,16 @@ from torch import Tensor
 
 
 class Product(NamedTuple):
-    """A convolution along the row: ``columns`` [W + taps - 1, N, channels] by ``weight`` (taps, channels, outputs)."""
+    """Convolution of ``columns`` [W + taps - 1, N, channels] and ``weight`` (taps, channels, outputs) along the row."""
 
     columns: Tensor
     weight: Tensor
 
 
 class RowSum(NamedTuple):
-    """output = bias + the current row of ``map`` + the products. ``map`` is (N, outputs, H or 1, W or 1).
+    """output = bias + the current row of ``map`` + all ``products``. ``map`` is (N, outputs, H or 1, W or 1).
 
-    A sum without bias has a map.
+    If ``bias`` is None, ``map`` is not None.
     """
 
     output: Tensor

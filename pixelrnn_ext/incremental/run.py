@@ -28,7 +28,7 @@ def run_rows(
 
     Args:
         value_steps: each colour's last step, which reads the logits and writes the value to ``network.input``.
-        row_inputs: (buffer, map (N, channels, H, W)); before a row runs, that row of the map is copied to the buffer.
+        row_inputs: pairs of buffer and map (N, channels, H, W). Before a row runs, its map row is copied to the buffer.
     """
     steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
     runner = runner_type(model.backend, network.rows.device)

@@ -121,7 +121,7 @@ class DiagonalBiLSTMState(State):
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         self._rows = rows
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
-        # h of the right-to-left scan in the row above, in scan order and from left to right. Zeros before row 0.
+        # h of the right-to-left scan in the row above: in scan order, and from left to right. Both are 0 before row 0.
         self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
         self.output: Tensor = rows.buffer(self._left.hidden)
 
@@ -147,7 +147,7 @@ class DiagonalBiLSTMState(State):
 def _scans(
     rows: Rows, *inputs: Tensor, mask_type: str | None, gate_bias: Tensor | None, image_channels: int, **options: Any
 ) -> list["_Scan"]:
-    """Returns a scan per direction. ``inputs`` are the row and, for a second direction, the mirrored row."""
+    """Returns a scan for each direction. ``inputs`` are the row and, for a second direction, the mirrored row."""
     if mask_type is None:
         raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
     mask = Mask(mask_type, image_channels, 4)
@@ -180,11 +180,11 @@ class _Scan:
         return Product(self.rows.within(self.h), _taps_first(self.weight_hh[:, :, :1]))
 
     def row_sum(self, products: list[Product]) -> RowSum:
-        """Returns the step that sums the gates' bias, condition and ``products`` in ``base``."""
+        """Returns the step that writes the sum of the gates' bias, condition and ``products`` to ``base``."""
         return RowSum(self.rows.within(self.base), self.bias, self.gate_bias, products)
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
-        """Returns a colour's cell step. Unless ``shift`` is 0, the step also reads h of the pixel at ``shift``."""
+        """Returns a colour's cell step. It also reads h of the pixel ``shift`` columns away, unless ``shift`` is 0."""
         units = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def select_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
@@ -209,5 +209,5 @@ def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Ta
 
 
 def _taps_first(weight: Tensor) -> Tensor:
-    """(outputs, channels, taps) -> (taps, channels, outputs)."""
+    """Permutes (outputs, channels, taps) to (taps, channels, outputs)."""
     return weight.permute(2, 1, 0).contiguous()

@@ -15,7 +15,7 @@ from .range_coder import Streams
 
 
 class Tap(NamedTuple):
-    """A product: the first ``channels`` channels of the column at ``shift`` <= 0 by ``weight`` (channels, outputs)."""
+    """Product of ``weight`` (channels, outputs) and the first ``channels`` channels of the column at ``shift`` <= 0."""
 
     input: Tensor
     shift: int
@@ -35,9 +35,9 @@ class Linear(NamedTuple):
 
 
 class CellStep(NamedTuple):
-    """The LSTM cell (eq. 3), with the previous c from ``carried`` at ``shift``, and output = h + addend.
+    """The LSTM cell (eq. 3). Its previous c is in ``carried``, ``shift`` columns away. output = h + addend.
 
-    Pre-activations of the gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs).
+    Pre-activations of the gates i, f, g, o are ``base`` (4 * hidden channels) plus the taps' products (4 * outputs).
     """
 
     taps: list[Tap]
@@ -53,7 +53,7 @@ class CellStep(NamedTuple):
 
 
 class Pointwise(NamedTuple):
-    """output = left + right (None: zero), then ReLU if ``relu``."""
+    """output = left + right, or left if ``right`` is None, then ReLU if ``relu``."""
 
     left: Tensor
     right: Tensor | None

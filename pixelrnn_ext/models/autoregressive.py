@@ -77,8 +77,9 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
-        A pixel costs one column of the network. All randomness is one tensor of uniform float64 numbers (n, C, H, W),
-        drawn first. A value is the level at which its cumulative distribution passes its number.
+        For each pixel the network is computed at that pixel alone. All randomness is one tensor of uniform float64
+        numbers (n, C, H, W), drawn first. Each value is the level at which the value's cumulative distribution
+        passes the value's uniform number.
 
         Known values are kept. Every other value is drawn given the known and drawn values *before* it. (A multi-scale
         model begins with its small image.) This is the exact conditional distribution only if the known values precede

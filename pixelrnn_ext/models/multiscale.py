@@ -38,7 +38,8 @@ class MultiScalePixelRNN(AutoregressiveModel):
         factor: the small image's reduction, at least 2; height and width are multiples of it.
         upsampling_channels: channels of the upsampled map.
         small: arguments of the small model that differ from the large model's.
-        condition_channels: channels of a condition for both models, reduced by ``factor`` for the small model.
+        condition_channels: channels of a condition for both models. The small model reads every
+            ``factor``-th row and column of the condition.
 
     The other arguments are the large model's. They and the errors are as in :class:`PixelRNN`.
 
@@ -135,7 +136,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         small_images = images[..., :: self.factor, :: self.factor]
         small = compute_logits(self.small_model, small_images, self._small_condition(condition))
         logits = compute_logits(self.large_model, images, self._large_condition(small_images, condition))
-        # Out of place, because torch.func.linearize loses assignments.
+        # Calls slice_scatter, because torch.func.linearize loses assignments to slices.
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast. torch 2.11 cannot compile torch.amp.is_autocast_available inside torch.func.
+# Device types without autocast, listed because torch 2.11 cannot compile torch.amp.is_autocast_available inside
+# torch.func.
 _NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 

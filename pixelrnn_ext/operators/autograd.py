@@ -40,7 +40,7 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # An autograd Function disables derivatives in its forward. Outer levels of torch.func still need them.
+        # An autograd Function disables derivatives in its forward. This enables them for outer levels of torch.func.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return redispatch(keyset, args)
 
@@ -54,7 +54,8 @@ def register(
         "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
-    # Serves one level of torch.func's transforms: the dispatcher calls the kernel once for each level.
+    # This Function differentiates for one of torch.func's nested transforms. The dispatcher calls the kernel once for
+    # each transform.
     function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
@@ -72,7 +73,7 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # While torch.func or torch.compile runs, PyTorch may report no level of forward mode. Its only level is 0.
+    # While torch.func or torch.compile runs, PyTorch may report no level of forward mode. The only level is 0.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 

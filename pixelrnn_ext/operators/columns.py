@@ -14,12 +14,12 @@ def can_run_on(device: torch.device) -> bool:
 
 @functools.cache
 def step_code(name: str) -> int:
-    """Returns the code of a kind of step in the sampler's program (csrc/cpu/column_program.h)."""
+    """Returns the opcode of a named step of the sampler's program (csrc/cpu/column_program.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
 def block_width(gates: int, dtype: torch.dtype) -> int:
-    """Returns the number of outputs of each gate in a block of packed weights (csrc/cpu/kernels.h)."""
+    """Returns how many outputs, of ``gates`` gates each, a block of packed weights has (csrc/cpu/kernels.h)."""
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 

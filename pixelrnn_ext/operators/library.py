@@ -24,7 +24,7 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# Hashes of the operators' schemas (csrc/operators). A library of other sources has another hash.
+# A hash of each library's operator schemas (csrc/operators). A library built from other sources has another hash.
 # After a change of a schema, build, and copy the hash from the error message.
 SCHEMAS = {"_C": "f3aed640", "_C_cuda": "8193580c"}
 
@@ -91,7 +91,7 @@ def _load(module: str, kernels: str, why_not_built: str | None) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # Nothing is registered if this module is reloaded.
+    # If this module is reloaded, the library is loaded already and registers nothing.
     registered = _operators() - before
     if registered and (found := _hash_of_schemas(registered)) not in (None, SCHEMAS[module]):
         return (
@@ -112,7 +112,7 @@ def _load_cuda() -> str | None:
 
 
 def _threads_run_at_once() -> bool:
-    """Returns whether torch's threads are an OpenMP team. If not, they may run in turn: none may wait for another."""
+    """Returns whether torch's threads are an OpenMP team. Else they may run in turn, so none may wait for another."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
@@ -132,7 +132,7 @@ def why_no_native() -> str | None:
 
 
 def why_no_planner() -> str | None:
-    """Returns why the CUDA kernels' planner, which needs no CUDA in torch, is missing."""
+    """Returns why the CUDA kernels' planner is missing, or None. The planner needs no CUDA in torch."""
     return _why_no_planner
 
 
@@ -195,9 +195,9 @@ def build_config() -> dict[str, object]:
 
     The call initialises NVIDIA's driver, after which a forked process cannot use CUDA.
 
-    ``why_no_cuda`` is None if the CUDA kernels are loaded, ``why_no_gpu`` if they can run on a GPU of this machine.
-    ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads are an OpenMP team. Otherwise
-    they may not run at the same time, so a scan of few images uses fewer threads.
+    ``why_no_cuda`` is None if the CUDA kernels are loaded. ``why_no_gpu`` is None if they can run on a GPU of this
+    machine. ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads are an OpenMP team.
+    Other threads may not run at the same time, so with them a scan of few images uses fewer threads.
     """
     return {
         "version": VERSION,
@@ -217,6 +217,6 @@ def build_config() -> dict[str, object]:
     }
 
 
-# Without kernels the package runs in plain PyTorch, whatever the variable says.
+# Without CPU kernels the environment variable has no effect.
 if _available and os.environ.get(_VARIABLE):
     _set_instruction_set(os.environ[_VARIABLE], _VARIABLE)

@@ -15,7 +15,7 @@ from .grid import ANIMATED, picture
 from .optional import need
 from .progress import bar
 
-FRAMES = 100  # most frames after the first, which has no drawn pixels
+FRAMES = 100  # most frames besides the first, in which nothing is drawn
 FRAME, LAST_FRAME = 50, 2000  # durations in milliseconds
 
 
@@ -107,7 +107,7 @@ class Gif:
 
 
 def _indexed(part: Any, unchanged: Any) -> Any:
-    """Gives part of a frame a palette: all grays, or 255 colours of the changed pixels and one unused index."""
+    """Gives a box of a frame a palette: all grays if gray, else 255 colours of changed pixels and an unused index."""
     if part.mode == "L":
         return part.convert("P")
     part.paste(0, mask=unchanged)

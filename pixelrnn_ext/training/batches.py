@@ -57,7 +57,7 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns the images at ``share`` of a batch. Random changes do not depend on the number of processes."""
+    """Returns the slice ``share`` of a batch's images. Random changes do not depend on the number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:

@@ -23,7 +23,7 @@ def check_options(name: str, options: dict[str, object]) -> None:
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
     used = {"parameters", *inspect.signature(getattr(models, config["model"])).parameters}
     if name != "multiscale":
-        used.discard("layer")  # the model's name implies the layer
+        used.discard("layer")  # the other models' names imply the layer
     if (config | options).get("layer") == "diagonal":
         used.discard("kernel_size")
     for option in options:

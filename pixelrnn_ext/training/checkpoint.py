@@ -44,7 +44,7 @@ def _is_list_of_names(value: Any) -> bool:
 
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
-# Required facts: {(group, name): (expected value in words, predicate)}. A checkpoint may have more facts.
+# Facts that a checkpoint must have, by group and name: the expected value in words, and a check of the value.
 FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
     ("data", "shape"): ("three integers >= 1", _is_shape),
     ("data", "classes"): ("a list of names", _is_list_of_names),
@@ -91,9 +91,9 @@ def _check(facts: Any, path: Path) -> None:
 
 
 def _check_sizes(facts: Facts, tensors: _Tensors, path: Path) -> None:
-    """Raises ValueError if a fact is too large for any trained model, before such a model is built."""
+    """Raises ValueError if a number in the facts is larger than a trained model can have, before a model is built."""
     for name, value in _integers(facts):
-        maximum = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has a tensor
+        maximum = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has at least one tensor
         if abs(value) > maximum:
             raise ValueError(f"expected {name} to be at most {maximum} in {path}, got {_short(value)}")
 
@@ -120,7 +120,7 @@ def save(path: Path, tensors: _Tensors, facts: Facts) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns the tensors and the facts of a checkpoint. Warns about the first format.
+    """Returns the tensors and the facts of a checkpoint. Warns if it has the first format.
 
     Raises:
         OSError: the file cannot be read.
@@ -153,7 +153,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        # ``stacklevel=1``: one warning per file, whoever calls.
+        # With ``stacklevel=1``, Python warns once per checkpoint, wherever the caller is.
         warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)
     _check_sizes(facts, tensors, path)
     return tensors, facts

@@ -26,8 +26,8 @@ SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 _DIGITS = tuple("0123456789")
 
-# {split: {photograph: reduction factor}} of scikit-image's colour photographs. Both motorcycle pictures show one scene,
-# so they stay in one split.
+# scikit-image's colour photographs by split, with the factors that divide height and width. Both motorcycle pictures
+# show one scene, so they stay in one split.
 PHOTOS = {
     "train": {
         "astronaut.png": 1,
@@ -65,9 +65,9 @@ class DataSet:
     """Images in three splits, and the facts that are reported with every score.
 
     Attributes:
-        intensities: uint8 (N, 1, H, W); if not None, every batch binarises its training images from these.
+        intensities: uint8 (N, 1, H, W) or None. From these, every training batch draws its binary images anew.
         notes: lines for the header, such as how many files were skipped.
-        folder: a folder's absolute path, the options of reading it, and folder.describe_files; None for other data.
+        folder: a folder's absolute path, its reading options and folder.describe_files' result. None for other data.
 
     Raises:
         ValueError: a value is outside [0, levels). Batches are not checked again.
@@ -305,7 +305,7 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
-    """How to load a data set. ``files`` is a glob pattern in the folder of ``package``, if any, or in PATH."""
+    """How to load a data set. ``files`` is a glob pattern in the folder of ``package``, or in PATH if it is None."""
 
     load: Callable[..., DataSet]
     files: str = ""

@@ -14,7 +14,7 @@ from .._sentences import reason
 
 @dataclass(frozen=True)
 class World:
-    """This process, number ``rank`` of ``size``. ``control`` is a CPU group for sums, None for one process."""
+    """This process, number ``rank`` of ``size``. ``control`` is a CPU process group for sums, None if ``size`` is 1."""
 
     rank: int
     size: int

@@ -10,7 +10,7 @@ from torch import Tensor
 from .images import open_picture
 from .optional import need
 
-# Formats whose files show whether they have more bits a channel than the 8 that Pillow reads.
+# Formats whose files tell whether a channel has more bits than the 8 that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _KINDS = {1: "gray", 3: "RGB"}  # {channels: name}
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # {Pillow's mode: channels}; palettes are RGB
@@ -67,7 +67,7 @@ def encode_png(image: Tensor, levels: int) -> bytes:
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:
-    """Converts levels, integers (1 or 3, H, W), to bytes, a numpy array (H, W) or (H, W, 3)."""
+    """Converts levels, integers (1 or 3, H, W), to a numpy array of bytes, (H, W) or (H, W, 3)."""
     index = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     return _bytes_of(levels)[index.numpy()]
 

@@ -41,7 +41,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes temporary files of killed processes. No process may be writing a file that ``names`` matches."""
+    """Removes temporary files that killed processes left. No process may be writing a file that ``names`` matches."""
     for leftover in folder.glob(f".{names}.tmp"):
         with suppress(OSError):
             leftover.unlink()
@@ -68,7 +68,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        if made:  # otherwise another machine of the same name may own the folder
+        if made:  # an existing folder may belong to another machine of the same name
             shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -28,7 +28,7 @@ class OtherFiles(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """The files that were read, {name: reason} of unreadable files and folders, and the number of ignored files."""
+    """The files that were read, the reasons by name of unreadable files and folders, and a count of ignored files."""
 
     names: list[str]
     images: Tensor
@@ -53,7 +53,7 @@ def class_of(name: str) -> str:
 
 
 def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
-    """Yields the names of the image files of a folder tree. Follows links unless they lead to ``parents``, a cycle."""
+    """Yields the names of the image files of a folder tree. Follows links, but not in a cycle to ``parents``."""
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in parents:

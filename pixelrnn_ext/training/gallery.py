@@ -71,7 +71,7 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
         if points:
             axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
     scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
-    # Cuts off the first scores, far above all later scores.
+    # Limits the y axis, because the first scores are far above all later scores.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.title.set_fontsize("small")

@@ -12,10 +12,10 @@ from .files import is_replaceable, write_atomically
 from .optional import need
 
 SIDE, MARGIN = 64, 2  # in pixels: approximate side of magnified small images, and the gap between images
-_Format = tuple[str, dict[str, Any], int]  # Pillow's name, options that lose least, longest side in pixels
+_Format = tuple[str, dict[str, Any], int]  # its name in Pillow, options for least loss, longest side in pixels
 _JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"
-FORMATS: dict[str, _Format] = {  # by suffix
+FORMATS: dict[str, _Format] = {
     ".png": ("PNG", {}, 2**31 - 1),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,

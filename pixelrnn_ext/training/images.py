@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .optional import need
 
-# crop: scale to cover the size, then cut at the centre; squash: scale to the size; cut: cut at the centre
+# How to fit a picture to a size. "crop" scales it to cover the size, then cuts out the centre. "squash" scales it to
+# the size. "cut" only cuts out the centre.
 FITS = ("crop", "squash", "cut")
 MAX_PIXELS = 64_000_000  # decoding takes up to 20 bytes a pixel
 
@@ -32,9 +33,9 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
 
 
 def _to_8_bits(picture: Any, file_format: str | None) -> Any:
-    """Returns a picture with 8 bits a channel, on black. ``convert`` would clip 16 bits and show hidden colours."""
+    """Converts to 8 bits a channel, on a black background. ``convert`` would clip 16 bits and drop transparency."""
     image, numpy = need("PIL.Image"), need("numpy")
-    # Pillow may read 16 bits of these formats as 32. In other formats, 32 bits may hold anything.
+    # Pillow may read 16-bit values of PNG and PPM as 32-bit. In other formats, 32-bit values may have any range.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
         return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))  # deep / 257, rounded
@@ -65,7 +66,7 @@ def open_picture(file: Path) -> Iterator[Any]:
     try:
         if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for its writer
             raise ValueError("it is no regular file")
-        # A stream: Pillow memory-maps a file that it opens by name, and then mixes up rows of some TIFF files.
+        # Passes a stream: Pillow would memory-map a file that it opens by name, and mix up rows of some TIFF files.
         with open(file, "rb") as stream, image.open(stream) as picture:
             yield picture
     except MemoryError as error:  # no ValueError, because the file may be intact

@@ -52,14 +52,14 @@ class Journal:
         self.common: Entry = common
         self._board = board
         before = read(folder) if step else []
-        # A resumed training has not ended, so an earlier test score is invalid.
+        # Drops a test score, which is valid only at the end of a training: a resumed training goes on.
         self.entries: list[Entry] = [entry for entry in before if entry["step"] <= step and entry["event"] != "test"]
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()
 
     def begin(self) -> None:
-        """Replaces the log by the entries so far, at the first call."""
+        """The first call replaces the log by the entries so far. Later calls do nothing."""
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
@@ -85,7 +85,7 @@ class Journal:
 
 
 class Board:
-    """Writes log entries as TensorBoard scalars to ``folder``, each at once, so that a kill loses none."""
+    """Writes log entries as TensorBoard scalars to ``folder``. Flushes each, so that a kill loses none."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -256,7 +256,7 @@ class Training:
         return self._unreported or (is_end and step != self.progress.evaluated)
 
     def _finish_evaluation(self, stop: Stop) -> None:
-        """Schedules the evaluation, or draws the pictures, that a kill after the last checkpoint prevented."""
+        """Makes up for a kill after the last checkpoint: schedules the evaluation, or draws the pictures."""
         step = self.progress.step
         evaluated_last = self.resumed and 0 < step == self.progress.evaluated
         journal = self.journal

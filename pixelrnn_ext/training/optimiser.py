@@ -25,7 +25,7 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# State per parameter: the number of steps, and tensors of the parameter's shape.
+# Names of the state of a parameter: the number of steps, then tensors of the parameter's shape.
 _STATES = {RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
@@ -43,7 +43,7 @@ def make(
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
-    """Returns the rate of a step in [0, steps): a linear rise over ``warmup`` steps, then the schedule."""
+    """Returns the rate of a step in [0, steps). It rises linearly for ``warmup`` steps, then follows the schedule."""
     if step < warmup:
         return base * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)

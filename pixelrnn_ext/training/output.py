@@ -43,7 +43,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))
             yield
         finally:
-            with suppress(OSError):  # before the release: later the file may be another training's
+            with suppress(OSError):  # the file goes before the release: later it may be another training's
                 (folder / LOCK).unlink()
             lock.release()
 
@@ -52,13 +52,13 @@ def _lock(folder: Path) -> Any:
     filelock = need("filelock")
     try:
         return filelock.FileLock(folder / LOCK, timeout=_LOCK_TIMEOUT, is_singleton=True, fallback_to_soft=False)
-    except TypeError as error:  # an older filelock, which overwrites the holder's name
+    except TypeError as error:  # an old filelock, which would overwrite the holder's name
         got = getattr(filelock, "__version__", "an older one")
         raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
 
 
 def _acquire(lock: Any, folder: Path) -> bool:
-    """Acquires the lock. Warns and returns False on a file system without locks."""
+    """Acquires the lock and returns True. On a file system without locks, warns and returns False."""
     try:
         lock.acquire()
     except TimeoutError as error:

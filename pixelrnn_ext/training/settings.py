@@ -7,7 +7,7 @@ from typing import Any
 
 from .optimiser import OPTIMISERS, SCHEDULES
 
-# A range of numbers, as text and as a predicate.
+# A range of numbers: its text for messages, and a check of a number.
 Range = tuple[str, Callable[[Any], bool]]
 POSITIVE: Range = (">= 1", lambda value: value >= 1)
 NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)

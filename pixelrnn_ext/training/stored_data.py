@@ -11,7 +11,7 @@ from .checkpoint import Facts
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# Options that determine a folder's images. Its other options concern unreadable files.
+# Options that determine a folder's images. The other folder options concern unreadable files.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
@@ -82,7 +82,7 @@ def check_same_everywhere(now: data.DataSet, world: World) -> None:
     """Raises ValueError if the processes of a training read different files, on machines without a shared folder."""
     if now.folder is None:
         return
-    digest = int(now.folder["files"]["digest"][:12], 16)  # 48 bits, so that all processes' sum fits into 64
+    digest = int(now.folder["files"]["digest"][:12], 16)  # 48 bits, so that the sum over processes fits into 64 bits
     if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
 
@@ -104,7 +104,7 @@ def _stored_spec(facts: Facts) -> Any:
 
 
 def _folder(facts: Facts) -> dict[str, Any] | None:
-    """Returns the training's DataSet.folder. None for other data, and in older checkpoints."""
+    """Returns the training's DataSet.folder. None if the data is no folder, or the checkpoint is old."""
     folder = facts["data"].get("folder")
     if folder is None:
         return None

@@ -42,7 +42,7 @@ PROVIDERS = {
 
 @pytest.fixture(autouse=True)
 def _restore_environment(monkeypatch):
-    # The benchmarks would set these variables for the rest of the process.
+    # The benchmarks set these variables, which monkeypatch restores after each test.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     monkeypatch.setenv("GOMP_SPINCOUNT", "300000")
 
@@ -233,7 +233,7 @@ def test_requirements():
 
 
 SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
-# How often each text is in the output of a script's --check.
+# How often each text occurs in a script's output with --check.
 WHOLE_MODELS = {
     "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
     "bench_training": {

@@ -31,7 +31,7 @@ def test_a_training_step_under_load_is_judged():
     assert "none" in bench_training.verdicts(options, times, loaded)
 
 
-# Prints how often idle OpenMP threads spin, and whether torch is imported.
+# Prints how many turns idle OpenMP threads spin, and whether torch is imported.
 LIKE_COMMAND = """
 import os, sys
 from harness.alone import configure_like_command

@@ -34,7 +34,7 @@ def error_of(capsys, *command):
 
 
 def exit_output(capsys, status, *arguments, prog="pixelrnn"):
-    """Returns the output of a command that its parser of options ends with ``status``."""
+    """Asserts that the option parser ends a command with exit status ``status``. Returns the output."""
     with pytest.raises(SystemExit) as raised:
         cli.main(list(arguments), prog)
     assert raised.value.code == status

@@ -40,7 +40,7 @@ def nothing_is_loaded(monkeypatch):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Returns ``interrupt(place, name, at)``, which sends Ctrl-C before call ``at`` of a function or method."""
+    """Returns ``interrupt(place, name, at)``, which sends Ctrl-C at the ``at``-th call of a function or method."""
 
     def patch(place, name, at=1):
         function, calls = getattr(place, name), itertools.count(1)

@@ -1,4 +1,4 @@
-"""The command during its imports, and a source folder that hides an installed package."""
+"""Tests the command's start: Ctrl-C during its imports, and a source folder that hides an installed package."""
 
 import importlib
 import os
@@ -115,7 +115,7 @@ def test_a_checkout_says_what_to_do_and_what_it_hides(checkout, tmp_path, monkey
         f"{site}: run from another folder, or build this one in place with pip install -e {checkout}"
     )
     assert library._load_native() == library._load_cuda() == why
-    # An installation without a compiler hides nothing.
+    # A package that was installed without a compiler hides no other package.
     monkeypatch.setitem(library.BUILD, "why_no_native", "there is no g++")
     assert library.hidden_installation() is None
     assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
@@ -152,7 +152,7 @@ def test_a_stale_library_is_refused_and_pytorch_runs(tmp_path, module, kernels, 
 
 @pytest.mark.parametrize("why", [library.why_no_native(), library.why_no_planner()], ids=["CPU", "CUDA"])
 def test_the_libraries_are_of_these_sources(why):
-    """After a change of a schema, the failure shows what library.SCHEMAS must be."""
+    """If an operator's schema changed, the failure's message has the new hash for library.SCHEMAS."""
     assert "of other sources" not in (why or "")
 
 
@@ -196,7 +196,7 @@ BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
         ("pixelrnn info", {}, BRIEFLY, True),
         ("pixelrnn info", {"MALLOC_TRIM_THRESHOLD_": "131072"}, BRIEFLY, False),
         *(("pixelrnn info", {name: "1"}, {name: "1"}, True) for name in ("OMP_WAIT_POLICY", *BRIEFLY, "KMP_BLOCKTIME")),
-        ("-m pixelrnn_ext bench", {}, {}, False),  # bench times what every other program gets
+        ("-m pixelrnn_ext bench", {}, {}, False),  # bench sets nothing, to time what other programs get
         ("another.py", {}, {}, False),
     ],
 )

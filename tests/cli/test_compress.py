@@ -17,7 +17,7 @@ from pixelrnn_ext.training.checkpoint import load_model
 
 from .command_line import error_of, pixelrnn
 
-SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures: three groups of one size each
+SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # (height, width) of pictures; neighbours of one size form a group
 
 
 def write_pictures(folder, levels=2, channels=1, sizes=SIZES):
@@ -109,7 +109,7 @@ def label_options(labels):
     return [word for label in labels.split() for word in ("--label", label)]
 
 
-# {kind: (images, labels that compress needs, wrong labels)}. If all images are of splits, compress knows the labels.
+# kind -> (images, labels that compress needs, wrong labels). compress knows labels if all images are of splits.
 LABELLED = {
     "a split": ("digits:test", "", "3"),
     "one for all": ("pictures", "4", "3"),

@@ -20,7 +20,7 @@ from .command_line import MODEL, change_facts, error_of, exit_output
 
 @pytest.fixture
 def paths(trained, tmp_path):
-    """{name: path} of a training, a missing file, a text, an empty folder, and a mask of another size."""
+    """Maps names to paths: a training, a missing file, a text file, an empty folder, and a mask of a wrong size."""
     names = {"new": "new", "file": "text.safetensors", "empty": "empty", "mask": "mask.png"}
     paths = {name: tmp_path / path for name, path in names.items()} | {"trained": trained[0]}
     paths["file"].write_text("a text, and no checkpoint")

@@ -12,7 +12,7 @@ from .command_line import MODEL, pixelrnn
 
 def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
     out, lines = trained
-    pixelrnn("evaluate", out)  # in the training's batches: others may round differently
+    pixelrnn("evaluate", out)  # with the training's batch size: another may round differently
     assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
     pixelrnn("evaluate --split validation --data digits --batch-size 50", out / "last.safetensors")
     assert re.match(r"validation: \d\.\d{4} bits/dim; digits .*176 images;.*step 92", capsys.readouterr().out)

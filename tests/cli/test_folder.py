@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def cwd(run, tmp_path, monkeypatch):
-    """The working directory, with a copy of the pictures and of the training, whose checkpoints name the copy."""
+    """The working directory, with copies of pictures and a training. The checkpoints name the copied pictures."""
     shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     change_run(lambda facts: facts["data"]["folder"].update(path=str(tmp_path / "pictures")))
@@ -160,7 +160,7 @@ def test_max_pixels(cwd, capsys):
 
 
 def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
-    """The standard output takes UTF-8 alone."""
+    """The standard output takes only UTF-8, so the name is printed with an escape."""
     write_named_pictures(tmp_path / "caf\udce9")
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
     assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *OPTIONS, "--out", f"{tmp_path}/run"]) == 0

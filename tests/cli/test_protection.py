@@ -16,7 +16,7 @@ from pixelrnn_ext.training.folder import describe_files
 
 from .command_line import change_facts, error_of, pixelrnn
 
-# Options that take any text, but no path.
+# Options whose value is any text, but never a path.
 WORDS = {"--label", "--device", "--model", "--only"}
 FREE_TEXT = (None, str, arguments.path, arguments.non_empty, data.absolute)
 PARSER = parser.make("pixelrnn")
@@ -38,11 +38,11 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
 
 
 CHECKPOINT, TRAINING_FILE, INPUT = "a checkpoint", "a file of the training", "an input of this command"
-FILES = {  # {file of a training: how the error calls it}
+FILES = {  # file of a training -> its kind, as the error says
     checkpoint.LAST: CHECKPOINT,
     checkpoint.BEST: CHECKPOINT,
     "log.jsonl": TRAINING_FILE,
-    "learning-curve.png": TRAINING_FILE,  # here a link to another disk
+    "learning-curve.png": TRAINING_FILE,  # a link out of the training's folder
     "samples-0000005.png": TRAINING_FILE,
     "tensorboard/events.out.tfevents.1": TRAINING_FILE,
     output.LOCK: TRAINING_FILE,
@@ -167,7 +167,7 @@ def test_force_replaces(tmp_path):
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
 def test_a_training_replaces_its_own_files_alone(cwd, capsys, name):
-    """A link may not lead to a file of another training. A hard link counts as another file."""
+    """A training refuses a symbolic link to another training's file, but replaces a hard link."""
     train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
     (cwd / "new").mkdir()
     tiny_checkpoint(cwd / "new" / "best.safetensors")

@@ -51,7 +51,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     actions[55] = crash
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 2
     assert 50 in read_scalars(tmp_path)["bits/dim/train"]
-    pixelrnn(*resume)  # --tensorboard stays on from before
+    pixelrnn(*resume)  # the resumed training keeps --tensorboard
     scalars = check_scalars(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")

@@ -23,6 +23,6 @@ def with_checksum(file):
 
 
 def file_of(*numbers, payload=b"", varints=None, fingerprint=bytes(8)):
-    """Returns a file of these numbers, as varints, with a valid checksum."""
+    """Returns a codec file with ``numbers`` as varints, and with a valid checksum."""
     body = b"".join(map(varint, numbers)) if varints is None else varints
     return with_checksum(b"\x8bPRN\x01" + fingerprint + bytes(8) + body + payload)

@@ -1,8 +1,8 @@
-"""The codec's sigmoid, tanh and exp, correctly rounded, by integers alone: the reference for all implementations.
+"""Computes the codec's sigmoid, tanh and exp with integers, correctly rounded, as a reference for all implementations.
 
-Arguments are k * 2^-14 for an integer k. sigmoid and tanh are rounded to 2^-14, exp(-x) to 2^-24. Beyond its array a
-function keeps the last value. The powers of exp(-2^-14) are integers in units of 2^-160. Each product errs by a few
-units, so all 18 * 2^14 powers err by less than 2^-135.
+Arguments are k * 2^-14 for an integer k. sigmoid and tanh are rounded to 2^-14, exp(-x) to 2^-24. For arguments
+beyond its array of values a function returns the last value. The powers of exp(-2^-14) are integers in units of
+2^-160. Each product errs by a few units, so all 18 * 2^14 powers err by less than 2^-135.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 BITS = 14  # fraction bits of an argument
 PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # fraction bits of a value
-COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}  # arguments from 0 until the value is constant
+COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}  # number of k before the value is constant
 _ONE = 1 << 160
 
 
@@ -34,7 +34,7 @@ _FORMULAS = {
 
 @cache
 def rounded(name):
-    """Returns the values for k = 0 .. COUNT - 1 in units of the last bit (int64), and their distances from a tie.
+    """Returns rounded values for k < COUNT in units of the last bit, and the exact values' distances from a tie.
 
     The rounded sigmoid(-x) is 1 - sigmoid(x), and tanh(-x) is -tanh(x), because no value is a tie.
     """

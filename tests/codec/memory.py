@@ -36,7 +36,7 @@ def encoding_takes(kind, height, width):
 
 
 def decoding_takes(kind, n, height, width):
-    """Returns the bytes that the error about ``max_bytes`` names, and the bytes that decoding takes."""
+    """Returns the bytes that decoding needs, as the error about ``max_bytes`` says, and the bytes that it took."""
     sizes, condition = dict(num_layers=1, head_channels=4, hidden_channels=4), None
     if kind == "diagonal":
         model = make_model("diagonal", hidden_channels=16, head_channels=16)
@@ -50,7 +50,7 @@ def decoding_takes(kind, n, height, width):
     try:
         codec.decompress(file, condition, max_bytes=1)
     except ValueError as error:
-        needed = int(str(error).split()[-1])  # test_codec.py checks this number
+        needed = int(str(error).split()[-1])  # test_codec.py checks the error's number
     few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
     codec.decompress(codec.compress(*few), few[1])
     return needed, growth(codec.decompress, file, condition, max_bytes=needed)

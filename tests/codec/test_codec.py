@@ -38,7 +38,7 @@ def test_states_outside_the_image(layer, state):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.rpartition(".")[2][:2] in ("h0", "c0"):
-                parameter.uniform_(-300, 300)  # some exceed the limit of the grid
+                parameter.uniform_(-300, 300)  # the grid ends at -256 and 256
     round_trip(model, images_of(model))
 
 
@@ -239,7 +239,7 @@ def test_progress():
 
 
 def test_progress_over_the_networks_of_a_model():
-    """The two networks run in turn. Their 3 * (2 + 4) rows are reported as 12 rows of images."""
+    """Two networks run in turn, on images of 2 and of 4 rows. Progress is scaled to the 12 rows of the 3 images."""
     model = model_of("multiscale-row")
     assert progress_of(model.compress, images_of(model, 3, 4, 2)) == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
 

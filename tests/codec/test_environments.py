@@ -21,7 +21,7 @@ DOWN, UP, ZERO = (0x400, 0x800, 0xC00) if platform.machine() == "x86_64" else (0
 ENVIRONMENTS = {"down": (DOWN, False), "up": (UP, False), "zero": (ZERO, False), "flush": (0, True)}
 MATHS = ctypes.CDLL(None)
 REFUSED = "files cannot be coded here: expected every thread to round to the nearest number and to keep subnormal"
-# name -> (layer, options, (N, H, W)). The CNN has so many images that every thread computes a part of a pass.
+# name -> (layer, options, (N, H, W)). The CNN has enough images to use all threads.
 MODELS = {
     "row": ("row", dict(colours=3, levels=17), (3, 3, 5)),
     "diagonal": ("diagonal", dict(levels=5), (3, 3, 5)),
@@ -34,7 +34,7 @@ each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
 
 
 def environment_bits():
-    """Returns the bits of sums by all threads. Any two floating-point environments give different bits."""
+    """Returns the bits of sums by all threads, which differ between any two floating-point environments."""
     left = torch.tensor([1.0, 1.0, -1.0, 1.5 * 2.0**-1022, 2.0**-1030], dtype=torch.float64).repeat(2**16)
     right = torch.tensor([2.0**-60, 1.5 * 2.0**-53, -(2.0**-60), -(2.0**-1022), 2.0**-1030], dtype=torch.float64)
     return (left + right.repeat(2**16)).view(torch.int64)
@@ -56,7 +56,7 @@ def environment(name):
 
 @cache
 def coding(name, backend):
-    """Returns functions that compress or decompress, each with its result in the default environment."""
+    """Returns (function, expected result) pairs. The functions compress or decompress."""
     layer, options, size = MODELS[name]
     model = model_of(layer, backend=backend, **options)
     images = images_of(model, *size)

@@ -6,7 +6,7 @@ import torch
 
 from . import functions
 
-LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # largest |argument|: a clamped number, or a difference of two
+LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # largest |argument|; exp gets a difference of two
 NAMES = pytest.mark.parametrize("name", list(functions.COUNT))
 
 

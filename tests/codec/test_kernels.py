@@ -40,8 +40,8 @@ def run_cell(gates, carried):
 
 
 OPEN, SHUT, ZERO = (torch.tensor(x, dtype=torch.float64) for x in (100.0, -100.0, 0.0))
-# where the argument x stands -> (function of x that the cell computes, gates i, f, g, o, previous c, whether its value
-# is in h, not in c)
+# gate or state that is x -> (function of x that the cell computes, gates i, f, g, o, previous c, True if h is the value
+# of the function, False if c is)
 PLACES = {
     "i": lambda x: ("sigmoid", (x, SHUT, OPEN, ZERO), ZERO, False),
     "f": lambda x: ("sigmoid", (ZERO, x, ZERO, ZERO), ZERO + 1, False),
@@ -70,7 +70,7 @@ def test_probabilities_are_those_of_the_correctly_rounded_exponential(instructio
         values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
         NativeRow(rows, [Encode(logits, values, intervals, torch.zeros(2).double(), rows.buffer(1), 0)]).run()
         end = (weights if first else TOTAL) * (TOTAL - 2) // (TOTAL + weights) + 1
-        np.testing.assert_array_equal(intervals.flatten().numpy(), end)  # the high 32 bits, the start, are 0
+        np.testing.assert_array_equal(intervals.flatten().numpy(), end)  # the start, in the high 32 bits, is 0
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256, 4096])

@@ -15,7 +15,7 @@ from pixelrnn_ext.training import checkpoint
 
 FOLDER = Path(__file__).parent / "known"
 
-# name -> ([(N, H, W) of each group of images], streams of each group)
+# name -> ([(N, H, W) of each group of images], number of streams of each group)
 FILES = {
     "diagonal-binary": ([(5, 9, 8)], 2),
     "row-rgb": ([(2, 5, 6), (1, 3, 7)], 1),

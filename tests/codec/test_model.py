@@ -165,7 +165,7 @@ def test_the_bound_is_that_of_rounded_weights():
 
 
 def test_an_upsampling_is_of_numbers_on_the_grid():
-    """The upsampling rounds its input: a pixel value of 256 levels is not on the grid."""
+    """The upsampling rounds its input to the grid, on which the scaled values of 256 levels do not lie."""
     codec = Codec(model_of("multiscale-row", levels=256))
     upsampling, grid = codec._model.upsampling, PROFILES[0]
     x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(1, 1, 16, 16)

@@ -25,7 +25,7 @@ def encoded(intervals):
 
 
 def table(start, stop):
-    """Returns the ends of one to three symbols' intervals, and which symbol has the interval start .. stop - 1."""
+    """Returns the bounds of one to three symbols' intervals, and the index of the symbol with start .. stop - 1."""
     ends = sorted({0, start, stop, TOTAL})
     return ends, ends.index(start)
 
@@ -45,7 +45,7 @@ def oracle(intervals):
 
 
 def around_one_half(symbols):
-    """Returns intervals of two units of 2^-24 each. The middle of the first range is in the second unit of each."""
+    """Returns intervals of two units of 2^-24. The second unit of each contains the middle of the first range."""
     low, size, half, intervals = 0, 2**64 - 1, 2**63, []
     for _ in range(symbols):
         part = size // TOTAL
@@ -94,7 +94,7 @@ def test_a_decoder_behind_the_end_says_so(symbols):
 def test_a_decoder_is_behind_the_end_once_it_has_read_eight_zeros():
     decoder = Decoder(encoded([]))
     assert not decoder.past_end
-    assert decoder.decode([0, 2**6, TOTAL]) == 0  # narrows the range by 18 bits; beyond 16 the decoder reads a byte
+    assert decoder.decode([0, 2**6, TOTAL]) == 0  # narrows the range by 18 bits; after 16 a byte is read
     assert decoder.past_end
 
 

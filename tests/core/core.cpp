@@ -18,7 +18,7 @@ namespace {
 
 using namespace pixelrnn;
 
-// stride: pixels from row to row of the map; 0 means the image's width.
+// `stride` is the number of pixels from row to row of the map. 0 means the image's width.
 template <Geometry (*make)(int, int, Corner, int)>
 Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride) {
   return make(height, width, {bottom, mirrored}, stride ? stride : width);
@@ -59,7 +59,7 @@ template <class T> Vec<T> splat(T x) {
   for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
   return v;
 }
-// Python passes scalars, which fill all lanes of a vector. A result is lane 0.
+// Python passes scalars. Each scalar fills all lanes of a vector, and the result is lane 0.
 template <template <class> class Struct, class T, size_t N> Struct<Vec<T>> vectors(const std::array<T, N>& scalars) {
   return std::apply([](auto... x) { return Struct<Vec<T>>{splat(x)...}; }, scalars);
 }
@@ -90,7 +90,7 @@ template <class T> void bind_cell(py::module_ m) {
       [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
-// Python passes peepholes as None, or in the order i, f, up, o.
+// Python passes peepholes as None, or as four numbers in the order i, f, up, o.
 template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
@@ -108,8 +108,8 @@ template <class T> void bind_cell5(py::module_ m) {
         formula, scale, scalars ? &peepholes : nullptr, is_first, vectors<FiveGates>(z), splat(c_left), splat(c_up));
     return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
   });
-  // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up: gradients with
-  // respect to c from the cells to the right and below.
+  // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up are the gradients
+  // with respect to c from the cells to the right and below.
   m.def("cell5_backward", [](Formula formula, T scale, const OptionalPeepholes& scalars, const Numbers& a, T c,
                               T c_left, T c_up, T dh, T dc_left, T dc_up) {
     const auto peepholes = peephole_vectors(scalars);

@@ -1,4 +1,4 @@
-"""Compiles and links into a cache that processes share. A key hashes the command and the contents of the sources.
+"""Compiles and links files into a cache that processes share. A file's key hashes its command and source contents.
 
 ``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a temporary folder per user.
 """
@@ -90,7 +90,7 @@ def compile(command, source, suffix):
 
 
 def link(command, name, suffix=".so"):
-    """Links cached files by `command -o OUTPUT`. Returns the output's path. A .log beside the output has messages."""
+    """Links cached files by `command -o OUTPUT`. Returns the output's path. The messages are in a .log beside it."""
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():

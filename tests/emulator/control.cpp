@@ -1,4 +1,4 @@
-// C functions behind control.py. Setters return 0, or -1 for an unknown name.
+// C functions behind control.py. set_* and mutate return 0, or -1 for an unknown name or site.
 #include <cstring>
 
 #include "driver/state.h"
@@ -49,7 +49,7 @@ void emulator_add_static_shared_memory(int bytes) {
 }
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 
-// Returns a line for each Site: kernel, number, place, instruction and modes, separated by tabs.
+// Returns a line per Site, with kernel, number, source position, instruction and modes separated by tabs.
 const char* emulator_sites(const char* kernel) {
   std::ostringstream lines;
   for (const Translated& t : translated_kernels()) {

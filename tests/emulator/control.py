@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     ideal: int
     space: str
     kind: str
-    bytes: str  # per lane
+    bytes: str  # bytes per lane
     place: str
 
 
@@ -41,29 +41,29 @@ class Emulator:
         self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
 
     def set_device(self, name, multiprocessors=0, gpc=0):
-        """Sets the GPU. multiprocessors, gpc (multiprocessors of a GPC): 0 keeps the GPU's own number."""
+        """Sets the GPU. If `multiprocessors` or `gpc` (multiprocessors of a GPC) is 0, the GPU's own number stays."""
         self._call("set_device", name.encode(), multiprocessors, gpc)
 
     def add_static_shared_memory(self, bytes):
-        """Adds static shared memory to every kernel, as another compiler might."""
+        """Adds static shared memory to every kernel, as if another compiler allocated more."""
         self.library.emulator_add_static_shared_memory(bytes)
 
     def profile(self):
-        """Returns the Costs of the launches since the last call. Empty unless built with checks="profile"."""
+        """Returns the memory Costs of the launches since the last call. Empty unless built with checks="profile"."""
         rows = (line.split("\t") for line in self.library.emulator_profile().decode().splitlines())
         return [Cost(*map(int, row[:4]), *row[4:]) for row in rows]
 
     def sites(self, kernel=""):
-        """Returns the Sites of a kernel that `mutate` can break. "" selects all kernels."""
+        """Returns the Sites (instructions that `mutate` can break) of a kernel, or of all kernels for ""."""
         rows = (line.split("\t") for line in self.library.emulator_sites(kernel.encode()).decode().splitlines())
         return [Site(name, int(number), *names, tuple(modes.split())) for name, number, *names, modes in rows]
 
     def mutate(self, kernel, site, mode):
-        """Breaks the synchronisation at a site."""
+        """Breaks the instruction of a Site. `mode` is one of the ways that the Site lists."""
         self._call("mutate", kernel.encode(), site, mode.encode())
 
     def mutation_reached(self):
-        """Returns whether a thread reached a broken site since the last call."""
+        """Returns whether a thread reached a broken instruction since the last call."""
         return bool(self.library.emulator_mutation_reached())
 
     def clear_mutations(self):

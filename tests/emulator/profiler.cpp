@@ -1,5 +1,6 @@
 // Counts the cost of a warp's memory instructions: wavefronts of shared memory (bank conflicts), 32-byte sectors of
-// global memory. The n-th executions of an instruction by the lanes of a warp are one access. Only addresses matter.
+// global memory. All lanes' n-th executions of an instruction form the warp's n-th access. Only addresses affect the
+// cost.
 #include <algorithm>
 #include <bit>
 #include <set>

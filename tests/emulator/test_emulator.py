@@ -13,12 +13,12 @@ pytestmark = pytest.mark.emulated
 
 @pytest.fixture(autouse=True)
 def compiler(cuda_compiler):
-    """The CUDA compiler of the project around this folder."""
+    """Passes the enclosing project's CUDA compiler to driver.py."""
     driver.compiler = cuda_compiler
     return cuda_compiler
 
 
-# (schedule, seed, preemption): odd seeds also switch threads at memory accesses.
+# (schedule, seed, preemption) of each plan. Odd seeds also switch threads at memory accesses.
 PLANS = [
     (name, seed, 5 * (seed % 2)) for name in SCHEDULES for seed in range(1, 3 if name in ("forward", "reverse") else 6)
 ]
@@ -51,8 +51,8 @@ WRONG = "wrong numbers"
 
 
 def run_all_plans(kernels, name, way="right"):
-    """Yields the result of each plan: "" for right numbers, WRONG, or the kind of the report."""
-    memory = torch.zeros(3, 256)  # a gap, so that no access beyond x hits out
+    """Yields the result of each of PLANS: "" if correct, WRONG, or the kind of the reported error."""
+    memory = torch.zeros(3, 256)  # row 1 is a gap: no access beyond x reaches out
     x, out = memory[0].copy_(torch.arange(256)), memory[2]
     cluster, shared = {"ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "meet": (0, 272)}.get(name, (0, 256))
     for plan in PLANS:
@@ -70,7 +70,7 @@ def test_right_kernels_are_silent(name, arch):
     assert set(run_all_plans(driver.load(arch), name)) == {""}
 
 
-# (kernel, kinds of reports that are allowed, ways to break the kernel)
+# Each row is (kernel, kinds of reports that are allowed, ways to break the kernel).
 BROKEN = [
     ("reverse", "race, uninitialised", "no_block_barrier"),
     ("reverse", "divergence", "lane_leaves lanes_diverge collective_against_barrier"),
@@ -114,7 +114,7 @@ def test_broken_kernels_are_reported(name, way):
 
 def test_asynchronous_stores_come_late_and_in_pieces():
     """Only the schedules random, burst and starve delay stores. Without the race checker, `no_wait` gives wrong numbers
-    only after a delay. A phase of `half_a_piece` expects 15.5 stores, so it ends only if a store comes in parts."""
+    if a store is late. A phase of `half_a_piece` expects 15.5 stores, so it ends only if a store arrives in parts."""
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
         for (schedule, *_), result in zip(PLANS, run_all_plans(driver.load(checks=checks), "relay", way), strict=True):

@@ -43,7 +43,7 @@ class Compiled(NamedTuple):
 
 
 def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
-    """Compiles .cu files with line numbers. Returns a Compiled for each."""
+    """Compiles .cu files with -lineinfo. Returns the paths of each file's outputs."""
     flags = [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
@@ -107,10 +107,10 @@ def build_library(
 ):
     """Builds a shared library of kernels (.cu) and host code (.cpp) that needs no GPU. Returns the library's path.
 
-    by_nvcc     more kernels, which nvcc compiles
-    checks      "race": race_checker.cpp; "profile": counts memory transactions instead
-    flags       -D and -I of all code
-    host_flags  flags of the host code alone, so that libraries share compiled kernels
+    by_nvcc     more .cu files, which nvcc compiles
+    checks      "race" checks accesses (race_checker.cpp), "profile" counts memory transactions
+    flags       -D and -I for kernels and host code
+    host_flags  more flags for the host code alone, so that libraries share compiled kernels
     """
     gxx = shutil.which("g++") or "g++"
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", compiler.include]

@@ -83,10 +83,11 @@ void load_matrices(int count, uint32_t* d, const Byte* row, Place place) {
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
 
-// A lane's registers of an mma. q = lane / 4, p = lane % 4. A group is 4 (tf32) or 8 (16 bits) columns of a, rows of b:
-//   a[i]   values p (tf32) or 2p, 2p + 1 (16 bits) of row q + 8 (i % 2), column group i / 2.
-//   b[i]   the values at the same places of column q, row group i.
-//   c[i]   row q + 8 (i / 2), column 2p + i % 2.
+// A lane's registers of an mma, with q = lane / 4 and p = lane % 4. A group is 4 (tf32) or 8 (16-bit) adjacent columns
+// of matrix a, or rows of b.
+//   a[i] is value p (tf32) or values 2p and 2p + 1 (16-bit) of column group i / 2 in row q + 8 (i % 2).
+//   b[i] is the values with the same numbers of row group i in column q.
+//   c[i] is the value in row q + 8 (i / 2), column 2p + i % 2.
 struct MatrixIn {
   uint32_t a[4], b[2];
   float c[4];

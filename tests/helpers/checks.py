@@ -12,7 +12,7 @@ import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
 # Bounds for assert_close: 90 units of rounding in float64 (2^-53), 34 in float32 (2^-24). A sum of n products errs by
-# about sqrt(n) units. The longest sum, a weight's gradient, has 840 products: 29 units, or 41 if both tensors err.
+# about sqrt(n) units. The longest sum, a weight's gradient of 840 products, errs by 29 units, two such sums by 41.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))

@@ -17,7 +17,10 @@ TESTS = ROOT / "tests"
 
 
 def environment(*folders, without=()):
-    """Returns os.environ without the names ``without``. PYTHONPATH begins with ``folders`` and the package's parent."""
+    """Returns os.environ without the variables ``without``.
+
+    PYTHONPATH begins with ``folders`` and the package's parent.
+    """
     path = [*map(str, folders), str(Path(pixelrnn_ext.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     variables = {name: value for name, value in os.environ.items() if name not in without}
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, path))}

@@ -8,7 +8,7 @@ import torch
 
 from pixelrnn_ext.operators import library
 
-# cuBLAS reads this variable at its first call. torch's deterministic mode, which conftest.py enables, needs it.
+# cuBLAS reads CUBLAS_WORKSPACE_CONFIG at its first call. torch's deterministic mode (conftest.py) needs it.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 

@@ -12,23 +12,23 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    """A resident kernel for one format. Its sizes are the most that it takes.
+    """A resident kernel for one format, with the most pairs, tiles and threads that it takes.
 
     A pair is 64 bytes of a row of the weight, which a tensor core multiplies in two steps.
     """
 
     format: str
     backward: bool
-    held: str  # place of the weights, such as "4s": four pairs in registers, all others in shared memory
-    pairs: tuple  # pairs of a row in registers, and in shared memory (None: any number)
-    tiles_or_units: int  # forward: tiles of a warp; backward: hidden units of a thread (0: two, of any number of cells)
+    held: str  # place of the weights: "4s" keeps 4 pairs of each row in registers, the others in shared memory
+    pairs: tuple  # most pairs (64 bytes) of a row in registers, and in shared memory (None: no limit)
+    tiles_or_units: int  # tiles of a warp (forward), or hidden units of a thread (backward; 0: two units of many cells)
     threads: int  # threads of a block
     kind: str  # kind of launch: a key of BLOCKS
     gates: int  # gates of a hidden unit
 
     @property
     def suffix(self):
-        """Returns the kernel's name in a path like "resident:4_1_256" (csrc/cuda/path.h), which names no pass."""
+        """Returns the kernel's name in a path, such as "4_1_256" (csrc/cuda/path.h), without pass and format."""
         return f"{self.held}_{self.tiles_or_units}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property
@@ -65,7 +65,7 @@ def kernels(gates=4):
 
 
 def variants(gates=4):
-    """Returns each (format, suffix, blocks) for which the forward or the backward has a kernel."""
+    """Returns (format, suffix of the name, blocks of a cluster) of all kernels, without duplicates."""
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels(gates) for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
 

@@ -23,7 +23,7 @@ if tiles.INTERPRETED:
     _patch_lang_tensor = interpreter._patch_lang_tensor
 
     def _patch_with_index(tensor, scope):
-        """Adds __index__: Triton 3.6 calls int() on an array of one value, which NumPy 2.4 refuses."""
+        """Adds __index__ to Triton's tensors: Triton 3.6 calls int() on one-value arrays, which NumPy 2.4 refuses."""
         _patch_lang_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
@@ -55,7 +55,7 @@ def check(
     torch.use_deterministic_algorithms(True)  # unwritten memory reads as NaN
     n, in_channels, out_channels, height, width = sizes
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    # Permutes, since .to(memory_format=...) does not change the strides of a map of one channel.
+    # permute() is needed, as .to(memory_format=...) does not change the strides of a map of one channel.
     if channels_last:
         input = torch.randn(n, height, width + strided, in_channels).permute(0, 3, 1, 2)
     else:
@@ -123,7 +123,7 @@ def check_refused():
 
 
 def check_a_capture():
-    """Checks that each launch in a CUDA graph capture is in relaxed mode and untimed, even if timing is on."""
+    """Checks that all launches in a CUDA graph capture are in relaxed mode, and that AUTOTUNE times none of them."""
     modes, launched_in, mode = [], [], 0
 
     def exchange(wanted):

@@ -27,7 +27,7 @@ each_wired_model = pytest.mark.parametrize("name", WIRED_MODELS)
 
 
 def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):
-    """Returns the same model in every call. Its states and biases are so large that a wrong border changes results."""
+    """Returns the same model in every call. Large states and biases make errors at the border change results."""
     torch.manual_seed(1)
     model = WIRED_MODELS[name](**SIZES | COLOURS[colours] | options)
     with torch.no_grad():

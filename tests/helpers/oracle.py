@@ -16,7 +16,7 @@ GATES = {
     "leaky": ("phi", "o_prev", "g", "o", "lambda"),
     "max": ("i", "f_left", "g", "o", "f_up"),
 }
-# {corner: (axes of (..., H, W) whose flip moves the corner to the top left, suffix of its parameters)}
+# {corner: (axes of (..., H, W) whose flip moves the corner to the top left, suffix of a direction's parameters)}
 CORNERS = {"tl": ((), ""), "tr": ((-1,), "_reverse"), "bl": ((-2,), "_up"), "br": ((-2, -1), "_up_reverse")}
 
 

@@ -31,9 +31,9 @@ SCAN_STEPS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # ste
 
 
 def scanned(x, name, gate_bias=None):
-    """Returns the map of the output of a Row LSTM, or a scan from a corner, with mask B.
+    """Returns the map of the output of a layer with mask B: a Row LSTM, or a scan from a corner.
 
-    ``gate_bias`` is the map of a gate bias. It has one colour, and is not masked.
+    ``gate_bias`` is the map of a gate bias of one colour, which the gates of all colours read.
     """
     kernel = int(name[3:]) if name.startswith("row") else 1
     down, right = SCAN_STEPS.get(name, (1, 1))
@@ -55,9 +55,9 @@ def layer(x, name, gate_bias=None):
 
 
 def measured(function, x, colours, input_colours=None):
-    """Returns the map of the output of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not 0.
+    """Measures the map of the output of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not 0.
 
-    The batch has a copy of the image for each output. An output sums a colour's channels, with random factors.
+    The batch has a copy of the image for each output, which is the sum of a colour's channels with random factors.
     """
     input_colours = input_colours or colours
     channels, height, width = function(x).shape[1:]

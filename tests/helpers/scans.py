@@ -80,7 +80,7 @@ LAYER_OPTIONS = {
     "diagonal-reverse": LayerOptions(corners=(1,)),
     "bilstm": LayerOptions(corners=(0, 1), merge="shift"),
 } | {variant: LayerOptions(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
-# {layout: (corners of the directions, merge)}
+# {layout: (corners where the directions start, how outputs are merged)}
 LAYOUTS = {
     "tl": ((0,), "none"), "tr": ((1,), "none"), "bl-sum": ((2,), "sum"), "br": ((3,), "none"),
     "bilstm": ((0, 1), "shift"), "tl-br-shift": ((0, 3), "shift"), "tr-bl": ((1, 2), "none"),
@@ -115,7 +115,7 @@ def case_problem(layer, layout, sources, states, ragged, hidden=3, maps=(3, 4, 5
 
 
 def ragged_sizes(n, height, width):
-    """Returns n sizes (height, width). In turn an image fills the map, is smaller, and is one row."""
+    """Returns n sizes (height, width). By turns an image fills the map, is smaller, or is a part of a row."""
     return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
 
@@ -159,7 +159,7 @@ class Problem:
             "peephole": draw(directions, 4, hidden, scale=0.5) if fixed.peephole else None,
         }
         self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
-        # The gradient with respect to y, or with respect to h if there is no merge.
+        # The cotangent is the gradient with respect to y, or with respect to h if there is no merge.
         self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
             outside = ~inside_mask(self.sizes, *self.maps[1:], torch.device("cpu"))

@@ -45,13 +45,13 @@ def covering_cases(cases, strength):
 
 
 def parameters(item):
-    """Returns {parameter names: id() of their values} of a test, one entry for each decorator or fixture."""
+    """Returns a test's parameters: {names that one decorator or fixture sets: id() of each value}."""
     values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
         names = tuple(name.strip() for name in names)
         found[names] = tuple(id(values[name]) for name in names)
-    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}  # adds fixtures
+    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}  # fixtures' parameters
 
 
 def cover(items):

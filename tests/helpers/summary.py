@@ -1,4 +1,4 @@
-"""Prints each label's largest ratio after the last test. Tests call ``record_property("error", (label, ratio))``."""
+"""Prints each label's largest error ratio after the tests, which call ``record_property("error", (label, ratio))``."""
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -67,7 +67,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("marker", ["not sweep", "sweep"])
 def test_the_two_runs_share_the_tests(marker, run):
-    """Every pair of values is in 6 of the 2 x 2 x 3 combinations. The other 6 have the marker ``sweep``."""
+    """6 of the 2 x 2 x 3 combinations contain every pair of values. The other 6 have the marker ``sweep``."""
     done = "\n".join(run(TESTS, "--collect-only", "-m", marker))
     assert done.count("::test_some[") == 6, done
     assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done

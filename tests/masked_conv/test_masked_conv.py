@@ -17,7 +17,7 @@ from pixelrnn_ext.operators import library
 
 CL = torch.channels_last
 KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
-# (N, in channels, out channels of a gate, H, W, colours). The last map has whole vectors of channels, several bands.
+# (N, in channels, out channels of a gate, H, W, colours). The last map's channels fill vectors, its rows several bands.
 SIZES = [
     (2, 4, 5, 5, 6, 1),
     (1, 7, 5, 9, 4, 3),

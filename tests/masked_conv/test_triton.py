@@ -21,7 +21,7 @@ from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, choose_tiles  # noqa: E402
 
 KERNEL_SIZES = [(1, 1), (3, 3), (7, 7), (1, 3)]
-# (N, in channels, out channels, H, W): uneven colour groups, and more than one tile, the last one not full.
+# (N, in channels, out channels, H, W). Colour groups differ in size. There are several tiles, and the last is not full.
 SIZES = (1, 5, 20, 5, 7)
 
 
@@ -50,7 +50,7 @@ def interpreted():
 @pytest.mark.parametrize("kernel_size", with_ids(KERNEL_SIZES))
 def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
     mask = mask_type, colours, gates
-    slow = kernel_size[0] > 3  # takes seconds, so either number of gates gets one check
+    slow = kernel_size[0] > 3  # takes seconds, so each test makes only one of the checks
     if not slow or gates == 1:
         interpreted("check", kernel_size, mask, SIZES, relu=True)
     if not slow or gates > 1:
@@ -100,7 +100,7 @@ def test_interpreted(interpreted, check):
 
 
 FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
-FP32_POINTERS = {"dweight", "dbias"}  # partial sums of these gradients
+FP32_POINTERS = {"dweight", "dbias"}  # partial sums of these gradients are float32
 POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
 TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
 each_arch = pytest.mark.parametrize("arch", TENSOR_CORES)

@@ -90,7 +90,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
 
 
 def count_reads(call):
-    """Counts reads of tensor values in a call and its backward pass. On a GPU each read waits."""
+    """Counts reads of tensor values in a call and its backward pass. On a GPU the host waits at each read."""
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         call().sum().backward()
@@ -335,7 +335,7 @@ def test_a_condition_that_the_model_does_not_take(name):
 @each_colours
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_maps_stay_in_channels_last(name, colours):
-    """In another memory format every layer would copy its input."""
+    """Every layer would copy an input that is not in channels_last."""
     model, formats = make_model(name, colours), []
     for layer in model.modules():
         if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):

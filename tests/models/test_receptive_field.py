@@ -35,7 +35,7 @@ def make_active(name, colours, **options):
 def test_nothing_later_is_seen_and_everything_earlier_by_the_diagonal_model(
     name, size, factor, colours, residual, skip, num_layers, monkeypatch
 ):
-    """Mask A hides a value from its pixel's features, so only the 7x7 kernel sees the last value of the row above."""
+    """Only the 7x7 kernel sees the last value of the row above, since mask A hides it from its own pixel's features."""
     monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)  # accepts real numbers
     model = make_active(name, colours, num_layers=num_layers, residual=residual, skip=skip, **factor)
     images = torch.rand(1, model.image_channels, *size, dtype=torch.float64) * (model.levels - 1)

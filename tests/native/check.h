@@ -23,7 +23,7 @@ namespace check {
 namespace cpu = pixelrnn::cpu;
 
 // The number of shares of a kernel's work, and of threads that run them. With 0 threads the shares run one after the
-// other, and hang if one waits for another.
+// other, and a share that waits for another hangs.
 struct TeamSize { int shares, threads; };
 inline constexpr TeamSize kTeamSizes[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
@@ -45,7 +45,8 @@ inline std::string where = "arguments";  // the current case, for messages
   exit(1);
 }
 
-// Reads the command-line arguments. short: fewer sizes, for a slow build; best: the best instruction set only.
+// Reads the command-line arguments. `short` runs fewer sizes, for a slow build. `best` runs only the best instruction
+// set.
 inline void read_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -62,7 +63,7 @@ template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.d
 
 inline std::mt19937_64 generator(1);
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  // Every compiler gives the same bits, since there is no sum that could be fused with the product.
+  // Every compiler gives the same bits, because there is no sum to fuse with the product.
   std::vector<T> values(n);
   for (T& value : values) value = T(amplitude * ((int64_t(generator()) >> 10) / 9007199254740992.));
   return values;
@@ -93,8 +94,8 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
   return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-// Largest difference allowed between instruction sets, relative to the largest value, or to 0.1 if that is larger,
-// because small values may be differences of large ones.
+// The largest difference allowed between instruction sets, relative to an output's largest value, or to 0.1 if that is
+// larger. Small values may be differences of large ones.
 template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 template <class T>
 void check_close(const std::string& name, const std::vector<T>& got, const std::vector<T>& expected) {
@@ -131,8 +132,9 @@ template <class R, class T> struct Output {
   bool is_sum = false;  // a sum over images, whose order depends on the shares
 };
 
-// Runs a case by run(team size, level), with every instruction set and team size. Results must be close to the first
-// instruction set's, and have the same bits for equal numbers of shares. Cases of one kind add to the same hashes.
+// Runs a case with every instruction set and team size, by run(team size, level). Results must be close to the first
+// instruction set's. Runs with equal numbers of shares must have the same bits. Cases of one kind add to the same
+// hashes.
 template <class R, class T, size_t N, class Run>
 void check_teams(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
   R reference;

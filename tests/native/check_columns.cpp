@@ -16,7 +16,7 @@ const Size kSizes[] = {
 };
 
 template <class T> void check_case(const Size& size) {
-  std::map<double, std::pair<std::vector<T>, std::vector<T>>> reference;  // (image, logits) by temperature
+  std::map<double, std::pair<std::vector<T>, std::vector<T>>> reference;  // image and logits, by temperature
   for (int level : levels())
     for (double temperature : {1., 0., 0.5}) {
       std::vector<T> serial;
@@ -30,7 +30,7 @@ template <class T> void check_case(const Size& size) {
         if (d.shares == 1) {
           serial = n.logits.values;
           const auto& [image, logits] = reference.try_emplace(temperature, n.image.values, serial).first->second;
-          if (same_bits(image, n.image.values))  // other drawn values give other logits
+          if (same_bits(image, n.image.values))  // if other values were drawn, the logits differ
             check_close("logits", serial, logits);
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})

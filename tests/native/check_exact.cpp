@@ -71,7 +71,7 @@ void check_activations(int level) {
 
 struct Case {
   Size size;
-  double weight_scale;  // of weights and c; large ones clamp sums and saturate gates
+  double weight_scale;  // of weights and c; a large factor clamps sums and saturates gates
 };
 const Case kCases[] = {
     {{"two levels", 3, 40, 1, 1, 9, 7, true}, 1},

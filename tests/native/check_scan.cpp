@@ -44,7 +44,8 @@ const Size kSizes[] = {
     {"long lines", 2, 2, 131, 1, false},
 };
 
-// Returns the size of an image in a map. mixed(): images are full, partial or empty. one_empty(): image 2 is empty.
+// Returns the size of an image in a map. In mixed(), images are full, partial or empty. In one_empty(), only image 2 is
+// empty.
 using Extents = ImageSize (*)(int image, int height, int width);
 ImageSize mixed(int image, int height, int width) {
   const ImageSize kinds[] = {
@@ -162,7 +163,7 @@ template <class T> void check_activation(int level, bool is_tanh) {
   double error = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     const Exact<T> exact = is_tanh ? std::tanh(Exact<T>(x[i])) : 1 / (1 + std::exp(-Exact<T>(x[i])));
-    if (!is_tanh && exact < tiny && y[i] >= 0 && y[i] < tiny) continue;  // saturated
+    if (!is_tanh && exact < tiny && y[i] >= 0 && y[i] < tiny) continue;
     const double here = ulps(y[i], exact);
     if (!(here <= 3)) fail("at " + std::to_string(x[i]) + " the error is " + std::to_string(here) + " ulp");
     error = std::max(error, here);

@@ -47,7 +47,7 @@ FORMS = [
     torch._neg_view,
     lambda t: t.transpose(0, -1),
     lambda t: t[..., ::2],
-    lambda t: t[..., :1].clone().expand(t.shape),  # less memory than elements
+    lambda t: t[..., :1].clone().expand(t.shape),
     lambda t: t[:1].clone().expand(t.shape),
     lambda t: t[1:].clone(),
     lambda t: t[..., 1:].clone(),
@@ -86,7 +86,7 @@ class Columns:
         self.columns, self.images = self.margin + rng.randint(1, 3), rng.choice([0, 1, 2, 3, 7])
         self.colours, self.levels = rng.randint(1, 3), rng.choice([2, 2, 3, 7, 300])
         self.wide, self.hidden = rng.choice([0, 1, 3, 64, 70]), rng.choice([0, 1, 3, 16, 20])
-        if one_in(10):  # one size is 0, two are huge
+        if one_in(10):
             first, *others = rng.sample(["columns", "images", "colours", "wide", "hidden"], 3)
             vars(self).update({first: 0} | {other: huge() for other in others})
         self.tensors, self.code = [], []
@@ -155,8 +155,8 @@ class Columns:
                 [*code[:i], number, *code[i:]],
                 [*code[:i], number, *code[i + 1 :]],
                 [*code[:i], *code[i + 1 :]],
-                [number if x == old else x for x in code],  # replaces a buffer everywhere
-                code * 2,  # steps read outputs of earlier steps
+                [number if x == old else x for x in code],
+                code * 2,  # runs the program twice: steps read earlier outputs
             ]
         )
 
@@ -228,7 +228,7 @@ def main(library, calls):
         ops.set_instruction_set(rng.randrange(3))  # ignored if this CPU lacks it
         call = create(rng.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
         for _ in range(rng.choice([0, 1, 1, 2, 3])):
-            with suppress(*REFUSALS, IndexError, AttributeError):  # some damage needs an intact tensor
+            with suppress(*REFUSALS, IndexError, AttributeError):  # a damaged tensor may not allow further damage
                 call.damage()
         try:
             call.run()

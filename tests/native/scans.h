@@ -11,13 +11,13 @@ using pixelrnn::Formula;
 // Which optional operands are present. The input is present if the shape has input channels.
 struct Operands { bool x = false, bias = false, h0 = false, c0 = false, peephole = false; };
 
-// Layout of weights. kDense: [directions][taps][hidden][gates][channels]. kAsParameters, as a layer stores them:
-// [directions][gates][hidden][channels][taps].
+// Layout of weights. kDense is [directions][taps][hidden][gates][channels]. kAsParameters is
+// [directions][gates][hidden][channels][taps], as a layer stores them.
 using Layout = bool;
 constexpr Layout kDense = false, kAsParameters = true;
 template <class T> struct Inputs {
   std::vector<T> x, weight, h0, c0, input, weight_ih, bias, peephole, dh;
-  Merge merge = Merge::kNone;  // dh is the gradient of the merged map
+  Merge merge = Merge::kNone;  // unless kNone, dh is the gradient of the merged map
   Formula formula = Formula::kStable;
   double scale = 1;
   Layout layout = kDense;
@@ -28,7 +28,7 @@ template <class T> struct Outputs {
 
 template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
     &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
-constexpr int kForwardOutputs = 4, kOutputCount = 12;  // of kOutputs; the others are gradients
+constexpr int kForwardOutputs = 4, kOutputCount = 12;  // kOutputs has the outputs of forward, then the gradients
 #define OUTPUT(name) #name, &Outputs<T>::name
 template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{OUTPUT(merged)}, {OUTPUT(h)}, {OUTPUT(c)},
     {OUTPUT(gates)}, {OUTPUT(dx)}, {OUTPUT(dh0)}, {OUTPUT(dc0)}, {OUTPUT(dinput)}, {OUTPUT(dweight), true},
@@ -156,7 +156,7 @@ void check_subsets(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, T
     for (const auto& [name, values, is_sum] : kOutputs<T>)
       check_same_bits(name + std::string(alone ? " alone" : " without dx"), out.*values, expected.*values);
   };
-  check_subset(kForwardOutputs, false);  // dx
+  check_subset(kForwardOutputs, false);  // all but dx
   if (d.shares == 1)
     for (int i = kForwardOutputs; i < kOutputCount; ++i) check_subset(i, true);
 }

@@ -1,7 +1,7 @@
-"""Runs the CPU kernels without torch (check_*.cpp) under the sanitizers, by Clang and on AArch64, and the operators of
-sampling and coding with torch under the sanitizers.
+"""Runs the CPU kernels without torch (check_*.cpp): under the sanitizers, compiled by Clang, and on AArch64. Runs the
+operators of sampling and coding with torch under the sanitizers.
 
-Nothing here uses OpenMP: the checks lend the kernels their own threads.
+Nothing here uses OpenMP: the checks pass their own threads to the kernels.
 """
 
 import os
@@ -81,7 +81,7 @@ def programs(compiler, flags):
 
 @cache
 def run_checks(compiler, flags, arguments, prefix=()):
-    """Runs one check at a time, since their threads wait for each other; returns {name: output}."""
+    """Runs the checks one at a time, because a check's threads wait for each other; returns {name: output}."""
     return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
 
 
@@ -101,7 +101,7 @@ def without_randomised_addresses(folder):
 
 
 def hashes(compiler, flags, arguments, prefix=()):
-    """Runs the checks; returns {instruction set: {(program, output, dtype): hash of the bits}}."""
+    """Runs the checks; returns the hashes of the bits by instruction set, then by (program, output, dtype)."""
     found = {}
     for program, output in run_checks(compiler, flags, arguments, prefix).items():
         assert re.search(r"\b[1-9]\d* checks passed\n$", output)
@@ -121,10 +121,10 @@ def assert_same_bits(found, expected):
     ("compiler", "flags", "arguments"),
     [
         pytest.param(GCC, ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
-        # Slow, so only one instruction set: threads wait in the same way in all.
+        # Slow, so it runs one instruction set. Threads wait in the same way in all.
         pytest.param(GCC, THREAD, ("short", "best"), id="thread"),
         pytest.param(GCC, OPTIMISED, (), id="optimised"),
-        # Without ON_AVX2, to compile the code that ships.
+        # Without ON_AVX2, so that Clang compiles the code that ships.
         pytest.param(CLANG, ("-O2",), (), id="clang", marks=needs(CLANG)),
     ],
 )
@@ -146,13 +146,14 @@ def sanitized():
     """Variables with which Python and torch run under the address sanitizer."""
     if sys.platform != "linux":
         pytest.skip("LD_PRELOAD is Linux's")
-    # libstdc++ too, since the sanitizer at its start looks up the function that throws exceptions.
+    # libstdc++ is preloaded too, because the sanitizer at its start looks up the function that throws exceptions.
     names = ("libasan.so", "libstdc++.so.6")
     libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
     for path in libraries:
         if not Path(path).is_absolute():
             pytest.skip(f"{GCC} has no {path}")
-    # Python leaks memory when it ends. Too large allocations fail instead of ending the process.
+    # Leaks are not reported, because Python leaks memory when it ends. Too large allocations fail instead of ending the
+    # process.
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
     return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
 

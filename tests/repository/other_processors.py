@@ -29,7 +29,7 @@ def environment(number):
     lacking = {"avx2", "avx512"}.difference(library.instruction_sets())
     chosen = zip(NAMES, ENVIRONMENTS[number % len(ENVIRONMENTS)])
     variables = {name: value for name, value in chosen if not any(word in value.lower() for word in lacking)}
-    # Waiting threads sleep after 1000 spins, since pytest's processes share the cores.
+    # Idle OpenMP threads sleep after 1000 spins, because pytest's processes share the cores.
     return variables | {"GOMP_SPINCOUNT": "1000"}
 
 

@@ -26,9 +26,9 @@ def anchors(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_document_names_exists(document):
-    """Checks files, links, their anchors, and make targets. ``plan.cpp`` may stand for ``csrc/cuda/plan.cpp``."""
+    """Checks that files, links, anchors and make targets exist. ``plan.cpp`` may stand for ``csrc/cuda/plan.cpp``."""
     text = document.read_text()
-    # Removes files that an example or a user's folder DIR has.
+    # Removes examples, formulas and a user's folder DIR, whose files need not exist here.
     checked = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
     names = {name.removeprefix("../") for name in SOURCE.findall(checked)}
     missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]

@@ -66,7 +66,7 @@ COMPUTE = """
 assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
 config = px.build_config()
 """
-# Pretends that torch has no CUDA. Our library is real.
+# Pretends that torch has no CUDA. The package's CUDA library is not replaced.
 BESIDE_A_CPU_ONLY_TORCH = f"""
 import torch
 torch.version.cuda = None

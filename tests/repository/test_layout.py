@@ -53,7 +53,7 @@ SHARED = {"helpers", "core", "emulator", "sass_model"}
 def test_no_test_imports_from_a_test():
     """A helper lies in the folder of the tests that import it, or in tests/helpers."""
     folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
-    private = folders - SHARED - {"benchmarks"}  # benchmarks/ of the repository is on the path
+    private = folders - SHARED - {"benchmarks"}  # tests import the repository's benchmarks/
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):

@@ -95,7 +95,7 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep  # compiles the kernels
 def test_wheel_of_the_sdist_computes(sdist):
-    """Uses Clang if installed, since other tests use GCC, and -O0, which takes a sixth of the time."""
+    """Uses Clang if installed, because other tests use GCC. -O0 takes a sixth of the time."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
@@ -103,7 +103,7 @@ def test_wheel_of_the_sdist_computes(sdist):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
-    if sys.platform == "linux":  # elsewhere the linker may keep names of object files
+    if sys.platform == "linux":  # other linkers may record paths of object files
         for folder in (sdist, Path(torch.__file__).parent):
             assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
     assert build_info["why_no_cuda"] == "PIXELRNN_CUDA=0"
@@ -146,7 +146,7 @@ def test_the_build_records_the_hash_of_its_sources(setup_names, monkeypatch):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monkeypatch):
-    """The older CUDA library keeps its own facts. It is removed if there is no CPU library, which it needs."""
+    """An earlier CUDA library keeps its facts. Without a CPU library, which it needs, it is removed."""
     package = tmp_path / "pixelrnn_ext"
     package.mkdir()
     library, info = package / "_C_cuda.so", package / "_build_info.py"
@@ -182,7 +182,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         assert [(gpu, made.log.read_text()) for gpu, made in found] == [
             (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
         ]
-        return sorted(compiled)  # kernels compile in parallel
+        return sorted(compiled)  # kernels compile in parallel, in any order
 
     (csrc / "cuda").mkdir(parents=True)
     files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]

@@ -27,7 +27,7 @@ def check():
 
 @pytest.fixture
 def tree(tmp_path):
-    """A source folder and its distributions, all of one release."""
+    """A source folder with a wheel and an sdist of the same release."""
     (tmp_path / "dist").mkdir()
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)

@@ -84,7 +84,7 @@ def test_python_runs(document):
 
 
 class Parsed(BaseException):
-    """Carries a program's parsed options, and stops the program before its work."""
+    """An exception with a program's parsed options, which ends the program before its work."""
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_command_is_known(words, request, monkeypatch):
         (options,) = parsed.value.args
         if hasattr(options, "run"):
             check_names(options, monkeypatch)
-    else:  # test_documents.py checks the targets of make
+    else:  # test_documents.py checks make targets
         assert words[0] in ("make", "python3", ".")
 
 

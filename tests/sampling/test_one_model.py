@@ -86,7 +86,7 @@ CHANGES = {
     "checkpoint": checkpoint_block,
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
-# A model takes at most one change of each group.
+# A model takes at most one change of each of these sets.
 EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
@@ -111,7 +111,7 @@ def check(model):
     assert torch.equal(model.sample(16, (1, 2, 2), generator=generator()), drawn)
     codec = Codec(model)
     bits = -log_prob.double() / math.log(2)
-    # The codec rounds a weight by up to 2^-17, and no value costs more than 24 bits.
+    # The codec rounds a model's weight by up to 2^-17, and codes every pixel value in at most 24 bits.
     torch.testing.assert_close(codec.bits(IMAGES), bits, rtol=1e-2, atol=1e-2)
     assert torch.equal(codec.decompress(codec.compress(IMAGES)), IMAGES)
     assert torch.equal(model.incremental_logits(IMAGES), got), "a codec changes its model"
@@ -156,7 +156,7 @@ def test_a_compiled_function_that_samples():
 
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
-    """With the older weight_norm only a pre-hook computes the weight from the loaded parameters."""
+    """With the older weight_norm, a forward pre-hook computes the weight from the loaded parameters."""
     trained, model = model_of("pixelcnn"), px.PixelCNN(**SIZES).eval()
     for one in (trained, model):
         nn.utils.weight_norm(one.head[-1])
@@ -233,7 +233,7 @@ def hook_a_compiled_block(model):
 
 READS_IMAGES = "expected a PixelRNN that reads its images unchanged"
 NOT_COMPILED = "expected no forward hook where modules are compiled, got one that blocks.0 calls"
-# name -> (function that adds a hook, error of sampling, error of a codec if it differs)
+# name -> (function that adds a hook, error of sampling, error of a codec if that is another)
 HOOKS = {
     "of a layer": (lambda m: m.blocks[0].layer.register_forward_hook(doubling), "got mul in blocks.0.layer (RowLSTM)"),
     "pre-hook": (

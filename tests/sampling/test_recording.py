@@ -146,7 +146,7 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     model = WithMap(CHANGES[change]).double()
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
     check_logits(model, images, condition)
-    if "a map" not in change:  # a mean is not exact on the codec's grid
+    if "a map" not in change:  # the others take a mean, which the codec's grid lacks
         monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
 
@@ -168,7 +168,7 @@ def halved_in_place(y: torch.Tensor) -> None:
     y.mul_(0.5)
 
 
-# name -> (in-place change, operation that the error names). A custom operator may have any name in the error.
+# name -> (in-place change, name of the operation in the error). For a custom operator the name may be any.
 IN_PLACE = {
     "a relu_ that is read": (lambda _, y, cond: torch.relu_(y) + y, "relu_"),
     "an add_ that is read": (lambda _, y, cond: y.add_(y) + y, "add_"),
@@ -235,7 +235,7 @@ def test_no_recorded_value_stays_in_a_module(attribute):
 
 
 def test_a_cast_to_the_dtype_of_a_bfloat16_model():
-    """Steps compute in float32, and so does a map that is cast to the model's dtype."""
+    """Steps compute in float32, even if the network casts a map to the model's dtype."""
     model, images = WithMap(lambda _, y, cond: y + cond.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
     condition = torch.ones(1, 2, 1, 1).bfloat16()
     got = model.incremental_logits(images, condition)

@@ -22,7 +22,7 @@ RATIO = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 
 def full_logits(model, images, condition=None):
-    """Returns the logits of the full forward in float64, since torch's float32 differs between processors."""
+    """Returns the full forward's logits in float64, because torch's float32 results differ between processors."""
     with torch.no_grad():
         return copy.deepcopy(model).double()(images, condition if condition is None else condition.double())
 
@@ -52,7 +52,7 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
-        # The last sum may cancel, but its rounding errors are those of partial sums as large as its bias.
+        # The last sum may cancel, but its partial sums are as large as the bias, and so have larger rounding errors.
         networks = [model] if hasattr(model, "head") else [model.small_model, model.large_model]
         rounding = 2 * torch.finfo(dtype).eps * max(network.head[-1].bias.abs().max() for network in networks)
         assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
@@ -62,7 +62,7 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
     ("dtype", "size", "hidden"),
     [
         *((torch.float64, (2, *size), 5) for size in [(1, 1), (1, 5), (5, 1), (9, 8)]),
-        # More outputs than a block of packed weights, and no multiple of the vector width.
+        # Some widths exceed a block of packed weights, or are no multiple of the vector width.
         *((torch.float32, (7, 3, 4), hidden) for hidden in (16, 33, 70)),
     ],
     ids=str,
@@ -117,7 +117,7 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale-diagonal"])
 def test_frequencies_are_the_models_probabilities(name, temperature, known, limit):
-    """Counts all 2x2 binary images that begin with the known pixels. Chi-square exceeds `limit` once in 1000."""
+    """Counts the drawn 2x2 binary images. Chi-square of a right sampler exceeds `limit` once in 1000 runs."""
     model, n, images = make_model(name), 20000, all_images()
     images = images[(images.flatten(1)[:, :known] == torch.tensor([1, 0])[:known]).all(1)]
     with torch.no_grad():
@@ -365,7 +365,7 @@ def test_a_step_of_another_name_is_refused():
 
 
 FULL = 2**64 - 1 - 2**64  # the initial range, 2^64 - 1, as an int64
-STREAM = [0, 2, 5, FULL, 8, 3]  # first, last, offset, range, position, end (csrc/cpu/range_coder.h)
+STREAM = [0, 2, 5, FULL, 8, 3]  # the members of Stream (csrc/cpu/range_coder.h)
 
 
 @pytest.mark.parametrize(

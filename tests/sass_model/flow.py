@@ -28,10 +28,10 @@ def line_loop(kernel):
 
 @dataclass(frozen=True)
 class Rule:
-    """Decides the branches with a source frame "file:line text" that contains `pattern`.
+    """Decides the branches with a source frame, a text "file:line text", that contains `pattern`.
 
-    `way` is "taken", "not", repeating letters such as "ttn" (taken twice, then not), or a number of passes of the
-    innermost loop with such a frame. The rule decides its branches from number `first` on.
+    `way` is "taken", "not", or letters such as "ttn" that repeat (taken twice, then not). A number counts the passes of
+    the innermost loop with such a frame. The rule decides its branches from number `first` (from 1) on.
     """
 
     pattern: str
@@ -79,8 +79,8 @@ class Path:
     def branches_of(self, rule):
         if not rule.passes:
             return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
-        # Any instruction of a loop may match, since the backward branch may have another source line. The innermost of
-        # nested loops counts.
+        # Any instruction of a loop may match, since the backward branch may have another source line. A rule takes the
+        # innermost of nested loops that match.
         back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
         loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
@@ -89,7 +89,7 @@ class Path:
         return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n].positions))
 
     def taken(self, n, visit):
-        """Returns whether the warp takes the branch at `n` on visit `visit` (from 0) of a line."""
+        """Returns whether the warp takes the branch at `n` on its visit number `visit` (from 0) in a line."""
         way = self.ways.get(n, [True])
         return way[visit % len(way)]
 

@@ -11,18 +11,18 @@ ONE_TILE = "[branch: one tile]"  # if taken, jumps to the matrix product
 
 
 def has_one_tile(kernel):
-    """Returns has_one_tile() of csrc/cuda/tiling.h for a backward kernel."""
+    """Returns whether a backward warp takes only one tile, as in tiling.h."""
     return kernel.tiles_or_units == 1 or (kernel.tiles_or_units > 0 and kernel.kind == "single")
 
 
 def tiles_at_once(kernel):
-    """Returns tiles_at_once() of csrc/cuda/variants.h."""
+    """Returns how many tiles a warp multiplies at once, as in variants.h."""
     from_memory = kernel.held == "s" and kernel.format != "fp32"
     return 2 if from_memory and kernel.tiles_or_units > 1 and not kernel.backward else 1
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns the rules for the line loop. `pair_passes`: passes of the loop over the weights in shared memory."""
+    """Returns the rules for the line loop, whose loop over weights in shared memory has `pair_passes` passes."""
     found = []
     if kernel.backward:
         if not has_one_tile(kernel):
@@ -52,8 +52,8 @@ def cost(kernel, code, warps):
     pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Multiplications of a pair of weights: two for each 16-row tile of a slice (slice_rows() in tiling.h), or in
-        # fp32 a thread's rows * 2 cells * 16 values.
+        # Multiplications with a pair (64 bytes of a weight row): two for each 16-row tile of a slice (slice_rows() in
+        # tiling.h), or in fp32 a thread's rows * 2 cells * 16 values.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

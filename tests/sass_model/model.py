@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles from issue until the instruction's scoreboard is clear. Instructions of fixed latency have stall counts.
+# Cycles from issue until the instruction's scoreboard is clear. Instructions of fixed latency have stall counts
+# instead.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -16,7 +17,7 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Cycles that a pipe is busy with a warp's instruction. Four times as many if the four schedulers share the pipe.
+# Cycles for which a warp's instruction occupies a pipe, times four if the four schedulers share the pipe.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -28,8 +29,8 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# Cycles of a taken branch; from the last arrival at a block's or a cluster's barrier to the next instruction; of a
-# fence; from st.async to the end of its mbarrier's phase. The last three are the model's least certain numbers.
+# Cycles of a taken branch, of a block's and of a cluster's barrier (from the last arrival to the next instruction), of
+# a fence, and of st.async (to the end of its mbarrier's phase). The last three are the model's least certain numbers.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
@@ -88,7 +89,7 @@ class Walk:
             self.issue(self.warps[k], when, reason)
         else:
             raise flow.FlowError(f"{self.kernel.name}: expected a line to end; an inner loop needs a rule")
-        # The mean of two lines, since warps may take turns at being first.
+        # The mean of two lines, since the first warp may differ between lines.
         starts = [max(w.lines[n][0] for w in self.warps) for n in (lines - 2, lines)]
         before, after = (self.warps[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# The NVRTC of `pip install --group device-code`. The tests' bounds and csrc/cuda/costs.h hold for its code only.
+# The NVRTC that `pip install --group device-code` installs. The tests' bounds and csrc/cuda/costs.h hold for its code
+# only.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 

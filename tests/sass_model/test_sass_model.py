@@ -60,7 +60,7 @@ def test_barriers_are_waited_for():
     assert cycles(row("BAR.SYNC")) == EMPTY + 1 + model.BLOCK_BARRIER - 1
     assert cycles(row("MEMBAR.ALL.GPU")) == EMPTY + 1 + model.FENCE
     assert cycles(row("UCGABAR_ARV"), row("UCGABAR_WAIT")) > EMPTY + model.CLUSTER_BARRIER
-    # Peers store as late as this block does, so a phase ends when this block's own store would arrive.
+    # Peers are assumed to store when this block does, so a phase ends when this block's own store would arrive.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
     # A phase waits only for stores before a warp's arrival. Later stores may be in flight when the phase ends.
@@ -143,7 +143,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
-    # Costs without a measurement are scaled by the mean ratio of their kernel (k1), or of all kernels (k2).
+    # Costs without a measurement are scaled by the mean ratio measured for their kernel (k1), or for all kernels (k2).
     scaled = table.scaled("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
     assert scaled.source == "measurements on CARD"
     assert [c.line for c in scaled.rows[0].costs] == [125, 300, 400, 1000]
@@ -176,7 +176,7 @@ def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
 
 # ---- the compiled kernels
 
-# {(costly operation that a line may have, part of the names of its kernels): reason}
+# Costly operations that a line may have: {(operation, part of its kernels' names): reason}
 ALLOWED = {
     **dict.fromkeys(
         (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
@@ -185,7 +185,8 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, some lanes store to peers: see DIVERGENT",
 }
 
-# The most divergent regions of a line: {(pass, gates, kind): {Kernel.tiles_or_units: (on tensor cores, in fp32)}}.
+# The largest number of divergent regions in a line: {(pass, gates, kind): {Kernel.tiles_or_units: (on tensor cores, in
+# fp32)}}.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -200,7 +201,6 @@ DIVERGENT = {
 
 
 def kernel_of(source, name):
-    """Returns a Kernel of a .cu file."""
     [made] = nvrtc.compile_kernels([ROOT / source])
     return sass.kernels(made.cubin)[name]
 

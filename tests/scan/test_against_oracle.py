@@ -84,7 +84,7 @@ def test_lstm2d(variant, height, width, hidden, directions, merge, optional, mon
 def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
     """A RowLSTM of kernel 1 is an nn.LSTM for columns, LSTM2d without vertical weights is an nn.LSTM for rows.
 
-    Its bias closes the fifth gate, so that the cell takes nothing from the upper neighbour.
+    The LSTM2d's bias closes the fifth gate, so that a cell takes nothing from the upper neighbour.
     """
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
     options = dict(mask_type=None) if name == "row1" else dict(directions=1)

@@ -25,7 +25,7 @@ def output_of(integer, cls, *layer, **more):
     return model(images_of(model))
 
 
-# {name: function of an integer type, which computes a tensor}. Layers and models draw their parameters.
+# {name: function that computes a tensor from arguments of the integer type ``i``}. Parameters of layers are random.
 COMPUTED = {
     "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(MAP),
     "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(MAP),

@@ -23,7 +23,7 @@ VARIANTS = {
 PEEPHOLES = [0.5, -1.5, 0.75, -0.25]
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 each_type = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# Pre-activations z, and (c_left, c_up): equal forget gates, either one larger, gates shut or open, states that clip.
+# Pre-activations z, and (c_left, c_up): forget gates equal or one larger, gates shut or open, states that clip or not.
 Z = list(itertools.product([-1.0, 30.0], [-40.0, 0.5, 2.0], [-0.5], [1.0, -30.0], [-40.0, 0.5, 3.0]))
 STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)]
 
@@ -49,7 +49,7 @@ class Kernel:
         return gates, c, self.functions.hidden_state(gates, c)
 
     def backwards(self, gates, c, c_left, c_up, dh, dc_left, dc_up):
-        """Yields the gradients with respect to z, c_left and c_up, by each backward function."""
+        """Yields the gradients with respect to z, c_left and c_up, once by each backward function."""
         if self.formula:
             arguments = gates, c, c_left, c_up, dh, dc_left, dc_up
             yield self.functions.cell5_backward(*self.formula, *arguments)
@@ -84,7 +84,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
         got_states.append([*got_gates, got_c, got_h])
         all_gradients = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
         got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in all_gradients])
-    # Errors scale with a row's numbers, since a result may be a difference of larger numbers.
+    # The bounds scale with a row's numbers, since a result may be a difference of larger numbers.
     two_states = bool(kernel.formula)  # the paper's cell reads one state, and takes the sum of the gradients of c
     scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + (c_up.abs() if two_states else 0))
     errors = torch.tensor(got_states, dtype=torch.float64) - torch.cat([*gates, c, h], 1)
@@ -102,7 +102,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     ids=["tie", "rounded-tie", "larger", "first-row"],
 )
 def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
-    """The backward function also takes left, although it is not told whether the row is the first."""
+    """The backward function also gives the gradient to c_left, although it is not told whether the row is the first."""
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, f, 0.0, 0.0, up], 3.0, 7.0, is_first)
     assert gates[1] > 0 and gates[4] == 0 and c == pytest.approx(3 * gates[1])

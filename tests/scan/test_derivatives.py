@@ -105,7 +105,7 @@ def part(tensors, k):
 
 
 class PerImage:
-    """Computes the gradient of each image's loss with respect to the parameters, by any namespace of operators."""
+    """Computes the gradients of each image's loss with respect to the parameters, by the operators in ``ops``."""
 
     def __init__(self, layer):
         self.scan = selected_problem(layer, (3, 2, 3), hidden=3).scan()

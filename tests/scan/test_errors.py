@@ -138,7 +138,7 @@ WRONG_TYPES = {
 
 
 def cases(wrong_values, wrong_types):
-    """Returns parameters (error, group, change, message) of two tables {group: [(change, message)]}."""
+    """Returns pytest parameters (exception, group, change, message) of two tables {group: [(change, message)]}."""
     return [
         pytest.param(error, group, *wrong, id=f"{group}-{wrong[1]}")
         for error, table in ((ValueError, wrong_values), (TypeError, wrong_types))

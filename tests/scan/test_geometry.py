@@ -91,7 +91,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """A kernel launch computes all directions, and relies on equal windows."""
+    """A kernel launch computes all directions, so all need the same active cells in each line."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))

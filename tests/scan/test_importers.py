@@ -1,4 +1,4 @@
-"""Compares LSTM2d with imported weights with loops that are written like the original programs."""
+"""Compares LSTM2d, with imported weights, with loops that are written like the original programs."""
 
 import itertools
 import re
@@ -64,7 +64,7 @@ def test_returnn(bias, corner):
 
 
 def rnn2d_step(stable, parameters, pixel, left, above):
-    """Computes rnn2d's cell, with gates i, f_y, f_x, o, g, or i, f, lambda, o, g in the stable cell."""
+    """Computes rnn2d's cell. Its gates are i, f_y, f_x, o, g. The stable cell's gates are i, f, lambda, o, g."""
     (c_x, y_x), (c_y, y_y) = left, above
     bias, W, U, V = parameters.view(-1, 5 * HIDDEN).split([1, CHANNELS, HIDDEN, HIDDEN])
     q = bias[0] + pixel @ W + y_x @ U + y_y @ V
@@ -108,7 +108,7 @@ def test_pfisterer_whose_lambda_is_of_the_left():
 
 
 def from_table(function):
-    """Returns a function as in Tesseract: a table of 4096 values 1/256 apart, linear between them, 1 beyond."""
+    """Returns ``function`` as Tesseract reads it in a table: 4096 values 1/256 apart, linear between them, 1 beyond."""
     table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
     def read(x):

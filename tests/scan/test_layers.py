@@ -169,7 +169,7 @@ READS_ITS_OUTPUT = {
 @native
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """docs/use_a_layer.md lists layers after which ReLU must not be in place. After these, ReLU saves one more map."""
+    """docs/use_a_layer.md lists layers that no in-place ReLU may follow. After them a ReLU saves one more map."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 

@@ -13,7 +13,7 @@ from pixelrnn_ext.directions import CORNERS, SUFFIXES
 
 @each_backend
 def test_nothing_grows_beside_a_narrow_image(backend):
-    """Cells outside of the image could double their state on every line, up to infinity, which times 0 is NaN."""
+    """Cells outside of the image could double their state on every line, up to infinity. Infinity times 0 is NaN."""
     layer = make_layer("graves", 1, 1, directions=1, initial_state="zero", dtype=torch.float32, backend=backend)
     torch.nn.init.constant_(layer.weight_hh, 20)
     for value in results(layer, torch.randn(1, 1, 150, 1)).values():
@@ -32,7 +32,7 @@ def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
 @each_backend
 @pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
 def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
-    """Taps, forget gates and their peepholes change places. A gate that weighs the two neighbours is negated."""
+    """Taps, forget gates and their peepholes are swapped. A gate that weighs the two neighbours is negated."""
     layer, other = (make_layer(variant, directions=1, backend=backend) for _ in range(2))
     state = layer.state_dict()
     state["weight_hh"] = state["weight_hh"].flip(-1)

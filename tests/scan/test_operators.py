@@ -120,7 +120,7 @@ def test_bits_do_not_depend_on_how_weights_lie(layer):
 @pytest.mark.parametrize("images", [1, 5])
 @pytest.mark.parametrize("layer", KINDS)
 def test_bits_do_not_depend_on_the_threads(layer, images, threads):
-    """Only the bits of weight gradients depend on the threads, or on the other images of the batch."""
+    """Only in weight gradients do the bits depend on the threads or on the other images of the batch."""
     options = dict(corners=(0, 1, 2, 3), merge="sum") if layer == "stable" else {}
     g = Problem("fp32", layer, 5, (1, 3, 4), x=True, **options).gradient_arguments(OPS)
 
@@ -171,7 +171,7 @@ OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
 MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
 SIZES = "expected sizes of shape [3, 2], got "
 OTHERS = "input", "weight_ih", "bias", "x", "h0", "c0"
-# (changed arguments, each a value or a function of the old value; message)
+# (changed arguments, message). A change is a new value, or a function of the old value.
 BAD = [
     (dict(weight_hh=lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
     (dict(x=None, input=None), "expected x or input, got neither"),

@@ -24,7 +24,7 @@ ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to i
 
 
 def layer_of(name):
-    # The sum of the directions makes all parameters interact.
+    # A sum of both directions depends on all parameters.
     return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))
 
 

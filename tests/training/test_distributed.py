@@ -15,7 +15,7 @@ from pixelrnn_ext.training import checkpoint, journal
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# All options that draw random numbers. The second process has no image of the last batch of the 11 validation images.
+# All options that draw random numbers are set. The last of 11 validation images is a batch for one process.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -23,7 +23,7 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same training in this process and in two processes: (folder, printed text) of each of them.
+    """Runs the same training in one and in two processes. Returns (folder, printed text) of each run.
 
     The last value is the standard error of the two processes, which run all of two_processes.py.
     """

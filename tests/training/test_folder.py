@@ -124,7 +124,7 @@ def test_a_split_without_images(tmp_path):
 
 
 def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(tmp_path):
-    """The same data in the same order continue a training to the bit (test_training.py)."""
+    """A training gets the same images in the same order, and so continues to the bit (test_training.py)."""
     loaded = load(write_named_pictures(tmp_path / "pictures"))
     tiny_training(tmp_path, loaded, "row", conditional=True).save()
     facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]

@@ -1,4 +1,4 @@
-"""A training's folder: one writer at a time, no other training replaced, nothing lost by a kill."""
+"""Tests a training's folder: it has one writer at a time, replaces no other training, and loses nothing by a kill."""
 
 import contextlib
 import errno
@@ -143,7 +143,7 @@ def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(tmp_path):
         assert output.resume_path(tmp_path).name == name
 
 
-# Kills and interrupts before every write
+# Below, a training is killed or interrupted before each write.
 
 
 class Killed(BaseException):
@@ -179,7 +179,7 @@ def train(out, before_write):
 
 
 def content(out):
-    """Returns the results that must not depend on interruptions, without points of the log that may."""
+    """Returns the results that must not depend on interruptions. Leaves out log entries that may depend on them."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     loaded = [checkpoint.load(out / name) for name in (checkpoint.LAST, checkpoint.BEST)]
     return {
@@ -201,7 +201,7 @@ def uninterrupted(tmp_path_factory):
 
 
 PLACES = range(1, WRITES + 1)
-IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}  # test_training.py covers interrupts elsewhere
+IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}  # test_training.py interrupts other parts
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def bars(monkeypatch):
             super().__init__(*args, **options | {"disable": False, "delay": 0})
 
         def close(self):
-            if not self.disable:  # close() disables the bar
+            if not self.disable:  # close() sets disable, so this runs once
                 ended.append((self.desc, self.unit, self.n, self.total))
             super().close()
 

@@ -230,7 +230,7 @@ def test_training_images_are_a_function_of_seed_and_step(flip):
 
 
 def test_weight_decay_is_decoupled_from_the_gradient():
-    """Decay moves a parameter whose gradient is zero, and adds to the optimiser's step of any other."""
+    """Decay moves a parameter even if its gradient is zero. For other gradients it adds to the optimiser's step."""
     for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
         for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
             start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

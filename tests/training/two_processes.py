@@ -28,7 +28,7 @@ def train_lstm2d(here):
 
 
 def command_in_float64(arguments):
-    """Runs a command in float64, so that more processes change sums by rounding alone. Returns its status."""
+    """Runs a command in float64, so that two processes compute what one does but for rounding. Returns its status."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     folder, *training = sys.argv[1:]
     with distributed.world("cpu") as here:
         torch.save(train_lstm2d(here), f"{folder}/lstm2d-{here.rank}.pt")
-        distributed.world = lambda device: nullcontext(here)  # processes can be joined only once
+        distributed.world = lambda device: nullcontext(here)  # a process can join the group only once
         assert command_in_float64(training) == 0
         status = cli.main(["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"])
     sys.exit(status)

@@ -118,8 +118,8 @@ template <class T, bool on_grid> struct ColumnTiles {
   static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
 
-// Rounds numbers in place (see ../columns.h). All numbers from the power of two `integral` on are on the grid. Adding
-// and subtracting `integral`, with the number's sign, rounds smaller numbers, ties to even.
+// Rounds numbers in place (see ../columns.h). All numbers of at least `integral`, a power of two, are on the grid.
+// Smaller numbers are rounded, ties to even, by adding and subtracting `integral` with the number's sign.
 template <class T> void round_to_grid(T* x, int64_t n, T integral, T limit) {
   using Integer = typename Simd<T>::I;
   const Integer sign = (Integer)(-Vec<T>{});

@@ -5,10 +5,9 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// A tile has more vectors if vectors are short (NEON), and more cells if they are long (AVX-512).
+// A tile has more vectors where vectors are short (NEON), and more cells where they are long (AVX-512).
 constexpr int kConvolutionVectors = kNeon ? 4 : 2, kConvolutionCells = k32Registers && !kNeon ? 14 : kRows;
 
-// Computes a tile of R cells x N vectors of outputs.
 template <class T, int R, int N>
 void convolution_tile(const Cells<T>& cells, int i0, int outputs, int o0, const T* w, bool relu, T* y) {
   constexpr int L = lanes<T>;

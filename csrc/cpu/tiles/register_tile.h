@@ -6,8 +6,8 @@
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr bool k32Registers = PIXELRNN_VECTOR_REGISTERS == 32, kNeon = k32Registers && PIXELRNN_VECTOR_BYTES == 16;
-// Rows (cells or images) of a tile of four vectors, or of two with 16 registers. On NEON 20 accumulators, 4 weights and
-// the values of 5 rows take 29 registers; a sixth row would spill two accumulators.
+// Rows (cells or images) of a tile that is four vectors wide, or two with 16 registers. On NEON, 5 rows take 29
+// registers: 20 accumulators, 4 weights and 5 values. A sixth row would spill two accumulators.
 constexpr int kRows = kNeon ? 5 : 6;
 
 // Calls f with the count, 1 to max, as a compile-time constant.
@@ -22,8 +22,8 @@ template <int max, class F> INLINE void with_constant(int64_t count, const F& f)
   }
 }
 
-// Adds to acc[R][N] the products of values p[R][j], j0 <= j < j1, and N vectors of weights. The stride from vector to
-// vector is `spacing`, from channel to channel `step`. Returns the end of these weights.
+// For each channel j0 <= j < j1, adds to acc[R][N] the products of values p[R][j] and N vectors of weights. `spacing`
+// is the stride between these vectors, `step` the stride between channels. Returns the end of the weights.
 template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = j0; j < j1; ++j, w += step) {
@@ -38,7 +38,7 @@ template <class T, int R, int N> INLINE const T* multiply(
 }
 
 // Adds to acc[R][N] the products of all taps' values of R cells from i0 on and packed weights [all channels][N][lanes].
-// Spread over the channels, it calls prefetch_portion(0) to prefetch_portion(portions - 1).
+// Evenly between the channels, it calls prefetch_portion(0) to prefetch_portion(portions - 1).
 template <class T, int R, int N, class Prefetch> INLINE const T* multiply_taps(const Cells<T>& cells, int i0,
     const T* __restrict w, Vec<T> acc[R][N], int portions, const Prefetch& prefetch_portion) {
   constexpr int L = lanes<T>;

@@ -7,23 +7,24 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Gates that forward_tile accumulates in one loop: of five gates 2, 2 and 1, or with 32 registers 3 and 2. With 16
-// registers, two gates x 6 cells read fewer weights than four gates x 3 cells.
+// The number of gates that forward_tile accumulates in one loop. Five gates take loops of 2, 2 and 1, or with 32
+// registers of 3 and 2. With 16 registers, two gates x 6 cells read fewer weights than four gates x 3 cells.
 template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
 // Three gates leave registers for more cells, which reuse each weight more often.
 template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
-// The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
-// core can have in flight.
+// The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more cache misses than
+// the core can have in flight.
 
-// Returns the first four gates of a unit, counted over all cells. Fifth gates of earlier cells, if any, come before.
+// Returns the address of a unit's first four gates. `unit` counts the units of all cells. Fifth gates of earlier cells,
+// if any, come before.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
 }
 
-// Load and store five gates of up to n units from u on, a vector for each gate. A cell's gates are [hidden][4], then
-// [hidden].
+// Load and store five gates of up to n units, from unit u on, as a vector for each gate. A cell's gates are
+// [hidden][4], then the fifth gates [hidden].
 template <class T> INLINE FiveGates<Vec<T>> load_five_gates(
     const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
   const T* gates = p + cell * 5 * hidden;
@@ -40,7 +41,8 @@ template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t h
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Computes R cells of five gates from the products z, without h. z then holds inner and outer of CellOutput.
+// Computes R cells of five gates from the products z, except h. On return, z[.][0] is `inner` and z[.][1] is `outer` of
+// CellOutput.
 template <class T, int R> INLINE void five_gate_cells(
     const Cells<T>& cells, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -75,7 +77,7 @@ void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w,
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
   Vec<T> z[R][G];
   UNROLL for (int g0 = 0; g0 < G - rest; g0 += P) {
-    Vec<T> acc[R][P] = {};  // not z, which the rolled loop below keeps out of registers
+    Vec<T> acc[R][P] = {};  // not z itself, which the rolled loop below forces into memory
     w = multiply_taps<T, R, P>(cells, i0, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < P; ++g) z[m][g0 + g] = acc[m][g];
   }
@@ -102,7 +104,8 @@ void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w,
       store(maps.c + unit, c, n);
       z[m][0] = c, z[m][1] = a.o;
     }
-  // A second loop, so that the tanh(c) of several cells overlap instead of each waiting for its cell's c.
+  // A second loop computes h, so that the tanh(c) of several cells overlap. In one loop each tanh(c) would wait for its
+  // c.
   ROLL for (int m = 0; m < R; ++m) {
     const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
     store(maps.h + cells.cell[i0 + m] * maps.h_stride + u0, hidden_state<Math>(a, z[m][0]), n);
@@ -174,7 +177,7 @@ template <class T, int G> struct ScanTiles {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
-  // Packs to [block][groups of kGatesAtOnce gates][channels of all taps][gates of the group][lanes].
+  // Packs the weights as [block][group of kGatesAtOnce gates][channels of all taps][gates of the group][lanes].
   static void pack_forward(
       int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
     constexpr int P = kGatesAtOnce<G>;
@@ -184,7 +187,7 @@ template <class T, int G> struct ScanTiles {
       for (int g = 0; g < G; ++g) {
         const int64_t u = (int64_t)b * L;
         const int units = hidden - u < L ? hidden - u : L;
-        const int first = g / P * P;  // first gate of the group
+        const int first = g / P * P;
         const int64_t step = (G - first < P ? G - first : P) * L;
         T* to = packed + (((int64_t)b * G + first) * all + g - first) * L;
         for (int k = 0; k < taps; to += channels[k++] * step) {

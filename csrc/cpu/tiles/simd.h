@@ -81,9 +81,9 @@ template <int bytes> INLINE void prefetch(const void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
-// min, max and multiply_add are intrinsics, because the compiler turns ?: into a compare and a blend, and fuses
-// a * b + c only in some tiles, which then round differently. min and max return b if b is NaN. multiply_add is fused
-// if the instruction set can.
+// min, max and multiply_add are intrinsics. The compiler would turn a ternary operator into a compare and a blend, and
+// would fuse a * b + c only in some tiles, which would then round differently. min and max return b if b is NaN.
+// multiply_add is fused if the instruction set can fuse.
 #define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \
@@ -140,7 +140,7 @@ template <class T> INLINE void store_gates(T* p, int64_t n, const Gates<Vec<T>>&
   UNROLL for (int k = 0; k < 4; ++k) n >= L ? store(p + k * L, m[k]) : store(p + k * L, m[k], 4 * n - k * L);
 }
 
-// Functions that saturate, and return NaN for NaN.
+// Vector functions that saturate, and return NaN for NaN.
 template <class T> struct VectorMath {
   using S = Simd<T>;
   using V = Vec<T>;

@@ -3,7 +3,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Returns zero if y <= 0, otherwise v. Like torch, it keeps v if y is NaN.
+// Returns zero where y <= 0, otherwise v. Like torch, it keeps v where y is NaN.
 template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
@@ -12,7 +12,7 @@ template <class T> void transpose_block(const T* from, const T* y, int64_t from_
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
-  UNROLL for (int step = 1; step < L; step *= 2) {  // exchanges a bit of the vector's index and a bit of the lane's
+  UNROLL for (int step = 1; step < L; step *= 2) {  // swaps a bit of the vector's index with a bit of the lane's index
     UNROLL for (int k = 0; k < L / 2; ++k) {
       mixed[2 * k] = S::low(v[k], v[k + L / 2]);
       mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);

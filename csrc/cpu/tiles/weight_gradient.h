@@ -7,7 +7,8 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr int kWeightRows = k32Registers ? 6 : 3;
 
-// Adds n cells' products to a tile of R channels x N vectors of outputs. The cells' dy is b [n][N][lanes].
+// Adds the products of n cells to a tile of the sums, R channels x N vectors of outputs. b [n][N][lanes] holds the
+// cells' dy.
 template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;

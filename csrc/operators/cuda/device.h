@@ -17,7 +17,7 @@ inline CUresult enter_current_device() { return CUDA_SUCCESS; }
 
 #include "tensors.h"
 
-// Weak, because a torch without CUDA lacks this function.
+// Declared weak, because a torch without CUDA lacks this function.
 #pragma weak aoti_torch_get_current_cuda_stream
 
 namespace pixelrnn::cuda {
@@ -39,7 +39,7 @@ class DeviceScope {
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
-// Makes torch's current GPU current in the driver, or the first GPU if the thread has no context or torch no CUDA.
+// Makes torch's current GPU current in the driver, or the first GPU if the thread has no context or torch lacks CUDA.
 inline CUresult enter_current_device() {
   CUcontext context = nullptr;
   if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;

@@ -8,7 +8,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// values: the map's stride from pixel to pixel.
+// `values` is the number of values from pixel to pixel of the map.
 MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
     bool diagonal, const Optional& sizes, const std::vector<int64_t>& corners) {
   constexpr int64_t limit = int64_t(1) << 31;

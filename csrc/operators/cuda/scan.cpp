@@ -86,7 +86,8 @@ Plan Scan::choose_plan(bool backward) const {
       return p;
     };
     chosen = plan_pass(backward);
-    // A forced forward must not begin if the backward cannot run. A path with groups is for measuring one pass.
+    // A forward that is forced to resident kernels must not begin if the backward cannot run. A path with groups is for
+    // measuring one pass.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan backward_plan = plan_pass(true);
       STD_TORCH_CHECK(backward_plan.variant, "scan: the resident path cannot run backward: ", backward_plan.why_not);

@@ -38,10 +38,10 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // Returns a new map, zero if images have sizes, because kernels write nothing outside images.
+  // Returns a new map. It is zero if images have sizes, because kernels write nothing outside images.
   Tensor new_map(const std::vector<int64_t>& shape) const;
 
-  // Returns the resident kernels' plan, or for the step path a plan without a variant.
+  // Returns the resident kernels' plan, or for the step path (a launch for each line) a plan without a variant.
   Plan choose_plan(bool backward) const;
   // Packs the weight for one pass. The backward packs again, so that the forward need not save a packed weight.
   Tensor packed_weight(const Plan&, CUstream) const;
@@ -54,8 +54,8 @@ struct Scan : ScanSizes {
 // outside an image.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
-// Returns the gradients of the initial c of each cell of a line, [D, cells, B, h], and with five gates of c above the
-// first row, summed over the row, [D, B, h].
+// Returns the gradients of the initial c of each cell of a line, [D, cells, B, h], and of c above the first row, summed
+// over the row, [D, B, h]. With four gates the second is empty.
 std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan&, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream);
 

@@ -19,7 +19,8 @@ void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
   (void)stable::detail::to<Tensor>(stack[0]);
 }
 
-// Multiplies the active cells' rows of operand [D, cells * B, K] by weight [D, K, N], to the start of `out`.
+// Multiplies the active cells' rows of operand [D, cells * B, K] by weight [D, K, N]. Writes the product to the start
+// of `out`.
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
   const Tensor product =
@@ -54,7 +55,7 @@ Tensor initial_operand(const Scan& s, int64_t rows) {
 void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images;
-  // From [D, taps, G h, h] to [D, taps * h, G h].
+  // Transposes the weight from [D, taps, G h, h] to [D, taps * h, G h].
   const Tensor matrix =
       stable::reshape(call_permute(weight_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
   const Tensor operand = initial_operand(s, rows),
@@ -80,8 +81,8 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                workspace = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // dc_left and dc_up carry the gradients of c to the cells to the left and above. dc_up has buffers for two alternate
-  // lines, with one more cell, below the last row.
+  // dc_left and dc_up carry the gradients of c to the cells to the left and above. dc_up has two buffers, for alternate
+  // lines. Each has room for one more cell, below the last row.
   Tensor dc_left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
          dc_up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          dc_above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});

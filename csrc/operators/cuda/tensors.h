@@ -30,7 +30,6 @@ inline void check_same_device(
         " on ", device_name(tensor), " and ", other, " on ", device_name(*t));
 }
 
-// Returns the kernels' type of a map. Throws if no kernel takes the dtype.
 inline MapType map_type(ScalarType type) {
   switch (type) {
     case ScalarType::Float: return MapType::float32;
@@ -50,7 +49,7 @@ inline Tensor aligned(const Tensor& t) {
 }
 inline Optional aligned(const Optional& t) { return t ? Optional(aligned(*t)) : t; }
 
-// The stable ABI has no permute.
+// The stable ABI has no function for permute.
 inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
   std::array<StableIValue, 2> stack{stable::detail::from(t), stable::detail::from(order)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));

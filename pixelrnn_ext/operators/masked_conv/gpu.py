@@ -15,9 +15,9 @@ from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MAX_PIXELS = 2**30  # rounded up to whole blocks, the number of pixels fits an int32
-_TARGET_PROGRAMS = 512  # programs of the weight gradient: a few for each multiprocessor of a large GPU
+_TARGET_PROGRAMS = 512  # Triton programs of the weight gradient: a few for each multiprocessor of a large GPU
 _MIN_PIXELS = 512  # fewest pixels that a program of the weight gradient sums over
-_PACK_TILE = 32  # input and output channels of a program of pack_kernel
+_PACK_TILE = 32  # side of the tile of output x input channels that a program of pack_kernel copies
 
 
 def why_not(input: Tensor) -> str | None:
@@ -54,7 +54,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # A kernel takes the same strides for dy and y. Maps in the input's memory format are not copied.
+    # The kernels take one set of strides for dy and y. These maps are copied only if the input's memory format differs.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -90,7 +90,8 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # The pixels are divided into parts, enough to fill a large GPU. The shape alone fixes them, for reproducible sums.
+    # The pixels are divided into parts, enough to fill a large GPU. The number of parts depends on the shape alone, so
+    # that sums are reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -122,7 +123,7 @@ def _live_taps(c: Convolution | Gradients) -> int:
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:
-    """Returns a Triton kernel's arguments from batch_key to out_channels."""
+    """Returns the arguments batch_key to out_channels of a Triton kernel."""
     n, in_channels, height, width = c.input.shape
     return 1 << (n - 1).bit_length(), n * height * width, height, width, in_channels, c.weight.shape[0]
 

@@ -30,7 +30,8 @@ def _jit(function: Callable[..., Any], **options: Any) -> Any:
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
     """Decorates a kernel. ``rows``, ``columns`` and ``depth`` name its parameters for the sides of a tile."""
-    # Tiles are measured once for each key: batch_key is the batch size in powers of two, x_c and y_c show the layouts.
+    # An autotuner measures the tiles once for each combination of these arguments. batch_key is the batch size, rounded
+    # up to a power of two. The channel strides x_c and y_c depend on the memory format.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda code: TiledKernel(_jit(code, do_not_specialize=["pixels", "batch_key"]), rows, columns, depth, key)
 
@@ -188,7 +189,10 @@ def weight_gradient_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes dweight[part, tap, o, c] = sum of dy[p, o] x[p + tap, c], and dbias[part, o] = sum of dy[p, o]."""
+    """Computes sums over the pixels p of each part of the batch.
+
+    dweight[part, tap, o, c] = sum of dy[p, o] x[p + tap, c], and dbias[part, o] = sum of dy[p, o].
+    """
     blocks = tl.cdiv(in_channels, BLOCK_IN)
     out = tl.program_id(0) // blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(0) % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)

@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of ``number`` matrix products in one launch."""
+    """The sizes of the matrix products of one launch, all alike, and their ``number``."""
 
     rows: int
     columns: int
@@ -70,7 +70,7 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    # Twice the rows, because a kernel with a ReLU loads tiles of dy and of y.
+    # Counts the rows twice, because a kernel with a ReLU loads tiles of dy and of y.
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
@@ -116,7 +116,7 @@ class TiledKernel:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    if device.type != "cuda":  # interpreted
+    if device.type != "cuda":  # Triton's interpreter
         return sys.maxsize
     return triton.compiler.max_shared_mem(device.index)
 

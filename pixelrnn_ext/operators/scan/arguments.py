@@ -56,7 +56,7 @@ class Scan(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Images, height and width."""
+        """The number of images, and the height and width of their maps."""
         if self.x is not None:
             return tuple(self.x.shape[1:4])  # type: ignore[return-value]
         assert self.input is not None  # checked by the operator
@@ -100,7 +100,7 @@ class Gradients(NamedTuple):
     """Arguments of ``scan_gradients``: the outputs that the scan saved, which gradients are wanted, and the scan.
 
     ``dh`` is the gradient with respect to y if the scan merges its directions, else with respect to h. The gradients of
-    :data:`SHARED` are sums over the images, or with ``shares`` each image's own, [D, B, ...].
+    :data:`SHARED` are sums over the images. If ``shares``, they are separate for each image, [D, B, ...].
     """
 
     dh: Tensor
@@ -130,7 +130,7 @@ class Gradients(NamedTuple):
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
     def outputs(self, grads: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Returns the operator's outputs from the wanted gradients. Every other gradient has a last axis of 0."""
+        """Returns the operator's outputs from the wanted gradients. Every other gradient has a last axis of size 0."""
         return tuple(grads[name] if self.wants(name) else self.new_gradient(name) for name in OPERANDS)
 
     def new_gradient(self, operand: str) -> Tensor:

@@ -16,7 +16,7 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def scan(s: Scan) -> Outputs:
-    """Returns (y, h, c, gates)."""
+    """Returns the scan's outputs y, h, c and gates."""
     return _scan(_expand_shared(s))
 
 
@@ -86,7 +86,7 @@ def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ..
         kernel = F.pad(kernel, (0, s.input_kernel - kernel.shape[3]))
         x = F.conv2d(images.flipped(images.maps, corner), kernel, padding=(0, s.input_kernel // 2))
     if s.x is not None:
-        blocks = unpack_gates(s.x[d], s.weight_hh.shape[2]).transpose(-1, -2).flatten(-2)  # a block for each gate
+        blocks = unpack_gates(s.x[d], s.weight_hh.shape[2]).transpose(-1, -2).flatten(-2)  # [..., G * h], gate-major
         added = images.flipped(images.clear_outside(blocks.permute(0, 3, 1, 2)), corner)
         x = added if x is None else x + added
     assert x is not None  # checked by the operator

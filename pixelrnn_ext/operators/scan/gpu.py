@@ -41,7 +41,7 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
         grads["input"] = input_gradient(s, dx)
     for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
         grads[name] = _with_strides_of(s.operands[name], gradient.squeeze(1))
-    if g.wants("h0"):  # sum over taps: weight_hh times dx of the pixels whose neighbour is outside
+    if g.wants("h0"):  # sums weight_hh times dx over the taps and the pixels whose neighbour is outside
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
         rows = pack_gates(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
         grads["h0"] = outside @ rows.to(outside.dtype)
@@ -70,7 +70,7 @@ def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Gathers the neighbours' values that each pixel reads, by a kernel: a :data:`Neighbours` once ``ops`` is bound."""
+    """Gathers the neighbours' values that each pixel reads, by a kernel. See :data:`Neighbours`."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 

@@ -36,7 +36,7 @@ def resident_plan(
     Args:
         height, width: of the map.
         hidden: hidden channels of one direction.
-        diagonal, taps: whether lines are diagonals, with 2 taps, or rows, with an odd number of taps.
+        diagonal, taps: lines are diagonals with 2 taps if ``diagonal``, else rows with an odd number of taps.
         images: size of the batch.
         directions: 1, 2 for a Diagonal BiLSTM, or up to 4 with ``cell``.
         dtype: float32, float16 or bfloat16. float64 always takes the step path.

@@ -40,7 +40,7 @@ class Problem(NamedTuple):
         return len(CELLS[self.cell or "pixelrnn"].gates)
 
     def to(self, dtype: torch.dtype) -> "Problem":
-        """Returns the problem in ``dtype``, with the gate_bias expanded to the maps. Sizes stay integers."""
+        """Returns this call with parameters and maps in ``dtype``, and gate_bias expanded to the maps."""
         gate_bias = self.gate_bias
         if gate_bias is not None:
             gate_bias = gate_bias.to(dtype).expand(self._gate_bias_shape())

@@ -15,8 +15,8 @@ from .sizes import fill_outside
 
 _MAX_TAPS = 4  # taps gathered at once: a hidden unit has at least 4 gates, so the gathered states are no larger than dx
 
-# (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> the values that each pixel's taps
-# read from the map, [D, B, H, W, taps, h].
+# A function of (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps). It returns the values
+# that each pixel's taps read from the map, [D, B, H, W, taps, h].
 Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
@@ -87,7 +87,7 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Gathers the neighbours' values that each pixel reads, by differentiable operations: a :data:`Neighbours`."""
+    """Gathers the neighbours' values that each pixel reads, by differentiable operations. See :data:`Neighbours`."""
     taps = s.weight_hh.shape[1]
     # The neighbour that each tap reads: (rows above, columns before) in the order of the scan.
     moves = ([(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)])[first : first + count]
@@ -109,7 +109,7 @@ def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Te
     """Returns the pixel ``up`` rows above and ``left`` columns before each pixel of m [B, H, W, C], or the border."""
     _, height, width, _ = m.shape
 
-    # narrow, not slices: a full slice is aten::alias, for which torch.vmap has no rule here.
+    # Calls narrow, because a slice of a whole axis is aten::alias, for which torch.vmap has no rule here.
     def move(t: Tensor) -> Tensor:
         t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
         return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)

@@ -93,7 +93,7 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
 
 
 def _tensor_dims(in_dims: Sequence[Any]) -> batching.Dims:
-    """Returns the batch dimensions, None for lists."""
+    """Returns each argument's batch dimension. It is None for an argument that is a list."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
@@ -111,8 +111,9 @@ def _backward(
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
     with without_autocast(h.device.type):  # backward() may be called inside an autocast region
-        # ``others`` are present only in a second derivative, or if the operator is called directly.
-        # Within a jvp PyTorch forbids the torch.func.vjp that scan_gradients' decomposition would start.
+        # Differentiates in plain PyTorch in two cases. One is a gradient among ``others``, present only in a second
+        # derivative or if the operator is called directly. The other is an active jvp: there PyTorch forbids the
+        # torch.func.vjp that scan_gradients' decomposition would start.
         if any(t is not None for t in others) or (outer is not None and autograd.is_inside_jvp()):
             shares: dict[str, Tensor] = eager.operand_gradients((dy, dh, dc, dgates), s, wanted)
             grads = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}

@@ -1,4 +1,4 @@
-"""Runs a layer's problem on the requested backend, and converts it to the operator's arguments."""
+"""Runs a recurrent layer on the requested backend, and converts its arguments to the operator's."""
 
 import torch
 from torch import Tensor
@@ -78,7 +78,6 @@ def scan_arguments(p: Problem, path: str) -> Scan:
 
 
 def _stacked(tensors: list[Tensor]) -> Tensor:
-    """Stacks the tensors of all directions along a new first axis."""
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
 
 

@@ -11,7 +11,7 @@ from ..operands import check_integers, concrete_tensor, shape
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
     """Raises TypeError or ValueError unless ``sizes`` fit the images of ``input`` (N, C, H, W).
 
-    Traced values are not read, nor values on a GPU, which the CPU would wait for. All users of sizes clamp them.
+    Traced sizes are not read, nor sizes on a GPU, for which the CPU would wait. All users of sizes clamp them.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape

@@ -1,9 +1,9 @@
-// Lists the buffers of the kernels of benchmarks/gpu_day/exchange.cu for the emulator.
+// Tells the emulator the buffers of the kernels of benchmarks/gpu_day/exchange.cu.
 #include "emulator.h"
 
 namespace {
 
-// Args of exchange.cu, whose blocks have 256 threads.
+// Mirrors Args of exchange.cu, whose blocks have 256 threads.
 struct Args {
   long long* cycles;
   unsigned* is_right;

@@ -154,11 +154,11 @@ def test_budget():
     assert budget.seconds_for("exchange") == 20
     now += 300
     assert budget.seconds_for("exchange") == 0
-    assert Budget(240, SESSIONS[1], lambda: now).seconds_for("build") == 240 - 180  # the later parts keep 180 s
+    assert Budget(240, SESSIONS[1], lambda: now).seconds_for("build") == 240 - 180  # 180 s are for later parts
     assert Budget(100, ["tests"], lambda: now).seconds_for("tests") == 100
     for parts in SESSIONS.values():
         assert sum(PARTS[part].reserved_seconds for part in parts) + PARTS["build"].max_seconds <= 530
-    # Without a build, each tool of the sanitizer gets two minutes.
+    # Without a build, each tool of compute-sanitizer gets two minutes.
     assert Budget(530, SESSIONS[3], lambda: now + 150).seconds_for("sanitizer") >= 3 * 120 + child.GRACE + child.START
 
 
@@ -177,7 +177,7 @@ def test_what_tells_most_comes_first(machine, gpu_day, tmp_path):
 
 
 def test_the_tests_are_all_that_need_a_gpu_and_none_twice():
-    # Matches files with tests marked ``cuda``, or on the GPUs of tests/scan/cuda/gpus.py.
+    # Matches files with tests marked ``cuda``, or with a decorator of tests/scan/cuda/gpus.py.
     on_gpus = re.compile(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", re.MULTILINE)
     files = [path for path in ROOT.glob("tests/*/**/test_*.py") if on_gpus.search(path.read_text())]
     marked = {path.relative_to(ROOT).as_posix() for path in files}
@@ -333,7 +333,7 @@ def test_the_hash_of_the_sources_knows_their_names_and_contents(tmp_path):
 
 
 def test_a_checkout_without_git_has_its_sources_alone(monkeypatch, tmp_path):
-    """A git repository around the checkout does not count."""
+    """A git repository around the checkout is not the checkout's own."""
     nested = tmp_path / "nested"
     (nested / "csrc").mkdir(parents=True)
     (nested / "csrc/a.h").touch()

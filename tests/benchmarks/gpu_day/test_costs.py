@@ -16,14 +16,14 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # A wave starts with 2000 cycles, and loads 4 KB of weights for each block on a multiprocessor.
+    # A wave takes 2000 cycles to start, and loads 4 KB of weights for each block on a multiprocessor.
     by_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
     assert cycles(512) == cycles(1000) == pytest.approx(by_waves[0])
     assert cycles(256) == pytest.approx(by_waves[1])
     assert cycles(290) == pytest.approx(by_waves[2])  # the last of two waves is three quarters full
     assert cycles(300) is None
     assert cycles(512, ", bound by memory") is None
-    # Four images in a cluster of 8: 128 clusters, 8 waves of 16.
+    # Clusters of 8 blocks for four images: 128 clusters, in 8 waves of 16.
     plan = plan_text(at_once=16).replace("1 block an image", "8 blocks for 4 images")
     shared = line_cycles(layout("8_1_256_images:8:4", 100.0, case=case, plan=plan), 132)
     assert shared == pytest.approx((100.0 * 1700 / 8 - 2000 - 4096 / 8 / 32) / 55)

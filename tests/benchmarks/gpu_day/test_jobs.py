@@ -82,7 +82,7 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     stopped, job = ("not run", "stopped"), ScriptedJob("a later hang")
     found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
     assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
-    # The process was killed within its last message.
+    # The process is killed while it sends its last message.
     receiver, sender = multiprocessing.Pipe(duplex=False)
     for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
         child._report(sender, job, provider, status)

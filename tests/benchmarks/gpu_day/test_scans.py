@@ -9,7 +9,7 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Made-up operators of a scan. Plans have one kernel with 1 or 2 groups. A scan returns ``output(path)``."""
+    """Made-up operators of a scan. One kernel with 1 or 2 groups has a plan. A scan returns ``output(path)``."""
 
     def __init__(self, kernel, output):
         self.kernel, self.output = kernel, output

@@ -9,7 +9,7 @@ LARGE, LIKE_LSTM = "diagonal B64 64x64 h256", "RowLSTM layer k=1 B16 28x28 h64"
 LSTM2D = "LSTM2d, 4 directions, ragged B16 16x200 h32"
 
 
-# Microseconds of the forward and the backward, by FP32, TF32 and 16 bits.
+# Microseconds of the forward and of the backward, each in FP32, TF32 and 16 bits.
 MODEL = {
     "diagonal B16 28x28 h16": [(12, 12, 12), (18, 18, 17)],
     "row k=3 B16 28x28 h16": [(6, 6, 6), (10, 10, 9)],

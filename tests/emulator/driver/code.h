@@ -17,9 +17,9 @@ struct Code {
 
 constexpr int kMachine = 190;          // EM_CUDA
 constexpr int kNewFormat = 8;          // ELF's ABI version in CUDA 13, and in CUDA 12.9 from compute capability 10.0
-const char kKernel[] = ".text.";       // + kernel's name: the section of its instructions
-const char kEntry[] = ".entry ";       // + kernel's name, in PTX
-const char kTarget[] = ".target sm_";  // + capability, in PTX
+const char kKernel[] = ".text.";       // section name in machine code: .text.KERNEL
+const char kEntry[] = ".entry ";       // in PTX: .entry KERNEL
+const char kTarget[] = ".target sm_";  // in PTX: .target sm_90
 
 inline Code read_machine_code(const char* image) {
   const auto* const file = reinterpret_cast<const Elf64_Ehdr*>(image);
@@ -48,7 +48,7 @@ inline Code read_ptx(const char* text) {
   return code;
 }
 
-// Jetsons share no machine code with other GPUs, nor with each other. CUDA 13 calls 11.0 what CUDA 12 called 10.1.
+// Jetsons share no machine code with other GPUs, nor with each other. CUDA 13 renamed capability 10.1 to 11.0.
 inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
 
 inline Code read_code(const void* image) {

@@ -1,6 +1,6 @@
-// Replaces NVIDIA's driver. Has the functions that host code calls, with the driver's errors, and functions for tests.
-// A launch runs its translated kernel to the end. Without translated kernels, a module has the kernels that its code
-// names, and a launch runs nothing.
+// Replaces NVIDIA's driver: defines the functions that host code calls, with the driver's errors, and functions for
+// tests. A launch runs its translated kernel to the end. If no kernels are translated, a module has the kernels that
+// its machine code or PTX names, and a launch runs nothing.
 #include <cuda.h>
 
 #include <algorithm>
@@ -39,14 +39,14 @@ std::optional<unsigned> cluster_of(const Function& f, const CUlaunchConfig& c) {
   return blocks;
 }
 
-// Returns the error of arguments that launches and occupancy queries refuse.
+// Returns the error of a launch or an occupancy query with these arguments.
 CUresult check_block(Call& call, const Function& f, int64_t threads, int64_t shared) {
   if (f.context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
   if (threads < 1 || threads > 1024) return CUDA_ERROR_INVALID_VALUE;
   if (shared < 0 || shared > f.max_dynamic) return refuse_shared(shared, f.max_dynamic);
   return CUDA_SUCCESS;
 }
-// cuda.h describes the error of a wrong cluster. No GPU has confirmed which clusters give it.
+// cuda.h documents an error for wrong cluster sizes. No GPU has confirmed which sizes give this error.
 CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;

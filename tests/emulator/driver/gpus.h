@@ -17,7 +17,7 @@ struct Gpu {
   bool has_clusters() const { return capability >= 90; }
 };
 
-// CUDA C++ Programming Guide, technical specifications by compute capability.
+// From the CUDA C++ Programming Guide, technical specifications by compute capability.
 inline int shared_memory_of(int capability) {
   switch (capability) {
     case 70: return 96 << 10;

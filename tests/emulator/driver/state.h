@@ -56,7 +56,7 @@ inline State& the_state() {
 struct Thread {
   Context* context = nullptr;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
-  std::string invalid_value;  // text of CUDA_ERROR_INVALID_VALUE from the last call
+  std::string invalid_value;  // text for CUDA_ERROR_INVALID_VALUE, set by each call
 };
 inline thread_local Thread this_thread;
 

@@ -9,8 +9,8 @@ HALF_OPERATIONS = {
     **{name: f"[](double a, double b) {{ return std::f{name}(a, b); }}" for name in ("min", "max")},
     "fma": "[](double a, double b, double c) { return a * b + c; }",
 }
-# {operation: (operand types, C++ expression)}. t: the instruction's type; c: t in C++; u: the unsigned C++ type for
-# arithmetic on t, because signed overflow wraps in PTX.
+# Operand types and C++ expression of each operation. t is the instruction's type, {c} is t in C++, {u} is the unsigned
+# C++ type for arithmetic on t, because signed overflow wraps in PTX.
 WORDS = {
     **{
         name: ("t t", f"({{c}})(({{u}}){{0}} {INFIX[name]} ({{u}}){{1}})")
@@ -106,7 +106,7 @@ def word_arithmetic(kernel, i, t):
 
 
 def wide_product(kernel, i, t, bits):
-    """Returns the full product of two words (wide) or its upper half (hi), plus the addend of mad."""
+    """Returns C++ of mul.wide (full product) or mul.hi (upper half of the product). mad adds its third operand."""
     operands = i.operands[1:]
     wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
     wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide

@@ -39,7 +39,7 @@ void block_barrier(bool aligned, Place place) {
     return;
   }
   checker->threads_joined(block.at_barrier);
-  wake_all(std::exchange(block.at_barrier, {}));  // the last thread queues like all others
+  wake_all(std::exchange(block.at_barrier, {}));  // the last thread to arrive also queues to run
   suspend();
 }
 

@@ -50,7 +50,7 @@ void mbarrier_arrive(uint32_t address, int64_t expected_bytes, Place place) {
 bool mbarrier_wait(uint32_t address, uint32_t parity, Place place) {
   Fiber& f = *self;
   Mbarrier& b = find_mbarrier(own_shared(address), place);
-  // mbarrier.try_wait may return false at any time. The emulator returns this false in lane 0 only, which takes part in
+  // mbarrier.try_wait may return false at any time. Here only lane 0 gets an early false, because lane 0 takes part in
   // every wait.
   if (!is_in_order() && f.lane == 0 && machine.random() % 8 == 0) {
     yield();
@@ -91,7 +91,7 @@ bool delivery_is_due() {
   switch (machine.launch.schedule) {
     case Schedule::random: return machine.random() % 2;
     case Schedule::burst: return machine.random() % 32 == 0;
-    default: return false;  // the schedule starve delivers only when no thread is ready
+    default: return false;  // schedule starve: words arrive only when no thread is ready
   }
 }
 void store_async(uint32_t cluster_address, const uint32_t (&data)[4], uint32_t cluster_barrier, Place place) {

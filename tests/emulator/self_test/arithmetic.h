@@ -1,4 +1,5 @@
-// The kernels' arithmetic. g++ compiles it for the expected results, so no expression calls an inexact libm function.
+// The kernels' arithmetic. g++ compiles the same functions for the expected results. They call no inexact libm
+// function, because its result may differ from CUDA's.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

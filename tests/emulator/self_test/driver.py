@@ -53,7 +53,7 @@ class Kernels(Emulator):
 
 @cache
 def load(arch="sm_90", checks="race"):
-    """Returns the kernels that an architecture supports, on such a GPU."""
+    """Returns the test kernels for an emulated GPU of architecture `arch`."""
     names = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
     path = toolchain.build_library(
         f"self_test_{arch}_{checks}",

@@ -1,4 +1,4 @@
-// Arguments of the kernels in this folder. `way` selects the right kernel, or a way to break the kernel.
+// Arguments of the kernels in this folder. `way` is `right`, or names a way to break the kernel.
 #pragma once
 
 // driver.py parses these names.
@@ -14,7 +14,7 @@ enum Way : int {
   no_start, block_barrier_instead, no_wait, one_buffer, no_last_barrier, block_leaves, rank_outside, wrong_peer,
   arrives_twice, cluster_lanes_diverge, deadlocks, plain_access_to_peer, collective_against_barrier,
   read_only_load_of_output,
-  // barriers in shared memory
+  // an mbarrier
   no_arrival, no_fence, not_initialised, initialised_twice, misaligned_barrier, writes_barrier, counts_more,
   counts_none, too_few_bytes, half_a_piece, too_many_bytes, reads_early, waits_for_other_buffer, wrong_parity,
   misses_a_phase, barrier_elsewhere,

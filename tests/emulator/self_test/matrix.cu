@@ -5,7 +5,7 @@
 using namespace emulator::primitive;
 
 template <class Value, class Multiply> __device__ __forceinline__ void product(const Args& a, Multiply multiply) {
-  constexpr int kRow = 32 * sizeof(Value), kHalf = 16;  // bytes of a row; bytes of half an mma's depth
+  constexpr int kRow = 32 * sizeof(Value), kHalf = 16;  // bytes of a row, and of half the depth (k) of an mma
   unsigned char* const b = dynamic_shared();
   const int lane = threadIdx.x, q = lane / 4, p = lane % 4;
   const unsigned char* const in = static_cast<const unsigned char*>(a.in);
@@ -13,7 +13,7 @@ template <class Value, class Multiply> __device__ __forceinline__ void product(c
     reinterpret_cast<uint4*>(b)[i] = reinterpret_cast<const uint4*>(in + 16 * kRow)[i];
   __syncwarp();
   float d[4] = {};
-  for (int k = 0; k < kRow; k += 4 * kHalf) {  // two mma
+  for (int k = 0; k < kRow; k += 4 * kHalf) {
     uint32_t columns[4];
     load_matrix4(columns, shared_address(b + (lane % 8) * kRow + k + (lane / 8) * kHalf));
     for (int step = 0; step < 2; ++step) {

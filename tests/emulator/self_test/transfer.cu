@@ -57,7 +57,7 @@ KERNEL(64, meet) {
   float* const s = shared_floats();
   const int t = threadIdx.x;
   const uint32_t barrier = shared_address(s + 64);
-  if (t == 0) init_without_fence(barrier, 64);  // only other blocks need the fence
+  if (t == 0) init_without_fence(barrier, 64);  // no fence: no other block uses the mbarrier
   if (a.way != no_start) __syncthreads();
   s[t] = input(a)[index()];
   if (a.way != no_arrival || t != 40) arrive(barrier);

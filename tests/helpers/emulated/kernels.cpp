@@ -32,7 +32,7 @@ emulator::Buffer sizes_buffer(const RaggedImages& maps, int images) {
   return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), in, "sizes"};
 }
 
-// `map` is the access to the maps that a launch writes. in_out if pixels outside of an image keep their values.
+// `map` is a kernel's access to the maps that it writes: out, or in_out if pixels outside of images keep their values.
 template <int G> Buffers buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
@@ -74,7 +74,8 @@ Buffers buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// Numbers of values of a step kernel's buffers. A launch writes one line of a map, so its access to the map is in_out.
+// Numbers of values of a step kernel's buffers. A launch writes one line of a map and keeps the others, so that its
+// access is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)

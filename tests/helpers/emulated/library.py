@@ -1,7 +1,7 @@
 """Builds the CUDA scan operators for the emulator and loads them as a torch namespace.
 
-Each combination of options has its own namespace, so that one process can load several libraries. A build of only the
-resident kernels that the environment variable PIXELRNN_ONLY_KERNELS names takes seconds.
+Each combination of options has its own namespace, so that one process can load several libraries. The environment
+variable PIXELRNN_ONLY_KERNELS can name a few resident kernels. A build of these alone takes seconds.
 """
 
 import os

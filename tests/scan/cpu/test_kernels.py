@@ -10,13 +10,13 @@ from helpers.checks import RATIO, assert_all_close, assert_close, randn64, subse
 from helpers.scans import BACKENDS, OPS, each_kind, each_layer, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
 
-# (N, in channels, hidden, H, W, image channels). 140 cells exceed a tile, and kRunCells of the weight gradient.
+# (N, in channels, hidden, H, W, image channels). A row of 140 cells exceeds a tile, and kRunCells of weight_sums.h.
 SIZES = [
     (2, 3, 5, 4, 6, 1),
     (1, 6, 7, 9, 4, 3),
     (3, 8, 16, 1, 5, 1),
     (2, 4, 8, 7, 1, 2),
-    (9, 1, 1, 1, 1, 1),  # each gradient is one number, which nine images keep from cancelling to 0
+    (9, 1, 1, 1, 1, 1),  # each gradient is one number. Its sum over nine images does not cancel to 0
     (5, 5, 33, 12, 13, 3),
     (2, 4, 64, 3, 140, 1),
     (0, 3, 5, 4, 6, 1),
@@ -106,7 +106,7 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """Without OpenMP torch may run the threads' parts of a scan one by one, as tests/native/check_scan.cpp does."""
+    """Without OpenMP torch may run the threads of a scan one after the other, as tests/native/check_scan.cpp does."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
@@ -146,6 +146,6 @@ ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
-    """With lines of one cell the kernel takes many images at once. The test limits memory to three maps of dx."""
+    """With lines of one cell the kernel takes many images at once. Its memory is limited to three maps of dx's size."""
     run = child.python("-c", BACKWARD_OF_A_COLUMN, cwd=tmp_path)
     assert run.returncode == 0, run.stderr

@@ -20,7 +20,7 @@ def give_back(pages, blocks):
     return {address for address, _ in blocks}
 
 
-# A positive step takes a block of so many bytes. A negative step is the index of a block in use to give back.
+# A positive step takes a block of that many bytes. A negative step is the index of a used block to give back.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -82,7 +82,7 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
     pages.give(large)
     assert (pages.used_bytes, pages.idle_bytes, pages.reclaimable_bytes) == (0, small[1], large[1])
     assert lazily_free() - before > MAX_IDLE
-    assert pages.take(1000 * KIB) == small  # the large block has not evicted it
+    assert pages.take(1000 * KIB) == small  # the large block has not evicted the small one
     assert pages.take(2 * MAX_IDLE) == large
     ctypes.memset(large[0], 2, large[1])
     assert ctypes.string_at(large[0], large[1]) == b"\2" * large[1]
@@ -91,7 +91,7 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
 
 
 def test_what_nobody_asks_for_gives_way(pages):
-    """Many small blocks are used once, then larger ones in two steps. Both steps get the same blocks."""
+    """Nine small blocks are used once. Then two steps take three larger blocks each. Both steps get the same blocks."""
     give_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
     first, second = (give_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
     assert first == second

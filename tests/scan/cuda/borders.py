@@ -14,7 +14,7 @@ def neighbour_states(m, border, sizes, corners, diagonal, taps, first, count):
 
 
 def border_sums(dx, sizes, corners, diagonal, taps):
-    """Returns the sums in float64. dx outside the images may have any value."""
+    """Returns the border sums in float64. dx outside the images may have any value."""
     inside = torch.ones(*dx.shape[1:4], len(corners), 1, dtype=torch.float64)
     outside = 1 - neighbour_states(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
     dx = dx.double()

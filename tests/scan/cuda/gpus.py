@@ -15,7 +15,7 @@ from helpers.scans import OPS, OUTPUTS
 from . import bounds
 from .kernel_paths import hidden_sizes, variant_kernels
 
-# {GPU: most thread blocks that share an image}. 1: the GPU has no clusters. 0: the GPU runs no resident kernels.
+# {GPU: most thread blocks that share an image}. It is 1 without clusters, and 0 without resident kernels.
 MAX_BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
@@ -100,7 +100,7 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks that all schedules of the emulator, or two runs of a card, give right results with equal bits."""
+        """Checks that results are right, with equal bits in all schedules of the emulator, or in two runs of a card."""
         expected, first = problem.run(OPS, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:

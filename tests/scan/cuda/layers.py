@@ -1,4 +1,4 @@
-"""Makes layers on the GPUs of gpus.py. The emulator gets no halves, which layers compute in float32 on a CPU."""
+"""Makes layers on the GPUs of gpus.py. The emulator gets no half-precision layers, which a CPU computes in float32."""
 
 import copy
 
@@ -13,7 +13,7 @@ NATIVE = ("native", "step", "resident")
 
 
 def can_run(gpu, name, backend, format, *_):
-    """Returns whether tests run a layer in a format by a backend on a GPU. One emulated GPU, sm_90, is enough."""
+    """Returns whether this layer, backend and format are tested on a GPU. One emulated GPU, sm_90, is enough."""
     no_kernel = format == "fp64" or name in ("row5", "graves-peepholes", "halved-peepholes")
     has_format = gpu == "card" or (gpu == "sm_90" and format in ("fp32", "fp64"))
     return has_format and (backend != "resident" or (MAX_BLOCKS[gpu] >= 1 and not no_kernel))

@@ -7,7 +7,7 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """One pass of a scan on a compute capability's best-known card. ``size`` is (height, width), or a square's side."""
+    """A pass of a scan on a capability's best-known card. ``size`` is (height, width), or the side of a square."""
 
     capability: int
     format: str

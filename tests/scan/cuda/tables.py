@@ -1,7 +1,7 @@
 """Writes the files that depend on csrc/cuda/kernel_list.h: `make kernels`.
 
-csrc/cuda/costs.h gets modelled cycles, but keeps measured cycles. docs/kernels_verified.md gets the planner's choices.
-Prints for each kernel the size that slows down most without it.
+csrc/cuda/costs.h gets cycles from a model where none were measured. docs/kernels_verified.md gets the planner's
+choices. Prints for each kernel the size that slows down most without it.
 """
 
 from contextlib import contextmanager

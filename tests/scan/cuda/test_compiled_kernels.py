@@ -15,7 +15,8 @@ from sass_model import sass
 pytestmark = pytest.mark.emulated
 each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
-# With NVRTC 12.9: {architecture: (most kernels that spill, most bytes of a thread)}. With nvcc 13.0 no kernel spills.
+# Spills with NVRTC 12.9: {architecture: (most kernels that spill, most bytes that a thread stores)}. With nvcc 13.0 no
+# kernel spills.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -49,7 +50,7 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """A load of four 16-bit values would unpack them at once, so that a prefetch would wait for memory."""
+    """A load of four 16-bit values is unpacked right away, so that a prefetch would wait for memory."""
     for _, file, _ in nvrtc.compile_kernels(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
@@ -79,14 +80,15 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal.
+    """Checks that the code has no instruction of a division.
 
-    CALL is allowed, since NVRTC may end a kernel with it. Forward and backward have one packing kernel.
+    A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal. CALL is
+    allowed, since NVRTC may end a kernel with it. Forward and backward have one packing kernel.
     """
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4  # values in a piece of 16 bytes
-    per_value = 27 if name == "pack5" else 22  # instructions
+    per_value = 27 if name == "pack5" else 22  # most instructions for a value
     assert len(code) <= 2 * (120 + per_value * values)
 
 

@@ -13,7 +13,7 @@ from .borders import border_sums, neighbour_states
 
 
 class PythonRecurrence:
-    """A namespace of operators that run the decomposition. c and the gates are NaN outside the images."""
+    """A namespace of operators that compute a scan in PyTorch. c and the gates are NaN outside the images."""
 
     neighbour_states, border_sums = staticmethod(neighbour_states), staticmethod(border_sums)
 
@@ -24,7 +24,7 @@ class PythonRecurrence:
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
 
     def recurrence_backward(self, dh, c, gates, *args):
-        """Returns an image's gradient of c0 as the gradient of its first row (diagonal) or column. Others are 0."""
+        """Returns the gradients. An image's first row (diagonal) or column has the gradient of c0, others have 0."""
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)
         wanted = [name in ("x", "c0") for name in OPERANDS]

@@ -27,7 +27,7 @@ def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
 
 
-# The emulator skips 8 blocks, which take longest: images end in the same way in clusters of any size.
+# The emulator skips clusters of 8 blocks, which take longest. In clusters of any size images end in the same way.
 @on_gpus_with_variants(gates=5, where=lambda gpu, blocks: blocks < 8 or gpu == "card")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))

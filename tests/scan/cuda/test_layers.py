@@ -45,7 +45,7 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
     sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
     expected = layer(x, sizes)
     assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
-    if not gpu.emulator:  # the host does not read sizes on a card, whose kernels clamp them
+    if not gpu.emulator:  # the host does not read sizes in a card's memory. The kernels clamp them
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 
 
@@ -83,7 +83,7 @@ def test_autocast(name, backend, format, half, gpu):
     cotangent = torch.randn(y.shape, device=gpu.device).to(dtype)
     got = dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent)))
     assert all(gradient.dtype == DTYPES[format] for gradient in got.values())
-    # Factor 2: the parameters are rounded to the half dtype, too.
+    # Doubles the bound, since a float32 layer's parameters are rounded to the half dtype, too.
     factor, format = (2, half) if format == "fp32" else (1, format)
     compare(gpu, format, results(exact, exact_x, cotangent=cotangent.double()), {"output": y, **got}, factor)
 

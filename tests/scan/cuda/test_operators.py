@@ -164,7 +164,7 @@ def test_gradients_that_are_not_wanted_have_no_elements(layer, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("layer", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(layer, format, hidden, sizes, gpu):
-    """Weights have a layer's strides. 16 hidden units run resident, 3 on the step path. A card traces derivatives."""
+    """Weights have a layer's strides. 16 units run resident, 3 on the step path. opcheck traces only on a card."""
     problem = Problem(format, layer, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # NaN does not equal NaN
@@ -224,7 +224,7 @@ def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, gpu):
     assert all(map(torch.equal, *results))
 
 
-# SCANS: (diagonal, taps, corners). MAPS: (images, height, width), with one cell, one row, one column, and few columns.
+# SCANS: (diagonal, taps, corners). MAPS: (images, height, width), with one cell, one row, one column, and two columns.
 SCANS = {
     "bilstm": (True, 2, [0, 1]),
     "four": (True, 2, [3, 2, 1, 0]),
@@ -266,7 +266,7 @@ def test_states_that_the_taps_read(dtype, scan, gpu):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_sums_over_the_border(dtype, scan, gates, gpu):
-    """Only cells inside the images count: dx is NaN outside."""
+    """The sums must leave out cells outside the images, where dx is NaN."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:
@@ -302,7 +302,7 @@ def launches_kernel(function):
     ],
 )
 def test_a_gradient_takes_one_kernel_and_one_product(layer, operand, launches, gpu):
-    """A copy brings a product into the weight's layout. Five gates take one more copy."""
+    """A weight's product is copied into the weight's layout. Five gates take one more launch."""
     problem = Problem("fp32", layer, 16, (2, 5, 9), merge="none")
     g = problem.gradient_arguments(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
     with OperatorRecorder(launches_kernel) as recorder:

@@ -45,14 +45,14 @@ def test_dtypes_without_kernels():
 
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
-    """An H100 takes hidden sizes up to `largest` with 2 taps and lines of 32 cells, otherwise up to 128."""
+    """An H100 takes hidden sizes up to `largest` for 2 taps and lines of 32 cells, up to 128 for other scans."""
     for hidden, cells, taps, backward in product((16, 32, 48, 64, 96, 128, 192, 256), (32, 64), (2, 3), (False, True)):
         if hidden <= (largest if (cells, taps) == (32, 2) else 128):
             plan = Size(90, format, backward, hidden, taps, cells, 16, 2).plan(core, step=False)
             assert plan.variant, plan.describe()
 
 
-# (differences from a scan of 32x32 images with h64 in bf16 on an H100, why the scan is not resident)
+# (changes to a scan of 32x32 images with h64 in bf16 on an H100, why the changed scan is not resident)
 WHY_NOT = [
     (dict(capability=75), "expected a GPU of compute capability 8.0 or later, got 7.5"),
     (dict(taps=5), "expected at most 3 taps, got 5"),
@@ -86,10 +86,10 @@ CHOICES = [
     # A cluster lies in one GPC. If a block fills a multiprocessor, 32 clusters of 8 take two waves, 32 of 4 take one.
     (Size(90, "bf16", False, 128, 2, 64, 8, 2), {}, ": 8 blocks an image"),
     (Size(90, "bf16", False, 128, 2, 64, 16, 2), {}, ": 4 blocks an image"),
-    # Memory bounds a scan of 256 images, so a GPU day derives no cycles from it (gpu_day/costs.py).
+    # Memory bandwidth bounds a scan of 256 images, so gpu_day/costs.py derives no cycles from its time.
     (Size(90, "tf32", False, 16, 2, 28, 256, 2), {}, " cycles a line, bound by memory, by "),
     (Size(90, "bf16", False, 16, 2, 28, 16, 2), {}, " cycles a line, by "),
-    # Offsets within the maps of four images have 32 bits.
+    # A kernel for four images addresses maps with 32-bit offsets.
     (Size(90, "bf16", False, 64, 2, (64, 60_000), 4, 1), IMAGES, "forward_bf16_8_1_256_images: "),
     (Size(90, "bf16", False, 64, 2, (64, 70_000), 4, 1), IMAGES, "hidden size of 4 images to be at most 1073741824"),
 ]
@@ -121,7 +121,7 @@ def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
 
 
 def test_every_kernel_is_worth_its_code(core):
-    """A kernel makes some size faster or is the only kernel for a hidden size. bf16 and fp16 have the same kernels."""
+    """Each kernel, or its twin in bf16 or fp16, makes a size faster or is the only kernel for a hidden size."""
     found = losses.slowdowns(core)
     worth = {name for name, slowdown in found.items() if slowdown.factor > losses.KEEP_ABOVE}
     worth |= losses.indispensable_kernels(core)
@@ -145,7 +145,7 @@ def test_a_cards_tensor_cores_take_their_time(core):
     assert cycles(90) == cycles(100) == cycles(110)
 
 
-# {case: (backward, variant, pieces for each block and line, whether other work hides their time)}
+# {case: (backward, variant, pieces that a block sends for a line, whether other work hides their time)}
 EXCHANGES = {
     "forward": (False, "s_1_512", 32 * 2 * 7, False),
     "images": (False, "8_1_256_images", 4 * 32 * 2 * 8, True),
@@ -155,7 +155,7 @@ EXCHANGES = {
 
 @pytest.mark.parametrize(("backward", "variant", "pieces", "is_hidden"), EXCHANGES.values(), ids=EXCHANGES)
 def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces, is_hidden):
-    """Plans h128 in 8 blocks, one tile a warp, all cells active. A piece is 16 bytes for a block of the cluster."""
+    """Plans h128 in 8 blocks, one tile a warp, all cells active. A piece is 16 bytes for one block of the cluster."""
     problem = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
     restriction, constants = core.Restriction(blocks=8, groups=4, variant=variant, step=False), core.Constants()
 
@@ -172,7 +172,7 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
 
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
-    """Draws problems, which resident kernels mostly take by default. Hidden sizes are multiples of `step`."""
+    """Draws problems, most of which resident kernels take by default. Hidden sizes are multiples of `step`."""
     gates = draw(st.sampled_from([4, 5]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -186,7 +186,7 @@ def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
     }
 
 
-# (capability, shared memory of a block, multiprocessors), also of GPUs that do not exist
+# (capability, shared memory of a block, multiprocessors) of GPUs, some of which do not exist
 DEVICES = st.tuples(
     st.sampled_from([80, 86, 89, 90, 100, 110, 120, 130]), st.integers(48 << 10, 256 << 10), st.integers(16, 200)
 )
@@ -280,7 +280,7 @@ def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, da
 
 
 def test_a_path_names_a_kernel_of_either_pass(core):
-    """A path serves both passes. The pass without such a kernel takes any kernel."""
+    """Both passes get the same path. A pass that has no kernel of the path's name takes any kernel."""
     bf16 = core.Format.bf16
     assert core.has_variant(bf16, False, "s_4_512", 4) and not core.has_variant(bf16, True, "s_4_512", 4)
     problem = Size(90, "bf16", True, 64, 2, 28, 16, 2).problem(core)
@@ -326,7 +326,7 @@ REASON = rf"(faster by {SOURCE}: {NUMBER} ms, \w+ {NUMBER} ms|expected .*|the we
 
 @given(problems(hidden=2048, step=4, cells=1 << 15, images=1 << 29, taps=5), DEVICES)
 def test_there_is_a_plan_or_a_reason(core, sizes, device):
-    """Huge sizes do not overflow. A plan says where its figures come from."""
+    """Huge sizes do not overflow. A plan says whether its times are from a model or from measurements."""
     plan = core.plan(Size(0, **sizes).problem(core), core.Device(*device))
     if plan.variant:
         assert plan.why_not == "" and re.fullmatch(EXPECTED, plan.describe()), plan.describe()

@@ -46,7 +46,7 @@ def test_maps_of_five_gates(format, size, gpu):
         gpu.compare(problem5(format, cell, (3,), hidden, size, states=hidden == 16), path)
 
 
-# One architecture is enough for long maps: test_kernels.py runs the same kernels on all.
+# One emulated architecture is enough for long maps: test_kernels.py runs the same kernels on all.
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
 @on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_the_papers_sizes(format, gpu):
@@ -57,7 +57,7 @@ def test_the_papers_sizes(format, gpu):
 def problem5(format, cell, corners, hidden, maps, **options):
     """Returns a problem whose results rounding hardly changes.
 
-    Biases keep the state of "graves" from growing from line to line, and the two forget gates of "max" far apart.
+    Biases keep the state of "graves" from growing from line to line. In "max" they keep the two forget gates far apart.
     """
     problem = Problem(format, cell, hidden, maps, corners=corners, **options)
     bias = problem.inputs["bias"]
@@ -75,7 +75,7 @@ def test_every_formula(format, cell, path, gpu):
     gpu.compare(problem5(format, cell, ALL, 16, (1, 9, 10)), path)
 
 
-# (height, width): larger than the map, empty, one pixel, a row, a column, an end inside a tile, a negative height.
+# (height, width): larger than the map, empty (twice), one pixel, a row, a column, an end inside a tile, a height < 0.
 RAGGED = [(99, 99), (0, 5), (9, 0), (1, 1), (1, 5), (11, 1), (9, 4), (-1, 3)]
 
 

@@ -39,7 +39,8 @@ def test_step_path_of_maps_of_a_row_or_a_column(layer, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # With one hidden unit a gradient of states or weights is one sum, which may cancel: no states, more images.
+        # With one hidden unit a gradient of states or weights is one sum, which may cancel. Then there are more images,
+        # and no states.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 
@@ -47,7 +48,7 @@ def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
 @all_formats
 @on_resident_gpus
 def test_step_path_and_resident_path_continue_each_other(format, gpu):
-    """Forward and backward choose their paths independently, so each backward takes what either forward saved."""
+    """Forward and backward choose their paths independently: one path's backward must take the other's saved maps."""
     p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
     expected = p.run(OPS, torch.float64)
     for forward, backward in (("step", "resident"), ("resident", "step")):

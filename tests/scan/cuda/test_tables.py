@@ -22,7 +22,7 @@ def test_every_kernel_has_its_costs():
 
 
 def test_one_variant_fits_no_hidden_size_and_all_others_run():
-    """Eight blocks have 64 hidden units or more, whose tf32 weights exceed the kernel's registers."""
+    """Tests run eight blocks with at least 64 hidden units. Their tf32 weights exceed the registers of this variant."""
     everyone = [(gates, *variant) for gates in (4, 5) for variant in variants(gates)]
     assert [variant for variant in everyone if not fits_some_size(*variant)] == [(4, "tf32", "2_1_256", 8)]
 

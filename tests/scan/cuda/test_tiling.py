@@ -13,7 +13,7 @@ from . import kernel_paths
 
 @st.composite
 def layouts(draw, hidden=1024):
-    """Draws layouts that the planner may choose. Hidden sizes are at most ``hidden``, but at least 8 a block."""
+    """Draws layouts that the planner may choose. Hidden sizes are at most ``hidden``, but at least 8 for each block."""
     blocks = draw(st.sampled_from([1, 2, 4, 8]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -50,7 +50,7 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
     for first in range(0, s.matrix_rows(), s.slice_rows()):
         end = first + s.slice_rows()
         assert sorted(units[first:end]) == list(range(first, end))
-    if not s.fma():  # a thread's rows q, q + 8, ... are neighbouring units
+    if not s.fma():  # one thread's rows q, q + 8, ... are neighbouring hidden units
         assert [units[row + 8] - units[row] for row in range(8)] == [1] * 8
 
 
@@ -82,7 +82,7 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 
 @given(layouts())
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
-    """ldmatrix reads 16 bytes from each of eight rows at once: all 32 banks of four bytes."""
+    """ldmatrix reads 16 bytes of eight rows at once. Together they should lie in all 32 banks of four bytes."""
     s = tiling(core, layout)
     assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
 
@@ -93,7 +93,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
     diagonal = s.taps == 2
     g = core.Geometry.diagonal(s.cells(), width) if diagonal else core.Geometry.row(width, s.cells())
     for tap in range(s.taps):
-        # In the backward a cell reads the gates of the cells that read its state, from the last tap to the first.
+        # In the backward a cell reads the gates of the cells that read its state. The order of the taps is reversed.
         source = s.taps - 1 - tap if s.backward else tap
         shift = g.shift(core.state_tap(diagonal, s.taps, source)) * (-1 if s.backward else 1)
         for cell in (0, s.cells() - 1):
@@ -103,7 +103,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """Partial sums lie as [cell][units / 4][rank][4] floats."""
+    """Partial sums are floats in the order [cell][units / 4][block of the cluster][4 units]."""
     s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
     places = [
         cell * s.part_stride() + four * s.part_step() + 4 * rank
@@ -134,7 +134,7 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """The forward sums over a neighbour's units, the backward over the gates of the cells that read a unit."""
+    """The forward sums over a neighbour's hidden units, the backward over the gates of the cells that read a unit."""
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))
     tap, value = data.draw(st.integers(0, s.taps - 1)), data.draw(st.integers(0, s.tap_width() - 1))

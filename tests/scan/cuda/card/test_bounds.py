@@ -24,7 +24,7 @@ def rounded(t):
 
 
 class Product(torch.autograd.Function):
-    """Computes a @ b and both gradients. ``cut`` has a function for each of the products that rounds its operands."""
+    """Computes a @ b and both gradients. ``cut`` has three functions, which round the operands of these products."""
 
     @staticmethod
     def forward(ctx, a, b, cut):
@@ -68,7 +68,7 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # csrc/cuda rounds the operands of the recurrent products. cuBLAS computes the gradient of weight_hh.
+    # csrc/cuda rounds the operands of the recurrent products, except in the gradient of weight_hh, made by cuBLAS.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)
@@ -77,7 +77,7 @@ def errors(products, hidden, channels):
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
     assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    # The bounds are tight: truncated operands exceed half of each bound, rounded operands do not.
+    # The bounds are tight: errors exceed half of each bound if operands are truncated, but not if they are rounded.
     assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2

@@ -15,7 +15,7 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# For pytest's -k: scans with lines that start and end inside a tile, and with every number of blocks for an image.
+# Tests for pytest's -k. Their scans have lines that start and end inside a tile, and all numbers of blocks an image.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"
@@ -23,7 +23,7 @@ SCANS = (
 TOOLS = {
     "memcheck": SCANS,
     "synccheck": SCANS,
-    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # racecheck does not know the shared memory of other blocks
+    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # racecheck does not know distributed shared memory
 }
 
 

@@ -57,7 +57,7 @@ def test_the_papers_sizes(layer, hidden, size, format):
 @pytest.mark.parametrize("hidden", [16, 64, 128])
 @pytest.mark.skipif(MAX_BLOCKS["card"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
-    """The planner asks the GPU how many blocks fit. No layout fails for lack of room."""
+    """The planner asks the GPU how many blocks fit. For these sizes enough blocks fit."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
             assert plan.startswith("step path: faster ") or "step path" not in plan

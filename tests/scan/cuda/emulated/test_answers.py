@@ -45,14 +45,14 @@ def plans(gpu, hidden, size, images, format="fp32", path="resident"):
 
 @a100
 def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
-    """The driver of a newer GPU translates PTX for 8.0, whose cluster kernels would trap."""
+    """A newer GPU's driver translates the PTX for capability 8.0, whose cluster kernels would trap."""
     gpu.emulator.set_device("sm_90")
     for plan in plans(gpu, 192, 32, 16, "bf16", "auto"):
         assert plan.startswith("step path: ") and "without clusters" in plan
     assert all("1 block an image" in plan for plan in plans(gpu, 64, 32, 16, "bf16", "auto"))
 
 
-# Layouts with up to 48 KB of shared memory, which need no opt-in by the host, and with more.
+# Layouts with up to 48 KB of shared memory, and with more. Above 48 KB the host has to opt in.
 @h100
 @pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
 def test_a_kernel_with_static_shared_memory(hidden, blocks, gpu):

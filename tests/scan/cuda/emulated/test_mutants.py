@@ -20,7 +20,7 @@ from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
 
-# (instruction, mode) of the mutants that break the exchange between the blocks of a cluster.
+# (instruction, how it is broken) of the mutants that break the communication between the blocks of a cluster.
 CLUSTER_MUTANTS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
     *(("mbarrier init", mode) for mode in ("dropped", "less", "more")), ("mbarrier fence", "dropped"),
@@ -29,9 +29,9 @@ CLUSTER_MUTANTS = {
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
-# {gates: scans to try in turn, as (layer, factor of the smallest hidden size, height, width)}. Kernels with few weights
-# in registers need one tap. Kernels with weights in registers and in shared memory need three. Threads with one cell
-# need short lines.
+# {gates: scans (layer, factor of the smallest hidden size, height, width)}. A kernel gets the first scan that it takes.
+# Kernels with few weights in registers need one tap, kernels with weights in registers and in shared memory three taps.
+# Threads with one cell need short lines.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -45,7 +45,7 @@ class Launch:
     """A launch of a kernel, and the results that the step path gives in float64."""
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward kernel of several tiles gets one group of warps and a long line, which fills all tiles.
+        # A forward kernel with several tiles a warp gets one group of warps, so that a long line fills all tiles.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.tiles_or_units > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
@@ -110,7 +110,7 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.clear_mutations()
     assert survivors == []
-    # Eight blocks need 64 hidden units or more. Kernels whose registers hold fewer weights never run in eight blocks.
+    # Eight blocks need 64 hidden units or more. A kernel whose registers hold fewer weights never runs in eight blocks.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     allowed = set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}
     assert unreached <= allowed, "not reached"

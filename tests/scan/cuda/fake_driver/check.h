@@ -7,7 +7,7 @@
 // Functions that only the fake driver has.
 extern "C" {
 const char* fake_calls();            // all calls since the last fake_forget(), one a line
-int fake_count(const char* prefix);  // number of calls that begin with this text; a space ends each call
+int fake_count(const char* prefix);  // number of calls whose text, with a space added at its end, begins with `prefix`
 void fake_forget();
 }
 

@@ -137,7 +137,7 @@ SCENARIO(entering_twice_changes_nothing) {
   EQUAL(make_current(1), CUDA_ERROR_INVALID_DEVICE);
 }
 
-// GPU 0 has compute capability 8.9 and does not run the code for 8.7. GPU 1 has compute capability 9.0.
+// GPU 0 has compute capability 8.9. It runs the code for capability 8.6, not that for 8.7. GPU 1 has capability 9.0.
 SCENARIO(the_second_gpu_first) {
   Device device;
   SUCCEEDS(make_current(1));

@@ -22,7 +22,7 @@ CUDA = 190  # e_machine in an ELF header
 
 
 def machine_code(capability, kernels):
-    """Returns an ELF file with a section for each kernel. Code for 10.0 and later has a newer format."""
+    """Returns an ELF file with a section for each kernel. The header is newer for compute capability 10.0 and later."""
     names = [f".text.{kernel}\0".encode() for kernel in kernels]
     new, sections = capability >= 100, len(names) + 2
     identity = b"\x7fELF" + bytes([2, 1, 1, 0, 8 if new else 7])
@@ -39,7 +39,7 @@ def ptx(capability, kernels):
 
 
 class Compiler:
-    """Stands in for NVRTC. The .cu files are empty: their stems are the keys of KERNELS."""
+    """Stands in for NVRTC. The .cu files are empty, and KERNELS has the names of their kernels."""
 
     path = Path(__file__)
 

@@ -19,7 +19,7 @@ TWO_GPU_SCENARIOS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
-    """Runs a scenario of host_code.cpp over the fake driver, to which ``folder`` gets a link."""
+    """Runs a scenario of host_code.cpp over the fake driver. Links ``folder``/libcuda.so.1 to the driver."""
     (folder / "libcuda.so.1").symlink_to(fake_driver.build_driver(flags=flags))
     gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "9.0"}
     environment = os.environ | fake_driver.library_path(folder) | gpus
@@ -70,11 +70,11 @@ def shortened(answer):
     return why, plan, sorted(set(loaded))
 
 
-# One test for all cases, since the process that calls the library imports torch.
+# One test for all cases, so that one process imports torch and forks for each.
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
-    """The first of several GPUs is current."""
+    """With several GPUs the library answers for the first one."""
     says = {
         ("none", ""): "expected NVIDIA's driver, got none: ...",
         ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",
