@@ -41,12 +41,12 @@ def strict_products():
             setattr(matmul, name, value)
 
 
-def capture(step, warm=True):
+def capture(step, warm_ups=3):
     """Captures a call of ``step`` in a CUDA graph. Returns the graph, and the tensors that each replay writes."""
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(3 if warm else 0):
+        for _ in range(warm_ups):
             step()
     torch.cuda.synchronize()
     with torch.cuda.graph(graph, stream=stream):

@@ -100,7 +100,7 @@ SHARED_BANKS = "with fewer than 32 units in a block, values of two cells share b
 # {text of a source line: why its memory access costs more than the minimum}
 COSTLY = {
     "part[k]": SHARED_BANKS.format("the 16-byte stores to other blocks") + " Once a line.",
-    "Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
+    "as_bits<Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
     "c[n] = *as_bits": TWO_PLACES,
     "saved.dh[n] = *as_bits": TWO_PLACES,
     "(dc_first +": "a thread's units lie in two places. Once a scan.",

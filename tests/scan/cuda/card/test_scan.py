@@ -122,7 +122,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
     layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # this runs no kernel
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
-    graph, captured = capture(lambda: training_step(layer, x, cotangent), warm=False)
+    graph, captured = capture(lambda: training_step(layer, x, cotangent), warm_ups=0)
     graph.replay()
     assert_same(training_step(layer, x, cotangent), captured)
 
