@@ -107,7 +107,6 @@ COSTLY = {
     "(a.c0)[": "c0 is not packed for the kernel. Once a scan.",
     "maps.h[to]": "8 units of a half are half a sector. Another warp has the other half. The L2 cache joins both.",
     "const Value weight = from[max(source, 0)]": "packing gathers the weights. Once a scan.",
-    "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }
 PROFILED = [
     ("bf16", "4_1_256", 16, 1, "row3"),
