@@ -103,7 +103,7 @@ class RowNetwork(Network):
             gate_bias: Any = operation.kwargs.get("gate_bias")
             if set(operation.inputs[1:]) - {gate_bias} or isinstance(gate_bias, Tensor) or gate_bias in image_dependent:
                 raise operation.unsupported()
-            options = operation.kwargs | {"gate_bias": values.get(gate_bias)}
+            options = operation.kwargs | {"gate_bias": None if gate_bias is None else values[gate_bias]}
             return _STATES[operation.function](self.rows, operands[0], **options)
         are_tensors = all(isinstance(operand, Tensor) for operand in operands)
         if not are_tensors or any(map.shape[1] > max(channels) for map in maps):

@@ -18,7 +18,7 @@ class Product(NamedTuple):
 
 
 class RowSum(NamedTuple):
-    """output = bias + the current row of ``map`` + all ``products``. ``map`` is (N, outputs, H or 1, W or 1).
+    """output = bias + the current row of ``map`` + all ``products``. ``map`` is (N or 1, outputs, H or 1, W or 1).
 
     If ``bias`` is None, ``map`` is not None.
     """

@@ -20,7 +20,7 @@ from .steps import CellStep, Linear, Pointwise, Step, Tap
 
 
 class State(ABC):
-    """State of a layer that keeps nothing between rows."""
+    """State of a layer. After a row it keeps nothing, unless it has ``after_row``."""
 
     output: Tensor
 
@@ -102,8 +102,10 @@ class RowLSTMState(State):
         self._rows, scan = rows, self._scan
         self._side = scan.weight_hh.shape[2] // 2
         self._h_above = rows.zeros(rows.width + 2 * self._side, scan.hidden).copy_(scan.h0)
-        self._c_above = rows.buffer(scan.hidden)
-        self.output: Tensor = rows.buffer(scan.hidden)
+        self._c_above, self._zeros = rows.buffer(scan.hidden), rows.buffer(scan.hidden)
+        # h and the output are one buffer: no step reads h in the margin, where an output is zero.
+        self.output: Tensor = scan.h
+        self.output[: rows.margin] = 0
 
     def before_row(self) -> list[RowStep]:
         within, scan = self._rows.within, self._scan
@@ -112,7 +114,7 @@ class RowLSTMState(State):
         return [RowCopy(inside, within(scan.h)), RowCopy(within(self._c_above), within(scan.c)), scan.row_sum([above])]
 
     def steps(self, colour: int) -> list[Step]:
-        return self._scan.steps(colour, self._c_above, 0, self._scan.zeros, self.output)
+        return self._scan.steps(colour, self._c_above, 0, self._zeros, self.output)
 
 
 class DiagonalBiLSTMState(State):
@@ -123,7 +125,7 @@ class DiagonalBiLSTMState(State):
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
         # h of the right-to-left scan in the row above: in scan order, and from left to right. Both are 0 before row 0.
         self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
-        self.output: Tensor = rows.buffer(self._left.hidden)
+        self._zeros, self.output = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
 
     def before_row(self) -> list[RowStep]:
         within = self._rows.within
@@ -139,9 +141,9 @@ class DiagonalBiLSTMState(State):
         return [mirrored, right.row_sum([right.above(), Product(within(right.input), _taps_first(right.weight_ih))])]
 
     def mirrored_steps(self) -> list[Step]:
-        right, output = self._right, self._mirrored_above
+        right, zeros, output = self._right, self._zeros, self._mirrored_above
         before = Tap(right.h, -1, right.hidden, _taps_first(right.weight_hh)[1])
-        return [CellStep([before], right.base, right.c, -1, right.c, right.h, right.zeros, output, 0, right.hidden)]
+        return [CellStep([before], right.base, right.c, -1, right.c, right.h, zeros, output, 0, right.hidden)]
 
 
 def _scans(
@@ -169,7 +171,7 @@ class _Scan:
         self.hidden = weight_hh.shape[1]
         weight_ih = masked_weight(weight_ih, mask.mask_type, image_channels=mask.image_channels, gates=mask.gates)
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight_hh
-        self.zeros, self.base = rows.buffer(self.hidden), rows.buffer(4 * self.hidden)
+        self.base = rows.buffer(4 * self.hidden)
         self.bias, self.h0 = rows.vector(4 * self.hidden, direction.bias), rows.vector(self.hidden, direction.h0)
         # Above the first row, every column has the initial state.
         self.h = rows.buffer(self.hidden).copy_(self.h0)

@@ -321,6 +321,12 @@ def test_just_the_memory_that_is_needed(kind, streams):
         codec.decompress_groups(file, condition, max_bytes=needed - 1)
 
 
+@pytest.mark.parametrize("kind, expected", [("row", 171213), ("diagonal", 209373), ("pixelcnn", 166973)])
+def test_the_bytes_of_an_image_never_change(kind, expected):
+    """The number of streams, and so the file, depends on the memory that an image is counted to take."""
+    assert Codec(model_of(kind))._bytes_of_image(64, 50) == expected
+
+
 def test_a_file_that_is_too_large_says_of_what():
     model = model_of("pixelcnn")
     one, three = "1 image of 1x1", "1 image of 1x1, 2 images of 1x2, 3 images of 1x3"

@@ -106,6 +106,7 @@ OPERATIONS(float, (a < b ? a : b), (a > b ? a : b), (a * b + c))
 OPERATIONS(double, (a < b ? a : b), (a > b ? a : b), (a * b + c))
 #endif
 #undef FUSED
+#undef VECTOR
 #undef OPERATIONS
 
 #if defined(__clang__)
