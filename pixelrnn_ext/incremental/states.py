@@ -125,7 +125,8 @@ class DiagonalBiLSTMState(State):
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
         # h of the right-to-left scan in the row above: in scan order, and from left to right. Both are 0 before row 0.
         self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
-        self._zeros, self.output = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
+        self._zeros = rows.buffer(self._left.hidden)
+        self.output: Tensor = rows.buffer(self._left.hidden)
 
     def before_row(self) -> list[RowStep]:
         within = self._rows.within
@@ -141,9 +142,9 @@ class DiagonalBiLSTMState(State):
         return [mirrored, right.row_sum([right.above(), Product(within(right.input), _taps_first(right.weight_ih))])]
 
     def mirrored_steps(self) -> list[Step]:
-        right, zeros, output = self._right, self._zeros, self._mirrored_above
+        right, output = self._right, self._mirrored_above
         before = Tap(right.h, -1, right.hidden, _taps_first(right.weight_hh)[1])
-        return [CellStep([before], right.base, right.c, -1, right.c, right.h, zeros, output, 0, right.hidden)]
+        return [CellStep([before], right.base, right.c, -1, right.c, right.h, self._zeros, output, 0, right.hidden)]
 
 
 def _scans(
