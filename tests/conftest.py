@@ -30,7 +30,7 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_compile_cache(tmp_path_factory):
-    """Empties torch.compile's cache, because its keys ignore changes of operators and of ATEN_CPU_CAPABILITY."""
+    """Gives torch.compile a new cache: the keys ignore changes of operators and of ATEN_CPU_CAPABILITY."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 

@@ -27,7 +27,7 @@ struct Device {
   int multiprocessors;
 };
 
-// One compiled kernel: a row of kernel_list.h.
+// A row of kernel_list.h, compiled in a format.
 struct Variant {
   const char* name;
   Format format;

@@ -19,7 +19,7 @@ struct StepShape {
   int directions, images, pixels, hidden, taps;
   int line, first, active;  // the line, its first active cell, its number of active cells
   Geometry geometry[kMaxDirections];
-  RaggedImages ragged;  // `active` counts the cells of the whole map, also for smaller images
+  RaggedImages ragged;  // `active` is that of a full-size image, also for smaller images
 };
 using StepCell = CellParameters<double, void>;  // peephole: T [directions][4][hidden]
 // The columns of a pixel are its gates: [hidden][4], then [hidden] fifth gates if the cell has five.

@@ -1,6 +1,6 @@
 """Checkpoints: safetensors files with tensors, and with the facts that rebuild the model.
 
-Names of tensors: ``model.*`` for parameters, ``average.*`` for their moving average, ``optimiser.<parameter>.<state>``.
+Names of tensors: ``model.*`` for parameters, ``average.*`` for their moving average, ``optimiser.<number>.<state>``.
 Metadata: ``pixelrnn_ext``, JSON of the facts (configuration of the model, data set, settings, progress);
 ``pixelrnn_ext.format``; ``pixelrnn_ext.sha256`` of facts and tensors.
 """

@@ -26,11 +26,11 @@ def check_model(channels: int, levels: int) -> None:
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
     """Reads an image file as levels, uint8 (channels, H, W), rotated as EXIF says.
 
-    RGB and palettes count as gray if red, green and blue are equal everywhere: some formats have no gray mode.
+    A gray model takes RGB and palettes if red, green and blue are equal: some formats have no gray mode.
 
     Raises:
-        ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is no
-            level, or the model is RGB and the picture gray.
+        ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is not
+            below ``levels``, or the model is RGB and the file gray.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     check_model(channels, levels)

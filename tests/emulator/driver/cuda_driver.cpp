@@ -71,7 +71,7 @@ CUresult check_stream(Call& call, CUstream stream) {
                                                                           : CUDA_SUCCESS;
 }
 
-// Returns how many blocks fit on a multiprocessor by shared memory and threads. The registers are unknown.
+// Returns how many blocks fit on a multiprocessor, at most 32. The number of registers is unknown.
 int blocks_per_multiprocessor(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
   constexpr int64_t reserved = 1024;  // bytes that the system takes per block
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);

@@ -1,4 +1,4 @@
-"""Tests that the files that `make kernels` writes follow csrc/cuda/kernel_list.h."""
+"""Tests csrc/cuda/kernel_list.h, and the files that `make kernels` writes."""
 
 import pytest
 
