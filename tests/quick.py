@@ -146,7 +146,7 @@ def main(paths):
         tests = list(dict.fromkeys(test for test in found if (ROOT / test).exists()))
         print(f"tests: {' '.join(tests) or 'none'} {' '.join(kernels) if emulated else ''}", flush=True)
         if tests:
-            seconds = max(end - time.monotonic(), 10)
+            seconds = max(end - time.monotonic(), 8)
             status = run_tests(tests, seconds, kernels if emulated else []) or status
     print("Left to CI: skipped and long tests, and all kernels and folders not named above.")
     return status
