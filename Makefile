@@ -1,4 +1,4 @@
-# CI's commands. They run in the active environment, which .ci/run and GitHub's workflows create before they call make.
+# CI's commands. They run in the active environment, which .ci/run and GitHub's workflows create.
 
 .PHONY: kernels lint types docs smoke test sweep emulated all quick build native bench-check pretrained wheel release-check
 
@@ -8,56 +8,55 @@ lint:
 	find benchmarks csrc tests -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs clang-format --dry-run -Werror
 	python .ci/prose.py
 
-# PYTHONPATH shows pyright the package, even if it is not installed.
+# PYTHONPATH lets pyright find the package even if the package is not installed.
 types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
 
-# Writes every file that depends on csrc/cuda/kernel_list.h; needs `pip install --group device-code`.
+# Writes every file that is generated from csrc/cuda/kernel_list.h. Needs `pip install --group device-code`.
 kernels:
 	PYTHONPATH=tests:benchmarks:. python -m scan.cuda.tables
 
-# Builds the site of documents in build/site. A broken link is an error.
+# Builds the site of documents in build/site. A warning, such as a broken link, is an error.
 docs:
 	sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs build/site
 
-# Tests the installed package, from a folder without the source of the package.
+# Runs the smoke test of the installed package in a folder from which Python cannot import the source.
 smoke:
 	cd tests/repository && python smoke.py && python -m pixelrnn_ext
 
-# `python -m pytest` would import the source folder instead of the installed package.
+# Runs the short tests by `pytest`. `python -m pytest` would import the source folder instead of the installed package.
 test:
 	pytest -n 2
 
-# Runs the long tests, and all combinations of parameters. SLICE=0 to 4 runs a fifth of these tests, as CI does.
+# Runs the long tests, which are marked `sweep`. SLICE=0, 1, 2, 3 or 4 selects a fifth of them.
 sweep:
 	pytest -m sweep -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# Runs the CUDA kernels on a CPU and estimates their cycles; needs `pip install --group device-code`. SLICE as in sweep.
+# Runs the CUDA kernels on the emulator and estimates their cycles. Needs `pip install --group device-code`. SLICE works
+# as in `sweep`.
 emulated:
 	pytest -m emulated -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# Runs tests that the changed files may break, in a minute. FILES replaces git's list of changed files.
+# Runs the tests that changed files may break. FILES lists the changed files. Without FILES git lists them.
 quick:
 	python tests/quick.py $(FILES)
 
-# Builds the CPU library in place. ninja compiles only what changed.
 build:
 	PIXELRNN_NATIVE=1 PIXELRNN_CUDA=0 python setup.py -q build_ext --inplace
 
-# Runs all checks. Run it after a change of csrc, of the emulator or of the build.
+# Runs all checks, for example after a change of csrc, of the emulator or of the build.
 all: lint types docs emulated sweep test
 
-# Parts of the targets test and sweep. native checks the CPU kernels and their operators, bench-check checks the
-# benchmarks.
+# The targets `test` and `sweep` include the tests of `native` and of `bench-check`.
 native:
 	pytest -m "not emulated" tests/native/test_checks.py
 
 bench-check:
 	pytest -m "not emulated" tests/benchmarks/test_benchmarks.py
 
-# Trains and replaces the models of pixelrnn_ext/pretrained, in an hour on two cores. Their README.md is written by
-# hand. The first command checks that the package is built in place, as by `pip install -e .`.
+# Trains the models of pixelrnn_ext/pretrained again and replaces them. Takes an hour on two cores. Update the README.md
+# there by hand. Needs `pip install -e .`, which the first command checks.
 pretrained:
 	python -c 'from pixelrnn_ext.operators import library; raise SystemExit(library.why_no_native())'
 	for m in pixelcnn row diagonal; do \
@@ -66,8 +65,9 @@ pretrained:
 	  python -m pixelrnn_ext.training.export --force runs/mnist5k-$$m mnist5k-$$m || exit 1; \
 	done
 
-# Builds the released wheel in dist/, one file for every Python, torch and CUDA; needs `pip install --group wheel`.
-# GCC 12 is the newest compiler whose symbols csrc/old_libraries.cpp defines. macOS has no CUDA.
+# Builds the released wheel in dist/, one file for every version of Python, torch and CUDA. Needs `pip install --group
+# wheel`. The compiler must be GCC 12, because csrc/old_libraries.cpp defines the symbols that GCC 12's code needs and
+# old libraries lack. On macOS the wheel has no CUDA kernels.
 wheel:
 	rm -rf build/wheel build/unpacked build/temp.* dist/*.whl
 	if [ "$$(uname)" = Linux ]; then export PIXELRNN_OLD_LIBRARIES=1 PIXELRNN_CUDA=1 CXX=g++-12; else export PIXELRNN_CUDA=0; fi; unset PIXELRNN_LINE_NUMBERS; \
@@ -79,7 +79,7 @@ wheel:
 	else mkdir -p dist && cp build/wheel/*.whl dist; fi
 	ls -l dist
 
-# Checks a release before its tag, with the wheel already in dist/; needs `pip install --group release`.
+# Checks a release before its tag. The wheel must be in dist/. Needs `pip install --group release`.
 release-check:
 	rm -f dist/*.tar.gz
 	python -m build --sdist --outdir dist

@@ -1,16 +1,18 @@
 """Builds pixelrnn_ext/_C.so (the CPU kernels) and pixelrnn_ext/_C_cuda.so (the CUDA kernels).
 
-The libraries contain no Python code: torch loads them into every version of Python.
+The libraries contain no Python code: torch loads them into every version of Python. These environment variables choose
+what is built:
 
-PIXELRNN_NATIVE=auto|0|1  auto: build _C if the C++ compiler takes the kernels, as GCC and Clang do. 0: pure PyTorch.
-                          1: fail if auto would leave _C out.
-PIXELRNN_CUDA=auto|0|1    auto: build _C_cuda for the visible GPUs if there is an NVRTC; a torch for CUDA brings one.
-                          0: never; `build_ext --inplace` keeps an earlier _C_cuda. 1: fail without an NVRTC;
-                          without a GPU, build for all GPUs.
-TORCH_CUDA_ARCH_LIST      such as "8.0;9.0+PTX": build _C_cuda for these, not for the visible GPUs.
-PIXELRNN_OLD_LIBRARIES=1  build the released wheel: for all GPUs, and for glibc 2.28 even on a newer one.
-PIXELRNN_LINE_NUMBERS=1   give profilers the source lines of the CUDA kernels.
-CUDA_HOME, CXX, MAX_JOBS  a toolkit with an NVRTC; the C++ compiler; how many compilers run at once.
+PIXELRNN_NATIVE=auto|0|1  auto (default): build _C if the C++ compiler can compile the kernels, as GCC and Clang can.
+                          0: build no kernels, the package then runs on PyTorch alone. 1: fail if _C cannot be built.
+PIXELRNN_CUDA=auto|0|1    auto (default): build _C_cuda for the visible GPUs if an NVRTC is installed. A torch for CUDA
+                          brings one. 0: do not build it; `build_ext --inplace` keeps an earlier _C_cuda. 1: fail
+                          without an NVRTC; if no GPU is visible, build for all GPUs of a release.
+TORCH_CUDA_ARCH_LIST      such as "8.0;9.0+PTX": build _C_cuda for these GPUs instead of the visible ones.
+PIXELRNN_OLD_LIBRARIES=1  build the released wheel: for all GPUs, and for glibc 2.28 even if this system's is newer.
+PIXELRNN_LINE_NUMBERS=1   tell profilers the source lines of the CUDA kernels.
+CUDA_HOME, CXX, MAX_JOBS  the folder of a CUDA toolkit with an NVRTC; the C++ compiler; the number of compilers that run
+                          at once.
 """
 
 import os
@@ -36,15 +38,15 @@ NAME = "pixelrnn_ext"
 ROOT = Path(__file__).resolve().parent
 BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
 
-# The stable ABI of torch 2.11: the binary loads on this and every later torch.
+# The oldest torch whose stable ABI the libraries use. They load on this and every later version.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# Compute capabilities of a release. Machine code also runs on later GPUs of the same major version: that for 8.6 runs
-# on 8.9. PTX for 12.0 serves GPUs after 12, PTX for 9.0 serves GPUs between 9 and 12. A Jetson (8.7) runs only its own
-# machine code.
+# The GPUs of a release. Machine code also runs on later GPUs of the same major version, so the code for 8.6 runs on
+# 8.9. GPUs of other major versions run PTX: 11.x runs the PTX for 9.0, and versions after 12 run the PTX for 12.0. A
+# Jetson (8.7) runs only its own machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
-# No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
-# run on torch's threads, so that a process has one pool of threads. -g0: Python's flags ask for debugging
-# information, which takes a quarter of the build time, and which the linker drops.
+# Some usual flags are missing on purpose. torch adds -std. The kernels choose their instruction set at run time, so
+# there is no -march. They run on torch's threads, so there is no -fopenmp. -g0 saves a quarter of the build time:
+# Python's flags ask for debugging information, which the linker drops anyway.
 CPU_FLAGS = ["-O2", "-g0"]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
@@ -57,7 +59,7 @@ def setting(variable):
 
 
 def run(*command):
-    """Returns the exit status, or None if the command cannot start, and its output."""
+    """Returns (exit status, output) of a command. The status is None if the command cannot start."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
@@ -66,7 +68,7 @@ def run(*command):
 
 
 def cxx():
-    """Returns the command of the C++ compiler, the same that torch runs."""
+    """Returns the command of the C++ compiler that torch runs."""
     return shlex.split(os.environ.get("CXX", "c++"))
 
 
@@ -80,7 +82,7 @@ def why_no_native():
     with tempfile.TemporaryDirectory() as folder:
         library = [str(ROOT / "csrc/cpu/instruction_set.cpp"), "-shared", "-o", str(Path(folder, "library.so"))]
         probes = {"a library": library}
-        if choice == "auto":  # with 1 the build itself reports the error
+        if choice == "auto":  # PIXELRNN_NATIVE=1 skips this check: the build itself shows the errors
             probes["the kernels"] = ["-fsyntax-only", *(str(ROOT / path) for path in files("cpu/tiles/*.cpp"))]
         for target, arguments in probes.items():
             status, output = run(*compiler, *CPU_FLAGS, "-std=c++17", "-fPIC", *arguments)
@@ -94,10 +96,13 @@ def why_no_native():
 
 
 def choose_device_code(torch):
-    """Returns (compiler, GPUs that it compiles for, None), or (None, None, reason) if no CUDA kernels are built."""
+    """Chooses the CUDA compiler and the GPUs to compile for.
+
+    Returns (compiler, GPUs, None), or (None, None, reason) if no CUDA kernels are to be built.
+    """
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
-    # 9.0a has instructions beyond 9.0, which the kernels do not use.
+    # Drops the letter of 9.0a or 10.0f, because the kernels use no instructions that need it.
     listed = re.sub(r"(\d)[af]\b", r"\1", os.environ.get("TORCH_CUDA_ARCH_LIST", "")).replace(";", " ").split()
     for gpu in listed:
         if not re.fullmatch(r"\d+\.\d(\+PTX)?", gpu):
@@ -118,7 +123,7 @@ def files(pattern):
 
 
 def plan_build():
-    """Returns the modules to build, setuptools' commands, and the facts that build_config() will report."""
+    """Returns the modules to build, setuptools' commands, and what build_config() will report."""
     try:
         import torch
     except ImportError:
@@ -134,7 +139,7 @@ def plan_build():
         lines = ["-lineinfo"] if os.environ.get("PIXELRNN_LINE_NUMBERS") == "1" else []
         try:
             table = device_code.build_table(compiler, gpus, ROOT / "csrc", ROOT / "build/device_code", lines)
-        except RuntimeError as error:  # NVRTC 13.2 fails on some kernels for sm_100
+        except RuntimeError as error:  # an NVRTC may fail: 13.2, for example, on some kernels for sm_100
             compiler, no_cuda = None, f"NVRTC {compiler.version} fails: {' '.join(str(error).split())[-400:]}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
@@ -144,7 +149,7 @@ def plan_build():
         "cuda": compiler and compiler.version,
         "cuda_archs": compiler and ";".join(gpus),
         "csrc": source_hash.hash_of(ROOT / "csrc"),
-        "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest supported glibc
+        "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest glibc on which the library runs
         "why_no_native": no_native,
         "why_no_cuda": no_cuda,
     }
@@ -156,7 +161,7 @@ def plan_build():
         return [], {}, build
     from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
 
-    # Error messages then name csrc/..., without the build folder.
+    # Error messages of the libraries name csrc/... relative to this folder.
     relative = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
     flags = [*CPU_FLAGS, "-fvisibility=hidden", TARGET, *relative]
     flags += [f"-include{ROOT}/csrc/old_libraries.h"] * OLD_LIBRARIES
@@ -170,14 +175,14 @@ def plan_build():
             depends=files("**/*.h") + files("**/*.cuh"),
             extra_compile_args=[*flags, *defines],
             extra_link_args=[*link, *extra_link],
-            py_limited_api=True,  # otherwise libtorch_python is linked
+            py_limited_api=True,  # otherwise the library would be linked with libtorch_python
         )
 
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA makes torch's headers declare the stable ABI's function for the current stream. Every torch has
-        # libtorch.so. In a torch for CUDA, libtorch.so loads the CUDA libraries.
+        # USE_CUDA makes torch's headers declare the function that returns the current stream. The library links to
+        # libtorch.so, because every torch has this file.
         link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], ["-DUSE_CUDA"], link_torch))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build
@@ -190,9 +195,9 @@ def write_build_info(package, distribution, build):
 
 
 def facts_of_cuda_in_place():
-    """Returns the facts of a CUDA library that an earlier build left in place, or {}.
+    """Returns the build information of a CUDA library in the source folder, or {} if there is none.
 
-    They include the hash of its sources, so that an outdated CUDA library does not pass for current.
+    It has the hash of the library's sources, which shows whether the library is outdated.
     """
     library, info = ROOT / NAME / "_C_cuda.so", ROOT / NAME / "_build_info.py"
     built = runpy.run_path(str(info))["BUILD"] if library.exists() and info.exists() else {}
@@ -200,7 +205,7 @@ def facts_of_cuda_in_place():
 
 
 class BuildPy(build_py):
-    """The command build_py, which also drops an earlier build's files and records this build's facts."""
+    """The command build_py, which also removes files of an earlier build and writes _build_info.py."""
 
     build = None
 
@@ -221,7 +226,7 @@ class Wheel(bdist_wheel):
 
 def main():
     if not BUILD_COMMANDS & set(sys.argv):
-        setup()  # metadata and sdist need no torch
+        setup()  # needs no torch, and suffices for metadata or an sdist
         return
     ext_modules, commands, build = plan_build()
     BuildPy.build = build
@@ -233,7 +238,7 @@ def main():
         built.add("_C_cuda")
     if in_place or {"editable_wheel", "develop"} & set(sys.argv):
         for name in {"_C", "_C_cuda"} - built:
-            (ROOT / NAME / f"{name}.so").unlink(missing_ok=True)  # left by an earlier build
+            (ROOT / NAME / f"{name}.so").unlink(missing_ok=True)
     cmdclass = {"build_py": BuildPy, "bdist_wheel": Wheel, **commands}
     distribution = setup(ext_modules=ext_modules, cmdclass=cmdclass)
     if in_place:

@@ -1,6 +1,6 @@
-"""Reports fragments such as "Of ..." or "What ...", and sentences of more than 40 words.
+"""Lint step for prose: reports sentences of more than 40 words, and fragments that begin with words such as "Of".
 
-Reads comments, docstrings and Markdown.
+It reads comments, docstrings and Markdown.
 """
 
 import ast
@@ -16,7 +16,7 @@ FRAGMENT = re.compile(r"(Of|That of|Those of|As|What) ")
 
 
 def python(text):
-    """Yields the paragraphs of docstrings, and the comments, as (line, text)."""
+    """Yields (line, text) for each paragraph of a Python file's docstrings and for each comment."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
             yield from markdown(ast.get_docstring(node, clean=False), node.body[0].lineno)
@@ -26,7 +26,6 @@ def python(text):
 
 
 def comment_reader(mark):
-    """Returns a reader of comments that begin with ``mark`` and end with their line."""
     comment = re.compile(rf"(|.*?\s){mark}(\s.*|)")
     return lambda text: join_comments(
         (n, found[1].strip(), found[2])
@@ -36,19 +35,25 @@ def comment_reader(mark):
 
 
 def join_comments(comments):
-    """Joins comments (line, code before the comment, text) on adjacent lines, without indented tables."""
+    """Joins comments on adjacent lines to one text. Leaves out indented lines, which belong to tables.
+
+    ``comments`` yields (line, code before the comment, text). The result is a list of (line, text).
+    """
     found, last = [], -1
     for line, code, comment in comments:
         if code or line != last + 1 or not comment.strip():
             found.append((line, [comment]))
         elif not comment.startswith("  "):
             found[-1][1].append(comment)
-        last = -1 if code else line  # a comment behind code has no next line
+        last = -1 if code else line
     return [(line, " ".join(lines)) for line, lines in found]
 
 
 def markdown(text, first=1):
-    """Yields paragraphs and list items, without code, tables, headings and formulas."""
+    """Yields (line, text) for each paragraph and list item of a Markdown text.
+
+    Leaves out code, tables, headings and formulas.
+    """
     text = re.sub(
         r"^( *)(```|\$\$).*?^ *\2$", lambda code: "\n" * code[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL
     )
@@ -69,7 +74,6 @@ READERS = {
 
 
 def find_faults(text):
-    """Returns a message for each fragment and each long sentence in a text."""
     text = re.sub(r"``?[^`]+``?|\[([^]]*)\]\([^)]*\)", lambda code: code[1] or "code", " ".join(text.split()))
     sentences = re.split(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?:])[)*\"']*\s+", text)
     fragments = [f"a fragment: {s[:80]}" for s in sentences if FRAGMENT.match(s) and not s.endswith("?")]

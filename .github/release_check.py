@@ -1,6 +1,7 @@
-"""Checks before a tag that the tree, and the wheels and the sdist in dist/, are of one release: `make release-check`.
+"""Checks a release: the source tree, the wheels and the sdist must agree with each other.
 
-Prints a sentence for each mistake, and fails if there is any.
+Run `make release-check` before the release gets its tag. The check prints a sentence for each mistake, and fails if
+there is one.
 """
 
 import os
@@ -19,7 +20,6 @@ PLATFORM = r"(manylinux_2_28_(x86_64|aarch64)|macosx_\d+_\d+_arm64)"
 
 
 def first_match(pattern, path):
-    """Returns group 1 of the first match in a file, or None."""
     found = re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     return found and found[1]
 
@@ -29,7 +29,10 @@ def version_of(root):
 
 
 def check_versions(root, ref=""):
-    """Checks the versions of the citation, the changelog and a ref such as refs/tags/v0.1.0."""
+    """Yields a sentence for each version that differs from the one in pyproject.toml.
+
+    Checks CITATION.cff, the top section of the changelog, and ``ref`` if it is a tag such as refs/tags/v0.1.0.
+    """
     version = version_of(root)
     cited = first_match(r"^version: (.*)$", root / "CITATION.cff")
     if cited != version:
@@ -52,7 +55,10 @@ def sdist_files(path):
 
 
 def check_distributions(folder, version):
-    """Checks the names of the wheels and the sdist, and that shared files are equal in a wheel and the sdist."""
+    """Yields a sentence for each mistake in the names and contents of the wheels and the sdist.
+
+    A file that a wheel and the sdist have in common must be equal in both.
+    """
     wheels, sdists = sorted(folder.glob("*.whl")), [path.name for path in folder.glob("*.tar.gz")]
     if not wheels:
         yield f"{folder.name}: expected a wheel, got none"
@@ -71,7 +77,10 @@ def check_distributions(folder, version):
 
 
 def check_wheel(wheel):
-    """Checks that a wheel has its libraries, and on Linux was built for glibc 2.28 and all GPUs."""
+    """Yields a sentence for each mistake in a wheel.
+
+    The wheel must contain its libraries. On Linux they must be built for glibc 2.28 and all GPUs.
+    """
     files, is_linux = wheel_files(wheel), "manylinux" in wheel.name
     for library in ["_C.so", *["_C_cuda.so"] * is_linux]:
         if f"{NAME}/{library}" not in files:
@@ -82,7 +91,10 @@ def check_wheel(wheel):
 
 
 def check_build(sdist):
-    """Checks that the CPU kernels can be built from the sdist alone, and pass the smoke test."""
+    """Builds the CPU kernels from the sdist alone, and runs the smoke test with them.
+
+    Yields a sentence if one of these steps fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(sdist, folder, filter="data")
         (source,) = Path(folder).iterdir()

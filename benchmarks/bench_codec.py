@@ -1,5 +1,5 @@
-"""Compares the codec's file sizes with the model's likelihood, PNG, WebP, JPEG XL and xz, and its speed with float32
-sampling. The process is configured like that of the command `pixelrnn`."""
+"""Compares the size of our codec's files with the ideal size by the model's likelihood, and with PNG, WebP, JPEG XL and
+xz. Compares the codec's speed with the model's speed of sampling in float32."""
 
 import argparse
 import copy
@@ -37,15 +37,16 @@ COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams b
 SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
-BATCH = 32  # images whose logits are in memory together
-# The training arguments of each model. The test digits resemble the training digits. The test photo is another scene.
+BATCH = 32  # images that the network takes at once, to limit the memory for logits
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# The size of a file without HEADER_BYTES and STREAM_BYTES per stream may exceed -log2 p by MAX_EXCESS per cent.
+# Our codec's file may exceed the ideal size by at most MAX_EXCESS per cent, plus HEADER_BYTES, plus STREAM_BYTES for
+# each stream. The ideal size is -log2 p, where p is the model's probability of the images.
 MAX_EXCESS, HEADER_BYTES, STREAM_BYTES = 0.1, 27, 2
-MAX_ROUNDING = 0.01  # the most that the codec's rounding may add to -log2 p, in per cent
+# Rounding the model's probabilities may cost at most this percentage of the ideal size, -log2 p.
+MAX_ROUNDING = 0.01
 NOTES = """\
 Only codecs that return the same images have numbers. A MB is a million values of a byte. In one file, PNG, WebP and
 JPEG XL have a mosaic of all images; xz packs bits. Times of the first table are of one run, with a file for each image
@@ -56,7 +57,7 @@ log_prob, are in float32."""
 
 @dataclass(frozen=True)
 class Case:
-    """A model and test images. ``conditions`` has one tensor if the model is conditional."""
+    """A model and its test images. ``conditions`` is empty if the model is unconditional."""
 
     name: str
     data: str
@@ -70,7 +71,11 @@ class Case:
 
 @dataclass
 class Size:
-    """The bytes of all images, in one file and in separate files of one image. ``seconds``: to encode and to decode."""
+    """The size and speed of one codec for all images of a data set.
+
+    ``one_file`` is the bytes of a file with all images. ``separate_files`` is the total bytes of files with one image
+    each. ``seconds`` are the times to encode and to decode. ``values`` counts the pixel values in all colour channels.
+    """
 
     data: str
     codec: str
@@ -121,8 +126,12 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 
 @torch.no_grad()
 def measure_our_codec(case: Case) -> tuple[list[Size], float, float]:
-    """Returns the sizes of our file, of -log2 p and of range coders alone. Also returns the excess over -log2 p, in per
-    cent, of our file less HEADER_BYTES and STREAM_BYTES, and of ``Codec.bits``."""
+    """Measures how many bytes our codec needs for the test images of a model.
+
+    Returns a list of sizes. Then returns by how many per cent our file and ``Codec.bits`` exceed the ideal size. The
+    ideal size is -log2 p for the model's probability p of the images. The file's excess leaves out HEADER_BYTES, and
+    STREAM_BYTES for each stream.
+    """
     codec, values, conditions = Codec(case.model), case.images.numel(), case.conditions
     file, encoding = timed(lambda: codec.compress(case.images, *conditions))
     images, decoding = timed(lambda: codec.decompress(file, *conditions))

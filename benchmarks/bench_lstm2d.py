@@ -1,5 +1,5 @@
-"""Times the LSTM2d layer beside an efficient loop in PyTorch and beside nn.LSTM layers that are used in its place.
-Scans start from one corner or from all four. The images of a batch have equal or different (ragged) sizes."""
+"""Times the LSTM2d layer, with one or four directions, beside an efficient loop in PyTorch and beside nn.LSTM layers.
+The images of a batch have equal sizes, or different (ragged) sizes."""
 
 import sys
 
@@ -11,9 +11,11 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns the largest ratio of LSTM2d's time to the floor (the matrix products alone). LSTM2d may reach 5
-    percentage points less of the floor's speed than DiagonalBiLSTM. None if DiagonalBiLSTM has no target with
-    ``hidden`` channels."""
+    """Returns the largest allowed ratio of LSTM2d's time to the floor, the time of the matrix products alone.
+
+    The floor's share of LSTM2d's time may be 0.05 below 1 / r. Here r is the largest allowed ratio of DiagonalBiLSTM's
+    time to its floor. Returns None if there is no such r for ``hidden`` channels.
+    """
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS
@@ -24,8 +26,11 @@ def over_floor(hidden: int) -> float | None:
 
 
 def targets(case: Case) -> list[Target]:
-    """Returns the targets of a case. Five gates need 1.25 times the products of four, and four directions need four
-    scans. Ragged images may take 5% more than their fraction of the padded area."""
+    """Returns the targets of a benchmark case. Each target compares our time with another implementation's.
+
+    Five gates need 1.25 times the matrix products of four gates, and may take 1.3 times as long. If ragged images fill
+    a fraction f of the padded batch, they may take 1.05 * f times the padded batch's time.
+    """
     (directions, ragged), hidden = VARIANTS[case], case.size.hidden
     found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]
     if directions == 4:

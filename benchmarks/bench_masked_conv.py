@@ -1,4 +1,4 @@
-"""Times our masked convolution beside conv2d with a masked and with a cropped weight, in both memory layouts."""
+"""Times our masked convolution beside conv2d with a masked and with a cropped weight, in NCHW and channels_last."""
 
 import sys
 from functools import partial
@@ -16,7 +16,8 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 def cropped(x, weight, bias, mask_type):
-    """Convolves without the weight's lower rows, which the mask zeroes, and crops the extra rows of the output."""
+    """Convolves with the upper rows of the weight, since the mask zeroes all other rows. The padding suits the whole
+    weight, so the convolution yields too many rows. Drops the last of them."""
     upper = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
     return F.conv2d(x, upper, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 

@@ -13,7 +13,9 @@ from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import paired
 
 BATCH, PER_IMAGE = "one backward of the batch", "gradients of every image"
-REQUIRED = {("mnist-diagonal", 64): 6}  # the largest ratio of the times, by (model, images)
+# Maps (model, number of images) to the largest allowed ratio of two times: the gradients of every single image, over
+# one backward of the batch.
+REQUIRED = {("mnist-diagonal", 64): 6}
 
 
 def main(argv: list[str]) -> int:

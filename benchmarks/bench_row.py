@@ -1,4 +1,4 @@
-"""Times the Row LSTM's recurrence alone, and its layer with kernel size 1 beside nn.LSTM."""
+"""Times the Row LSTM's recurrence alone, and the RowLSTM layer with kernel size 1 beside torch.nn.LSTM."""
 
 import sys
 from dataclasses import replace
@@ -16,8 +16,10 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the benchmark of an unmasked RowLSTM of kernel size 1, which equals torch.nn.LSTM along each image
-    column. ``backends`` run in channels_last, native also in NCHW, and nn.LSTM in its own layout."""
+    """Returns the implementations that the benchmark times, and the exact results for comparison.
+
+    The layer is an unmasked RowLSTM with kernel size 1. It equals torch.nn.LSTM along each column of an image.
+    """
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(hidden, dtype), size.map(hidden, dtype)
@@ -29,7 +31,8 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
             theirs.copy_(ours.view_as(theirs))
         lstm.bias_hh_l0.zero_()
 
-    def columns(t):  # (N, C, H, W) -> (H, N * W, C)
+    # Turns image columns into sequences for nn.LSTM: (N, C, H, W) becomes (H, N * W, C).
+    def columns(t):
         return t.permute(2, 0, 3, 1).reshape(size.height, -1, hidden)
 
     def to_maps(y, dx, dw_ih, dw_hh, db, _):

@@ -1,5 +1,6 @@
-"""Times three samplers. For each value, the naive sampler runs the whole network, and the cropped sampler runs only the
-rows down to the pixel. The incremental sampler computes one column of features per pixel."""
+"""Times three samplers, which draw the values of an image one after the other. For each value, the naive sampler runs
+the network on the whole image. The cropped sampler runs it on the image's rows down to the pixel's row. The incremental
+sampler computes only the features of the pixel."""
 
 import math
 import statistics
@@ -22,7 +23,10 @@ NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "in
 
 @dataclass(frozen=True)
 class Case:
-    """Draws ``images`` images of ``side`` x ``side``. ``faster`` is the required speed-up of incremental sampling."""
+    """A model, and the images to draw with it.
+
+    ``faster`` is the least speed-up that the incremental sampler must have over the naive sampler.
+    """
 
     name: str
     images: int
@@ -51,7 +55,10 @@ OTHERS = [
 
 
 def differing_values(case: Case, side: int) -> int:
-    """Returns in how many values of ``side`` x ``side`` images other samplers differ from the naive one in float64."""
+    """Draws images with all samplers, and counts the values that differ from the naive sampler's.
+
+    All samplers use float64 and the same random numbers.
+    """
     model = case.build().double()
     shape = case.shape[0], side, side
     draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
@@ -62,8 +69,11 @@ def differing_values(case: Case, side: int) -> int:
 
 
 def passes(model, case: Case, heights) -> float:
-    """Estimates the seconds of a sampler that runs one pass per value. Times a pass for each number of rows in
-    ``heights``."""
+    """Estimates the seconds of a sampler that runs the network once for each value of an image.
+
+    For each number n in ``heights``, times one run on the upper n rows of the images. Multiplies the mean time by the
+    number of values in an image.
+    """
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
     pass_seconds = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
     return math.prod(case.shape) * pass_seconds

@@ -1,6 +1,6 @@
-"""Times training steps (forward, backward, optimiser) of the paper's models, with native kernels and in PyTorch. The
-process is configured like that of the command `pixelrnn`. Set GOMP_SPINCOUNT=300000 to let idle threads spin, as they
-do by default in other programs."""
+"""Times training steps (forward, backward, optimiser) of the paper's models, with native kernels and in PyTorch. Idle
+OpenMP threads sleep after 1000 spins, as in the command `pixelrnn`. GOMP_SPINCOUNT=300000 restores GNU OpenMP's
+default."""
 
 import sys
 
@@ -22,13 +22,13 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# Requirements on 2 cores, by model and batch size: the least speed-up of the native step over the reference, and the
-# largest slow-down of the native step while another process keeps a core busy.
+# Maps (model, batch size) to two bounds on 2 cores: the least speed-up of a native training step over a step in
+# PyTorch, and the largest slow-down of the native step while another process keeps a core busy.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 
 def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
-    """Returns a function that takes one step of RMSProp (section 5.1 of the paper) and returns its loss."""
+    """Returns a function that runs a training step with RMSProp, as in section 5.1 of the paper."""
     optimiser = make_optimiser("rmsprop", model.parameters(), 1e-3)
 
     def run():

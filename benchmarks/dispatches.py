@@ -1,8 +1,8 @@
-"""Counts the operations that each layer's forward and backward dispatch on a CPU and on a GPU. It needs no GPU.
+"""Counts the torch operations that each layer's forward and backward dispatch on a CPU and on a GPU.
 
-A count is `operations + views`. Views and allocations launch no kernel. The columns `cpu` and `gpu` count a scan's
-operator as one operation. The column `gpu, inside` counts the products, sums and kernels inside the operator. The table
-depends on the sources alone, so a `diff` of two tables shows the operations that a change adds.
+The script needs no GPU. A count has the form `operations + views`. Memory allocations count as views. The columns `cpu`
+and `gpu` count a scan as one operation. The column `gpu, inside` counts the operations and kernels inside the scan. A
+`diff` of the tables of two versions shows the operations that a change adds.
 """
 
 import itertools
@@ -42,7 +42,8 @@ CASES = {
 
 
 class Dispatches(TorchDispatchMode):
-    """Counts operations and views, also those inside the operators that `kernels` implements."""
+    """Counts the operations and views that torch dispatches. `kernels` maps operators to Python implementations. Counts
+    the operations inside such an implementation, but not its operator."""
 
     def __init__(self, kernels):
         super().__init__()
@@ -53,20 +54,22 @@ class Dispatches(TorchDispatchMode):
         if name in self.kernels:
             with self:
                 return self.kernels[name](*args)
-        if any("Tensor" in str(result.type) for result in func._schema.returns):  # other functions return no tensor
+        if any("Tensor" in str(result.type) for result in func._schema.returns):
             aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
             self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
         return func(*args, **(kwargs or {}))
 
 
 class FakeKernels:
-    """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls.
+    """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls. Allocates the outputs, but computes
+    nothing.
 
-    Like them, it copies operands that are not contiguous, and with four gates and several directions also h and dh.
+    Copies operands that are not contiguous, as the compiled kernels do. With four gates and several directions, the
+    forward also copies the hidden states h, and the backward copies the gradient of h.
     """
 
-    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence reads
-    # gpu.py reads the schemas of these operators.
+    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands of a scan that the recurrence's kernel reads
+    # These two operators are the real ones, because operators/scan/gpu.py reads their schemas.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
     def recurrence(self, *scan):
@@ -100,13 +103,15 @@ def _dense(*operands):
 
 
 def _launch(like, shape, sizes=None):
-    """Returns an output, which counts as one operation. With ``sizes``, zeroing the padding counts as another."""
+    """Stands in for a kernel launch by one torch operation. If ``sizes`` is given, adds a second operation for the
+    kernel that zeroes the padding around smaller images."""
     written = like.new_zeros(shape)
     return written if sizes is None else written.zero_()
 
 
 def gpu_kernels():
-    """Returns {operator: implementation} as gpu.py registers them, on FakeKernels."""
+    """Returns {operator's name: the implementation that gpu.py registers}, with FakeKernels for the compiled
+    kernels."""
     kernels, torch.ops.dispatches = {}, FakeKernels()
     with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
         gpu.register("dispatches", "cuda")
@@ -126,8 +131,9 @@ def count(case, device, kernels):
 
 
 def counts():
-    """Returns {case: {column such as "gpu backward": counts}}."""
-    # Meta tensors stand in for GPU tensors: without a GPU, torch cannot run the backward of fake CUDA tensors.
+    """Returns {case: {column: [operations, views]}}. A column is for example "gpu backward"."""
+    # Tensors on the device "meta" stand in for GPU tensors, since torch cannot run the backward of fake CUDA tensors
+    # without a GPU.
     places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
     with mock.patch.object(backends, "why_not_native", lambda device: None):
         return {

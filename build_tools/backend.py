@@ -1,4 +1,4 @@
-"""PEP 517 backend: setuptools, which builds against the installed torch."""
+"""Build backend (PEP 517) that runs setuptools with the installed torch."""
 
 import importlib.metadata
 import os
@@ -13,11 +13,11 @@ TORCH = "torch>=2.11"
 
 
 def _site_packages():
-    """Returns the package folders of the environment that pip installs into.
+    """Returns the folders with the packages of the Python environment that runs pip.
 
-    pip isolates a build by removing these folders from sys.path, but sysconfig still names them. uv and `python -m
-    build` start a fresh environment. The build then requires torch 2.11 or later. Any such
-    version will do, because the kernels use torch's stable ABI.
+    pip hides these folders from an isolated build, but sysconfig still returns their paths. uv and `python -m build`
+    build in a fresh environment without torch. The build then requires torch 2.11 or later. Any such version works,
+    because the kernels use torch's stable ABI.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
@@ -37,7 +37,7 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 def _with_torch(hook):
     def run(*args, **kwargs):
         if _torch_is_installed():
-            # Put last in sys.path, so that the isolated build's setuptools and ninja are found first.
+            # Appends the folders, so that Python finds the isolated build's own setuptools and ninja first.
             sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 

@@ -1,7 +1,7 @@
-"""Compiles the CUDA kernels with NVRTC, and writes the table of csrc/cuda/device_code.h.
+"""Compiles the CUDA kernels with NVRTC, and writes a C++ file with a table of their machine code.
 
-Releases are compiled by CUDA 12, whose code drivers for CUDA 12 and later can load. A local build may use CUDA 13,
-whose code drivers for CUDA 12 cannot load.
+csrc/cuda/device_code.h declares this table. Releases are compiled by CUDA 12, because drivers for CUDA 12 cannot load
+the code of CUDA 13. A local build may use CUDA 13.
 """
 
 import concurrent.futures
@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# PyPI's packages with the compiler of releases. Their CUDA version need not be torch's.
+# PyPI's packages of NVRTC and of CUDA's headers, in the versions that releases use.
 PACKAGES = ["nvidia-cuda-nvrtc-cu12==12.9.*", "nvidia-cuda-runtime-cu12==12.9.*"]
 
-# Replacements for the standard headers that the kernels and cuda.h include and NVRTC lacks.
+# Standard C++ headers that the kernels and cuda.h include, but NVRTC lacks.
 STANDARD_HEADERS = {
     "cmath": "",
     "stdlib.h": "",
@@ -35,7 +35,10 @@ STANDARD_HEADERS = {
 
 
 class NVRTC:
-    """An NVRTC library, and `include`, the folder with cuda.h and cuda_fp16.h of the same CUDA."""
+    """NVRTC, NVIDIA's compiler for CUDA kernels.
+
+    `include` is the folder with cuda.h and cuda_fp16.h of the same CUDA version.
+    """
 
     def __init__(self, library, include):
         self.path, self.include = Path(library), Path(include)
@@ -61,7 +64,7 @@ class NVRTC:
         return text.raw
 
     def compile(self, source, arch, flags=()):
-        """Returns the machine code, the PTX and NVRTC's log of a .cu file for an arch such as sm_90."""
+        """Compiles a .cu file for an architecture such as sm_90. Returns its machine code, its PTX and NVRTC's log."""
         headers = [(name.encode(), f"#pragma once\n{text}\n".encode()) for name, text in STANDARD_HEADERS.items()]
         names, texts = ((ctypes.c_char_p * len(headers))(*column) for column in zip(*headers))
         program, text, name = ctypes.c_void_p(), source.read_bytes(), str(source).encode()
@@ -81,7 +84,7 @@ class NVRTC:
 
 
 def find_compilers():
-    """Yields the installed NVRTCs: from PyPI's packages, CUDA 12 first, then from a toolkit."""
+    """Yields the installed NVRTCs: first PyPI's packages, CUDA 12 before later versions, then a CUDA toolkit's."""
     roots = [Path(path, "nvidia") for path in dict.fromkeys(sys.path)]
     pairs = [(root / "cuda_nvrtc/lib", root / "cuda_runtime/include") for root in roots]
     pairs += [(folder / "lib", folder / "include") for root in roots for folder in sorted(root.glob("cu[0-9]*"))]
@@ -98,10 +101,12 @@ def find_compilers():
 
 
 def compiler_for(gpus):
-    """Returns the first NVRTC that compiles for all `gpus`, such as 9.0 or 9.0+PTX.
+    """Returns the first installed NVRTC that can compile for all `gpus`.
+
+    `gpus` are compute capabilities such as "9.0". "9.0+PTX" also asks for PTX, which later GPUs can run.
 
     Raises:
-        RuntimeError: no NVRTC compiles for them. The message says what to install.
+        RuntimeError: no installed NVRTC can compile for all `gpus`. The message says what to install.
     """
     found = list(find_compilers())
     for nvrtc in found:
@@ -112,7 +117,6 @@ def compiler_for(gpus):
 
 
 def arch_of(gpu):
-    """Returns NVRTC's number of a GPU's architecture: 90 for 9.0 or 9.0+PTX."""
     return gpu.removesuffix("+PTX").replace(".", "")
 
 
@@ -123,13 +127,13 @@ def kernels_of(machine_code):
 class Compiled(NamedTuple):
     cubin: Path
     ptx: Path
-    log: Path  # ptxas's report on the kernels' registers and spills
+    log: Path  # the compiler's report on each kernel's registers and spills
 
 
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
-    """Compiles each kernel file for all `gpus`, such as 9.0 or 9.0+PTX. Returns a list of (GPU, Compiled).
+    """Compiles each kernel file for each of `gpus`, such as "9.0" or "9.0+PTX". Returns a list of (GPU, Compiled).
 
-    `folder` caches the compiled files, which are reused until their inputs change.
+    Compiled files in `folder` are used again until an input of the compiler changes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     flags = [*flags, "--ptxas-options=-v"]
@@ -156,9 +160,9 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
 
 
 def build_table(nvrtc, gpus, csrc, folder, flags=()):
-    """Writes a C++ file with all kernels' machine code for `gpus`, and PTX for "+PTX". Returns its path.
+    """Writes a C++ file with the machine code of all kernels for `gpus`, and returns its path.
 
-    The file lies in `folder`, which also caches the code as in :func:`compile_kernels`.
+    For a GPU such as "9.0+PTX" the file also has the kernels' PTX. `folder` holds the file and the compiled code.
     """
     data, rows = [], []
     for gpu, (cubin, ptx, _) in compile_kernels(nvrtc, gpus, csrc, folder, flags):

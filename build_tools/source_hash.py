@@ -1,10 +1,13 @@
-"""The hash of the kernels' sources, which setup.py records. benchmarks/gpu_day compares it with the checkout's hash."""
+"""Computes a hash of the kernels' sources.
+
+setup.py records the hash in the package. benchmarks/gpu_day compares it with the present hash, to find an outdated
+build.
+"""
 
 import hashlib
 
 
 def hash_of(csrc):
-    """Returns a hash of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in csrc.rglob("*") if path.is_file()):
         content = path.read_bytes()

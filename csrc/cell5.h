@@ -1,27 +1,26 @@
-// The cells of LSTM2d, which combine the states c of the left and the upper neighbour, and their derivatives, for
-// scalars and SIMD vectors (docs/two_dimensional_lstm.md has the equations). The formula is chosen at run time, but is
-// the same for all cells of a scan, so its branches are predicted. Math supplies sigmoid, tanh and clamp.
+// The cells of LSTM2d, and their gradients. A cell has five gates, because it combines c of its left neighbour with c
+// of its upper neighbour. docs/two_dimensional_lstm.md has the equations. All functions take scalars or SIMD vectors.
 #pragma once
 #include "formula.h"
 #include "host_device.h"
 
 namespace pixelrnn {
 
-// The gates of a hidden unit: i, f, g, o as in a cell of four gates, and the gate of the upper neighbour's state.
+// The gates i, f, g and o of an LSTM cell, and a fifth gate, `up`, which weights c of the upper neighbour.
 template <class V> struct FiveGates { V i, f, g, o, up; };
 
-// Peephole weights: the factors by which states c enter the pre-activations. Only kForget has peepholes.
+// Peephole weights. A peephole adds c, times its weight, to the pre-activation of a gate. Only cells with the formula
+// kForget have peepholes.
 template <class V> struct Peepholes { V i, f, up, o; };
 
-// The hidden state h is outer * tanh(inner).
+// The results of a cell of five gates. The cell's hidden state is outer * tanh(inner), which the caller computes.
 template <class V> struct CellOutput {
   FiveGates<V> gates;
   V c, inner, outer;
 };
 
-constexpr int kClip = 100;  // the limit of |c| with kMax
+constexpr int kClip = 100;  // cells with the formula kMax clamp c to [-kClip, kClip]
 
-// Vector types that lack the ternary operator have their own overloads of this function.
 template <class Mask, class V> PIXELRNN_HOST_DEVICE V select(const Mask& mask, const V& yes, const V& no) {
   return mask ? yes : no;
 }
@@ -30,8 +29,8 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell from its pre-activations z. is_first means that the cell has no upper neighbour. peepholes may be
-// null.
+// Computes a cell of five gates from its pre-activations z. is_first is true for a cell without an upper neighbour.
+// peepholes may be null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -50,7 +49,9 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    case Formula::kMax: {  // the unused gate (f or up) is stored as 0, so that the backward takes the same neighbour
+    // The formula kMax uses only one of the forget gates f and up. The code stores 0 for the other gate, so that the
+    // backward computes a gradient of zero for it.
+    case Formula::kMax: {
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
       a.up = select(is_first, V{}, select(takes_left, V{}, a.up));
@@ -62,8 +63,9 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
   return {a, c, c, a.o};
 }
 
-// Returns the gradient of the pre-activations, from the activated gates `a`. On entry dc_left and dc_up are the
-// gradients of c from the cells to the right and below, on return the gradients of c_left and c_up.
+// Returns the gradients of the five pre-activations, from the activated gates `a`. On entry, dc_left and dc_up are the
+// gradients of this cell's c that come from the cells to the right and below. On return, they are the gradients of
+// c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;
@@ -104,12 +106,15 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
   return dz;
 }
 
-// Factors by which the backward of a cell without peepholes multiplies gradients. m is the weighted sum or mean of the
-// left and upper neighbours' c.
+// The partial derivatives of a cell of five gates without peepholes. m is the weighted sum of c_left and c_up from
+// which the cell computes c.
 template <class V> struct Slopes5 {
-  V c, m, f_of_h, o;  // dh times these factors contributes to the gradients of c, m, f and o
-  V m_of_c, i, f, g;  // the gradient of c times these factors contributes to the gradients of m, i, f and g
-  V up, left, above;  // the gradient of m times these factors is the gradient of the gate up, c_left and c_up
+  // Derivatives of h with respect to c, to the weighted sum m, and to the pre-activations of f and o.
+  V c, m, f_of_h, o;
+  // Derivatives of c with respect to m, and to the pre-activations of i, f and g.
+  V m_of_c, i, f, g;
+  // Derivatives of m with respect to the pre-activation of `up`, and to c of the left and of the upper neighbour.
+  V up, left, above;
 };
 
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(

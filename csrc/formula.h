@@ -1,17 +1,21 @@
-// How a cell of five gates combines the states of its left and upper neighbours (cell5.h).
+// How a cell of five gates combines c of its left neighbour with c of its upper neighbour (cell5.h).
 #pragma once
 
 namespace pixelrnn {
 
 enum class Formula {
-  kStable,  // the mean of both states, weighted by the fifth gate
-  kForget,  // the sum of both states, each times its forget gate, times a scale: 1 (Graves' cell) or 0.5
-  kLeaky,   // LeakyLP: c is i * g + (1 - i) * kStable's mean; h is tanh(o * c + f * mean)
-  kMax,     // only the state whose forget gate is larger, times this gate
+  kStable,  // the mean of the neighbours' c, weighted by the fifth gate
+  // The sum of the neighbours' c, each times its own forget gate. CellParameters::scale, which is 1 (Graves' cell) or
+  // 0.5, multiplies the sum.
+  kForget,
+  // The cell LeakyLP. m is the weighted mean of the neighbours' c, as in kStable. c is i * g + (1 - i) * m, and h is
+  // tanh(o * c + f * m).
+  kLeaky,
+  kMax,  // c of the neighbour whose forget gate is larger, times this gate
 };
 
-// A cell of five gates: its formula, the scale of kForget, and the peepholes, null or [4][hidden] in the order i,
-// f_left, f_up, o.
+// The parameters of a cell of five gates. `scale` multiplies the sum of kForget, and is 1 for other formulas. The
+// peephole weights are null or [4][hidden], in the order i, f_left, f_up, o.
 template <class S, class P = S> struct CellParameters {
   Formula formula = Formula::kStable;
   S scale = 1;

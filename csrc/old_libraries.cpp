@@ -1,9 +1,9 @@
-// Defines functions and template instances that headers of newer C++ libraries use and older libraries lack.
-// exports.map hides the symbols.
+// Functions and template instances that headers of newer C++ libraries use and older libraries lack. exports.map hides
+// their symbols from other libraries.
 #include <new>
 #include <sstream>
 
-// Nonzero means that the process has one thread. 0 is always correct.
+// glibc's flag that the process has only one thread. The value 0 is always safe, as callers then assume several.
 extern "C" char __libc_single_threaded = 0;
 
 namespace std {

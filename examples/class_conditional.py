@@ -1,7 +1,7 @@
-"""Trains a class-conditional Row LSTM, draws digits with it, and classifies digits by it.
+"""Trains a class-conditional Row LSTM on scikit-learn's 8x8 digits, draws digits with it, and classifies digits by it.
 
-Trains on scikit-learn's 8x8 digits, draws eight images of each class, and classifies the test images by Bayes' rule:
-the class under which an image is most probable. Needs the `train` extra; takes about a minute on two cores.
+It draws eight images of each class. It classifies the test images by Bayes' rule: an image belongs to the class under
+which it is most probable. Needs the `train` extra. Takes about a minute on two cores.
 
     python examples/class_conditional.py --out digits.png
 """
@@ -22,7 +22,8 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        condition = data.conditions(split.labels[index], len(digits.classes))  # one-hot (32, 10, 1, 1), for every pixel
+        # The shape is (32, 10, 1, 1). Each image has one one-hot vector for all of its pixels.
+        condition = data.conditions(split.labels[index], len(digits.classes))
         loss = model.bits_per_dim(split.images[index], condition)
         optimiser.zero_grad()
         loss.backward()

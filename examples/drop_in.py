@@ -1,7 +1,7 @@
 """Replaces a block of convolutions in a small segmentation net by Diagonal BiLSTMs, and trains both nets.
 
-The images are noisy outlines of rectangles, the labels are the pixels inside. The middle of a large rectangle is far
-from its outline. Both nets have about the same number of parameters. Takes about a minute on two cores.
+The images are noisy outlines of rectangles. The net has to label the pixels inside a rectangle, which may be far from
+the outline. Both nets have about the same number of parameters. Takes about a minute on two cores.
 
     python examples/drop_in.py
 """
@@ -16,13 +16,17 @@ import pixelrnn_ext as px
 
 
 def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Returns noisy outlines of two rectangles and the pixels inside, both float (count, 1, side, side)."""
-    corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values  # (2, count, axis, start and end)
+    """Returns images and their labels, both float of shape (count, 1, side, side).
+
+    An image shows the noisy outlines of two rectangles. The labels are 1 inside a rectangle, and 0 elsewhere.
+    """
+    # The axes of `corners` are (rectangle, image, row or column, first or last position).
+    corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values
     low, high = (corners * (side - 1)).round().unbind(-1)
     positions = torch.arange(side)
 
     def boxes(margin: int) -> Tensor:
-        """Returns masks (2, count, side, side) of the rectangles without their ``margin`` outermost pixels."""
+        """Returns masks (2, count, side, side) of the filled rectangles, shrunk by ``margin`` pixels on each side."""
         spans = (positions >= low[..., None] + margin) & (positions <= high[..., None] - margin)
         return spans[:, :, 0, :, None] & spans[:, :, 1, None, :]
 
@@ -32,14 +36,17 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def convolutions(channels: int) -> nn.Module:
-    """Returns the block to replace. Its receptive field is 7 x 7 pixels."""
+    """Returns the block of convolutions to replace. Its receptive field is 7 x 7 pixels."""
     layers = [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()) for _ in range(3)]
     return nn.Sequential(*layers)
 
 
 class DiagonalContext(nn.Module):
-    """Replaces the convolutions. One Diagonal BiLSTM sees all pixels before a pixel in raster order. A second one
-    runs on the image turned by 180 degrees, and sees all pixels after it."""
+    """The block that replaces the convolutions, made of two Diagonal BiLSTMs.
+
+    The first one sees all pixels before a pixel in raster order. The second one runs on the image turned by 180
+    degrees, and so sees all pixels after it.
+    """
 
     def __init__(self, channels: int, hidden_channels: int) -> None:
         super().__init__()
@@ -57,7 +64,7 @@ def segmentation_net(block: nn.Module, channels: int) -> nn.Module:
 
 
 def train(net: nn.Module, side: int, steps: int, batch: int, seed: int) -> tuple[float, float]:
-    """Returns the intersection over union on new images, and the seconds of the training."""
+    """Trains a net. Returns its intersection over union on new images, and the seconds of the training."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
     start = time.perf_counter()

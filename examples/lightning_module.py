@@ -1,7 +1,7 @@
-"""Trains PixelCNN with PyTorch Lightning: the loss of a model is one line of a LightningModule.
+"""Trains a PixelCNN with PyTorch Lightning, to show that a model's loss takes one line of a LightningModule.
 
-Takes scikit-learn's 8x8 digits. Needs the `train` extra and `pip install lightning`. The file is not called
-lightning.py, because Python would then import it in place of the package.
+The images are scikit-learn's 8x8 digits. Needs the `train` extra and `pip install lightning`. This file must not be
+called lightning.py, because Python would then import it in place of the package lightning.
 
     python examples/lightning_module.py
 """
@@ -18,7 +18,7 @@ from pixelrnn_ext.training import data
 
 
 class DensityModel(lightning.LightningModule):
-    """Wraps any model of this package. A batch is a tuple with the images alone."""
+    """Trains any model of this package with Lightning. A batch is a tuple of one tensor, the images."""
 
     def __init__(self, model: px.models.AutoregressiveModel, learning_rate: float) -> None:
         super().__init__()

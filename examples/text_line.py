@@ -1,8 +1,8 @@
-"""Reads lines of handwritten digits of different widths with a two-dimensional LSTM and CTC.
+"""Reads lines of handwritten digits with a two-dimensional LSTM and the loss CTC. The lines have different widths.
 
-A line is 3 to 8 digits of mnist5k, each of its own size, at random spacing and height. The scored lines are made of
-images that training never saw. `--model columns` replaces the LSTM2d by a torch.nn.LSTM over columns with as many
-parameters. Needs the `train` extra; takes two minutes on two cores.
+A line has 3 to 8 digits of the data set mnist5k, in random sizes, distances and heights. The scored lines consist of
+digits that the training never saw. `--model columns` replaces the LSTM2d by a torch.nn.LSTM over the columns, with as
+many parameters. Needs the `train` extra. Takes two minutes on two cores.
 
     python examples/text_line.py --out lines.png
 """
@@ -22,27 +22,33 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# Ranges (least, most): the number of digits in a line. In pixels: a digit's side, the gap before it, a line's height.
+# Ranges (least, most) of random numbers. COUNTS is the number of digits in a line. The others are in pixels: the side
+# of a digit, the gap before a digit, and the height of a line.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES
-STRIDE = 4  # stride of the two convolutions together
+STRIDE = 4  # total stride of the two convolutions, in pixels
 TEST_LINES = 1000
 
 
 class Lines(NamedTuple):
-    images: Tensor  # float (N, 1, H, W) in [0, 1], a line in the top left corner of each, zero outside
-    sizes: Tensor  # int64 (N, 2), the heights and widths of the lines
+    # Float (N, 1, H, W) from 0 to 1. A line lies in the top left corner of its image. The rest is zero.
+    images: Tensor
+    sizes: Tensor  # int64 (N, 2): the height and the width of each line
     texts: list[Tensor]  # the digits of each line, int64
 
 
 class Digits(NamedTuple):
-    intensities: Tensor  # uint8 (N, 1, 28, 28), 255 times the probability that a pixel is ink
+    intensities: Tensor  # uint8 (N, 1, 28, 28): 255 times the probability that a pixel has ink
     labels: Tensor  # int64 (N,)
 
     @classmethod
     def load(cls, split: str) -> "Digits":
-        """Returns a split of mnist5k. Only training digits are binarised anew for every line."""
+        """Returns the digits of a split of the data set mnist5k.
+
+        Training digits are gray levels, from which each text line draws black and white pixels at random. The digits of
+        the other splits are black and white already.
+        """
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
         return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)
@@ -71,13 +77,19 @@ class Digits(NamedTuple):
 
 
 def zero_outside(maps: Tensor, sizes: Tensor) -> Tensor:
-    """Returns maps (N, C, H, W) with zeros outside the lines, where convolutions wrote other values."""
+    """Returns the feature maps (N, C, H, W) with zeros outside the lines.
+
+    Otherwise the result for a line would depend on the other lines of its batch.
+    """
     rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
     return maps * (rows[:, None, :, None] & columns[:, None, None, :])
 
 
 class FromCorners(nn.Module):
-    """Turns maps (N, C, H, W) to sequences (N, W, features): scans each line from four corners, then sums over rows."""
+    """Turns feature maps (N, C, H, W) into sequences (N, W, features).
+
+    An LSTM2d scans each line from its four corners. The rows of its output are then added.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -85,12 +97,15 @@ class FromCorners(nn.Module):
         self.features = 4 * hidden
 
     def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
-        return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)  # the LSTM2d is zero outside a line
+        # Rows below a line add nothing to the sum, because the LSTM2d returns zeros there.
+        return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)
 
 
 class OverColumns(nn.Module):
-    """Turns maps to sequences by a bidirectional torch.nn.LSTM over columns. A third convolution reduces the
-    maps to two rows, so that the LSTM can be wide without more parameters."""
+    """Turns feature maps into sequences by a bidirectional torch.nn.LSTM over the columns.
+
+    A third convolution first reduces the maps to two rows, which saves parameters of the LSTM.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -111,7 +126,12 @@ MODELS = {"lstm2d": lambda: FromCorners(32, 24), "columns": lambda: OverColumns(
 
 
 class Reader(nn.Module):
-    """Turns line images (N, 1, H, W) and line sizes (N, 2) into CTC's log-probabilities (T, N, 11) and lengths (N,)."""
+    """The whole network, from images of lines to the log-probabilities that CTC needs.
+
+    The inputs are the images (N, 1, H, W) and the heights and widths of the lines (N, 2). The results are
+    log-probabilities (T, N, 11) of the ten digits and the blank for T columns, and the number of columns (N,) of each
+    line.
+    """
 
     def __init__(self, model: str) -> None:
         super().__init__()
@@ -130,14 +150,17 @@ class Reader(nn.Module):
 
 
 def character_columns(path: Tensor) -> Tensor:
-    """Returns the columns where a best path (T,) begins a character: neither blank nor equal to the column before."""
+    """Returns the columns at which a character begins, given the most probable class of each column (T,).
+
+    Such a column is not blank and differs from the column before.
+    """
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
 
 
 @torch.no_grad()
 def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
-    """Returns the text of each line, by the most probable class of every column."""
+    """Returns the digits of each line, from the most probable class of every column."""
     device, texts = next(reader.parameters()).device, []
     for images, sizes in zip(lines.images.split(batch), lines.sizes.split(batch)):
         log_probabilities, lengths = reader(images.to(device), sizes.to(device))
@@ -175,9 +198,11 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 
 
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
-    """Returns a figure of the first lines and the first misread lines. It shows each character where it is read, the
-    true text of misread lines in red, and the gradient of the middle character's log-probability with respect
-    to pixels."""
+    """Returns a figure of the first lines and of the first misread lines.
+
+    It shows each digit at the column where it was read, and the true text of misread lines in red. A second picture of
+    each line shows the gradient of the middle digit's log-probability with respect to the pixels.
+    """
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
     widest = int(lines.sizes[shown, 1].max())
@@ -200,7 +225,7 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
             left.text(width + 4, height / 2, "".join(map(str, lines.texts[i].tolist())), color="tab:red", va="center")
         for axes in (left, right):
             axes.axis("off")
-            axes.set_xlim(0, widest + 40)  # all lines have one scale, and room for the true text
+            axes.set_xlim(0, widest + 40)  # one scale for all lines, with room for the true text
     return figure
 
 
@@ -218,7 +243,7 @@ def main(arguments: list[str] | None = None) -> float:
     try:
         device = distributed.choose_device(options.device)
         if options.out:
-            check_out(options.out, animate=False)  # fails before the training, not after it
+            check_out(options.out, animate=False)  # refuses a wrong path before the training
             need("matplotlib.figure")
         train_digits, unseen = Digits.load("train"), Digits.load(options.split)
     except (ImportError, OSError, ValueError) as error:
@@ -234,7 +259,8 @@ def main(arguments: list[str] | None = None) -> float:
     print(f"{options.steps} steps: {clock / 60:.1f} minutes, {cpu / 60:.1f} minutes of CPU time")
 
     reader.eval()
-    lines = unseen.lines(TEST_LINES, generator("text_line", options.split))  # the same for every model and seed
+    # The scored lines are the same for every model and every seed.
+    lines = unseen.lines(TEST_LINES, generator("text_line", options.split))
     texts = read(reader, lines)
     wrong = sum(edit_distance(text, truth.tolist()) for text, truth in zip(texts, lines.texts))
     characters = sum(len(truth) for truth in lines.texts)

@@ -10,7 +10,7 @@ with without_traceback(running_command()):
     from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
     from .operators import masked_conv
-    from .operators.library import VERSION as __version__  # noqa: F401 - public
+    from .operators.library import VERSION as __version__  # noqa: F401 - users read pixelrnn_ext.__version__
     from .operators.library import build_config
     from .operators.scan.plan import resident_plan
 

@@ -1,4 +1,4 @@
-"""The command ``pixelrnn``, and ``python -m pixelrnn_ext``."""
+"""Entry point of the command line, which users start as ``pixelrnn`` or ``python -m pixelrnn_ext``."""
 
 import sys
 

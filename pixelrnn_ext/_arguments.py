@@ -1,4 +1,4 @@
-"""Checks of numbers, kernel sizes and dtypes."""
+"""Checks of arguments that users pass to layers and functions: numbers, kernel sizes and dtypes."""
 
 import operator
 from numbers import Real
@@ -10,8 +10,12 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
-    """Returns any integer, also numpy's, as an int. Raises TypeError, or ValueError if it is below ``minimum``."""
-    if not isinstance(value, (int, torch.SymInt)):  # a traced size stays a SymInt
+    """Converts any kind of integer, such as numpy's, to a Python int.
+
+    A torch.SymInt, which is a size that torch.compile traces, is returned unchanged. Raises TypeError if the value is
+    no integer, and ValueError if it is less than ``minimum``.
+    """
+    if not isinstance(value, (int, torch.SymInt)):
         try:
             value = operator.index(value)
         except TypeError:
@@ -20,7 +24,7 @@ def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
         raise TypeError(f"expected {name} to be an int, got bool")
     if value < minimum:
         raise ValueError(f"expected {name} >= {minimum}, got {value}")
-    return value  # type: ignore[return-value]  # a torch.SymInt serves as an int
+    return value  # type: ignore[return-value]  # a torch.SymInt can be used like an int
 
 
 def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
@@ -33,7 +37,10 @@ def check_number(name: str, value: object) -> None:
 
 
 def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns a kernel size, one odd integer or two, as (height, width). Raises TypeError or ValueError."""
+    """Returns a kernel size, given as one odd integer or as two, in the form (height, width).
+
+    Raises TypeError if a side is no integer, and ValueError for any other wrong size.
+    """
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if len(sides) != 2:
         raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")
@@ -44,6 +51,9 @@ def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def check_dtype(name: str, dtype: torch.dtype | None) -> None:
-    """Raises TypeError unless the layers support the dtype. None, torch's default dtype, passes."""
+    """Raises TypeError unless the layers support the dtype: float16, bfloat16, float32 or float64.
+
+    None stands for torch's default dtype, which the layers support.
+    """
     if dtype is not None and dtype not in DTYPES:
         raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {dtype}")

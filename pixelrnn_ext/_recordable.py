@@ -1,4 +1,8 @@
-"""Tensors that record operations (incremental/recording.py), and functions that are recorded as one operation."""
+"""Tensors that record the operations of a model instead of computing them.
+
+incremental/recording.py records a model, and sampling runs the recorded operations pixel by pixel. With the decorator
+:func:`recordable`, a call of a layer's function is recorded as a single operation.
+"""
 
 import dis
 import functools
@@ -24,7 +28,8 @@ class Recorder(Protocol):
 class Recorded(Tensor):
     """A tensor without values. Torch's functions and methods on it are recorded instead of computed.
 
-    ``value`` is the recorder's key for the tensor. Only properties that all tensors of a recording share can be read.
+    ``value`` is the recorded operation whose result the tensor is. The device and the dtype can be read, but not the
+    shape.
     """
 
     recorder: Recorder
@@ -55,15 +60,22 @@ class Recorded(Tensor):
         return recorder.record(func, args, kwargs)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises TypeError. torch does not call __torch_function__ for this method."""
+        """Raises TypeError, because a change of a tensor's memory cannot be recorded.
+
+        The method is overridden here because torch does not call __torch_function__ for it.
+        """
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
-        """Returns the tensor itself, so that a module in which a hook has kept a recorded tensor can be copied."""
+        """Returns the tensor itself, so that a module can be deep-copied if a hook stored a recorded tensor in it."""
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields ``recorded[0]``, ... for ``a, b = recorded``. Reads how many there are from the caller's bytecode."""
+        """Yields ``self[0]``, ``self[1]`` and so on for an assignment such as ``a, b = recorded``.
+
+        Reads the number of items from the caller's bytecode, because a recorded tensor has no shape. Any other
+        iteration raises TypeError.
+        """
         frame = sys._getframe(1)
         instruction = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
         if instruction.opname != "UNPACK_SEQUENCE":
@@ -72,16 +84,15 @@ class Recorded(Tensor):
 
 
 def op_name(function: Callable[..., Any]) -> str:
-    """Returns the name of a function or method, or of the property whose getter ``function`` is."""
     name = getattr(function, "__name__", str(function))
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
 
 
 def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Decorates a function whose first argument is ``input``. A call with a recorded input becomes one operation.
+    """Decorates a layer's function, so that a call with a :class:`Recorded` input is recorded as one operation.
 
-    The operation takes the input by position, and all other arguments, defaults included, by name. A recorded call
-    with ``sizes`` raises TypeError, because in a recording all images fill their maps.
+    The function's first argument is ``input``. The recording has the input by position and all other arguments by name.
+    Such a call raises TypeError if its argument ``sizes`` is not None.
     """
     signature = inspect.signature(function)
 

@@ -1,4 +1,4 @@
-"""Parts of printed and raised sentences."""
+"""Helpers for messages to users: counts with their nouns, and the first line of an error."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -6,5 +6,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def reason(error: BaseException | str) -> str:
-    """Returns the message of an error in one line. The later lines of torch's errors say where they were raised."""
+    """Returns the first line of an error's message, or the error's type if the message is empty.
+
+    The later lines of torch's errors only say where in torch the error was raised.
+    """
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,6 +1,6 @@
-"""The cells of a two-dimensional LSTM in plain PyTorch. :func:`pixelrnn_ext.functional.lstm2d` has the formulas.
+"""The cells of two-dimensional LSTMs in plain PyTorch. A cell is the set of equations for a pixel's states h and c.
 
-A pixel reads its neighbours *up* and *left*, which come before it in the scan.
+:func:`pixelrnn_ext.functional.lstm2d` has the formulas. A pixel reads its neighbours *up* and *left*.
 """
 
 from collections.abc import Sequence
@@ -9,19 +9,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CLIP = 100.0  # bound of |c| in the cell "max"
+CLIP = 100.0  # the cell named "max" keeps c between -CLIP and CLIP
 
 
 class Cell(NamedTuple):
-    gates: tuple[str, ...]  # in the order of a weight's rows: four as in torch.nn.LSTM, then f_up or lambda, if any
+    # The names of the gates, in the order of the rows of a weight. The first four have the order of torch.nn.LSTM.
+    gates: tuple[str, ...]
     forget_gates: tuple[int, ...] = ()  # indices of the gates whose bias starts at forget_bias
-    forget_bias: float | None = None  # None initialises it like the other biases
+    # The initial bias of the forget gates. With None they are initialised like the other gates.
+    forget_bias: float | None = None
     zero_bias: bool = False
-    peepholes: bool = False  # whether the cell takes peephole weights
+    peepholes: bool = False
 
     @property
     def carries_up(self) -> bool:
-        """Whether c depends on c_up as well as on c_left."""
+        """Whether c of a pixel depends on c of the pixel above, and not only on c of the left pixel."""
         return len(self.gates) > 4
 
 
@@ -30,31 +32,31 @@ def _mixed(weight: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
 
 
 def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
-    i, f, g, _, *fifth = gates  # i is phi in the cell leaky
+    i, f, g, _, *fifth = gates  # in the cell leaky the variable i holds the gate phi
     if cell == "pixelrnn":
         return f * c_left + i * g
     if cell == "stable":
         return f * _mixed(fifth[0], c_up, c_left) + i * g
     if cell == "leaky":
         return (1 - i) * _mixed(fifth[0], c_up, c_left) + i * g
-    carried = f * c_left + fifth[0] * c_up  # in the cell max one forget gate is 0
+    carried = f * c_left + fifth[0] * c_up  # in the cell max, update() has set one of the two forget gates to 0
     if cell == "halved":
         return 0.5 * carried + i * g
     c = carried + i * g
     if cell == "graves":
         return c
-    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # no gradient where c is clipped
+    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # no gradient passes where c is clipped
 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
 
-# The papers and programs that the cells come from.
-# pixelrnn: PixelRNN (1601.06759, section 3.3).
-# stable: RETURNN and rnn2d. |c| stays bounded.
-# graves: RNNLIB, which allows peepholes. c may double with every line.
-# halved: rnn2d.
-# leaky: multi-hare's LeakyLP, here without peepholes.
-# max: Tesseract.
+# The cells by name. Each cell comes from a paper or program:
+# "pixelrnn" is the cell of the paper PixelRNN (arXiv 1601.06759, section 3.3).
+# "stable" is the cell of RETURNN, and one of rnn2d's cells.
+# "graves" is the cell of RNNLIB.
+# "halved" is another of rnn2d's cells.
+# "leaky" is the cell LeakyLP of multi-hare, but without peepholes.
+# "max" is the cell of Tesseract.
 CELLS = {
     "pixelrnn": Cell(("i", "f", "g", "o"), (1,)),
     "stable": Cell(("i", "f", "g", "o", "lambda"), (1,), 1.0),
@@ -79,14 +81,18 @@ def check_peepholes(cell: str) -> None:
 def update(
     cell: str, z: Tensor, c_up: Tensor, c_left: Tensor, top: Tensor | None = None, peephole: Tensor | None = None
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Returns h, c and the activated gates of pixels. In the cell max the smaller forget gate is returned as 0.
+    """Computes the cell's equations for some pixels. Returns h, c and the activated gates.
+
+    The cell max uses only the larger of its two forget gates, and returns the smaller one as 0.
 
     Args:
-        cell: a name of :data:`CELLS`, with G gates.
-        z: (..., G * hidden), the pre-activations.
-        c_up, c_left: (..., hidden).
-        top: whether a pixel is in the first row, broadcastable to (..., hidden); None: no pixel is.
-        peephole: (4, hidden), for i, f_left, f_up, o: the first three gates see the neighbours' c, o sees the new c.
+        cell: the name of a cell in :data:`CELLS`. G is the number of its gates.
+        z: (..., G * hidden), the pre-activations of the gates.
+        c_up, c_left: (..., hidden), c of the neighbours above and to the left.
+        top: tells for each pixel whether it is in the first row, broadcastable to (..., hidden). None means that no
+            pixel is in the first row.
+        peephole: (4, hidden), the peephole weights of the gates i, f_left, f_up and o. The first three gates read the
+            neighbours' c, and o reads the new c.
     """
     kind = CELLS[cell]
     i, f, g, o, *fifth = z.chunk(len(kind.gates), dim=-1)
@@ -100,6 +106,6 @@ def update(
         f, fifth = torch.where(reads_left, f, 0), [torch.where(reads_left, 0, fifth[0])]
     c = _new_c(cell, (i, f, g, o, *fifth), c_up, c_left)
     o = (o if peephole is None else o + p_o * c).sigmoid()
-    # f is o_prev in the cell leaky
+    # In the cell leaky the variable f holds the gate o_prev.
     h = (f * _mixed(fifth[0], c_up, c_left) + o * c).tanh() if cell == "leaky" else o * c.tanh()
     return h, c, (i, f, g, o, *fifth)

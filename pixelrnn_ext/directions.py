@@ -1,6 +1,6 @@
-"""The directions of a two-dimensional LSTM: their corners, their parameters and the merge of their maps.
+"""The directions of a two-dimensional LSTM: their corners, their parameters and the merge of their feature maps.
 
-:func:`pixelrnn_ext.functional.lstm2d` describes the corners. *Up* and *left* are the neighbours scanned before a pixel.
+A direction is a scan of the image from one of its corners.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,18 @@ from torch import Tensor
 
 from ._arguments import integer
 
-# The steps over rows and over columns of the scan from each corner. The operators number the corners 0 to 3 in this
-# order.
+# Maps a corner, where a scan starts, to the scan's row step and column step, 1 or -1. The compiled operators number the
+# corners in the order of this dictionary.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
-# The corners where 1, 2 or 4 directions start.
 DEFAULT_CORNERS: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
 MERGES = ("concat", "sum", "mean", None)
 
 
 class Direction2d(NamedTuple):
-    """The parameters of one direction of a recurrent layer.
+    """The parameters of one direction of a recurrent layer. A direction is a scan from one corner.
 
-    The layer's function in :mod:`pixelrnn_ext.functional` describes their shapes.
+    The shapes of the parameters depend on the layer. :mod:`pixelrnn_ext.functional` describes them.
     """
 
     weight_ih: Tensor
@@ -39,7 +38,10 @@ class Direction2d(NamedTuple):
 
 
 def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
-    """Returns the corners of a number or a tuple of directions. Raises TypeError or ValueError."""
+    """Returns the corners where a layer's directions (scans) start.
+
+    ``directions`` is 1, 2, 4 or a tuple of corners. Raises TypeError or ValueError for anything else.
+    """
     if isinstance(directions, (tuple, list)):
         check_corners(tuple(directions))
         return tuple(directions)
@@ -63,15 +65,19 @@ def check_merge(merge: str | None) -> None:
 
 
 def flipped(m: Tensor, corner: str) -> Tensor:
-    """Flips a map (..., H, W) so that a scan from ``corner`` becomes a scan from the top left, and back."""
+    """Flips a feature map (..., H, W) so that a scan from ``corner`` becomes a scan from the top left corner.
+
+    The same flip converts the result of the scan back.
+    """
     axes = [axis for axis, sense in zip((-2, -1), CORNERS[corner]) if sense < 0]
     return m.flip(axes) if axes else m
 
 
 def merged(maps: Tensor, merge: str | None) -> Tensor:
-    """Merges the maps of all directions (N, D, hidden, H, W), see :func:`pixelrnn_ext.functional.lstm2d`.
+    """Merges the feature maps of D directions, (N, D, hidden, H, W).
 
-    ``"shift"`` adds the second direction, moved down by a row, to the first direction (section 3.3).
+    ``merge="shift"`` moves the second direction's map down by one row and adds it to the first map (section 3.3).
+    :func:`pixelrnn_ext.functional.lstm2d` describes the other values of ``merge``.
     """
     if merge is None:
         return maps
@@ -79,5 +85,6 @@ def merged(maps: Tensor, merge: str | None) -> Tensor:
         return maps[:, 0] + F.pad(maps[:, 1, :, :-1], (0, 0, 1, 0))
     if merge == "concat":
         return maps.flatten(1, 2)
-    pixels = maps.permute(0, 3, 4, 1, 2)  # sum and mean keep this order of axes in memory, channels_last
+    # The channels are the last axis here, so that the merged map has channels_last memory format.
+    pixels = maps.permute(0, 3, 4, 1, 2)
     return (pixels.sum(3) if merge == "sum" else pixels.mean(3)).permute(0, 3, 1, 2)

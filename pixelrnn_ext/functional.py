@@ -1,11 +1,12 @@
 """The layers of PixelRNN (arXiv 1601.06759), and a two-dimensional LSTM, as functions.
 
-All maps are (N, C, H, W). Inputs may have any strides. On the native backend a recurrence returns channels_last memory
-format, and a masked convolution keeps the format of its input.
+All feature maps are (N, C, H, W). Inputs may have any strides. On the native backend (the compiled kernels) a
+recurrence returns channels_last memory format, and a masked convolution keeps the format of its input.
 
-float32 and float64 inputs are computed in their own dtype. On a GPU float32 products are in tf32 if torch allows it.
-float16 and bfloat16 inputs are computed in float32, and the result has their dtype. The CUDA kernels store maps and
-weights in this dtype, the cell state and all sums in float32. Under autocast the result has the autocast dtype.
+Inputs of float32 and float64 are computed in their own dtype. On a GPU, float32 matrix products run in tf32 if torch's
+settings allow it. Inputs of float16 and bfloat16 are computed in float32, and the result has the input's dtype. The
+CUDA kernels then store maps and weights in 16 bits, but the cell state and all sums in float32. Under autocast the
+result has autocast's dtype.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ._arguments import integers
 from ._recordable import recordable
-from .directions import Direction2d as Direction2d  # an argument of lstm2d
+from .directions import Direction2d as Direction2d  # users find this class here, because it is an argument of lstm2d
 from .directions import check_corners, check_merge
 from .masks import check_colour_groups, check_mask_type
 from .operators.masked_conv import run as masked_conv
@@ -49,28 +50,29 @@ def row_lstm(
 
     Args:
         input: (N, in_channels, H, W).
-        weight_ih: (4 * hidden, in_channels, 1, k), k odd.
-        weight_hh: (4 * hidden, hidden, taps), an odd number of taps, from left to right in the row above.
+        weight_ih: (4 * hidden, in_channels, 1, k), the input-to-state weights. The width k is odd.
+        weight_hh: (4 * hidden, hidden, taps), the weights of the pixels that are read in the row above, from left to
+            right. The number of taps is odd.
         bias: (4 * hidden,).
-        h0, c0: (hidden,), the state of every cell outside the image; None is zero.
+        h0, c0: (hidden,), the states h and c of every cell outside the image. None means zero.
         mask_type: ``"A"`` or ``"B"`` masks ``weight_ih`` (section 3.4); None leaves it unmasked.
         image_channels: number of colours that the mask divides the channels into.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
         sizes: (N, 2) integers, the height and width of each image, on the CPU or on the input's device. An image lies
-            in the top left corner of its map, and is computed as if it were alone. Outside it the input is ignored, and
-            the result and all gradients are zero. 0 is an empty image. None: all images are H x W. Sizes on a GPU, or
-            inside torch.compile or torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. The reference takes no
-            sizes inside torch.compile or torch.vmap.
-        backend: ``"auto"`` runs the native kernels if they can run, else plain PyTorch. ``"native"`` demands the
-            kernels. ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU ``"native"`` chooses one of
-            two paths, which can also be demanded: ``"step"`` (a matrix product and a kernel for every line), or
-            ``"resident"`` (one launch for the whole scan, which takes ``sizes`` only with a cell of five gates).
+            in the top left corner of its map, and is computed as if it were alone. Outside the image the input has no
+            effect, and the result and all gradients are zero. An image of size 0 is empty. None means that all images
+            are H x W. Sizes on a GPU, or inside torch.compile or torch.vmap, are not checked but clamped to 0 .. H and
+            0 .. W. The reference backend takes no sizes inside torch.compile or torch.vmap.
+        backend: ``"auto"`` runs the native kernels if they can run, else plain PyTorch. ``"native"`` demands them.
+            ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU ``"native"`` chooses one of two paths, which
+            can also be demanded. ``"step"`` runs a matrix product and a kernel for every row or diagonal.
+            ``"resident"`` runs one kernel for the whole scan, which takes ``sizes`` only with a cell of five gates.
 
     Returns:
-        h, (N, hidden, H, W), in the dtype of ``input``.
+        The state h of every pixel, (N, hidden, H, W), in the dtype of ``input``.
 
     Raises:
-        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or sizes are no integers.
+        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or ``sizes`` are no integers.
         ValueError: a shape, device, size or option does not fit.
         RuntimeError: the requested backend cannot run here.
 
@@ -107,10 +109,10 @@ def diagonal_lstm(
 
     Args:
         weight_ih: (4 * hidden, in_channels, 1, 1).
-        weight_hh: (4 * hidden, hidden, 2): above, left.
-        reverse: whether to scan from right to left, which is causal in mirrored order, not in raster order.
+        weight_hh: (4 * hidden, hidden, 2), the weights of the neighbour above, then of the left neighbour.
+        reverse: whether to scan from right to left. The result is then causal in mirrored order, not in raster order.
 
-    Other arguments, result and errors: see :func:`row_lstm`.
+    All else is as in :func:`row_lstm`.
 
     Example:
         >>> diagonal_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2)).shape
@@ -142,11 +144,11 @@ def diagonal_bilstm(
 ) -> Tensor:
     """Computes the Diagonal BiLSTM (section 3.3): a left-to-right scan plus a right-to-left scan shifted down by a row.
 
-    A pixel depends on all earlier pixels and on no later one. The arguments of the right-to-left scan end in
-    ``_reverse``. Other arguments, result and errors: see :func:`diagonal_lstm`.
+    A pixel depends on all earlier pixels in raster order and on no later one. The right-to-left scan has the arguments
+    that end in ``_reverse``. All else is as in :func:`diagonal_lstm`.
 
     Args:
-        gate_bias: broadcastable to (N, 8 * hidden, H, W), the left-to-right scan's 4 * hidden channels first.
+        gate_bias: broadcastable to (N, 8 * hidden, H, W). The channels of the left-to-right scan come first.
 
     Example:
         >>> w = torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2)
@@ -192,22 +194,23 @@ def lstm2d(
                                           i g + f_up c_up; clamped to [-100, 100]
     =============  =====================  ==================================================================
 
-    Only ``graves`` and ``halved`` take peepholes p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
+    Only ``graves`` and ``halved`` take peephole weights p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
     ``z_f_up += p_2 c_up``, ``z_o += p_3 c``. In ``graves`` c may double with every line, and overflow on large maps.
 
     Args:
         input: (N, in_channels, H, W).
-        weights: a :class:`functional.Direction2d <pixelrnn_ext.directions.Direction2d>` for each corner: weight_ih (G *
-            hidden, in_channels, 1, 1) with the cell's G gates in order; weight_hh (G * hidden, hidden, 2) with the taps
-            up, left; bias (G * hidden,); h0 and c0 (hidden,), the state of every pixel outside the image, None for
-            zero; peephole (4, hidden).
-        cell: a name from the table.
-        corners: the D different corners where directions start: ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. A direction is
-            the scan from ``"tl"`` of the flipped image, flipped back: from ``"br"``, up is the row below.
+        weights: a :class:`functional.Direction2d <pixelrnn_ext.directions.Direction2d>` for each corner. For a cell
+            with G gates, weight_ih is (G * hidden, in_channels, 1, 1), with the gates in the table's order. weight_hh
+            is (G * hidden, hidden, 2), with the taps up, left. bias is (G * hidden,). h0 and c0 are (hidden,), the
+            state of every pixel outside the image; None means zero. peephole is (4, hidden).
+        cell: the name of a cell in the table above.
+        corners: the D different corners where directions start, of ``"tl"``, ``"tr"``, ``"bl"`` and ``"br"``. A
+            direction is the scan from ``"tl"`` of the flipped image, flipped back. Seen from ``"br"``, up is the row
+            below.
         gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z. Channels are ordered by direction, then gate.
         sizes: as in :func:`row_lstm`.
-        merge: ``"concat"`` returns (N, D * hidden, H, W) in the order of ``corners``, ``"sum"`` and ``"mean"`` (N,
-            hidden, H, W), None (N, D, hidden, H, W).
+        merge: ``"concat"`` returns (N, D * hidden, H, W) in the order of ``corners``. ``"sum"`` and ``"mean"`` return
+            (N, hidden, H, W). None returns (N, D, hidden, H, W).
         backend: as in :func:`row_lstm`. ``"resident"`` takes no peepholes.
 
     The errors are those of :func:`row_lstm`.
@@ -236,24 +239,24 @@ def masked_conv2d(
     activation: str | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Computes a masked convolution (sections 2.2 and 3.4), stride 1, same padding: a pixel reads the pixels before it.
+    """Computes a masked convolution (sections 2.2 and 3.4) of stride 1: a pixel reads the pixels before it.
 
-    Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))`` and the activation,
-    but skips masked weights. They have no effect, even if NaN, and their gradients are zero.
+    The result equals ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))``, followed by the
+    activation. But masked weights have no effect, even if NaN, and their gradients are zero.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1.
         weight: (out_channels, in_channels, kh, kw), kh and kw odd.
         bias: (out_channels,).
-        mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: also its own.
+        mask_type: with ``"A"`` the kernel's centre reads the colours before the pixel's own, with ``"B"`` also its own.
         image_channels: number of colours, see :func:`pixelrnn_ext.masks.colour_groups`.
         gates: number of equal blocks of output channels, which all have the same mask.
         activation: ``"relu"`` or None.
-        backend: ``"native"`` (on a CPU compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d with the
-            masked weight), or ``"auto"``: native if it can run, else the reference.
+        backend: ``"native"`` runs compiled kernels on a CPU, and Triton kernels on a GPU. ``"reference"`` runs F.conv2d
+            with the masked weight. ``"auto"`` runs native kernels if they can run, else the reference.
 
     Returns:
-        (N, out_channels, H, W) in the dtype and the memory format of ``input``.
+        The output, (N, out_channels, H, W), in the dtype and the memory format of ``input``.
 
     The errors are those of :func:`row_lstm`.
 

@@ -1,9 +1,10 @@
 """Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
 Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns a state_dict of
-copies. The function's docstring names the LSTM2d that loads them. ``corner`` is the LSTM2d's direction that gets the
-weights of a single scan. ``first | second`` joins the state_dicts of two scans. The functions raise TypeError if a
-value is no floating-point matrix, ValueError if a shape, a name or a corner does not fit.
+copies. The function's docstring names the LSTM2d that can load this state_dict. In a function for a single scan,
+``corner`` names the LSTM2d's direction that gets the weights. ``first | second`` joins the state_dicts of two scans.
+
+The functions raise TypeError if a value is no floating-point matrix, and ValueError if it does not fit.
 """
 
 from __future__ import annotations
@@ -22,21 +23,23 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# The position of each of our gates in the other program's order, which the comments list.
-_RETURNN = (0, 1, 4, 3, 2)  # RETURNN's order: i, f, lambda, o, g
-_RNN2D_HALVED = (0, 2, 4, 3, 1)  # rnn2d's order: i, f_up, f_left, o, g
-_RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # in the order of rnn2d's maps
-_PFISTERER = (0, 1, 4, 2, 3)  # Pfisterer's order: i, f, o, 1 - lambda, g
-_TESSERACT = (1, 2, 0, 3, 4)  # Tesseract's order: CI (our g), GI (i), GF1 (f_left), GO (o), GFS (f_up)
+# Element k of a tuple of integers is the position of the LSTM2d's gate k among a program's gates.
+_RETURNN = (0, 1, 4, 3, 2)  # the gates of RETURNN are i, f, lambda, o, g
+_RNN2D_HALVED = (0, 2, 4, 3, 1)  # the gates of rnn2d are i, f_up, f_left, o, g
+_RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # the corners where rnn2d's scans start, in the order of its maps
+_PFISTERER = (0, 1, 4, 2, 3)  # the gates of Pfisterer's program are i, f, o, 1 - (our lambda), g
+_TESSERACT = (1, 2, 0, 3, 4)  # the gates of Tesseract are CI (our g), GI (i), GF1 (f_left), GO (o), GFS (f_up)
 
 
 def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, corner: str = "tl") -> dict[str, Tensor]:
-    """Converts RETURNN's TwoDLSTM for ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``.
+    """Converts the weights of RETURNN's TwoDLSTM.
+
+    The result is for ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``.
 
     Args:
-        V_h, V_v: (hidden, 5 * hidden), for the pixel to the left and the pixel above.
-        W: (in_channels, 5 * hidden).
-        b: (5 * hidden,); None for a layer with ``bias=False``, because RETURNN's bias is zero and not trained.
+        V_h, V_v: (hidden, 5 * hidden), the weights of the pixel to the left, and of the pixel above.
+        W: (in_channels, 5 * hidden), the weights of the input.
+        b: (5 * hidden,), the bias. RETURNN does not train it, so None is for an LSTM2d with ``bias=False``.
 
     Example:
         >>> layer = LSTM2d(3, 4, directions=1, bias=False)
@@ -55,16 +58,17 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
 
 
 def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dict[str, Tensor]:
-    """Converts rnn2d's LSTM for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr",
-    "br"))``. The directions have the order of rnn2d's maps.
+    """Converts the weights of rnn2d's LSTM.
 
-    The gates are in the order of rnn2d's later revisions: i, f_y, f_x, o, g, or with ``stable`` i, f, lambda, o, g.
+    The result is for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr", "br"))``. The
+    gates must have the order of rnn2d's later revisions: i, f_y, f_x, o, g, or with ``stable`` i, f, lambda, o, g.
 
     Args:
-        parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,): for each direction the bias,
-            the input weights, and the weights of the neighbours in x and in y.
-        hidden_channels: channels of each direction.
-        stable: whether the parameters are for ``cell="stable"``.
+        parameters: a vector of 4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels numbers. For each of
+            the 4 directions it has the bias, then the weights of the input, of the pixel to the left, and of the pixel
+            above.
+        hidden_channels: number of hidden channels of each direction.
+        stable: whether the parameters are for ``cell="stable"`` instead.
 
     Example:
         >>> layer = LSTM2d(3, 4, cell="halved", directions=("tl", "bl", "tr", "br"))
@@ -86,12 +90,14 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
 
 
 def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[str, Tensor]:
-    """Converts the cell of FlorianPfisterer/2D-LSTM-Seq2Seq for ``LSTM2d(in_channels, hidden_channels, cell="stable",
-    directions=(corner,))``. Its lambda weighs the pixel to the left.
+    """Converts the cell of the program FlorianPfisterer/2D-LSTM-Seq2Seq.
+
+    The result is for ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``.
 
     Args:
-        state_dict: ``W.weight`` (5 * hidden, in_channels), ``U.weight`` for the pixel to the left and ``V.weight`` for
-            the pixel above (5 * hidden, hidden), and the bias (5 * hidden,) of each.
+        state_dict: ``W.weight`` (5 * hidden, in_channels) for the input, ``U.weight`` (5 * hidden, hidden) for the
+            pixel to the left, ``V.weight`` (5 * hidden, hidden) for the pixel above, and the bias (5 * hidden,) of
+            each.
 
     Example:
         >>> theirs = {"W": torch.nn.Linear(3, 20), "U": torch.nn.Linear(4, 20), "V": torch.nn.Linear(4, 20)}
@@ -110,21 +116,24 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
     for name, tensor, columns in zip(names, tensors, [(channels,), (hidden,), (hidden,), (), (), ()]):
         _check(name, tensor, (5 * hidden, *columns))
     state = _parameters(corner, _PFISTERER, input, up, left, sum(biases[1:], biases[0]))
-    for tensor in state.values():  # 1 - sigmoid(z) = sigmoid(-z)
+    # The program's gate lambda is 1 minus the LSTM2d's lambda. Since 1 - sigmoid(z) is sigmoid(-z), this gate's weights
+    # are negated.
+    for tensor in state.values():
         tensor[4 * hidden :].neg_()
     return state
 
 
 def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Tensor]:
-    """Converts the float weights of one two-dimensional LSTM of Tesseract for ``LSTM2d(in_channels, hidden_channels,
-    cell="max", directions=(corner,))``.
+    """Converts the float weights of one two-dimensional LSTM of Tesseract.
 
-    Tesseract runs four such LSTMs in parallel, some on reversed images. In the order of their output maps they have
-    the corners ``"tl"``, ``"tr"``, ``"br"``, ``"bl"``. Its tables of tanh and sigmoid have errors of at most 1.5e-6.
+    The result is for ``LSTM2d(in_channels, hidden_channels, cell="max", directions=(corner,))``.
+
+    Tesseract runs four such LSTMs in parallel. In the order of their maps, their corners are ``"tl"``, ``"tr"``,
+    ``"br"``, ``"bl"``. Tesseract looks up tanh and sigmoid in tables, which have errors of at most 1.5e-6.
 
     Args:
-        matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns for the input, the pixel to
-            the left, the pixel above, and the bias.
+        matrices: the matrices CI, GI, GF1, GO and GFS, each (hidden, in_channels + 2 * hidden + 1). Their columns are
+            for the input, the pixel to the left, the pixel above, and the bias.
 
     Example:
         >>> layer = LSTM2d(3, 4, cell="max", directions=1)
@@ -152,7 +161,11 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
 def _parameters(
     corner: str, order: Sequence[int], input: Tensor, up: Tensor, left: Tensor, bias: Tensor | None
 ) -> dict[str, Tensor]:
-    """Returns a direction's parameters from matrices (gates * hidden, columns), with the gates taken in ``order``."""
+    """Returns the entries of an LSTM2d's state_dict for one direction.
+
+    ``input``, ``up`` and ``left`` are matrices (gates * hidden, columns), and ``bias`` is a vector (gates * hidden,).
+    ``order[k]`` is the position of the LSTM2d's gate k among the gates of these tensors.
+    """
     check_corners((corner,))
 
     def reorder(rows: Tensor) -> Tensor:
@@ -166,13 +179,14 @@ def _parameters(
 
 
 def _tensor(name: str, matrix: Matrix) -> Tensor:
-    if not hasattr(matrix, "__array__"):  # needs no import of numpy, which may be missing
+    if not hasattr(matrix, "__array__"):  # recognises an array without an import of numpy, which may be missing
         raise TypeError(f"expected {name} to be a Tensor or a numpy array, got {type(matrix).__name__}")
     try:
         tensor = torch.as_tensor(matrix).detach()
-    except TypeError:  # torch lacks the array's dtype
+    except TypeError:  # raised if torch lacks the array's dtype
         raise TypeError(f"expected {name} of numbers, got an array of {matrix.dtype}") from None
-    check_dtype(name, tensor.dtype)  # rejects quantised weights, which would need their scales
+    # Rejects integers, because quantised weights would need their scales.
+    check_dtype(name, tensor.dtype)
     if tensor.dim() == 0:
         raise ValueError(f"expected {name} to be a matrix, got a number")
     return tensor

@@ -14,7 +14,10 @@ from .operators import backends
 
 
 class Recurrent(nn.Module):
-    """Holds the parameters of a recurrent layer. A parameter's name ends in the suffix of its direction."""
+    """Base class of the recurrent layers. It creates and holds a layer's parameters.
+
+    The name of a parameter ends in the suffix of its direction (scan), such as ``_reverse``.
+    """
 
     def __init__(
         self,
@@ -57,8 +60,10 @@ class Recurrent(nn.Module):
                 self.register_parameter(name + suffix, parameter)
 
     def reset_parameters(self) -> None:
-        """Draws weights and biases uniformly in +-1/sqrt(hidden_channels), as torch.nn.LSTM does. Learned initial
-        states and peepholes start at zero."""
+        """Draws weights and biases uniformly from [-b, b] with b = 1 / sqrt(hidden_channels), as torch.nn.LSTM does.
+
+        Learned initial states and peephole weights start at zero.
+        """
         bound = self.hidden_channels**-0.5
         for name, parameter in self.named_parameters(recurse=False):
             if name.startswith(("h0", "c0", "peephole")):
@@ -68,7 +73,10 @@ class Recurrent(nn.Module):
 
 
 class _LineLSTM(Recurrent):
-    """Base of the paper's recurrent layers. ``_suffixes`` has the suffix of each direction's parameters."""
+    """Base class of the paper's recurrent layers.
+
+    ``_suffixes`` has one entry for each direction (scan): the suffix of the direction's parameter names.
+    """
 
     _suffixes: tuple[str, ...] = ("",)
     _diagonal = True
@@ -79,7 +87,8 @@ class _LineLSTM(Recurrent):
     h0: nn.Parameter | None
     c0: nn.Parameter | None
 
-    if TYPE_CHECKING:  # nn.Module annotates the result as Any
+    # Tells type checkers that a call returns a Tensor. nn.Module annotates the result as Any.
+    if TYPE_CHECKING:
 
         def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
 
@@ -103,7 +112,7 @@ class _LineLSTM(Recurrent):
             kernel_size=kernel_size,
             image_channels=image_channels,
         )
-        odd_sides(kernel_size)  # checks it
+        odd_sides(kernel_size)  # raises ValueError for an even kernel size
         check_mask_type(mask_type, optional=True)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
@@ -140,26 +149,28 @@ class _LineLSTM(Recurrent):
 
 
 class RowLSTM(_LineLSTM):
-    """Row LSTM layer (section 3.2): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
+    """Row LSTM layer (section 3.2): maps (N, in_channels, H, W) to (N, hidden_channels, H, W).
 
-    A pixel sees the triangle above it and ``kernel_size // 2`` input pixels to its left. With ``kernel_size=1`` and
-    ``mask_type=None`` the layer is torch.nn.LSTM applied down every column.
+    A pixel sees the triangle of pixels above it, and ``kernel_size // 2`` input pixels to its left. With
+    ``kernel_size=1`` and ``mask_type=None`` the layer is torch.nn.LSTM applied down every column.
 
-    The backward pass reads the output, so an activation after this layer must not work in place: ``nn.ReLU()``, not
-    ``nn.ReLU(inplace=True)``.
+    The backward pass reads the layer's output, so an activation after this layer must not overwrite it: use
+    ``nn.ReLU()``, not ``nn.ReLU(inplace=True)``.
 
     Args:
-        in_channels, hidden_channels: channels of the input, and of the state and the output.
-        kernel_size: odd width of the input-to-state and of the state-to-state convolution.
-        image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
+        in_channels, hidden_channels: number of channels of the input, and of the state, which is also the output.
+        kernel_size: odd width of the input-to-state convolution and of the state-to-state convolution.
+        image_channels: number of colours that the channels are divided into, 1 for gray, 3 for RGB.
         mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4); None leaves it unmasked.
         bias: whether the layer has a bias.
-        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0.
+        initial_state: the state of the cells outside the image: ``"zero"``, or ``"learned"`` (h0 and c0 are
+            parameters).
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
-        device, dtype: of the parameters.
+        device, dtype: device and dtype of the parameters.
 
-    Parameters, with gates in the order i, f, g, o: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden,
-    hidden, k) with the taps from left to right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden).
+    The parameters have the gates in the order i, f, g, o. With k for ``kernel_size`` they are ``weight_ih`` (4 *
+    hidden, in, 1, k), ``weight_hh`` (4 * hidden, hidden, k) with the taps from left to right, ``bias`` (4 * hidden),
+    ``h0`` and ``c0`` (hidden).
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -175,20 +186,21 @@ class RowLSTM(_LineLSTM):
 
 
 class DiagonalLSTM(_LineLSTM):
-    """One direction of the Diagonal BiLSTM (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
+    """One direction of the Diagonal BiLSTM (section 3.3): maps (N, in_channels, H, W) to (N, hidden_channels, H, W).
 
-    A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
-    swapped. The map is not shifted down, so the layer is then causal in mirrored order, not in raster order.
+    A pixel sees the rectangle of pixels from the top left corner of the image to the pixel itself. With
+    ``reverse=True`` the rectangle begins at the top right corner, and the layer is causal in mirrored order, not in
+    raster order.
 
-    The backward pass reads the output: see :class:`RowLSTM`.
+    The backward pass reads the layer's output, see :class:`RowLSTM`.
 
     Args:
         in_channels, hidden_channels: as in :class:`RowLSTM`.
         reverse: whether to scan from right to left.
         image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`.
 
-    Parameters: as in :class:`RowLSTM`, but ``weight_ih`` (4 * hidden, in, 1, 1), and ``weight_hh`` (4 * hidden,
-    hidden, 2) with the taps (above, left).
+    The parameters are those of :class:`RowLSTM`, but ``weight_ih`` is (4 * hidden, in, 1, 1), and ``weight_hh`` is (4 *
+    hidden, hidden, 2) with the taps (above, left).
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -225,11 +237,11 @@ class DiagonalLSTM(_LineLSTM):
 
 
 class DiagonalBiLSTM(_LineLSTM):
-    """Diagonal BiLSTM layer (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
+    """Diagonal BiLSTM layer (section 3.3): maps (N, in_channels, H, W) to (N, hidden_channels, H, W).
 
-    A pixel sees every earlier pixel in raster order and no later one. The output is a left-to-right scan plus a
-    right-to-left scan, shifted down by one row: ``left(x) + F.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with two
-    :class:`DiagonalLSTM` layers, ``right`` with ``reverse=True``.
+    A pixel sees every earlier pixel in raster order and no later one. The output is the sum of a left-to-right scan,
+    and of a right-to-left scan that is shifted down by one row. With two :class:`DiagonalLSTM` layers, of which
+    ``right`` has ``reverse=True``, the output is ``left(x) + F.pad(right(x)[:, :, :-1], (0, 0, 1, 0))``.
 
     The backward pass does not read the output, so an activation after this layer may work in place.
 
@@ -237,7 +249,8 @@ class DiagonalBiLSTM(_LineLSTM):
         in_channels, hidden_channels, image_channels, mask_type, bias, initial_state, backend, device, dtype: as in
             :class:`RowLSTM`.
 
-    Parameters: as in :class:`DiagonalLSTM`, and again with the suffix ``_reverse``.
+    The left-to-right scan has the parameters of :class:`DiagonalLSTM`. The right-to-left scan has the same parameters,
+    with the suffix ``_reverse``.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -274,25 +287,26 @@ class DiagonalBiLSTM(_LineLSTM):
 
 
 class MaskedConv2d(nn.Module):
-    """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
+    """Masked convolution layer (sections 2.2 and 3.4): maps (N, in_channels, H, W) to (N, out_channels, H, W).
 
-    Stride 1, same padding by zeros. The forward masks any weight: no training or checkpoint can undo the mask.
+    The stride is 1, and the input is padded by zeros, so the output has the height and width of the input. The mask is
+    applied in every forward pass, so neither training nor a checkpoint can undo it.
 
-    The backward pass reads the output only if the layer has its own ReLU. Without it an activation after this layer may
-    work in place.
+    An activation after this layer may work in place, unless the layer has its own ReLU, whose backward pass reads the
+    output.
 
     Args:
-        in_channels, out_channels: channels of the input and of the output.
-        kernel_size: odd, an integer or (height, width).
-        mask_type: ``"A"`` for the first layer, ``"B"`` for all others.
-        image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
+        in_channels, out_channels: number of channels of the input, and of the output.
+        kernel_size: an odd integer, or (height, width) of two odd integers.
+        mask_type: ``"A"`` for a model's first layer, ``"B"`` for all others.
+        image_channels: number of colours that the channels are divided into, 1 for gray, 3 for RGB.
         bias: whether the layer has a bias.
         activation: ``"relu"`` or None.
         backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`, which the layer calls.
-        device, dtype: of the parameters.
+        device, dtype: device and dtype of the parameters.
 
-    Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), with the shapes, names and initialisation of
-    torch.nn.Conv2d, so a checkpoint of either loads into the other.
+    The parameters are ``weight`` (out, in, kh, kw) and ``bias`` (out). They have the shapes, names and initialisation
+    of torch.nn.Conv2d, so a checkpoint of either layer loads into the other.
 
     Raises:
         TypeError, ValueError: an argument does not fit.

@@ -1,7 +1,8 @@
-"""The distribution of a value given its logits (sections 2 and 3.6): softmax over the levels, Bernoulli for two levels.
+"""The probability distribution of a value given its logits (sections 2 and 3.6).
 
-Logits are (N, levels, C, H, W), or (N, 1, C, H, W) with two levels: the logit of the value 1. Values are integers (N,
-C, H, W).
+The distribution is a softmax over the levels, that is, over the values that are possible. With two levels it is a
+Bernoulli distribution. Logits are (N, levels, C, H, W). With two levels they may be (N, 1, C, H, W), the logit of the
+value 1. Values are integers (N, C, H, W).
 """
 
 import math
@@ -12,31 +13,35 @@ from torch import Tensor
 
 
 def logit_channels(levels: int) -> int:
-    """Returns the number of logits of a value: one for each level, but a single logit for two levels."""
+    """Returns the number of logits of a value: 1 for two levels, otherwise the number of levels."""
     return 1 if levels == 2 else levels
 
 
 def log_prob(logits: Tensor, values: Tensor) -> Tensor:
-    """Returns the log-probability of every value in nats, (N, C, H, W), in float32 at least."""
+    """Returns the log-probability of every value in nats, (N, C, H, W), in float32, or float64 for float64 logits."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[1] == 1:
         return -F.binary_cross_entropy_with_logits(logits[:, 0], values.to(logits.dtype), reduction="none")
-    # With this order of axes log_softmax copies nothing if the logits are in channels_last.
+    # With the levels as the last axis, log_softmax copies nothing if the logits are in channels_last memory format.
     by_pixel = logits.permute(0, 3, 4, 2, 1).log_softmax(-1)
     chosen = by_pixel.gather(-1, values.long().permute(0, 2, 3, 1).unsqueeze(-1))
     return chosen.squeeze(-1).permute(0, 3, 1, 2)
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
-    """Converts log_prob (N,), in nats, to its negative mean in bits per value, for images of ``dimensions`` values."""
+    """Returns the mean negative log-likelihood of images, in bits per value.
+
+    ``log_prob`` is (N,), in nats, and ``dimensions`` is the number of values of an image.
+    """
     return -log_prob.mean() / (dimensions * math.log(2))
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Draws values, (...) of int64: the levels where the cumulative distribution, in float64, passes ``uniform``.
+    """Draws a value from each distribution that ``logits`` give. Returns an int64 tensor of the shape of ``uniform``.
 
-    ``logits`` are (..., levels), or (..., 1) for two levels. ``uniform`` is (...) of float64 in [0, 1). ``temperature``
-    divides the logits; 0 gives the most likely value.
+    A value is the first level whose cumulative probability, computed in float64, exceeds the value's number in
+    ``uniform``. ``logits`` are (..., levels), or (..., 1) for two levels. ``uniform`` is (...) of float64 in [0, 1).
+    ``temperature`` divides the logits, and 0 gives the most likely value.
     """
     logits = logits.double()
     if logits.shape[-1] == 1:

@@ -15,35 +15,36 @@ from .layers import Recurrent
 
 
 class LSTM2d(Recurrent):
-    """Two-dimensional LSTM from one corner or several: (N, in_channels, H, W) -> (N, D * hidden_channels, H, W).
+    """Two-dimensional LSTM of D directions: maps (N, in_channels, H, W) to (N, D * hidden_channels, H, W).
 
-    In each direction a pixel sees all pixels between it and the direction's corner, so four directions see the whole
-    image. Nothing is masked or shifted: the layer reads whole images, and cannot generate them pixel by pixel. Images
-    of a batch may have different sizes.
+    A direction is a scan from one corner of the image. In each direction a pixel sees all pixels between it and the
+    direction's corner, so four directions see the whole image. Nothing is masked or shifted. So the layer cannot
+    generate images pixel by pixel. Images of a batch may have different sizes.
 
-    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``: see
+    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``, see
     :class:`pixelrnn_ext.layers.RowLSTM`.
 
-    With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``.
-    With ``cell="pixelrnn", directions=("tl", "tr"), merge=None`` it returns the two maps that a
-    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. It loads the state_dicts of both layers.
+    With ``cell="pixelrnn", directions=1`` the layer equals :class:`pixelrnn_ext.layers.DiagonalLSTM` with
+    ``mask_type=None``. With ``cell="pixelrnn", directions=("tl", "tr"), merge=None`` it returns the two maps that
+    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. LSTM2d also loads the state_dicts of these layers.
 
     Args:
-        in_channels, hidden_channels: channels of the input, and of each direction's state.
-        cell: a cell of :func:`pixelrnn_ext.functional.lstm2d`.
-        directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or different corners in a tuple.
+        in_channels, hidden_channels: number of channels of the input, and of each direction's state.
+        cell: the name of a cell of :func:`pixelrnn_ext.functional.lstm2d`.
+        directions: a number of directions or a tuple of different corners. 1 means ``"tl"``, 2 means ``"tl", "br"``,
+            and 4 means ``"tl", "tr", "bl", "br"``.
         merge: as in :func:`pixelrnn_ext.functional.lstm2d`.
-        peepholes: whether gates see c, only for graves and halved.
+        peepholes: whether gates also read c, by peephole weights. Only the cells graves and halved allow this.
         bias: whether the layer has a bias.
         initial_state: as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
-        forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves; for
-            pixelrnn random, like its other biases. The cell leaky has no forget gate, and its biases start at zero.
+        forget_bias: initial bias of each forget gate. None means 1 for stable, halved and max, and -1 for graves. For
+            pixelrnn it means a random bias, like those of its other gates. All biases of leaky start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
-        device, dtype: of the parameters.
+        device, dtype: device and dtype of the parameters.
 
-    Parameters, for a cell with G gates: ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden, 2)
-    with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden). The suffix is
-    ``_reverse`` for ``"tr"``, ``_up`` for ``"bl"`` and ``_up_reverse`` for ``"br"``.
+    For a cell with G gates the parameters are ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden,
+    2) with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden). Their
+    names have the suffix ``_reverse`` for the corner ``"tr"``, ``_up`` for ``"bl"`` and ``_up_reverse`` for ``"br"``.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -95,8 +96,10 @@ class LSTM2d(Recurrent):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialises like other recurrent layers. Then sets forget gates' biases to ``forget_bias``, and all biases of
-        the cell leaky to 0."""
+        """Initialises all parameters like the other recurrent layers, and then sets some biases.
+
+        The biases of forget gates become ``forget_bias``, and all biases of the cell leaky become 0.
+        """
         super().reset_parameters()
         kind = CELLS[self.cell]
         for direction in self._weights():

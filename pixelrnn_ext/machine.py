@@ -1,4 +1,4 @@
-"""Facts about the machine."""
+"""Describes the machine for reports: system, Python version, processor and GPUs."""
 
 import os
 import platform

@@ -10,7 +10,7 @@ from ._arguments import integers, odd_sides
 
 
 class Mask(NamedTuple):
-    """The arguments of :func:`causal_mask` that the weight's shape does not give."""
+    """The arguments of :func:`causal_mask` except the shape of the weight."""
 
     mask_type: str
     image_channels: int
@@ -24,7 +24,6 @@ def check_mask_type(mask_type: str | None, optional: bool = False) -> None:
 
 
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
-    """Returns both counts of channels as ints. Raises TypeError or ValueError unless every colour gets a channel."""
     channels, image_channels = integers(channels=channels, image_channels=image_channels)
     if channels < image_channels:
         raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
@@ -32,18 +31,20 @@ def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
 
 
 def colour_groups(channels: int, image_channels: int, *, device: Device = None) -> Tensor:
-    """Returns the colour that each of ``channels`` features belongs to, (channels,) of int64.
+    """Divides channels among the colours. Returns the colour of each channel, (channels,) of int64.
 
-    Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
+    The channels of a colour are contiguous. The groups have the sizes of :func:`torch.tensor_split`, the larger ones
+    first.
     """
     channels, image_channels = check_colour_groups(channels, image_channels)
-    size, larger = channels // image_channels, channels % image_channels  # a traced size has no divmod
+    # divmod() would fail for a torch.SymInt, the type of a size inside torch.compile.
+    size, larger = channels // image_channels, channels % image_channels
     index = torch.arange(channels, device=device)
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)
 
 
 def colour_range(channels: int, image_channels: int, colour: int) -> tuple[int, int]:
-    """Returns the range (start, stop) of the features that belong to ``colour``, see :func:`colour_groups`."""
+    """Returns the range (start, stop) of the channels that :func:`colour_groups` gives to ``colour``."""
     size, larger = divmod(channels, image_channels)
     return colour * size + min(colour, larger), (colour + 1) * size + min(colour + 1, larger)
 
@@ -59,10 +60,11 @@ def causal_mask(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Returns the mask of a weight (out_channels, in_channels, height, width): 1 where it is alive, 0 where it is dead.
+    """Returns the mask of a convolution's weight: 1 where the weight is alive, 0 where it is masked.
 
-    Taps before the centre in raster order are alive. At the centre an input channel is alive if its colour comes
-    before the output's colour (mask A), or is not after it (mask B).
+    The mask is (out_channels, in_channels, height, width). The kernel's taps (positions) before the centre in raster
+    order are alive. At the centre a weight is alive if the colour of its input channel comes before the colour of its
+    output channel. With mask B a weight between channels of the same colour is alive, too.
 
     Args:
         mask_type: ``"A"`` or ``"B"``.
@@ -90,12 +92,15 @@ def causal_mask(
 
 
 def removes_nothing(weight: Tensor, mask_type: str, image_channels: int) -> bool:
-    """Returns whether the mask has no zeros: mask B of a 1 x 1 kernel, with one colour."""
     return mask_type == "B" and image_channels == weight.shape[-2] == weight.shape[-1] == 1
 
 
 def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
-    """Returns the weight, which may have leading axes, masked by :func:`causal_mask`. mask_type None masks nothing."""
+    """Returns the weight, multiplied by the mask of :func:`causal_mask`. ``mask_type`` None leaves it unmasked.
+
+    The weight may have further axes before the four axes of a convolution's weight. Where the mask is 0, the result is
+    0 even if the weight is NaN.
+    """
     if mask_type is None or removes_nothing(weight, mask_type, image_channels):
         return weight
     out_channels, in_channels, height, width = weight.shape[-4:]

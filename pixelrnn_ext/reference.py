@@ -1,7 +1,8 @@
 """The layers in plain PyTorch: the definition that the kernels are tested against.
 
-A recurrence is a loop over the lines of the map. All functions run on any device, compute in the dtype of their input,
-and can be differentiated any number of times. Arguments and shapes are those of :mod:`pixelrnn_ext.functional`.
+A recurrence is a loop over the lines of the feature map, that is, over its rows or its anti-diagonals. All functions
+run on any device, compute in the dtype of their input, and can be differentiated any number of times. Arguments and
+shapes are those of :mod:`pixelrnn_ext.functional`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ def row_lstm(
     c0: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
-    """Computes functional.row_lstm."""
+    """Computes :func:`pixelrnn_ext.functional.row_lstm` in plain PyTorch."""
     return scan(input, [Direction2d(weight_ih, weight_hh, bias, h0, c0)], corners=("tl",), diagonal=False, **options)
 
 
@@ -42,13 +43,13 @@ def diagonal_lstm(
     reverse: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Computes functional.diagonal_lstm."""
+    """Computes :func:`pixelrnn_ext.functional.diagonal_lstm` in plain PyTorch."""
     direction = Direction2d(weight_ih, weight_hh, bias, h0, c0)
     return scan(input, [direction], corners=("tr" if reverse else "tl",), **options)
 
 
 def lstm2d(input: Tensor, weights: Sequence[Direction2d], *, cell: str = "stable", **options: Any) -> Tensor:
-    """Computes functional.lstm2d."""
+    """Computes :func:`pixelrnn_ext.functional.lstm2d` in plain PyTorch."""
     return scan(input, weights, cell=cell, **options)
 
 
@@ -65,7 +66,10 @@ def scan(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """Computes a recurrent layer: scans from each corner, then merges. With ``sizes`` each image runs alone."""
+    """Computes a recurrent layer: scans each image from each corner, then merges the feature maps of these scans.
+
+    With ``sizes`` each image is cropped to its size and computed alone.
+    """
     channels = input.shape[1]
     masking: dict[str, Any] = dict(image_channels=image_channels, gates=len(CELLS[cell].gates))
 
@@ -84,7 +88,8 @@ def scan(
         return torch.stack([scan_direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    if gate_bias is not None:  # joins it to the input, so that both are cropped to each image
+    # The gate bias is appended to the input's channels, so that both are cropped to each image.
+    if gate_bias is not None:
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
     return run_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
@@ -100,7 +105,7 @@ def masked_conv2d(
     gates: int = 1,
     activation: str | None = None,
 ) -> Tensor:
-    """Computes functional.masked_conv2d by F.conv2d. mask_type None masks nothing."""
+    """Computes :func:`pixelrnn_ext.functional.masked_conv2d` by F.conv2d. ``mask_type`` None masks nothing."""
     live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
     y = F.conv2d(input, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
     return y.relu() if activation == "relu" else y
@@ -114,19 +119,26 @@ def diagonal_scan(
     peephole: Tensor | None = None,
     cell: str = "pixelrnn",
 ) -> Tensor:
-    """Scans the input-to-state map x (N, gates * hidden, H, W) from the top left. Returns h (N, hidden, H, W)."""
+    """Scans a feature map from the top left along its anti-diagonals. Returns h of every pixel, (N, hidden, H, W).
+
+    ``x`` (N, gates * hidden, H, W) is the input-to-state map, that is, the pre-activations without the recurrent
+    product.
+    """
     return _unskewed([h for h, _, _ in _diagonals(x, weight_hh, h0, c0, peephole, cell)], x)
 
 
 def row_scan(x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Tensor:
-    """Returns h of a Row LSTM, see :func:`diagonal_scan`."""
+    """Scans a feature map from top to bottom as a Row LSTM. Returns h of every pixel, (N, hidden, H, W).
+
+    ``x`` (N, 4 * hidden, H, W) is the input-to-state map, as in :func:`diagonal_scan`.
+    """
     return torch.stack([h for h, _, _ in _rows(x, weight_hh, h0, c0)], 1).permute(0, 3, 1, 2)
 
 
 def row_maps(
     x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None, *, inside: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns h, c and the activated gates of a Row LSTM, see :func:`diagonal_maps`."""
+    """Scans like :func:`row_scan`. Returns h, c and the activated gates in the shapes of :func:`diagonal_maps`."""
     maps = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in _rows(x, weight_hh, h0, c0, inside)))
     h, c, gates = (torch.stack(rows, 1).permute(0, 3, 1, 2) for rows in maps)
     return h, c, gates
@@ -142,10 +154,10 @@ def diagonal_maps(
     cell: str = "pixelrnn",
     inside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns h, c and the activated gates (N, gates * hidden, H, W) of :func:`diagonal_scan`.
+    """Scans like :func:`diagonal_scan`. Returns h and c, (N, hidden, H, W), and the gates, (N, gates * hidden, H, W).
 
-    ``inside`` (N, 1, H, W) marks the pixels of each image, in the top left of its map. All other pixels have the states
-    h0 and c0, (hidden,), or (N, 1, hidden) for each image.
+    The gates are returned after their activation. ``inside`` (N, 1, H, W) marks the pixels of the images. All pixels
+    outside have the states h0 and c0, which are (hidden,), or (N, 1, hidden) with a state for each image.
     """
     lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
     h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
@@ -153,14 +165,14 @@ def diagonal_maps(
 
 
 def _rows(x: Tensor, weight_hh: Tensor, h0: Tensor | None, c0: Tensor | None, inside: Tensor | None = None) -> Lines:
-    """Yields h, c and the gates of each row, (N, W, hidden)."""
+    """Yields h, c and the activated gates of each row of a map, from top to bottom. Each tensor is (N, W, hidden)."""
     _, hidden, taps = weight_hh.shape
-    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (taps * hidden, 4 * hidden)
+    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)
     border, c_border = _initial(h0, x, hidden), _initial(c0, x, hidden)
     sides = border.expand(-1, taps // 2, -1)
     width = x.shape[3]
     h, c = border.expand(-1, width, -1), c_border.expand(-1, width, -1)
-    for r, gates in enumerate(x.permute(2, 0, 3, 1).unbind()):  # (N, W, 4 * hidden)
+    for r, gates in enumerate(x.permute(2, 0, 3, 1).unbind()):
         above = torch.cat([sides, h, sides], 1)
         neighbours = torch.cat([above[:, k : k + width] for k in range(taps)], 2)
         h, c, activated = update("pixelrnn", gates + neighbours @ weight, c, c)
@@ -179,22 +191,25 @@ def _diagonals(
     cell: str,
     inside: Tensor | None = None,
 ) -> Lines:
-    """Yields h, c and the gates of each anti-diagonal t, (N, H, hidden): index r is the pixel (r, t - r)."""
+    """Yields h, c and the activated gates of each anti-diagonal t of a map. Each tensor is (N, H, hidden).
+
+    Index r along the axis H is the pixel in row r and column t - r.
+    """
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
-    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (2 * hidden, gates * hidden): up, then left
+    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)
     height, width = x.shape[2:]
     border, c_border = _initial(h0, x, hidden), _initial(c0, x, hidden)
     h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
     row = torch.arange(height, device=x.device)[:, None]
     top = row == 0
     inside_line = None if inside is None else skew(inside.to(x.dtype)).permute(3, 0, 2, 1) > 0
-    for t, gates in enumerate(skew(x).permute(3, 0, 2, 1).unbind()):  # (N, H, gates * hidden)
+    for t, gates in enumerate(skew(x).permute(3, 0, 2, 1).unbind()):
         h_up = torch.cat([border, h[:, :-1]], 1)
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Resets h and c outside the image. The reset is needless if the image fills its map and the initial states are
-        # zero, as they stay zero left of the image. But a c that depends on c_up may overflow right of the image.
+        # Sets h and c outside the image to the initial states. This is done even for zero states if a cell's c depends
+        # on the c above, because c right of the image might become infinite.
         if h0 is not None or c0 is not None or carries_up or inside_line is not None:
             active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)
@@ -205,11 +220,16 @@ def _unskewed(lines: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 def run_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
-    """Applies ``run``, from (N, C, H, W) to (N, ..., H, W), to each image of ``m`` alone. Returns 0 outside images."""
+    """Applies ``run`` to each image of ``m`` alone, cropped to its size. The result is 0 outside the images.
+
+    ``run`` is a function from a tensor (N, C, H, W) to a tensor (N, ..., H, W).
+    """
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]
-    empty = run(m[:0, :, :1, :1])  # a run without images, for the shape and gradients of empty images
+    # Calls ``run`` with an empty batch, to get a result's shape. The call also connects the result with the parameters,
+    # so that gradients exist even if all images are empty.
+    empty = run(m[:0, :, :1, :1])
     maps = [F.pad(empty, (0, width - 1, 0, height - 1))]
     for image, (h, w) in zip(m.split(1), sizes.tolist()):
         cropped = image[:, :, : max(h, 0), : max(w, 0)]
@@ -220,14 +240,17 @@ def run_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | N
 
 
 def skew(x: Tensor) -> Tensor:
-    """Moves row r right by r, with zeros around it (section 3.3): (N, C, H, W) -> (N, C, H, W + H - 1)."""
+    """Moves row r of a map right by r pixels, so that an anti-diagonal becomes a column (section 3.3).
+
+    Maps (N, C, H, W) to (N, C, H, W + H - 1). Each row is filled up with zeros.
+    """
     n, channels, height, width = x.shape
     skewed_width = width + height - 1
     return F.pad(x, (0, height)).flatten(2)[..., : height * skewed_width].view(n, channels, height, skewed_width)
 
 
 def unskew(x: Tensor, width: int) -> Tensor:
-    """Inverts :func:`skew`."""
+    """Inverts :func:`skew`: moves row r of a map left by r pixels. The result has ``width`` columns."""
     n, channels, height, _ = x.shape
     return F.pad(x.flatten(2), (0, height)).view(n, channels, height, width + height)[..., :width]
 

@@ -1,8 +1,8 @@
-"""Runs tests that the changed files may break, in a minute: `make quick` or `make quick FILES="csrc/cpu/scan.cpp"`.
+"""Runs the tests that a change may break, within a minute: `make quick` or `make quick FILES="csrc/cpu/scan.cpp"`.
 
-RULES choose by path what is built and which tests run. CI runs the other tests. Without FILES the changed files are the
-uncommitted files, or else the files of the last commit. The tests import this repository's package, built in place as
-by `pip install -e .`.
+FILES are the changed files: by default git's uncommitted files, or the files of the last commit if there are none.
+RULES lists which tests run for a path, and whether the CPU library is built first. The package must be built in place,
+as by `pip install -e .`.
 """
 
 import os
@@ -15,25 +15,29 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 60
-NO_TESTS_COLLECTED = 5  # pytest's exit status
+NO_TESTS_COLLECTED = 5
 
 
 class Rule(NamedTuple):
     pattern: str
-    tests: str  # with {path}, {folder}, {subpackage} of the changed file, {users}: tests that import it
+    # Arguments for pytest. {path} is the changed file, {folder} its folder, {subpackage} the second part of its path,
+    # and {users} the tests that import the file.
+    tests: str
     builds: bool = False  # whether the CPU library is built first
-    kernels: str = ""  # CUDA kernels to emulate; {format} is the last word of the file's stem
+    # CUDA kernels to run on the emulator. {format} is the last word of the changed file's name, such as bf16.
+    kernels: str = ""
 
 
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # a kernel must pass, its mutations must fail
+# An intact emulated kernel must pass these tests, and a kernel with a broken instruction must fail them.
+MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"
 OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
 KERNELS_OF_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
-# The first rule whose pattern matches the beginning of a path applies.
+# A pattern matches the beginning of a file's path. The first rule that matches applies.
 RULES = [
     Rule("csrc/cpu/.*(scan[.]|weight)", SCAN, builds=True),
     Rule("csrc/cpu/.*range_coder", "tests/codec", builds=True),
@@ -80,7 +84,6 @@ def rule_of(path):
 
 
 def users_of(path):
-    """Returns the test files that import a module of tests/helpers."""
     name = Path(path).stem
     imports = re.compile(rf"from helpers\.{name} import |from helpers import .*\b{name}\b")
     tests = sorted((ROOT / "tests").rglob("test_*.py"))
@@ -107,7 +110,10 @@ def changed_files():
 
 
 def relative_to_root(path):
-    """Returns a path relative to the root. Exits with a message unless it is a file or git tracks it."""
+    """Returns a path relative to the repository's root.
+
+    Exits with a message if the path is neither a file nor known to git, as a deleted file is.
+    """
     full = Path(os.path.normpath(ROOT / path))
     if full.is_relative_to(ROOT):
         name = full.relative_to(ROOT).as_posix()
@@ -117,7 +123,11 @@ def relative_to_root(path):
 
 
 def run_tests(tests, seconds, kernels):
-    """Returns pytest's status. With ``kernels`` only the emulated tests of these kernels run."""
+    """Runs tests and returns pytest's exit status, or 0 if there were no tests to run.
+
+    No test starts more than ``seconds`` after this call. If ``kernels`` names CUDA kernels, only the emulator's tests
+    of these kernels are run, and a few general ones for sm_90.
+    """
     command = ["pytest", "-q", "-n", "2", "--until", f"{time.time() + seconds:.0f}", *tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if kernels:
@@ -128,7 +138,8 @@ def run_tests(tests, seconds, kernels):
 
 
 def main(paths):
-    end = time.monotonic() + SECONDS - 20  # no test starts later; the last tests take some seconds
+    # The last 20 seconds are for tests that are still running.
+    end = time.monotonic() + SECONDS - 20
     paths = [relative_to_root(path) for path in paths] or changed_files()
     rules = list(dict.fromkeys(rule_of(path) for path in paths))
     print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
@@ -138,7 +149,7 @@ def main(paths):
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    chosen = {}  # True: the emulated tests, False: the other tests
+    chosen = {}  # {whether the tests run on the emulator: the tests}
     kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path)))
     for path in paths:
         chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))

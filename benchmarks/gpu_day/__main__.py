@@ -6,16 +6,16 @@ from pathlib import Path
 from . import BUILT_IN_PLACE, ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-# The path needs benchmarks/ for harness and gpu_day, tests/ for helpers.kernels. `python -m` puts the repository first,
-# whose pixelrnn_ext has kernels only if built in place. Otherwise the installed package must come first, also in child
-# processes.
+# The script imports from benchmarks/ and tests/. `python -m` puts the repository first on the path. If the repository's
+# pixelrnn_ext has no compiled kernels, the installed pixelrnn_ext must come first, also in child processes.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
 in_place = [str(ROOT)] * BUILT_IN_PLACE
 sys.path[:] = [str(BENCHMARKS), *in_place, *elsewhere, str(ROOT / "tests"), str(ROOT)]
 os.environ["PYTHONPATH"] = os.pathsep.join([*in_place, *filter(None, [os.environ.get("PYTHONPATH")])])
 
-from gpu_day.command import main  # noqa: E402  (from the path above)
+from gpu_day.command import main  # noqa: E402  (found on the path that is set above)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops the child processes, too
+    # SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that the child processes are stopped, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from .results import Results
 
-GRACE = 15.0  # seconds from SIGINT to SIGKILL, for pytest's report
-START = 20.0  # seconds for a process to start
+GRACE = 15.0  # seconds from SIGINT to SIGKILL, in which pytest may print its report
+START = 20.0  # seconds that a process may take to start
 
 
 def run(
     command: list[str], log: Path, seconds: float, cwd: Path, grace: float = GRACE, **environment: str
 ) -> int | None:
-    """Runs a command with its output in ``log``. Returns its exit status, None if it was stopped.
+    """Runs a command, and writes its output to the file ``log``. Returns its exit status, or None if it was stopped.
 
-    After ``seconds`` or Ctrl-C the process group gets SIGINT, on which pytest prints its report, and SIGKILL ``grace``
-    seconds later.
+    After ``seconds``, or on Ctrl-C, sends SIGINT to the command's process group, so that pytest can print its report.
+    If the command has not ended ``grace`` seconds later, sends SIGKILL.
     """
     with log.open("w") as file:
         streams = dict(stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
@@ -43,12 +43,13 @@ def run(
 
 
 def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
-    """Runs the unfinished jobs of a part in a child process, and in another child if the process ends early.
+    """Runs the unfinished jobs of a part of the GPU day in a child process, for at most ``seconds``.
 
-    A provider (implementation) that ends the process counts as failed, and does not run again. SIGALRM ends the process
-    if a job takes longer than twice ``job.seconds`` plus ``start``.
+    If the child ends while it measures an implementation, the implementation counts as failed. Another child then runs
+    the unfinished jobs. SIGALRM ends the child if a job takes longer than ``2 * job.seconds``, plus ``start`` for
+    start-up.
     """
-    # CUDA cannot be used after a fork.
+    # The child is spawned, since CUDA cannot be used in a forked process.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
     while todo := [(job, results.finished_providers(part, job)) for job in jobs if not results.is_finished(part, job)]:
         code, (receiver, sender) = None, context.Pipe(duplex=False)
@@ -72,7 +73,7 @@ def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: flo
 
 
 def _receive(receiver, part: str, results: Results) -> None:
-    with suppress(EOFError, OSError):  # OSError: the process was killed while it sent
+    with suppress(EOFError, OSError):  # OSError: the child was killed while it sent a message
         while receiver.poll():
             job, provider, status, note, facts = receiver.recv()
             results.add(part, job, provider, status, note, **facts)
@@ -86,7 +87,8 @@ def _report(sender, job, provider: str | None, status: str, note: str = "", **fa
 
 
 def _child_main(todo: list, sender, end: float, start: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    # The child ignores Ctrl-C, because the parent process decides when to stop it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for job, known in todo:
         report = partial(_report, sender, job)
         left = end - time.monotonic()

@@ -1,4 +1,4 @@
-"""Times functions with CUDA events, and single kernels with torch's profiler."""
+"""Times functions on a GPU with CUDA events, and their kernels with torch's profiler."""
 
 import statistics
 from collections.abc import Callable
@@ -8,12 +8,16 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
-    """Returns the seconds per call, launches included, from CUDA events around a few calls."""
+    """Returns the mean seconds of a call, including the time to launch its kernels, by CUDA events."""
     return _seconds(function, calls)[0]
 
 
 def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
-    """Returns the seconds per call after a pause of ``pause`` cycles, and whether the pause outlasted the launches."""
+    """Returns the mean seconds of a call, and whether the GPU paused until all kernels were launched.
+
+    The GPU first pauses for ``pause`` cycles. If the pause outlasts the launches, the mean leaves out the launches'
+    time.
+    """
     start, end = events()
     torch.cuda.synchronize()
     if pause:
@@ -28,15 +32,15 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
 
 
 class DeviceClock:
-    """Measures the seconds per call on the GPU alone. The calls queue up behind a pause, which hides the launches.
+    """Measures the mean seconds of a call on the GPU alone, without the time to launch its kernels.
 
-    If the launches outlast the longest pause (a queue holds about 1000 launches), the result is an upper bound, from
-    ``called_seconds``, and the set ``bounds`` has the function.
+    The GPU pauses until the kernels are launched. If the launches outlast the longest pause, returns
+    ``called_seconds``, an upper bound that includes the launches. Then adds the function to the set ``bounds``.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
         self.calls, self.longest_pause, self.bounds = calls, longest_pause, set()
-        self._pauses = {}  # {function: cycles of its pause}
+        self._pauses = {}  # {function: cycles of the pause before its calls}
 
     def __call__(self, function: Callable[[], object]) -> float:
         while function not in self.bounds:
@@ -55,7 +59,8 @@ def events():
 
 
 def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
-    """Returns {kernel: (launches per call, their microseconds)} of a warmed-up function. Empty without CUPTI."""
+    """Returns {kernel's name: (launches per call, microseconds of these launches)} for a function that was warmed up.
+    The dict is empty if the profiler lacks CUPTI."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(calls):
             function()
@@ -69,12 +74,14 @@ def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
         if event.device_type == torch.autograd.DeviceType.CUDA:
             found.setdefault(event.name, []).append(event.time_range.elapsed_us())
     launches = {name: round(len(times) / calls) for name, times in found.items()}
-    # Drops a kernel that rounds to zero launches per call: others launched it, or the profiler missed launches.
+    # The result leaves out a kernel whose launches per call round to zero. The profiler missed its launches, or other
+    # code launched the kernel.
     return {name: (launches[name], launches[name] * statistics.median(found[name])) for name in found if launches[name]}
 
 
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
-    """Returns the SM clock, from two pauses of known cycles. None if the longer pause is not slower."""
+    """Returns the clock rate of the GPU's multiprocessors in MHz, from the times of two pauses, one with twice the
+    cycles of the other. Returns None if the longer pause took no more time."""
 
     def seconds(cycles):
         return called_seconds(lambda: torch.cuda._sleep(cycles), 1)

@@ -1,14 +1,15 @@
 """Runs all tests and benchmarks that need a GPU, the most informative first, without a network.
 
-Run it from the root of the repository. Three sessions take nine minutes each:
+Run the command from the root of the repository. It has three sessions of nine minutes each:
 
-    1  tests every kernel, times every layout of the small scans, and the exchange between blocks
-    2  times the operators one by one, the small and the large benchmarks
-    3  runs the other tests, and compute-sanitizer
+    1  tests every kernel; times the small scans in every layout (kernel, blocks, groups of warps), and the
+       exchange of values between the blocks of a cluster
+    2  times the operators of a scan one by one, and runs the small and the large benchmarks
+    3  runs the other tests, and some tests under compute-sanitizer
 
-A session first builds the kernels of this checkout if others are installed, and ends if the build fails. It writes
-results.json in DIR after every result, and logs. The same command resumes an interrupted session. The report is printed
-at the end, and again by --report.
+A session first builds the kernels of this checkout if other kernels are installed. It ends if the build fails. It
+writes logs to DIR, and after every result it writes results.json there. The same command resumes an interrupted
+session. The report is printed at the end. The option --report prints it again.
 
 Exit status: 0 if everything ran, whatever the verdict; 1 if something failed; 2 without a GPU or with wrong arguments;
 130 after Ctrl-C.

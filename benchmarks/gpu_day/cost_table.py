@@ -1,6 +1,7 @@
-"""Reads and writes csrc/cuda/costs.h: the cycles of a line (row or anti-diagonal) in each kernel.
+"""Reads and writes csrc/cuda/costs.h, a table of the cycles that each kernel needs for a line (row or anti-diagonal).
 
-csrc/cuda/estimate.cpp uses the table. tests/sass_model computes it from machine code; measurements on a GPU scale it.
+The planner, which chooses a kernel for a scan, estimates times from this table (csrc/cuda/estimate.cpp).
+tests/sass_model computes the table from machine code. Measurements on a GPU scale it.
 """
 
 import json
@@ -10,13 +11,17 @@ from typing import NamedTuple
 from . import ROOT
 
 PATH = ROOT / "csrc" / "cuda" / "costs.h"
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # the columns of Row.registers
-WARPS = (1, 2, 4, 8)  # warps on a scheduler: the columns of Row.costs
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # Row.registers has one number for each, in this order
+WARPS = (1, 2, 4, 8)  # numbers of warps on a scheduler; Row.costs has one Cost for each, in this order
 
 
 class Cost(NamedTuple):
-    """Cycles of a line: `line` once, `tile` for each tile of a warp, `pair` for each tile and pair (64 bytes of a
-    weight row) in shared memory, and `cell` for each cell whose state a thread keeps in shared memory."""
+    """The cycles of one line of a scan, as a sum of four terms.
+
+    `line` counts once. `tile` counts for each tile, a group of cells that a warp computes at once. `pair` counts for
+    each tile and each pair (64 bytes of a row of the weights) in shared memory. `cell` counts for each cell of a
+    thread, in kernels that keep values of the cells in shared memory.
+    """
 
     line: float
     tile: float = 0
@@ -29,18 +34,21 @@ class Cost(NamedTuple):
 
 class Row(NamedTuple):
     kernel: str
-    registers: tuple[int, ...]  # a thread's registers, for each of ARCHITECTURES
-    costs: tuple[Cost, ...]  # one for each of WARPS
+    registers: tuple[int, ...]  # registers of a thread, on each of ARCHITECTURES
+    costs: tuple[Cost, ...]  # the cost of a line for each number of warps in WARPS
 
 
 class Table(NamedTuple):
-    source: str  # "a model, NVRTC 12.9.86", or "measurements on CARD"; part of a plan's text
+    # The origin of the cycles, which is part of a plan's text: "a model, NVRTC 12.9.86" or "measurements on CARD".
+    source: str
     rows: tuple[Row, ...]
 
     def scaled(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":
-        """Returns the table scaled to a GPU. `cycles` is {(kernel, warps): (measured, modelled) cycles of a line}.
+        """Returns the table with its cycles scaled to measurements on a GPU.
 
-        Costs without a measurement are scaled by the mean ratio measured for their kernel, or else for all kernels.
+        `cycles` maps (kernel, warps on a scheduler) to the measured and the modelled cycles of a line. The ratio of
+        both scales the cost. A cost without a measurement is scaled by its kernel's mean ratio, or else by the mean
+        ratio of all kernels.
         """
         ratios = {key: measured / expected for key, (measured, expected) in cycles.items()}
 
@@ -106,7 +114,7 @@ def read(path: Path = PATH) -> Table:
     content = path.read_text()
     rows = []
     for line in content.splitlines():
-        if line.startswith('    {"'):  # a JSON list, with braces for brackets
+        if line.startswith('    {"'):  # such a line is a JSON list, but with braces instead of brackets
             kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
             costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))

@@ -1,4 +1,4 @@
-"""Derives the cycles of a line from measurements, and scales the planner's cost table by them."""
+"""Derives the cycles of a line of a scan from measurements on a GPU, and scales the planner's cost table to match."""
 
 import re
 from functools import partial
@@ -8,22 +8,26 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import JOBS
 
-# A block starts with FIRST_LINE cycles. A multiprocessor loads WEIGHTS_OF_CYCLE bytes a cycle (csrc/cuda/plan.h).
+# Two constants of csrc/cuda/plan.h: the cycles that a block spends before its first line, and the bytes of weights that
+# a multiprocessor loads in a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-MIN_LAST_WAVE = 0.75  # how full the last wave of clusters must be to derive the cycles of a line
+# A scan with more clusters than the GPU runs at once takes several waves. If the last wave has less than MIN_LAST_WAVE
+# of a full wave's clusters, line_cycles() ignores the measurement.
+MIN_LAST_WAVE = 0.75
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class PlanFigures(NamedTuple):
-    """The numbers in a plan's text, which Plan::describe (csrc/cuda/plan.cpp) writes."""
+    """The numbers in the text that describes a plan (Plan::describe in csrc/cuda/plan.cpp). A plan is the choice of a
+    kernel and its layout."""
 
     kernel: str
-    blocks: int  # blocks of a cluster
-    images: int  # images that share a cluster
+    blocks: int  # thread blocks in a cluster
+    images: int  # images that one cluster computes
     threads: int
-    at_once: int  # clusters or single blocks that run together
+    at_once: int  # clusters (or blocks, if the kernel has no clusters) that the GPU runs at once
     microseconds: float
-    cycles: float  # expected, for one line
+    cycles: float  # expected cycles of one line of the scan
 
 
 _PLAN = re.compile(
@@ -43,7 +47,6 @@ def parse_plan(plan: str) -> PlanFigures | None:
 
 
 def kernel_us(result: dict, prefixes: str | tuple[str, ...]) -> float | None:
-    """Returns the microseconds of the kernels whose names begin with ``prefixes``. None if the profiler saw none."""
     times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(prefixes)]
     return sum(times) if times else None
 
@@ -62,8 +65,11 @@ def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors:
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles of a line in a wave, the clusters that run at once. None if unknown, or if memory bounds the
-    scan."""
+    """Returns the cycles that one wave takes for one line. A wave is the clusters that the GPU runs at once.
+
+    Returns None if the plan, the scan's time or the clock rate is unknown, if the last of several waves has too few
+    clusters, or if memory bandwidth bounds the scan.
+    """
     plan, microseconds, megahertz = parse_plan(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
@@ -72,21 +78,21 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
         return None
     waves = full_waves + bool(rest)
     job = LAYOUT_JOBS[result["job"]]
-    # Two taps, with weights [hidden, 4 * hidden] each.
+    # The blocks of a cluster divide the recurrent weights: [hidden, 4 * hidden] for each of a cell's two neighbours.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
     return (microseconds * megahertz / waves - start) / job.lines
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """Returns the committed cost table scaled by measurements, and the number of its measured costs."""
+    """Returns the cost table of csrc/cuda/costs.h, scaled by measurements, and the number of measured costs."""
     ratios = {}
     for result in results:
         plan, cycles = parse_plan(result.get("plan", "")), None
         if result["status"] == "ok" and plan is not None:
             cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
-            # A multiprocessor has four schedulers.
+            # The cost table counts the warps on one scheduler. A multiprocessor has four schedulers.
             warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
@@ -95,7 +101,6 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
 
 
 def write_costs(folder: Path, environment: dict, results: list[dict]) -> str:
-    """Writes a new csrc/cuda/costs.h to ``folder``. Returns a note on how much of it was measured."""
     table, count = measured_table(results, environment["card"].split(",")[0], environment["multiprocessors"])
     if not count:
         return "no table for the planner, since no layout's cycles are known"

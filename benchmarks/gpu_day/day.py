@@ -1,4 +1,4 @@
-"""Runs the parts of a GPU day (all that needs a GPU) in sessions of limited time."""
+"""Runs the parts of a GPU day (all tests and benchmarks that need a GPU) in sessions of limited time."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from .results import Results
 
 class Part(NamedTuple):
     max_seconds: int
-    reserved_seconds: int  # seconds that earlier parts must leave for this part
+    reserved_seconds: int  # seconds that the session's earlier parts must leave for this part
     description: str
 
 
@@ -29,7 +29,7 @@ PARTS = {
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
 }
-# Every session begins with the build, to test and time this checkout's kernels.
+# The build comes first, so that a session tests and times the kernels of this checkout.
 SESSIONS = {
     1: ["build", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
@@ -38,18 +38,17 @@ SESSIONS = {
 SCANS, MODELS = "tests/scan/cuda", "tests/models/test_card.py"
 KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/card/test_sanitizer.py"
 CHECK = [KERNELS, f"{SCANS}/card/test_scan.py::test_a_masked_convolution", f"{MODELS}::test_a_training_step"]
-# pytest's arguments in parts with tests
 TESTS = {
     "check": CHECK,
     "tests": [SCANS, MODELS, *(f"--deselect={test}" for test in CHECK), f"--ignore={SANITIZER}"],
     "sanitizer": [SANITIZER],
 }
-TOOLS = 3  # tools of compute-sanitizer
-NO_TESTS = 5  # pytest's exit status if it finds no test
+TOOLS = 3
+NO_TESTS = 5  # pytest's exit status if it collects no test
 
 
 class Budget:
-    """Divides the time of a session among its parts. Time that a part does not use goes to the later parts."""
+    """Divides the time of a session among its parts. Later parts get the time that a part does not use."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
@@ -58,7 +57,6 @@ class Budget:
         return self._end - self._clock()
 
     def seconds_for(self, part: str) -> float:
-        """Returns the seconds for a part that begins now."""
         later = self._parts[self._parts.index(part) + 1 :]
         reserved = sum(PARTS[name].reserved_seconds for name in later)
         return max(0.0, min(PARTS[part].max_seconds, self.seconds_left() - reserved))
@@ -77,8 +75,10 @@ class Day:
             say(f"gpu_day: {self.results.unsaved}")
 
     def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
-        """Runs the parts that no earlier run has finished, or all parts if ``again``. Returns False, and runs nothing
-        else, if the kernels cannot be built."""
+        """Runs the unfinished parts of a session, or all of its parts if ``again`` is true.
+
+        If the build fails, runs no other part and returns False.
+        """
         for part in parts:
             if again:
                 self.results.forget(part)
@@ -92,7 +92,6 @@ class Day:
         return True
 
     def run(self, part: str, seconds: float) -> None:
-        """Runs one part. Records an exception as its result."""
         self.results.set_part(part, "interrupted", "")
         work = {"build": self.build, **dict.fromkeys(TESTS, self.test), **dict.fromkeys(JOBS, self.measure)}[part]
         start = time.monotonic()
@@ -123,12 +122,13 @@ class Day:
         return "ok", f"built {card.describe_kernels(config)}, since {reason}"
 
     def test(self, part: str, seconds: float) -> tuple[str, ...]:
-        """Returns the status, pytest's last line with the reasons of skips, and pytest's line of each failure."""
+        """Runs the tests of a part with pytest. Returns the part's status, a note, and pytest's line on each failed
+        test."""
         limit = max(1.0, seconds - child.GRACE)
         environment = {
-            "COLUMNS": "300",  # keeps pytest from cutting its lines on failures
-            "PIXELRNN_TUNE_TILES": "0",  # timed choices of tiles differ from run to run
-            # A sanitizer test that takes longer is skipped.
+            "COLUMNS": "300",  # a wide terminal, in which pytest does not shorten its lines on failed tests
+            "PIXELRNN_TUNE_TILES": "0",  # Triton must not choose tiles by timing: its choice differs from run to run
+            # Seconds that each compute-sanitizer tool may take. test_sanitizer.py skips slower tools.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]
@@ -142,7 +142,6 @@ class Day:
             return "failed", f"stopped after {limit:.0f} s; {note}", *failed
         if status not in (0, NO_TESTS):
             return "failed", note, *failed
-        # "not run" if every test was skipped.
         return "ok" if " passed" in lines[-1] else "not run", note
 
     def measure(self, part: str, seconds: float) -> tuple[str, ...]:

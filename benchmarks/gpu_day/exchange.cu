@@ -1,17 +1,20 @@
-// Measures the exchange of values between a cluster's blocks in each line of a scan, without the arithmetic. Blocks
-// store to peers, arrive and wait, with the strides and volumes of the kernels.
+// Measures how long the blocks of a cluster take to store the values of a scan's lines in each other's shared memory.
+// Strides and sizes are as in the scan's kernels, but there is no arithmetic.
 #include "../../csrc/cuda/primitives.cuh"
 
 namespace {
 
-// exchange.py mirrors this structure.
+// exchange.py declares a Python structure with the same fields as Args.
 struct Args {
-  long long* cycles;   // [blocks] cycles of all lines
-  unsigned* is_right;  // [blocks * threads] 1 if all stores of the last line have arrived
+  long long* cycles;   // [blocks] output: the cycles that each block took for all lines
+  unsigned* is_right;  // [blocks * threads] output: 1 if the thread found the expected values after the last line
   int lines;
-  int rows, columns;  // a block stores rows x columns pieces of 16 bytes in each target; rows is a multiple of 8
-  int row_stride, column_stride, block_stride;  // bytes between two rows, two columns, the data of two source blocks
-  int targets;  // number of target blocks; if all are targets, a block also stores in itself
+  // On each line, a block stores rows x columns pieces of 16 bytes in each target block. `rows` is a multiple of 8.
+  int rows, columns;
+  // Strides in bytes in the shared memory of a receiving block. The values from two successive senders are
+  // `block_stride` apart.
+  int row_stride, column_stride, block_stride;
+  int targets;  // blocks that each block stores to: the whole cluster, or fewer blocks without itself
 };
 
 __device__ __forceinline__ void exchange(const Args& a) {
@@ -52,7 +55,7 @@ __device__ __forceinline__ void exchange(const Args& a) {
       const unsigned offset = (last & 1) * buffer_bytes + from * a.block_stride + offset_of(part, lane % 8);
       right &= (first && from == rank) || reinterpret_cast<const uint4*>(dynamic_shared() + offset)->x == last;
     }
-  cluster_arrive(), cluster_wait();  // no block may leave while peers use its shared memory
+  cluster_arrive(), cluster_wait();  // no block may end while other blocks use its shared memory
   a.is_right[rank * blockDim.x + threadIdx.x] = right;
 }
 

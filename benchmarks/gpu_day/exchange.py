@@ -1,11 +1,12 @@
-"""Measures constants of the planner's estimate: the exchange between the blocks of a cluster, and a launch."""
+"""Measures two times from which the planner estimates a scan's time: an exchange of values between the blocks of a
+cluster, and a kernel launch."""
 
 import ctypes
 import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-import device_code  # from build_tools/
+import device_code
 import torch
 
 from .clocks import DeviceClock, called_seconds
@@ -14,19 +15,22 @@ from .measure import attempt
 
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024
-MAX_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-REPEATS = 7  # the first launch warms up
+MAX_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES of the CUDA driver API
+REPEATS = 7  # number of launches; the first only warms up
 
 
 class Exchange(NamedTuple):
-    """Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each target block."""
+    """The values that the blocks of a cluster send each other on each line of a scan.
+
+    Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each of ``targets`` blocks. All strides are in bytes.
+    """
 
     blocks: int
     rows: int
     columns: int
     row_stride: int
     column_stride: int
-    block_stride: int  # between the data of two source blocks; all strides are in bytes
+    block_stride: int
     targets: int
 
     @property
@@ -35,22 +39,28 @@ class Exchange(NamedTuple):
 
 
 class Args(ctypes.Structure):
-    """Mirrors Args of exchange.cu."""
+    """The kernel's argument, with the fields of Args in exchange.cu."""
 
     _fields_ = [("cycles", ctypes.c_void_p), ("is_right", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_int) for name in ("lines", *Exchange._fields[1:])]
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns a forward kernel's exchange for 128 units: 16-bit states of 32 cells an image (csrc/cuda/tiling.h:
-    stride). If several images share a cluster, a block also stores in itself."""
+    """Returns the exchange between the blocks of a forward kernel with 128 hidden units.
+
+    On each line, each block sends its part of the 16-bit hidden states of 32 cells in each image. If a cluster computes
+    several images, a block also sends its part to itself. csrc/cuda/tiling.h defines the row stride.
+    """
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns a backward kernel's exchange for 128 units: partial sums of 32 cells (csrc/cuda/tiling.h: part_stride,
-    part_step)."""
+    """Returns the exchange between the blocks of a backward kernel with 128 hidden units.
+
+    On each line, each block sends float32 partial sums for 32 cells to all blocks. csrc/cuda/tiling.h defines the
+    strides.
+    """
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
 
@@ -64,17 +74,18 @@ EXCHANGES = {
 
 
 def compile_kernel(architecture: str) -> tuple[bytes, str]:
-    """Returns the machine code for an architecture such as 9.0, and NVRTC's log."""
+    """Compiles exchange.cu for an architecture such as "9.0". Returns the machine code, and NVRTC's log."""
     nvrtc = device_code.compiler_for([architecture])
     machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{device_code.arch_of(architecture)}")
     return machine_code, log
 
 
 class Gpu:
-    """Launches the kernel by the CUDA driver API, in torch's context. Tests use the emulator's driver."""
+    """Launches the kernels of exchange.cu with the CUDA driver API, in torch's CUDA context. Tests pass the emulator's
+    driver as ``library``."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
-        # Creating the tensors creates torch's context, into which the code is loaded.
+        # torch's first tensor on a GPU creates the CUDA context, into which the driver loads the machine code.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
         self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()
@@ -87,7 +98,6 @@ class Gpu:
             raise RuntimeError(f"{name}: {text.value.decode() if text.value else f'error {error}'}")
 
     def launch(self, e: Exchange, lines: int) -> None:
-        """Launches the kernel on the default stream, which is also torch's."""
         function, shared_memory = ctypes.c_void_p(), 2 * e.rows * e.row_stride + 16
         arguments = Args(self._cycles.data_ptr(), self._is_right.data_ptr(), lines, *e[1:])
         self._call("cuModuleGetFunction", ctypes.byref(function), self._module, f"exchange_{e.blocks}".encode())
@@ -108,7 +118,7 @@ class Gpu:
 
 
 def launch() -> dict:
-    """Returns the mean microseconds of 100 tiny kernels in a row: on the GPU alone, and with their launches."""
+    """Returns the mean microseconds of a kernel that adds 1 to one number: on the GPU alone, and with its launch."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}

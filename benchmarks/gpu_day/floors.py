@@ -1,6 +1,7 @@
-"""Lower bounds in microseconds for a scan of one direction on an H100 SXM, to compare measurements with.
+"""Lower bounds (floors) in microseconds for the time of a scan of one direction on an H100 SXM.
 
-The bounds model latency, arithmetic and memory traffic. Backward includes the weight's gradient.
+The floors come from a model of latency, arithmetic and memory traffic. The backward's floors include the gradient of
+the weight.
 """
 
 from typing import NamedTuple
@@ -13,14 +14,14 @@ class Floor(NamedTuple):
 
 class CaseFloors(NamedTuple):
     by_precision: dict[str, Floor]
-    required: bool  # whether the targets apply
+    required: bool  # whether measured times must meet the targets below
 
 
-FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # largest ratios to the floor
-LOOP_TARGET = 50.0  # least speed-up over the eager loop, forward plus backward
-LSTM_TARGET = 1.0  # largest ratio to cuDNN's LSTM on equal work
-# The largest ratios of LSTM2d's times: five gates over four gates, four directions over one, and ragged images over
-# padded images. The longest ragged image fills the map.
+FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # largest allowed ratios of a measured time to its floor
+LOOP_TARGET = 50.0  # least allowed speed-up over the loop in PyTorch, for forward plus backward
+LSTM_TARGET = 1.0  # largest allowed ratio to the time of cuDNN's LSTM that does equal work
+# Largest allowed ratios between times of LSTM2d: five gates to four, four directions to one, and images of different
+# (ragged) sizes to the same images in a padded batch.
 GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 
@@ -29,8 +30,8 @@ def _case(fp32, tf32, bf16, required=True):
     return CaseFloors(by_precision, required)
 
 
-# fp16 runs as fast as bf16. The 16-bit weights of the 32x32 h128 diagonal do not fit in one block, so its floor assumes
-# a cluster of blocks, whose barrier takes longer.
+# The floors for bf16 also hold for fp16. With 128 hidden units, the 16-bit weights of the diagonal scan do not fit in
+# one thread block, so its floor includes the slower barrier of a cluster.
 FLOORS = {
     "diagonal B16 28x28 h16": _case((12, 18), (12, 18), (12, 17)),
     "row k=3 B16 28x28 h16": _case((6, 10), (6, 10), (6, 9)),

@@ -1,9 +1,8 @@
-"""The benchmarks of a GPU day (all that needs a GPU) as jobs, the most important first.
+"""The benchmarks of a GPU day as jobs, the most important first.
 
-A job has a name, a time in ``seconds``, and ``measure(known, report)``, which runs in a child process (child.py).
-``measure`` skips the providers (implementations) in ``known``. It calls ``report(provider, status, note="", **facts)``
-with "running" before a provider's first call, and with each result. Only ``measure`` imports the package, which may not
-be built yet.
+A job runs in a child process (child.py). Its method ``measure(known, report)`` measures the providers (implementations)
+that are not in ``known``. It calls ``report(provider, status, note="", **facts)`` with the status "running" before a
+provider's first call, and then with each result. Only ``measure`` imports pixelrnn_ext, which may not be built yet.
 """
 
 from collections.abc import Callable
@@ -24,11 +23,12 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """One case in one precision, with all providers, or if ``compiled``, only with the loop and the compiled loop."""
+    """Measures all implementations of one benchmark case in one precision. If ``compiled``, measures only the loop in
+    PyTorch, with and without torch.compile."""
 
     case: str
     precision: str
-    seconds: float = 12.0  # the job begins only if so much time is left, and may take twice as long
+    seconds: float = 12.0  # the job starts only if so much time is left; it may take twice as long
     compiled: bool = False
 
     def __str__(self):
@@ -41,12 +41,14 @@ class Job(NamedTuple):
 
 
 class ScanJob(NamedTuple):
-    """Times a Diagonal (Bi)LSTM's scan: its operators, or every layout (kernel, blocks, groups) of a pass."""
+    """Times the scan of a Diagonal (Bi)LSTM: the forward or the backward in every layout, or each operator alone. A
+    layout is a kernel, its number of blocks, and its number of groups of warps."""
 
     size: tuple[int, int, int, int]  # batch, height, width, hidden
     directions: int
     precision: str
-    backward: bool | None = None  # the pass of the layouts; None: all operators
+    # False times the forward in every layout. True times the backward in every layout. None times each operator alone.
+    backward: bool | None = None
     seconds: float = 5.0
 
     @property
@@ -81,7 +83,8 @@ class ExchangeJob(Job):
 
 
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# The jobs of each part of a GPU day. A batch of 256 in two directions fills the GPU. Papers use 16 in one direction.
+# Maps each part of a GPU day to its jobs. Scan jobs have 256 images, enough to fill the GPU, or 16, a usual batch size
+# in papers.
 JOBS = {
     "layouts": [
         ScanJob((batch, *sizes), directions, precision, backward, seconds)

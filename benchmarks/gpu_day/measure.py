@@ -20,7 +20,7 @@ AGAINST = (BASELINE, LSTM, *OTHER_WORK)
 
 
 def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> None:
-    """Checks every provider (implementation) of a case, then times the correct ones in turn."""
+    """Checks the results of every implementation of a job's case, then times the correct implementations in turn."""
     precision = PRECISIONS[job.precision]
     apply_precision(precision)
     case = CASES[job.case]
@@ -47,7 +47,8 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
         report(name, "running")
     for kind, clock in _clocks(device).items():
         for mode in MODES:
-            # Launching a loop without a graph takes longer than running it, which hides its time on the GPU.
+            # A loop in PyTorch is not timed on the GPU alone. Without a CUDA graph, launching its many kernels takes
+            # longer than running them, so the GPU would wait.
             chosen = {n: p for n, p in correct.items() if kind == "called" or n not in (BASELINE, COMPILED)}
             times, bounds = _times(chosen, mode, clock, report, device)
             for name in chosen.keys() - times.keys():
@@ -62,9 +63,11 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
 
 
 def _check(provider, exact, tolerance) -> tuple[str, dict]:
-    if not hasattr(provider, "results"):  # the floor (matrix products) has no results
+    if not hasattr(provider, "results"):  # the floor only multiplies matrices, and has no results
         return "ok", {}
-    reference = getattr(provider, "exact", None)  # set if the provider computes another function
+    # If an implementation computes a different function from the case's, its ``exact`` returns its own expected
+    # results.
+    reference = getattr(provider, "exact", None)
     error, where = worst_error(provider.results(), reference() if reference else exact)
     if error <= tolerance:
         return "ok", {"error": error}
@@ -73,7 +76,7 @@ def _check(provider, exact, tolerance) -> tuple[str, dict]:
 
 @contextmanager
 def attempt(name: str, report: Report, device: str) -> Iterator[None]:
-    """Reports a provider's exception as its result. Raises only if the GPU no longer answers."""
+    """Reports an exception of the provider ``name`` as its result. Raises only if the GPU no longer answers."""
     report(name, "running")
     try:
         yield
@@ -96,7 +99,8 @@ def _recover(device):
 
 
 def _peak_mib(provider, device) -> float | None:
-    """Returns the peak memory of a training step, or of capturing its CUDA graph. None for the floor and on a CPU."""
+    """Returns the peak memory in MiB that a training step adds. With a CUDA graph, this includes the graph's capture.
+    Returns None for the floor (the matrix products alone) and on a CPU."""
     if provider.name == FLOOR or device != "cuda":
         return None
     _recover(device)
@@ -112,7 +116,8 @@ def _clocks(device):
 
 
 def _times(chosen, mode, clock, report, device):
-    """Returns the times of the providers that do not fail, and the names whose times are upper bounds."""
+    """Times implementations in turn, and leaves out those that fail. Returns the times, and the names whose times are
+    only upper bounds."""
     chosen = dict(chosen)
     while chosen:
         running = None

@@ -1,4 +1,4 @@
-"""The cases that a GPU day times, and the providers (implementations) of each."""
+"""The cases that a GPU day times, and the implementations to compare."""
 
 import re
 from collections.abc import Callable
@@ -23,11 +23,12 @@ BACKENDS = (NATIVE, STEP, RESIDENT)
 class Precision(NamedTuple):
     dtype: torch.dtype
     tf32: bool
-    tolerance: float  # RMS error over the RMS of the exact value, for h and for every gradient
+    # The largest allowed RMS error of h and of every gradient, relative to the RMS of the exact values.
+    tolerance: float
 
 
-# A provider with an error above its tolerance is not timed. The tolerances are loose because the loops store even the
-# cell state in 16 bits. tests/scan/cuda/card/test_scan.py has tighter ones for our kernels.
+# The tolerances are loose because of the loops in PyTorch, which store even the cell state in 16 bits.
+# tests/scan/cuda/card/test_scan.py has tighter tolerances for our kernels.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),
     "tf32": Precision(torch.float32, True, 1e-2),
@@ -46,7 +47,6 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# Our LSTM2d layer with other settings, and thus with other amounts of work.
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 
@@ -67,7 +67,7 @@ BUILDS = {
 
 
 def parse_case(name: str) -> Case:
-    """Returns the case that a job names, such as "row k=3 B16 28x28 h16"."""
+    """Returns the case of a name such as "row k=3 B16 28x28 h16": kind, batch size, height x width, hidden units."""
     kind, *sizes = re.fullmatch(r"(.+) B(\d+) (\d+)x(\d+) h(\d+)", name).groups()
     return Case(kind, Size(*map(int, sizes)), BUILDS[kind])
 
@@ -76,7 +76,10 @@ CASES = {job.case: parse_case(job.case) for job in BENCHMARKS}
 
 
 def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
-    """Captures the function that ``start`` returns in a CUDA graph. Returns a function that replays the graph."""
+    """Captures a call of a function in a CUDA graph. ``start`` runs on the captured stream, and returns the function.
+
+    Returns a function that replays the graph, and then returns the captured outputs.
+    """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -95,13 +98,15 @@ def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], obj
 
 
 class Graphed:
-    """Replays a provider's steps as CUDA graphs, each captured once."""
+    """An implementation that replays the steps of another implementation as CUDA graphs."""
 
     def __init__(self, provider: Differentiable):
         self.name, self._provider = provider.name + GRAPH, provider
 
     def step(self, mode: str):
-        return capture_graph(lambda: self._provider.step(mode))  # a backward runs on its forward's stream
+        # ``step`` may run the forward, and torch runs a backward on the stream of its forward. So capture_graph calls
+        # ``step`` on the captured stream.
+        return capture_graph(lambda: self._provider.step(mode))
 
     def results(self) -> dict[str, torch.Tensor]:
         return self._provider.named(self.step("forward+backward")())
@@ -111,13 +116,14 @@ def compile_loop(loop: Differentiable) -> Differentiable:
     import torch._functorch.config as functorch
 
     torch._dynamo.reset()
-    functorch.donated_buffer = False  # lets backward run repeatedly on one autograd graph
+    functorch.donated_buffer = False  # lets the backward run more than once on one autograd graph
     run = torch.compile(loop.run, dynamic=False)
     return replace(loop, name=COMPILED, run=run)
 
 
 def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Returns the providers to time: with ``with_compiled``, only the loop and the compiled loop."""
+    """Returns the implementations to time. If ``with_compiled``, these are only the loop in PyTorch, and the same loop
+    compiled by torch.compile."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compile_loop(by_name[BASELINE])]

@@ -66,7 +66,7 @@ def measurements_table(measurements: list[dict]) -> str:
     lines, listed = [], set()
     for m in measurements:
         key = m["case"], m["precision"], m["provider"]
-        # A job with a compiled loop times the plain loop, too.
+        # Jobs with the compiled loop time the plain loop again. The table lists the plain loop only once.
         if m["status"] == "ok" and m["provider"] and key not in listed:
             listed.add(key)
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")

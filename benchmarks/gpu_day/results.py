@@ -4,19 +4,19 @@ from contextlib import suppress
 from pathlib import Path
 
 STARTED = ("running", "checked")
-PENDING = (*STARTED, "not run")  # a later run measures providers of these statuses
+PENDING = (*STARTED, "not run")  # an implementation with this status is measured again in a later run
 
 
 class Results:
-    """results.json has "environment" {}, "parts" {name: {"status", "note", "failed"}}, and two lists, "measurements"
-    and "verdicts".
+    """The results of a GPU day, kept in the file results.json.
 
-    A measurement is the last report on a provider (implementation), or on a job if the provider is None. "failed" has
-    pytest's lines on failed tests.
+    "environment" has facts about the machine and the kernels. "parts" maps a part's name to its status, note and failed
+    tests. "measurements" has the last report of each job on each provider (implementation), or on the whole job if the
+    provider is None. "verdicts" compares the times with their targets.
     """
 
     def __init__(self, folder: Path):
-        """Reads earlier results. Writes no file, since another process may be measuring."""
+        """Reads earlier results. Writes no file, since another process may be writing its results."""
         self.path, self.unsaved = folder / "results.json", None
         self.clear()
         if self.path.exists():
@@ -28,7 +28,7 @@ class Results:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Continues earlier results, or drops them if the card, torch or the sources have changed."""
+        """Continues the earlier results. Drops them if the GPU, torch's version or the sources have changed."""
         self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
@@ -47,7 +47,6 @@ class Results:
         self.data["measurements"] = [m for m in self.data["measurements"] if m["part"] != part]
 
     def add(self, part: str, job, provider: str | None, status: str, note: str = "", **facts) -> None:
-        """Adds a measurement, in place of an earlier one of the provider."""
         names = {"part": part, "job": str(job), "case": job.case, "precision": job.precision, "provider": provider}
         found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
         found[part, str(job), provider] = {**names, "status": status, "note": note, **facts}
@@ -62,11 +61,13 @@ class Results:
         return {m["provider"] for m in self.select(part) if m["job"] == str(job) and m["status"] not in PENDING}
 
     def stop(self) -> None:
-        """Marks unfinished jobs and providers as not run."""
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail_running(self, part: str, why: str) -> None:
-        """Marks the running providers as failed, or the running job if no provider was running."""
+        """Marks every running implementation as failed. If only the job itself is running, marks the job as failed.
+
+        Raises RuntimeError if nothing is running.
+        """
         running = [m for m in self.select(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)
         if not running:
@@ -82,7 +83,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """Replaces the file atomically. If that fails, ``unsaved`` says why, and a later save may succeed."""
+        """Replaces the file results.json atomically. If this fails, ``unsaved`` says why."""
         draft = self.path.with_suffix(".tmp")
         try:
             draft.write_text(json.dumps(self.data, indent=1) + "\n")

@@ -2,14 +2,18 @@ from harness.alone import grid
 
 from .costs import line_cycles, pack_us, parse_plan, scan_us
 
-PIECE = 16  # bytes of one store to a peer block
-LAUNCH_US = 3.0  # time of a launch that csrc/cuda/plan.h assumes
-MAX_MODEL_ERROR = 0.2  # larger relative errors of an estimate are marked
-SHOWN = 3  # number of a case's fastest layouts in the table
+PIECE = 16  # bytes that a block writes to another block of its cluster in one store
+LAUNCH_US = 3.0  # microseconds of a kernel launch, as csrc/cuda/plan.h assumes
+MAX_MODEL_ERROR = 0.2  # an estimate with a larger relative error is marked in the table
+SHOWN = 3  # number of layouts that the table shows for each case, the fastest first
 
 
 def cost_us(result: dict) -> float:
-    """Returns the time that ranks layouts: packing plus scan if known, else the whole call, as for the step path."""
+    """Returns the microseconds by which the layouts of a scan are ranked.
+
+    For the step path (a kernel for each line), or if the profiler saw no scan kernel, returns the time of the whole
+    call. Otherwise returns the time to pack the weights plus the time of the scan's kernel.
+    """
     if result["provider"] == "step":
         return result["call_us"]
     scan = scan_us(result)
@@ -17,7 +21,7 @@ def cost_us(result: dict) -> float:
 
 
 def layouts_table(results: list[dict], multiprocessors: int) -> str:
-    """Returns every case's fastest layouts and the planner's choice, beside the estimates of their plans."""
+    """Returns a table of each case's fastest layouts and of the planner's choice, with measured and estimated times."""
     table, cases = [], {}
     for r in results:
         cases.setdefault((r["case"], r["precision"]), []).append(r)
@@ -38,7 +42,6 @@ def layouts_table(results: list[dict], multiprocessors: int) -> str:
 
 
 def _compared_cells(measured, model, shape):
-    """Returns three table cells: a measured value, its estimate, and their ratio, marked if the estimate is far off."""
     cells = ["-" if value is None else shape.format(value) for value in (measured, model)]
     if measured is None or not model:
         return [*cells, "-"]
@@ -60,7 +63,11 @@ def operators_table(results: list[dict]) -> str:
 
 
 def exchange_table(results: list[dict]) -> str:
-    """Returns each exchange's cycles, and the bytes per cycle that it adds to the least exchange of as many blocks."""
+    """Returns a table of the cycles that each exchange between the blocks of a cluster takes.
+
+    The last column compares an exchange with the smallest exchange between the same number of blocks: the additional
+    bytes for each additional cycle. Below the table is the time of a kernel launch.
+    """
     found = [r for r in results if "cycles" in r]
     least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}
     table = []

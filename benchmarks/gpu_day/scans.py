@@ -1,4 +1,7 @@
-"""Times a pass of a scan in every layout (kernel, blocks of a cluster, groups of warps), or each operator of a scan."""
+"""Times one pass (forward or backward) of a scan in every layout, or each operator of a scan.
+
+A layout is a kernel, its number of blocks in a cluster, and its number of groups of warps.
+"""
 
 import math
 from functools import partial
@@ -21,7 +24,8 @@ HOPELESS_RATIO = 3
 
 
 class Scan:
-    """The tensors of a job's scan, and its operators on a path such as "step"."""
+    """The tensors and operators of the scan that a job times. ``path`` is the way to compute the scan: "step" launches
+    a kernel for each line, and "auto" lets the planner choose."""
 
     def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
         apply_precision(PRECISIONS[job.precision])
@@ -56,7 +60,8 @@ class Scan:
         return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
 
     def layouts(self) -> dict[str, str]:
-        """Returns {path: plan's text} of every layout that fits the GPU."""
+        """Returns {path: description of its plan} for every layout that fits the GPU. A path such as
+        "resident:2_1_256:1:4" names a kernel, the blocks of a cluster, and the number of groups of warps."""
         found = {}
         for kernel in kernels():
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
@@ -70,14 +75,18 @@ class Scan:
 
 
 def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
-    """Reports "plan", "chosen", "error", "call_us", "device_us", "mhz", "times" {kernel: [launches, us]} of layouts."""
+    """Times a job's pass in every layout and on the step path (a kernel for each line), and reports each result.
+
+    "chosen" marks the planner's choice. "error" is the relative error against the step path. A layout with too large an
+    error is not timed.
+    """
     scan = Scan(job, device, ops)
     chosen = scan.plan("auto")
     layouts = scan.layouts() | {"step": chosen if chosen.startswith("step path") else "step path"}
     h, c, gates = scan.forward("step")
     expected = scan.backward("step", c, gates)[0] if job.backward else h
-    best, bound = math.inf, PRECISIONS[job.precision].tolerance  # bound of the relative error
-    for path in sorted(layouts, key=lambda path: layouts[path] != chosen):  # the planner's choice first
+    best, bound = math.inf, PRECISIONS[job.precision].tolerance
+    for path in sorted(layouts, key=lambda path: layouts[path] != chosen):
         if path in known:
             continue
         run = partial(scan.backward, path, c, gates) if job.backward else partial(scan.forward, path)
@@ -94,7 +103,11 @@ def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda"
 
 
 def measure_operators(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
-    """Reports "call_us", "device_us", "mhz" and "times" {kernel: [launches, us]} of each operator."""
+    """Times each operator of a job's scan, and reports each result.
+
+    "call_us" is the microseconds of a call with its launches, and "device_us" without them. "times" is {kernel:
+    [launches, microseconds]}.
+    """
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")
     dx = scan.backward("step", c, gates)[0]
@@ -116,7 +129,8 @@ def measure_operators(job: ScanJob, known: set[str], report: Report, device="cud
 
 
 def _times(function, device, best=math.inf) -> dict:
-    """Times a warmed-up function, with one call if it takes far longer than ``best`` microseconds."""
+    """Times a function that is already warmed up. ``best`` is the best microseconds so far. If one call takes far
+    longer, there are no further calls."""
     if device != "cuda":
         return {}
     once = 1e6 * called_seconds(function, 1)

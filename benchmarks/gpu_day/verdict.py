@@ -9,7 +9,9 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
 
-PATHS = ("resident", "step")  # the first path that can run gets the verdict
+# Ways to compute a scan: one kernel for all lines, or one kernel for each line. The targets apply to the first of these
+# ways that can run the case.
+PATHS = ("resident", "step")
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
 
@@ -23,7 +25,7 @@ class Verdict(NamedTuple):
     against: str
     ratio: str
     target: str
-    verdict: str  # PASS, MISS, FAILED, not run, or - without a target
+    verdict: str  # "PASS", "MISS", "FAILED", "not run", or "-" if the quantity has no target
 
 
 def verdicts(measurements: list[dict]) -> list[Verdict]:
@@ -72,8 +74,11 @@ def _measurement(found, job, provider) -> dict:
 
 
 def _judge(quantity, measurement, against, clock_and_mode, floor_us, target) -> Verdict:
-    """Returns the verdict on a measurement's ratio to ``floor_us``, or else to ``against``, timed in the same
-    rounds."""
+    """Returns the verdict on a measured time.
+
+    Divides the time by ``floor_us``. If ``floor_us`` is None, divides by the time of the provider (implementation)
+    ``against``. For the loop in PyTorch, inverts the ratio to a speed-up.
+    """
     faster = against == LOOP
     shown = "none" if target is None else f"{'>=' if faster else '<='} {target:g}"
     head = measurement["case"], measurement["precision"], quantity, measurement["provider"]

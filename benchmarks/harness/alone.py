@@ -1,4 +1,5 @@
-"""Loads modules of pixelrnn_ext without the package, which imports torch and may not be built yet."""
+"""Loads modules of pixelrnn_ext without importing the package. The package would import torch, and may not be built
+yet."""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +7,7 @@ from types import ModuleType
 
 
 def _load_module(name: str) -> ModuleType:
-    """Loads a file of pixelrnn_ext/ that imports nothing from the package."""
+    """Loads one file of pixelrnn_ext/. The file must not import from the package while it is loaded."""
     path = Path(importlib.util.find_spec("pixelrnn_ext").origin).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     loaded = importlib.util.module_from_spec(spec)
@@ -18,5 +19,5 @@ grid = _load_module("benchmark/tables.py").grid
 
 
 def configure_like_command() -> None:
-    """Configures this process like the command `pixelrnn`. Must be called before torch is imported."""
+    """Configures malloc and OpenMP like the command `pixelrnn`. Call it before torch is imported."""
     _load_module("_command.py").configure_process()

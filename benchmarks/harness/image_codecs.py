@@ -1,4 +1,4 @@
-"""Lossless image codecs with which bench_codec.py compares ours."""
+"""Lossless image codecs, such as PNG, with which bench_codec.py compares our codec."""
 
 import io
 import lzma
@@ -15,12 +15,13 @@ except ImportError:
 else:
     JPEG_XL = True
 
-Pixels = numpy.ndarray  # uint8 (H, W) or (H, W, 3)
+Pixels = numpy.ndarray  # one image: uint8 (height, width) if gray, or (height, width, 3)
 
 
 @dataclass(frozen=True)
 class ImageCodec:
-    """``decode`` is told whether the picture was gray, since some formats do not store that."""
+    """An image codec. The caller tells ``decode`` whether the image was gray, since some file formats do not store
+    this."""
 
     name: str
     encode: Callable[[Pixels], bytes]
@@ -28,7 +29,6 @@ class ImageCodec:
 
 
 def available() -> list[ImageCodec]:
-    """Returns the installed codecs, set to one thread and the smallest files."""
     codecs = [_pillow_codec("PNG", "PNG", optimize=True)]
     if features.check("webp"):
         codecs.append(_pillow_codec("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))
@@ -53,14 +53,13 @@ def _pillow_codec(name: str, kind: str, **options) -> ImageCodec:
 
 
 def xz(images: list[Pixels]) -> bytes:
-    """Returns all images as one file. Images of two values are packed to one bit a value."""
     pixels = numpy.stack(images)
     packed = numpy.packbits(pixels) if _is_binary(pixels) else pixels
     return lzma.compress(packed.tobytes(), preset=9 | lzma.PRESET_EXTREME)
 
 
 def mosaic(images: list[Pixels]) -> Pixels:
-    """Returns all images in one grid, as nearly square as their number allows."""
+    """Joins all images to one large image: a grid whose numbers of rows and columns are as close as possible."""
     rows = max(n for n in range(1, int(len(images) ** 0.5) + 1) if len(images) % n == 0)
     stacked = numpy.stack(images)
     return numpy.concatenate([numpy.concatenate(list(row), 1) for row in numpy.split(stacked, rows)], 0)

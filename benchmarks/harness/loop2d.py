@@ -1,4 +1,5 @@
-"""Computes LSTM2d by an efficient loop in PyTorch: one matrix product an anti-diagonal, for all directions at once."""
+"""Computes the LSTM2d layer by an efficient loop in PyTorch: one batched matrix product for all directions on each
+anti-diagonal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,24 +13,25 @@ from pixelrnn_ext.directions import CORNERS
 
 
 class Lines:
-    """The order in which each direction visits the pixels of a batch. The order depends on no parameter.
+    """The order in which each direction of an LSTM2d visits the pixels of a batch.
 
-    Line t is the anti-diagonal of the pixels (r, t - r) of all images, row by row. Each direction flips an image within
-    its own size, so that all images begin in the top left corner, and no padding precedes a pixel.
+    Line t is an anti-diagonal: all pixels whose row and column add up to t, ordered by row. Each direction mirrors the
+    images so that it starts in their top left corners. The padding of smaller images stays in place.
     """
 
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
         n, height, width = size.batch, size.height, size.width
         lines = height + width - 1
         self.rows = [range(max(0, t - width + 1), min(t, height - 1) + 1) for t in range(lines)]
-        self.inside = None  # or a mask (N, H, W, 1)
+        # Mask (N, H, W, 1) of the pixels inside their images, or None without ``sizes``.
+        self.inside = None
         heights, widths = torch.tensor([height, width]).expand(n, 2).T
         if sizes is not None:
             heights, widths = sizes.T
             rows, columns = torch.arange(height)[:, None, None], torch.arange(width)[:, None]
             self.inside = (rows < sizes[:, :1, None, None]) & (columns < sizes[:, 1:, None, None])
         r, c = torch.tensor([(r, t - r) for t, rows in enumerate(self.rows) for r in rows]).T[..., None]
-        in_image = (r < heights) & (c < widths)  # (H * W, N)
+        in_image = (r < heights) & (c < widths)  # (H * W, N): whether the image has the pixel
 
         def pixel(row_sense: int, column_sense: int) -> Tensor:
             row = r if row_sense > 0 else torch.where(in_image, heights - 1 - r, r)
@@ -37,27 +39,37 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, visit] is the index of a pixel. Visits are ordered by line, row and image. visit[pixel,
-        # direction] is the index of the pixel's visit in the flattened ``pixel``.
+        # pixel[direction, v] is the index, in the batch, of the v-th pixel that the direction visits. The position of
+        # this visit in the flattened ``pixel`` is visit[index, direction].
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        self.output = self.pixel * len(corners) + d[:, None]  # each visit's row in the output (N * H * W * D, hidden)
+        # The output matrix (N * H * W * D, hidden) has a row for each pixel and each of D directions. The row for the
+        # v-th pixel that a direction visits is output[direction, v].
+        self.output = self.pixel * len(corners) + d[:, None]
 
 
 def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
-    """Computes reference.lstm2d with the cell "stable", from zero states, merged by "concat".
+    """Computes reference.lstm2d with the cell "stable", from zero initial states, merged by "concat".
+
+    The input has N images of C channels, height H and width W. The weights and biases of all D directions are stacked.
 
     Args:
-        input: (N, C, H, W), best in channels_last.
-        weight_ih, weight_hh, bias: (D, 5 * hidden, C, 1, 1), (D, 5 * hidden, hidden, 2), (D, 5 * hidden), stacked from
-            the Direction2d of all directions.
+        lines: the order in which the directions visit the pixels.
+        input: (N, C, H, W), fastest in the memory layout channels_last.
+        weight_ih: (D, 5 * hidden, C, 1, 1).
+        weight_hh: (D, 5 * hidden, hidden, 2). The last index is 0 for the neighbour above, and 1 for the left one.
+        bias: (D, 5 * hidden).
+
+    Returns:
+        (N, D * hidden, H, W).
     """
     (n, channels, height, width), (directions, _, hidden, _) = input.shape, weight_hh.shape
     pixels = input.permute(0, 2, 3, 1)
     if lines.inside is not None:
         pixels = torch.where(lines.inside, pixels, 0)
     x = _Rows.apply(pixels.flatten(0, 2), lines.pixel.flatten(), lines.visit).view(directions, -1, n, channels)
-    # One product for the input and both neighbours saves a pass over the line.
+    # One matrix product takes the input and both neighbours' states. Separate products would have to be added up, which
+    # reads and writes the line's results again.
     weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
     bias = _tanh_last(bias[:, None])
     h = c = x.new_zeros(directions, 0, n, hidden)
@@ -65,7 +77,7 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
     for rows, line in zip(lines.rows, x.split([len(rows) for rows in lines.rows], 1)):
         k, first = rows.start - first, rows.start
         up, left = slice(k, k + len(rows)), slice(k + 1, k + 1 + len(rows))
-        h, c = (F.pad(state, (0, 0, 0, 0, 1, 1)) for state in (h, c))  # zero borders around the previous line
+        h, c = (F.pad(state, (0, 0, 0, 0, 1, 1)) for state in (h, c))
         z = torch.baddbmm(bias, torch.cat([line, h[:, up], h[:, left]], 3).flatten(1, 2), weight)
         sigmoids, g = z.view(directions, len(rows), n, -1).split([4 * hidden, hidden], 3)
         i, f, o, lambda_ = sigmoids.sigmoid().chunk(4, 3)
@@ -80,15 +92,16 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
 
 
 def _tanh_last(gates: Tensor) -> Tensor:
-    """Moves gate g behind i, f, o and lambda, so that one call computes the four sigmoids."""
+    """Moves gate g behind the gates i, f, o and lambda. Only g takes a tanh, so one call then computes all sigmoids."""
     i, f, g, *others = gates.chunk(5, 2)
     return torch.cat([i, f, *others, g], 2)
 
 
 class _Rows(torch.autograd.Function):
-    """Selects rows of a matrix by index. The backward gathers rows, where index_select's would scatter and add.
+    """Selects rows of a matrix by index, like index_select, but with another backward.
 
-    ``uses`` lists, for each row of the matrix, its positions in ``index``.
+    For each row of the matrix, ``uses`` lists the positions in ``index`` that select the row. The backward gathers the
+    gradients at these positions, and sums them. The backward of index_select would scatter the gradients.
     """
 
     @staticmethod

@@ -1,4 +1,5 @@
-"""Cases of the LSTM2d layer with the cell "stable": one or four directions, equal or ragged images."""
+"""Benchmark cases of the LSTM2d layer with the cell "stable": one or four directions, and images of equal or of
+different (ragged) sizes."""
 
 import math
 from dataclasses import replace
@@ -16,16 +17,17 @@ from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
 
-# Our layer with other settings, to show the cost of the fifth gate, of more directions and of padding.
+# Runs of our layer with other settings, to show what the fifth gate, more directions and padding cost.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
-# Layers that are used in place of LSTM2d, with about as many multiplications a pixel.
+# Implementations that replace LSTM2d by nn.LSTM layers with about as many multiplications per pixel.
 PIXELS = "nn.LSTM over pixels (another function)"
 ROWS_AND_COLUMNS = "nn.LSTM along rows and columns (another function)"
 _CELL = "stable"
 
 
 def ragged_sizes(size: Size) -> Tensor:
-    """Returns sizes (N, 2): the full height, and shuffled widths from 0.3 to 1 times the full width."""
+    """Returns an (N, 2) tensor with the height and width of each of N images. Each image has the full height. The
+    widths are spread evenly from 0.3 to 1 times the full width, in random order."""
     with torch.device("cpu"):
         widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
         widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
@@ -37,7 +39,8 @@ def area_fraction(size: Size) -> float:
 
 
 class OverPixels(nn.Module):
-    """nn.LSTM over all pixels of an image, row by row. It reads sequences (H * W, N, C)."""
+    """Runs an nn.LSTM over the pixels of each image as one sequence, row by row. The input's axes are pixels, images
+    and channels."""
 
     def __init__(self, channels: int, products: int, bidirectional: bool, dtype: torch.dtype) -> None:
         super().__init__()
@@ -48,22 +51,21 @@ class OverPixels(nn.Module):
 
 
 class AlongRowsAndColumns(nn.Module):
-    """Two bidirectional nn.LSTMs, along the rows and along the columns of images in channels_last."""
-
     def __init__(self, channels: int, products: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.along_row, self.along_column = (_lstm(channels, products / 2, True, dtype) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, height, width = x.shape
-        along_width, along_height = x.permute(3, 0, 2, 1), x.permute(2, 0, 3, 1)  # (W, N, H, C), (H, N, W, C)
+        along_width, along_height = x.permute(3, 0, 2, 1), x.permute(2, 0, 3, 1)
         rows = self.along_row(along_width.flatten(1, 2))[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)
         columns = self.along_column(along_height.flatten(1, 2))[0].unflatten(1, (n, width)).permute(1, 3, 0, 2)
         return torch.cat([rows, columns], 1)
 
 
 def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtype) -> nn.LSTM:
-    """Returns an nn.LSTM with ``products`` multiplications a pixel: 4 H (C + H) in each direction, with H units."""
+    """Returns an nn.LSTM with about ``products`` multiplications per pixel. A direction with C input channels and H
+    hidden units needs 4 H (C + H)."""
     one_way = products / (1 + bidirectional)
     hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
     return nn.LSTM(channels, hidden, bidirectional=bidirectional, dtype=dtype)
@@ -72,8 +74,10 @@ def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtyp
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """Returns the benchmark of a layer from h to D h channels (D directions). Ragged images leave out nn.LSTM, which
-    would read padding."""
+    """Returns the implementations of an LSTM2d layer, and exact results to check them.
+
+    Ragged images, of different sizes, have no nn.LSTM implementations, because nn.LSTM would read the padding.
+    """
     torch.manual_seed(0)
     hidden = size.hidden
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)
@@ -130,7 +134,6 @@ class Variant(NamedTuple):
         return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *substitutes))
 
 
-# Sizes as in segmentation, of text lines (16x200) with equal and with ragged widths, and of a large map.
 VARIANTS = {
     variant.make_case(size, in_default): variant
     for size, ragged, in_default in (

@@ -11,11 +11,11 @@ SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
 def make_parser(description: str, full: str = "", **threads) -> argparse.ArgumentParser:
-    """Returns a parser with the options for the scope and --threads.
+    """Returns a parser with --threads, and with --full, --check and --verdict, which select how much a benchmark runs.
 
     Args:
-        full: the help of --full. If empty, there is no --full.
-        threads: arguments of add_argument for --threads.
+        full: the help text of --full. If it is empty, the parser has no such option.
+        threads: further arguments of add_argument for --threads.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.set_defaults(scope=DEFAULT)
@@ -34,11 +34,14 @@ def make_parser(description: str, full: str = "", **threads) -> argparse.Argumen
 def parse_model_options(
     argv: list[str], description: str, count: str, default: int, **flags: str
 ) -> tuple[argparse.Namespace, Callable[..., px.models.AutoregressiveModel], torch.Tensor]:
-    """Returns the options of a benchmark of one model, a function that builds the model, and random images for it.
+    """Parses the command line of a benchmark that times one model.
+
+    Returns the options, a function that builds the model, and random images for the model.
 
     Args:
-        count: name of the option for the number of images.
-        flags: the help of each further flag.
+        count: the option that sets the number of images, such as "--images".
+        default: the number of images without this option.
+        flags: further options without a value, as name=help text.
     """
     shown = "default: %(default)s"
     parser = make_parser(description, default=torch.get_num_threads(), help=shown)

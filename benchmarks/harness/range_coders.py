@@ -1,4 +1,7 @@
-"""Runs range coders, ours and constriction's, without the network. They read batches of (values, logits) in float64."""
+"""Runs our range coder, and that of the library constriction, without the network.
+
+The coders get batches of (values, float64 logits). The timing leaves out the computation of the logits.
+"""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,11 +21,12 @@ except ImportError:
     CONSTRICTION = None
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-Coded = tuple[int, tuple[float, float | None]]  # bytes, and seconds to encode and to decode
+Coded = tuple[int, tuple[float, float | None]]  # number of bytes, (seconds to encode, seconds to decode or None)
 
 
 def ours(batches: Batches) -> Coded:
-    """Encodes precomputed intervals. Decoding is not timed: the network would have to run between the values."""
+    """Encodes the values with our range coder. The probability interval of each value is computed before the timing.
+    Decoding is not timed, since it needs the network's output after each value."""
     intervals = []
     for values, logits in batches:
         ends, symbols = range_coder.cumulative(PROFILES[0].quantized(_flat_logits(logits))), values.flatten().long()
@@ -35,7 +39,6 @@ def ours(batches: Batches) -> Coded:
 
 
 def constrictions(batches: Callable[[], Batches]) -> Coded | None:
-    """Encodes and decodes with constriction, which rounds probabilities itself. Returns None if it is not installed."""
     if CONSTRICTION is None:
         return None
     encoder, encoding, decoding = CONSTRICTION.queue.RangeEncoder(), 0.0, 0.0
@@ -55,6 +58,7 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
 
 
 def _flat_logits(logits: Tensor) -> Tensor:
-    """Flattens logits (N, levels, ...) to (values, levels). A zero precedes a single logit."""
+    """Reshapes logits from (images, levels, ...) to (values, levels). With two levels, a value may have a single logit,
+    for level 1. Level 0 then gets the logit zero."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

@@ -30,12 +30,11 @@ def finish(
     mismatches: list[str],
     doubts: Iterable[str] = (),
 ) -> int:
-    """Prints the report of a benchmark of whole models. Returns its exit status, 1 if any results were wrong."""
     print(text(header(script, argv, threads), [*doubts], tables, [*notes, *mismatches]), end="")
     return 1 if mismatches else 0
 
 
-# Formats of numbers in the long table, by the start of a column's name.
+# Maps the beginning of a column's name in long_table to the format of the column's numbers.
 FORMATS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
 FORMATS |= {"max error": ".0e"}
 
@@ -65,7 +64,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str) -> None:
-    """Draws a labelled bar for each value on a transparent ground. Grey and blue are legible on white and on black."""
+    """Draws a labelled bar for each value. The colours are legible on white and on black pages."""
     from matplotlib.figure import Figure
 
     grey, blue = "#808080", "#3d84d6"

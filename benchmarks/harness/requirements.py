@@ -8,8 +8,8 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """A required and a measured value, each possibly None. ``doubt``: why the measurement is unreliable
-    (``Times.doubt``)."""
+    """A measured value, and the required bound on it. A value is None if unknown. ``doubt`` is empty, or says why the
+    measurement is unreliable (see ``Times.doubt``)."""
 
     case: str
     quantity: str
@@ -36,8 +36,11 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 
 @dataclass(frozen=True)
 class Target:
-    """A requirement on a float32 training step of the implementation ``provider``. ``at_most`` bounds the ratio of its
-    time to the time of ``against``, or ``faster`` is its least speed-up."""
+    """A requirement on the time of a float32 training step, relative to another implementation.
+
+    ``at_most`` is the largest ratio of ``provider``'s time to ``against``'s time. ``faster`` is the least speed-up over
+    ``against``. One of the two is None.
+    """
 
     case: Case
     provider: str
@@ -47,8 +50,11 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the bound for an instruction set, or None. A bound on the ratio to the floor (the matrix products
-        alone) is for AVX-512. With 64 or more channels, AVX2 may take 1.25 times that ratio."""
+        """Returns the required ratio for an instruction set, or None if there is none.
+
+        If ``against`` is the floor (the time of the matrix products alone), ``at_most`` is for AVX-512. AVX2 may take
+        1.25 times this ratio, and has no required ratio below 64 hidden channels.
+        """
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}
@@ -56,7 +62,6 @@ class Target:
         return None if factor is None else self.at_most * factor
 
     def verdict(self, results: list[Result], instruction_set: str | None) -> Verdict:
-        """Returns the verdict. Its measured ratio is None if no result has this case and number of threads."""
         is_ratio, names = self.at_most is not None, (self.provider, self.against)
         ratio, doubt = None, ""
         for result in results:

@@ -10,9 +10,11 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kBandBytes = 128 << 10;  // size of a band of image rows; L2 holds a band beside the weights
+// Size of a band of image rows. A thread convolves one band at a time. The band fits into the L2 cache together with
+// the weights.
+constexpr int64_t kBandBytes = 128 << 10;
 
-// Returns the colour of each channel, like pixelrnn_ext/masks.py.
+// Returns the colour of each channel. pixelrnn_ext/masks.py assigns channels to colours in the same way.
 std::vector<int> colour_groups(int channels, int colours) {
   const int size = channels / colours, larger = channels % colours;
   std::vector<int> group(channels);
@@ -38,10 +40,12 @@ class LiveWeights {
   std::vector<int> out_, in_;
 };
 
-// A run of adjacent pixels that an output pixel reads: its offset in the padded map, and its length in pixels.
+// Adjacent pixels that a convolution reads for one output pixel. `pixels` is their number. For output pixel (r, c) of a
+// band, they begin in row r + `row` and column c + `column` of the padded band.
 struct Piece { int row, column, pixels; };
 
-// Rows of one image, channels-last and padded with zeros, so that each kernel row reads contiguous memory.
+// A band is some rows of an image. A thread convolves one band at a time. The rows are stored channels-last and padded
+// with zeros, so that each row of the kernel reads contiguous memory.
 template <class T> class Band {
  public:
   Band(const Convolution& s, const ConvolutionKernels<T>& k, int channels, int rows)
@@ -59,8 +63,8 @@ template <class T> class Band {
   int padding() const { return padding_; }
   const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
-  // Loads rows r0 <= r < r1 of an image, or points to them if no copy is needed. Where the map y, if given, is <= 0,
-  // values become zero.
+  // Loads rows r0 <= r < r1 of an image, or only points to them if they need no copy. Rows outside the image become
+  // zero. If y is not null, it is the output of a ReLU, and values become zero where y <= 0, as in the ReLU's backward.
   void load(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
     if (!padding_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
@@ -86,7 +90,8 @@ template <class T> class Band {
   const T* map_ = nullptr;
 };
 
-// Finds the pixels that a band's cells read. The bias reads a constant 1.
+// For each output pixel of a band, collects pointers to the values that the convolution multiplies by weights. If there
+// is a bias, it is the weight of a constant 1.
 template <class T> class BandCells {
  public:
   BandCells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
@@ -94,7 +99,8 @@ template <class T> class BandCells {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
-  // index(row) is the map index of a row's first cell.
+  // Returns the pointers for output pixels first to first + count - 1 of the band. index(row) must return the index of
+  // the row's first pixel: in the output of a convolution, or in dy of a weight gradient.
   template <class F> Cells<T> at(int first, int count, const F& index) {
     cell_.resize(count), tap_.resize(channels_.size() * count);
     for (int i = 0; i < count;) {
@@ -121,7 +127,8 @@ template <class T> class BandCells {
   std::vector<int64_t> cell_;
 };
 
-// The convolution reads pixels above and to the left. The transposed convolution reads pixels below and to the right.
+// Returns the pixels that a convolution reads above and to the left of an output pixel, as runs of adjacent pixels.
+// pieces_behind() is for the transposed convolution of the input gradient, which reads below and to the right.
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -135,9 +142,9 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
-// Packs the masked weight in the order in which tiles read it: [block of results][tap][source][results of a block].
-// Sources are the channels read, results the channels written. The transposed convolution reverses the taps. The bias
-// comes last, as the weight of a constant 1.
+// Packs the masked weight in blocks of output channels. A block is [tap][input channel][output channel], followed by
+// the biases. A tap is a kernel position. For the transposed convolution, input and output channels change places, and
+// the taps are in reverse order.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -172,7 +179,8 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   return packed;
 }
 
-// Calls f(share, image, r0, r1) for bands, rows r0 <= r < r1 of an image, that cover the rows of shares s0 to s1 - 1.
+// Calls f(share, image, r0, r1) for each band in shares s0 <= s < s1. A share is one thread's part of the rows of all
+// images. A band is rows r0 <= r < r1 of one image, at most band_rows rows.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
   for (int q = s0; q < s1; ++q)
@@ -183,7 +191,6 @@ template <class F> void for_bands(const Convolution& s, int shares, int s0, int 
     }
 }
 
-// Multiplies a band by the packed weight and writes rows r0 <= r < r1 of an image.
 template <class T> class Product {
  public:
   Product(const Convolution& s, const ConvolutionKernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces,
@@ -246,8 +253,8 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
   });
 }
 
-// The input gradient is the transposed convolution of dy. The weight gradient is dy times the inputs that an output
-// pixel reads, summed over all output pixels. Each share has its own sum. The sums are added in order.
+// Each share (one thread's part of the rows) has its own sum of the weight gradient. At the end these sums are added in
+// a fixed order, so that the result is reproducible.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;

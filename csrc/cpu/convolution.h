@@ -1,6 +1,7 @@
-// Masked convolutions on a CPU, stride 1, zero padding. Only live taps are computed: in raster order all taps before
-// the centre, and the centre unless the mask zeroes it entirely. The caller owns all memory, maps are contiguous, and
-// outputs alias nothing. The same data, instruction set and number of threads give the same bits.
+// Masked convolutions on a CPU, with stride 1 and zero padding. They compute only live taps, the kernel positions that
+// the mask keeps. These are all positions before the centre (in raster order), and the centre unless the mask zeroes it
+// entirely. Feature maps are contiguous. No output overlaps another tensor in memory. The same data, instruction set
+// and number of threads give the same bits.
 #pragma once
 #include <cstdint>
 
@@ -10,31 +11,39 @@ namespace pixelrnn::cpu {
 
 struct Convolution {
   int images, height, width, in_channels, out_channels;
-  int kernel_height, kernel_width;  // both odd
-  bool strict;  // true: mask A, whose centre tap reads only earlier colours; false: mask B, also the output's colour
-  int colours, gates;  // channels of the input and of each gate are `colours` contiguous groups, larger groups first
+  int kernel_height, kernel_width;  // both are odd
+  // Whether the mask is the paper's mask A, which keeps only earlier colours at the kernel's centre. Mask B also keeps
+  // the output's own colour there.
+  bool strict;
+  // The input channels form `colours` contiguous groups. The output channels form `gates` equal parts, each with
+  // `colours` groups. If the channels do not divide evenly, the first groups have one channel more.
+  int colours, gates;
   bool relu;
-  bool channels_last;  // maps are [images][height][width][channels]; otherwise [images][channels][height][width]
+  // Whether feature maps are [images][height][width][channels], rather than [images][channels][height][width].
+  bool channels_last;
 
   int live_taps() const { return kernel_height * kernel_width / 2 + !(strict && colours == 1); }
-  // The number of live taps in the centre's row. All taps in the rows above are live.
+  // Returns how many positions of the kernel's middle row the mask keeps. It keeps all positions of the rows above.
   int half_row() const { return kernel_width / 2 + !(strict && colours == 1); }
   int64_t pixels() const { return int64_t(height) * width; }
 };
 
 template <class T> struct ConvolutionForward {
   const T* input;
-  const T* weight;  // [out_channels][in_channels][kernel_height][kernel_width]; masked values are not read
-  const T* bias;    // [out_channels], or null
+  // The shape of weight is [out_channels][in_channels][kernel_height][kernel_width]. No kernel reads the values that
+  // the mask zeroes.
+  const T* weight;
+  const T* bias;  // [out_channels], or null
   T* output;
 };
 template <class T> void convolve(const Convolution&, const ConvolutionForward<T>&, const Team&, int instruction_set);
 
 template <class T> struct ConvolutionBackward {
   const T* dy;
-  const T* y;  // the forward's output, with relu
+  const T* y;  // output of the forward pass, which is read only if `relu` is true
   const T *input, *weight;
-  T *dinput, *dweight, *dbias;  // outputs, null if not wanted; dweight is zero where masked
+  // The backward computes no gradient whose pointer is null. dweight is zero where the mask zeroes the weight.
+  T *dinput, *dweight, *dbias;
 };
 template <class T>
 void convolve_backward(const Convolution&, const ConvolutionBackward<T>&, const Team&, int instruction_set);

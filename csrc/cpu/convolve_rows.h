@@ -6,10 +6,12 @@
 
 namespace pixelrnn::cpu {
 
-constexpr int kRunCells = 112;  // cells whose pointers are set up at once: 8 tiles of 14 cells (AVX-512)
+// Number of output pixels whose operand pointers are computed at a time. It is a multiple of 14, the number of output
+// pixels of an AVX-512 tile.
+constexpr int kRunCells = 112;
 
-// Computes y [cells][outputs], a masked convolution or a scan's input gradient. `depth`: number of channels of all
-// taps.
+// Multiplies the values that each cell (output pixel) reads by the packed weight, and writes y [cells][outputs].
+// `depth` is the number of values that a cell reads.
 template <class T> void convolve_rows(const ConvolutionKernels<T>& k, const Cells<T>& cells, int outputs,
     const T* packed, int64_t depth, bool relu, T* y) {
   const int groups = (cells.count + k.max_cells - 1) / k.max_cells;

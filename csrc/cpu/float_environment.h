@@ -1,14 +1,15 @@
-// Files of the codec must not depend on the floating-point environment that another library left in a thread.
+// Another library may change a thread's floating-point environment, such as its rounding direction. This header
+// protects the codec's files from such changes.
 #pragma once
 #include <cfenv>
 
 namespace pixelrnn::cpu {
 
-// Gives this thread the default floating-point environment: rounding to nearest, subnormal numbers, no traps. The
-// destructor restores the previous environment with its exception flags.
+// Gives this thread the default floating-point environment while the object exists: rounding to nearest, subnormal
+// numbers, and no traps. The destructor restores the previous environment and its exception flags.
 //
-// The compiler could move arithmetic across the change. The barriers prevent this for arithmetic on memory that other
-// code can see, as in all steps, but not on constants or numbers loaded earlier.
+// The compiler must not move arithmetic out of the object's scope. barrier() prevents this if the arithmetic reads
+// operands from memory and writes results to memory, as all steps of sampling and coding do.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {

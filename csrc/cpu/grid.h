@@ -1,5 +1,6 @@
-// The grid of the codec (docs/compression.md): activations are float64 multiples of 2^-14 in [-256, 256]. All sums and
-// products of a layer are exact, so that order, threads, instruction set and FMA change no bit.
+// The codec rounds activations to a grid (docs/compression.md): the multiples of 2^-14 in [-256, 256], in float64. On
+// the grid, all sums and products of a layer are exact. So the order of the additions, the number of threads, the
+// instruction set and fused multiply-adds change no bit.
 #pragma once
 #include <cfloat>
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace pixelrnn::cpu {
 #endif
 static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16, "expected double to be computed as double");
 
-constexpr double kGridMagic = 1.5 * (int64_t(1) << 38);  // adding and subtracting it rounds to the grid
+// Adding kGridMagic to a number and subtracting it again rounds the number to a multiple of 2^-14.
+constexpr double kGridMagic = 1.5 * (int64_t(1) << 38);
 constexpr double kGridLimit = 256;
 
 }  // namespace pixelrnn::cpu

@@ -1,4 +1,5 @@
-// The input gradient of a scan: the transposed input-to-state convolution of dx, summed over directions.
+// The gradient of a scan's input. It is the transposed convolution of dx with the input-to-state weights, summed over
+// the scan's directions. dx is the gradient of the pre-activations.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -19,7 +20,8 @@ template <class T> class InputGradient {
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
     packed_ = buffer<T>(depth() * first_.back());
   }
-  // Packs weight_ih as [block of channels][direction][tap][columns][channels of a block]. Columns are gates of units.
+  // Packs weight_ih in blocks of input channels, for shares s0 <= s < s1 (a share is one thread's part). A block is
+  // [direction][tap][column][channel]. A tap is a kernel position, and a column is one gate of one unit.
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
@@ -40,8 +42,8 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Writes image rows r0 <= r < r1, except outside the images. Row 0 is the first row of `image`, where dinput and dx
-  // begin.
+  // Writes rows r0 <= r < r1 of the input gradient. Row 0 is the first row of image `image`, where dinput and dx begin.
+  // Pixels outside the images are not written.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)
@@ -60,11 +62,11 @@ template <class T> class InputGradient {
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
-  Shape from_top_left_;  // the scan's shape, but direction 0 starts at the top left
+  Shape from_top_left_;
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;
-  std::vector<int> first_;  // first channel of each block, then the end
+  std::vector<int> first_;  // index of each block's first channel; the last element is where the last block ends
   Buffer<T> packed_;
 };
 

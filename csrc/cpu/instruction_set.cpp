@@ -29,7 +29,8 @@ const char* instruction_set_name(int level) {
   return names[level];
 }
 
-// Each file tiles/*.cpp defines the table of its namespace (tiles/table.h).
+// Declares the function table() of each instruction set, which returns its kernels. The source files in tiles/ define
+// it.
 #define TABLE(isa)                              \
   namespace isa {                               \
   template <class T> const Kernels<T>& table(); \

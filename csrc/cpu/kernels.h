@@ -5,10 +5,11 @@
 
 namespace pixelrnn::cpu {
 
-// A strided view [directions][taps][hidden][gates][channels] of weights, so that a layer's parameters
+// A strided view [directions][taps][hidden][gates][channels] of weights. A tap is one of the neighbours that a cell
+// reads, and `channels` is the number of values read there. Because of the strides, a layer's parameters
 // [gates][hidden][channels][taps] and their gradients need no copies.
 template <class T> struct Weights {
-  T* data = nullptr;  // null if the weights are absent
+  T* data = nullptr;
   int64_t direction_stride = 0, tap_stride = 0, unit_stride = 0, gate_stride = 0, channel_stride = 1;
 
   explicit operator bool() const { return data; }
@@ -17,56 +18,64 @@ template <class T> struct Weights {
     if (data) w.data += direction * direction_stride + tap * tap_stride;
     return w;
   }
-  // row() and column() return the weights of a gate of a unit. Columns are four gates of each unit, then fifth gates.
+  // Both functions return a pointer to the weights of one gate of one hidden unit. row() takes the unit and the gate.
+  // column() takes an index into the gates of all units: first the four gates of each unit, then the fifth gates.
   T* row(int64_t unit, int64_t gate) const { return data + unit * unit_stride + gate * gate_stride; }
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
-// The cells of a kernel call, and pointers to their operands. [n] -> [m] means n pointers, each to m values.
+// The cells (pixels) that one kernel call computes, and pointers to their operands. A tap is one of the neighbours that
+// a cell reads. A chain is a sequence of cells along which c is carried: an image row in a Diagonal LSTM, a column in a
+// Row LSTM.
 template <class T> struct Cells {
   int count, taps;
-  const int* channels;    // [taps] number of values read at a pixel
-  const T* const* tap;    // [taps][cells] -> [channels]
-  const T* const* carry;  // [cells] -> [hidden] c of the previous cell of the chain
-  const T* const* dh;     // [cells] -> [hidden] backward: gradient of h from outside the scan
-  const int64_t* cell;    // [cells] index of the cell in the maps of its direction
-  const int64_t* chain;   // [cells] index of the chain of cells along which c is carried
-  int64_t to_next;        // index of the chain's next cell minus the cell's index, for prefetching
-  // Only for LSTM2d, whose cells also read c of the cell above:
-  const T* const* carry_up;  // [cells] -> [hidden] c of the cell above
-  const T* const* dc_below;  // [cells] -> [hidden] backward: gradient of c from the cell below
-  T* const* dc_up;           // [cells] -> [hidden] output of the backward: gradient of c of the cell above
+  const int* channels;    // [taps] number of values that a cell reads at each tap
+  const T* const* tap;    // [taps][cells] pointers to the values that a cell reads at a tap
+  const T* const* carry;  // [cells] pointers to c [hidden] of the previous cell of the chain
+  const T* const* dh;     // [cells] pointers to the gradient of h [hidden] from outside the scan; only in the backward
+  const int64_t* cell;    // [cells] index of the cell's pixel in the maps of the scan direction
+  const int64_t* chain;   // [cells] index of the chain to which the cell belongs
+  // Index of the chain's next cell minus the index of this cell; kernels prefetch at this distance.
+  int64_t to_next;
+  // The remaining members are only for LSTM2d, whose cells also read c of the cell above.
+  const T* const* carry_up;  // [cells] pointers to c [hidden] of the cell above
+  const T* const* dc_below;  // [cells] pointers to the gradient of c [hidden] from the cell below; only in the backward
+  T* const* dc_up;  // [cells] pointers to the gradient of c [hidden] of the cell above, an output of the backward
 };
 
-// A tile of the scan is some cells times a block of hidden units. The kernel multiplies the cells' operands by the
-// weights and computes the LSTM cells from the sums in registers, so pre-activations are never stored. Maps are
-// channels-last. A pixel's gates are four gates of each unit, then the fifth gates, if any, of all units.
+// A tile of the scan is some cells times a block of hidden units, which one kernel call computes. The kernel multiplies
+// the operands of the cells by the weights. It computes the LSTM cells while the sums are in registers, so
+// pre-activations are never stored. Maps are channels-last. A pixel's gates are stored as four gates of each unit, then
+// the fifth gates, if any, of all units.
 enum class Pass { kForward, kBackward };
 template <class T, class Maps>
 using ScanTile = void (*)(const Cells<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&);
 
-// The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden].
+// The feature maps of one scan direction, as [images][pixels][values]. A pixel has `hidden` values in h and c. It has
+// gates * hidden values in x, gates and dx.
 template <class T> struct ForwardMaps {
-  const T* x;  // added to the pre-activations; may be null
+  const T* x;  // added to the pre-activations; null if there is nothing to add
   T *h, *c, *gates;
-  int64_t h_stride;  // from one pixel of h, which holds the units of all directions, to the next
-  // With five gates:
+  // The number of values from one pixel to the next in h, where a pixel has the hidden units of all directions.
+  int64_t h_stride;
+  // The members below are used only by cells of five gates.
   CellParameters<T> cell = {};
-  const T* border = nullptr;  // carry_up of the cells without an upper neighbour
+  const T* border = nullptr;  // the c outside the image; carry_up points to it in cells without an upper neighbour
 };
 template <class T> struct BackwardMaps {
   const T *c, *gates;
-  T* dc;              // [chains][hidden] gradient of c, carried along the chain
-  T* dx;              // gradient of the pre-activations
-  int64_t dh_stride;  // from one pixel of dh to the next
+  T* dc;              // [chains][hidden] gradient of c, which is carried along each chain of cells
+  T* dx;              // output: the gradient of the pre-activations
+  int64_t dh_stride;  // number of values from one pixel to the next in dh, the gradient of h
   CellParameters<T> cell = {};
 };
 
 template <class T> struct ScanKernels {
-  // A tile has block_units units and at most max_cells cells.
+  // The size of a tile: block_units() returns its number of hidden units, max_cells() the largest number of its cells.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Packs blocks b0 <= b < b1 of all taps' weights in the order in which tiles read them, transposed for the backward.
+  // Packs blocks b0 <= b < b1 of hidden units, from the weights of all taps, in the order in which the tiles read them.
+  // For the backward pass the weights are transposed.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   ScanTile<T, ForwardMaps<T>> forward;
@@ -74,35 +83,39 @@ template <class T> struct ScanKernels {
 };
 
 template <class T> struct ConvolutionKernels {
-  // convolve() computes y [cells][outputs] for the block of outputs from o0 on. It multiplies the taps' values by
-  // `packed`, [channels of all taps][block_outputs].
+  // convolve() computes y [cells][outputs] for the block of outputs that begins at output o0. block_outputs() returns
+  // the size of this block. The values that a cell reads at all taps (kernel positions) are multiplied by `packed`, the
+  // weights [channels of all taps][outputs of the block].
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
-  // copy() copies n values. transpose() turns [rows][columns] into [columns][rows]. y is null or laid out like `from`;
-  // where y <= 0, both functions write zero.
+  // copy() copies n values. transpose() turns a matrix [rows][columns] into [columns][rows]. If y is not null, it is
+  // laid out like `from`, and both functions write zero where y <= 0.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
   void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
 
 template <class T> struct WeightGradientKernels {
-  // accumulate() sums the products of the taps' values and dy [cells][outputs] over the cells, and adds them to sum
-  // [channels of all taps][columns]. Columns are the outputs (a scan's gates), padded. A call handles columns c0 <= c <
-  // c1, a multiple of group_columns unless c1 is the end. scratch holds scratch_size values.
+  // accumulate() adds the weight gradient of some cells to `sum`, which is [channels of all taps][columns]. It
+  // multiplies the values that a cell reads at all taps by the cell's dy, and sums over the cells. dy is
+  // [cells][outputs]. The columns are the outputs (in a scan, the gates), padded. A call handles columns c0 <= c < c1.
+  // Their number is a multiple of group_columns unless c1 is the last column's end. scratch must have room for
+  // scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
-  // reduce() adds `sums` arrays [channels][columns], in order. It writes channel j of column i of the total to to[i][j
-  // * to_stride].
+  // reduce() adds up several arrays [channels][columns], always in the same order. `sums` is the number of arrays. It
+  // writes channel j of column i of the total to to[i][j * to_stride].
   void (*reduce)(int sums, int64_t sum_stride, const T* sum, int64_t channel_stride, int columns, int channels,
       T* const* to, int64_t to_stride);
   void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
 
-// The packed weights of run_columns are [blocks][channels of all taps][outputs of a block]. In a cell step they are
-// [blocks][channels of all taps][4 gates][units of a block]. Blocks are padded with zeros.
+// The sizes of the blocks in which run_columns, the sampler's kernel, expects packed weights. Weights of a linear layer
+// are [blocks][channels of all taps][outputs of a block]. Weights of an LSTM cell are [blocks][channels of all taps][4
+// gates][units of a block]. Blocks are padded with zeros.
 struct ColumnBlocks { int outputs, units; };
 
-// The values of all images at one pixel. column[i] points to image i's values.
+// The values of all images at one pixel of a row. column[i] points to the values of image i.
 template <class T> struct Column {
   T* data;
   int64_t stride;
@@ -120,9 +133,9 @@ template <class T> struct LinearColumn {
 template <class T> struct CellColumn {
   Column<const T> base, carried, addend;
   Column<T> c, h, output;
-  int64_t hidden;  // base is [4][hidden]
+  int64_t hidden;  // number of hidden units; `base`, which is added to the gates, is [4][hidden]
 };
-// All pointers are null if T has no kernels.
+// The kernels of the sampler's layers. All pointers are null if there are no such kernels for the type T.
 template <class T> struct ColumnKernels {
   template <class Step>
   using Kernel = void (*)(
@@ -133,17 +146,20 @@ template <class T> struct ColumnKernels {
 };
 
 template <class T> struct Kernels {
-  ScanKernels<T> scan[2];  // kernels for four gates, for five gates
+  ScanKernels<T> scan[2];  // scan[0] is for cells of four gates, scan[1] for cells of five gates.
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
-  ColumnKernels<T> columns, grid_columns;               // grid_columns rounds to the grid (grid.h); double only
-  void (*round)(T* x, int64_t n, T integral, T limit);  // round_to_grid in tiles/columns.h; double only
-  // For tests: y = sigmoid(x) or tanh(x).
+  // grid_columns rounds all results to the codec's grid (grid.h). Its pointers are null unless T is double.
+  ColumnKernels<T> columns, grid_columns;
+  // The function round_to_grid of tiles/columns.h. The pointer is null unless T is double.
+  void (*round)(T* x, int64_t n, T integral, T limit);
+  // Computes y = tanh(x) or y = sigmoid(x) for n values. Only tests call this function.
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// On x86-64 level 0 is baseline, 1 avx2 (with FMA), 2 avx512. On AArch64 level 0 is baseline, 1 neon. Elsewhere there
-// is only baseline.
+// Returns the kernels of an instruction set, which is given by its level. On x86-64, level 0 is the baseline, level 1
+// is AVX2 with FMA, and level 2 is AVX-512. On AArch64, level 0 is the baseline and level 1 is NEON. Other processors
+// have only the baseline.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 int best_instruction_set();

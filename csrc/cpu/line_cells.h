@@ -8,21 +8,25 @@
 
 namespace pixelrnn::cpu {
 
-// A map of which every cell reads the pixel at one displacement, and the weight of its values. If this pixel is outside
-// the image, the cell reads `border`.
+// An operand that cells multiply by `weight`. A cell reads the pixel of the feature map `map` that lies at
+// `displacement` from the cell. If this pixel is outside the image, the cell reads `border` instead.
 template <class T> struct Tap {
   const T* map;
-  int channels, stride;  // number of values read at a pixel; stride from pixel to pixel
+  // `channels` is the number of values that a cell reads. `stride` is the number of values from one pixel of `map` to
+  // the next.
+  int channels, stride;
   Displacement displacement;
   const T* border;
   Weights<const T> weight = {};
-  bool prefetch_next_line = false;  // prefetches values that no other cell has brought into the cache
+  // Whether to prefetch pixels of `map` on the scan's next line. True for only one of several operands that read the
+  // same feature map.
+  bool prefetch_next_line = false;
 };
 
-// Returns row i of an array [rows][size], or null if p is null.
 template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
-// The taps of one direction: the states, the input, and a constant 1, whose weight is the bias.
+// The taps of one scan direction, that is, the operands that are multiplied by weights: hidden states of neighbours,
+// pixels of the input, and a constant 1, whose weight is the bias.
 template <class T> struct Taps : std::vector<Tap<T>> {
   static constexpr T one = 1;
 
@@ -51,20 +55,22 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   }
 };
 
-// The cells' operands that no weight multiplies.
+// The operands of a cell that are not multiplied by weights: c of the previous cell (carry), c of the cell above
+// (carry_up), and the gradient of h (dh). carry_up and dh may be absent.
 template <class T> struct Carried {
-  Tap<T> carry, carry_up = {}, dh = {};  // named as in Cells; carry_up and dh may be absent
-  T* dc_up = nullptr;                    // a buffer for each image, as in DcUpLayout; only in a backward with carry_up
+  Tap<T> carry, carry_up = {}, dh = {};
+  // The buffers of all images, laid out as in DcUpLayout. Null except in the backward of LSTM2d.
+  T* dc_up = nullptr;
 };
 
-// The layout of one image's gradients of c from the cells below. The backward of line t writes the gradients that the
-// backward of line t - 1 reads, so two buffers alternate. A third buffer keeps the gradients of c above the top row,
-// for c0.
+// The layout of an image's buffer in the backward of LSTM2d. The buffer holds the gradient of c that each cell receives
+// from the cell below. Line t of the scan writes the gradients for line t - 1, so lines use two parts of the buffer in
+// turn. A third part holds the gradients of c above the top row.
 template <class T> class DcUpLayout {
  public:
   DcUpLayout(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
   int64_t size() const { return (2 * int64_t(height_) + width_) * hidden_; }
-  // Returns the gradient of c that row r of line t receives from below. An image's last row receives none.
+  // Returns the gradient of c that cell r of line t receives from the cell below.
   T* row(T* image, int t, int r) const { return image + ((t & 1) * int64_t(height_) + r) * hidden_; }
   T* top(T* image, int column) const { return image + (2 * int64_t(height_) + column) * hidden_; }
 
@@ -72,11 +78,12 @@ template <class T> class DcUpLayout {
   int height_, width_, hidden_;
 };
 
-// Finds the operands of a line's cells. With sense 1 a cell reads its neighbour at a tap's displacement. With sense -1
-// (backward) a cell reads the cell whose neighbour it is.
+// Finds pointers to the operands of the cells of a line, which is one step of the scan. In the forward (sense 1), a
+// cell reads its neighbours. In the backward (sense -1), it reads the cells that have it as a neighbour.
 template <class T> class LineCells {
  public:
-  // All maps begin at `image`. With by_rows lines are image rows, also in a Diagonal LSTM.
+  // Pointers to feature maps point to image number `image`. If by_rows is true, lines are image rows, even in a
+  // Diagonal LSTM.
   LineCells(const Shape& s, int direction, int64_t image, const Taps<T>& taps, int sense = 1, bool by_rows = false)
       : s_(s),
         direction_(direction),
@@ -90,7 +97,8 @@ template <class T> class LineCells {
         zeros_(s.gates == 5 ? s.hidden : 0),
         layout_(s) {}
 
-  // Returns the active cells of line t of images image0 to image1 - 1, valid until the next call.
+  // Returns pointers to the operands of the active cells of line t, in images image0 <= b < image1. A cell is active if
+  // it lies inside its image. The next call overwrites the result.
   Cells<T> line(int t, int image0, int image1, const Carried<T>& d) {
     int n = 0;
     for (int b = image0; b < image1; ++b) n += active_cells(image_geometry(b), t);
@@ -113,7 +121,8 @@ template <class T> class LineCells {
     }
     return cells(n);
   }
-  // Returns all cells of lines l0 <= l < l1. Lines are counted over all images.
+  // Returns pointers to the operands of the active cells of lines l0 <= l < l1. If images have n lines, line l is line
+  // l % n of image l / n.
   Cells<T> lines(int64_t l0, int64_t l1) {
     int n = 0;
     for (int64_t l = l0; l < l1; ++l) n += active_cells(image_geometry(l / g_.lines), int(l % g_.lines));
@@ -139,7 +148,8 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
-  // Finds the operands of line t of image b, whose cells are numbers j to j + count - 1 of all n cells.
+  // Finds pointers to the operands of the `count` active cells of line t of image b. For each tap, it stores them as
+  // elements j to j + count - 1 of an array with n elements.
   void set_operands(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) set_pointers(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);
@@ -171,7 +181,7 @@ template <class T> class LineCells {
   const Shape& s_;
   const int direction_;
   const bool by_rows_;
-  const Geometry g_;  // geometry of an image as large as the map
+  const Geometry g_;
   const int64_t pixels_;
   const Taps<T>& taps_;
   const std::vector<int> channels_;

@@ -1,7 +1,7 @@
-// A cache of memory for the maps of a recurrence and for scratch. malloc returns large blocks to the system, and each
-// new page then costs a page fault and 4 KB of zeroing. For small states this takes longer than the arithmetic. The
-// cache keeps a block for the next request of about its size. All blocks take at most 1.25 times the peak use. Idle
-// blocks beyond kMaxIdle bytes are reclaimable: the system may take their pages.
+// A cache of memory blocks for feature maps and scratch memory. malloc would return large blocks to the system, and
+// each page of a new block costs a page fault. The page faults can take longer than the arithmetic. The cache keeps a
+// freed block for the next request of about the same size. All blocks together take at most 1.25 times the peak use.
+// The system may take back the pages of idle blocks, except for kMaxIdle bytes.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -16,7 +16,7 @@
 
 namespace pixelrnn::cpu {
 
-// Asks for huge pages in a large block. They save most of its page faults.
+// Asks the system for huge pages, which save most page faults of a large block.
 inline void advise_huge_pages(void* data, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096, least = 4 << 20;
@@ -28,7 +28,7 @@ inline void advise_huge_pages(void* data, size_t bytes) {
 #endif
 }
 
-// Lets the system take the pages and discard their contents. Returns whether this succeeded.
+// Lets the system take the pages of a block, whose contents are then lost. Returns whether the system accepts this.
 inline bool allow_reclaim(void* data, size_t bytes) {
 #if defined(MADV_FREE)
   return madvise(data, bytes, MADV_FREE) == 0;
@@ -46,11 +46,13 @@ struct Block {
 class Pages {
  public:
   static constexpr size_t kMaxIdle = 256 << 20;
-  static constexpr size_t kMinBytes = 256 << 10;  // smaller blocks come from malloc, which caches them
+  // Blocks of less than kMinBytes come from malloc, which keeps such blocks when they are freed.
+  static constexpr size_t kMinBytes = 256 << 10;
   explicit Pages(size_t max_idle = kMaxIdle) : max_idle_(max_idle) {}
   ~Pages() { trim(0); }
 
-  // The cache of the process. It is never destroyed, because tensors may outlive static objects.
+  // Returns the cache of the process. It is never destroyed, because tensors that use its memory may outlive static
+  // objects.
   static Pages& shared() {
     static Pages& pages = *[] {
       auto* created = new Pages;
@@ -61,7 +63,7 @@ class Pages {
     return pages;
   }
 
-  // Returns a block, whose data is null if there is no more memory.
+  // Returns a block of at least `bytes` bytes. Its data is null if there is no more memory.
   Block take(size_t bytes) {
     const size_t size = (bytes + kGranularity - 1) / kGranularity * kGranularity;
     std::lock_guard lock(mutex_);
@@ -99,7 +101,7 @@ class Pages {
   }
 
   size_t used_bytes() const { return used_bytes_; }
-  size_t idle_bytes() const { return idle_bytes_; }  // bytes that are not reclaimable
+  size_t idle_bytes() const { return idle_bytes_; }  // without the bytes that the system may take
   size_t reclaimable_bytes() const { return reclaimable_bytes_; }
   size_t peak_bytes() const { return peak_bytes_; }
 
@@ -109,7 +111,7 @@ class Pages {
   struct Idle : Block { bool is_reclaimable; };
   size_t& bytes_of(const Idle& block) { return block.is_reclaimable ? reclaimable_bytes_ : idle_bytes_; }
 
-  // Unmaps the blocks that are idle longest, until at most `limit` bytes are left.
+  // Unmaps idle blocks, longest idle first, until at most `limit` idle bytes are left.
   void trim(size_t limit) {
     auto block = idle_.begin();
     for (; idle_bytes_ + reclaimable_bytes_ > limit; ++block) {
@@ -131,9 +133,9 @@ class Pages {
   size_t used_bytes_ = 0, idle_bytes_ = 0, reclaimable_bytes_ = 0, peak_bytes_ = 0;
 };
 
-// Scratch memory of a call: large blocks from Pages, small blocks from malloc.
+// Scratch memory of a kernel call. Large blocks come from the cache Pages, and small blocks from malloc.
 struct Free {
-  size_t bytes = 0;  // the size of a block from Pages, or 0 for malloc
+  size_t bytes = 0;  // size of a block from Pages, or 0 for a block from malloc
   void operator()(void* p) const { bytes ? Pages::shared().give({p, bytes}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;

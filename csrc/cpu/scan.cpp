@@ -18,7 +18,8 @@ template <class T> CellParameters<T> select_peepholes(const Shape& s, CellParame
   return cell;
 }
 
-// The backward scan's operands for each direction, and the gradients of the initial states.
+// Provides the operands of the backward scan. After the scan it computes the gradients of h0, c0 and the peephole
+// weights.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
@@ -40,8 +41,8 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // kShift added h of direction 1 to the row below. The scan of direction 1 comes to this row later, or earlier if it
-    // starts at the bottom.
+    // kShift adds h of direction 1 to the row below, so the gradient of this h is in the row below in dh. In a scan
+    // from the bottom, that row is the scan's previous row. In a scan from the top, it is the next row.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_offset(i, image)), s_.hidden, dh_stride,
@@ -54,7 +55,6 @@ template <class T> class BackwardScan {
     }
     return d;
   }
-  // Writes the gradients of h0, c0 and peephole for images whose scan is complete.
   void write_gradients(int i, int64_t image, int images, const T* dx) const {
     const int64_t h = s_.hidden;
     for (int64_t b = 0, scan = i * s_.images + image; b < images; ++b, ++scan) {
@@ -67,7 +67,8 @@ template <class T> class BackwardScan {
   }
 
  private:
-  // Writes the gradient of c0, which is c before the first cell of each chain and, in LSTM2d, above the first row.
+  // c0 is the c outside the image. Its gradient is a sum over the cells whose previous cell is outside. In LSTM2d, the
+  // sum also includes the cells of the first row, which read c0 as c of the cell above.
   void write_dc0(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
@@ -78,8 +79,8 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(layout_.top(dc_up_.get() + scan * layout_.size(), column));
   }
-  // Writes an image's gradient of h0: over all taps, the sum of dx of the cells whose tap reads outside the image,
-  // times the tap's weight.
+  // Writes the gradient of h0, the h outside the image. For each tap (a neighbour that a cell reads), it sums dx over
+  // the cells whose neighbour is outside, and multiplies by the tap's weight. The gradient is the sum over all taps.
   void write_dh0(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -98,7 +99,8 @@ template <class T> class BackwardScan {
       }
     }
   }
-  // Writes an image's gradients of the peepholes: the sum of each gate's gradient times the c that the gate reads.
+  // The gradient of a peephole weight is a sum over all cells of an image: the gradient of the gate's pre-activation,
+  // times the c that the gate reads.
   void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -131,7 +133,8 @@ template <class T> class BackwardScan {
   const Buffer<T> dc_up_;
 };
 
-// Zeroes a map [images][pixels][values] outside the images, for the images of shares s0 <= s < s1.
+// Zeroes a feature map [images][pixels][values] at pixels outside the images, which may be smaller than the map. Does
+// this for the images of shares s0 <= s < s1. A share is one thread's part of the images.
 template <class T> void clear_outside(const Shape& s, T* map, int64_t values, int shares, int s0, int s1) {
   if (!s.sizes) return;
   for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b) {
@@ -143,8 +146,8 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
   }
 }
 
-// Writes rows r0 <= r < r1 of the merged map, counted over all images. kShift moves h of direction 1 down by a row
-// (section 3.3 of the paper). The last row of this h is dropped.
+// Writes rows r0 <= r < r1 of the merged feature map. Row numbers continue from one image to the next. The merged map
+// is the sum of h of all directions. kShift first moves h of direction 1 down by a row (section 3.3 of the paper).
 template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
   for (int64_t r = r0; r < r1; ++r) {
@@ -167,7 +170,8 @@ template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* m
   }
 }
 
-// Calls f(share, first image, count) for the images of shares s0 <= s < s1, a few at a time.
+// Calls f(share, first image, count) for small groups of images, until all images of shares s0 <= s < s1 are done. A
+// share is one thread's part of the images.
 template <class F> void for_own_images(const Shape& s, const Split& split, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
     for (int64_t image = split.first(q), end = split.first(q + 1); image < end;) {
@@ -206,7 +210,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
   if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.run(s0, s1); });
-  // If own_images, a share scans all directions of a few images, and merges their h while it is in the cache.
+  // A share is one thread's part of the images. If the images divide evenly, each share scans all directions of a few
+  // of its own images at a time. It merges these directions while h is in the cache.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const auto scans = [&](int s0, int s1) {
@@ -226,8 +231,9 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // If own_images, a share scans all directions of a few images, and computes the other gradients while dx is in the
-  // cache. If the caller wants no dx, a buffer holds dx of only these images.
+  // A share is one thread's part of the images. If the images divide evenly, each share computes all gradients of a few
+  // of its images at a time, while dx is in the cache. If the caller does not want dx, own_dx has room only for these
+  // images.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);

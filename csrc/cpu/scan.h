@@ -1,10 +1,13 @@
-// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Maps are contiguous:
-//   h and dh are [images][height][width][directions][hidden], or [images][height][width][hidden] if merged;
-//   c is [directions][images][height][width][hidden];
-//   x, gates and dx are [directions][images][height][width][gates * hidden], with a pixel's gates as in kernels.h.
-// An image may fill only the top left of its map. Outside the image no input is read, and h, the merged map, dx and
-// dinput are zero. The caller owns all memory. Outputs alias nothing. The same data, instruction set and number of
-// threads give the same bits.
+// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Feature maps are contiguous and have
+// these shapes.
+//   h is [images][height][width][directions][hidden].
+//   merged is [images][height][width][hidden], with h of all directions merged.
+//   dh has the shape of merged if the directions are merged, and otherwise of h.
+//   c is [directions][images][height][width][hidden].
+//   x, gates and dx are [directions][images][height][width][gates * hidden]. kernels.h has the order of the gates.
+// An image may be smaller than its map, and lies in the map's top left corner. Outside the image, no input is read, and
+// h, merged, dx and dinput are zero. No output overlaps another tensor in memory. The same data, instruction set and
+// number of threads give the same bits.
 #pragma once
 #include <cstdint>
 
@@ -19,12 +22,14 @@ struct ImageSize { int height, width; };
 struct Shape {
   int directions, images, height, width, hidden;
   bool diagonal;
-  Corner corner[kMaxDirections];           // where each direction starts
-  int taps;                                // number of state-to-state taps
-  int input_channels = 0, input_taps = 0;  // channels and taps of the input-to-state product
-  int input_kernel = input_taps;           // width of the input-to-state kernel; only its first input_taps taps exist
+  Corner corner[kMaxDirections];
+  int taps;  // number of neighbours whose h a cell reads
+  // The number of channels of the input, and the number of input pixels that a cell reads.
+  int input_channels = 0, input_taps = 0;
+  // Width of the input-to-state kernel, of which the mask keeps only the first input_taps positions.
+  int input_kernel = input_taps;
   int gates = 4;
-  const ImageSize* sizes = nullptr;  // null: all images are as large as the map
+  const ImageSize* sizes = nullptr;  // null if all images are as large as their maps
 
   int columns() const { return gates * hidden; }
   int64_t pixels() const { return int64_t(height) * width; }
@@ -39,48 +44,48 @@ struct Shape {
     return Geometry::row(size.height, size.width, corner[direction], width);
   }
 
-  // The stride from pixel to pixel of h, and the offset in h of an image's direction. Both count values.
   int h_stride() const { return directions * hidden; }
   int64_t h_offset(int direction, int64_t image) const { return image * pixels() * h_stride() + direction * hidden; }
 };
 
-// How h of all directions is merged. kShift adds h of the second direction, moved down by a row, to h of the first.
-// kSum adds h of all directions.
+// How a scan merges h of all directions into one map. kSum adds h of all directions. kShift first moves h of the second
+// direction down by a row, and then adds.
 enum class Merge { kNone, kShift, kSum };
 
-// Pre-activations are the sum of x, the state-to-state product, the input-to-state product and the bias.
+// The operands and outputs of a forward scan. Pre-activations are x + weight * h of the neighbours + weight_ih * input
+// + bias. Each of these terms except the one with h may be absent.
 template <class T> struct Forward {
-  const T* x;                  // may be null
-  Weights<const T> weight;     // state-to-state, with `hidden` channels
-  const T *h0, *c0;            // [directions][hidden] states outside the image; null: zero
-  const T* input;              // [images][height][width][input_channels], or null
-  Weights<const T> weight_ih;  // input-to-state, if there is an input
-  Weights<const T> bias;       // bias, with one channel, or absent
-  T *h, *c, *gates;            // outputs; gates after the activation functions
+  const T* x;
+  Weights<const T> weight;
+  const T *h0, *c0;  // [directions][hidden] states outside the image; null means zero
+  const T* input;    // [images][height][width][input_channels], or null
+  Weights<const T> weight_ih;
+  Weights<const T> bias;  // weights of one channel with the constant value 1; may be absent
+  T *h, *c, *gates;       // outputs; `gates` are the values after the activation functions
   Merge merge = Merge::kNone;
-  T* merged = nullptr;          // output, unless merge is kNone
-  CellParameters<T> cell = {};  // used with five gates; peephole is [directions][4][hidden]
+  T* merged = nullptr;
+  CellParameters<T> cell = {};  // only for cells of five gates; its peephole weights are [directions][4][hidden]
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
-// Outputs. A gradient without data is not computed.
+// The gradients of the weights. The backward does not compute a gradient whose data is null.
 template <class T> struct WeightGradients { Weights<T> weight, weight_ih, bias; };
 
 template <class T> struct Backward {
-  const T* dh;  // gradient of the merged map if forward() merged, else of h
+  const T* dh;  // gradient of `merged` if forward() merged, else of h
   Weights<const T> weight;
   const T *h0, *c0;
-  const T *h, *c, *gates;      // outputs of forward(); h is needed for dweights.weight
-  const T* input;              // needed for dweights.weight_ih
-  Weights<const T> weight_ih;  // needed for dinput
-  // Outputs; a null output is not computed.
+  const T *h, *c, *gates;      // outputs of forward(); h is needed only for dweights.weight
+  const T* input;              // needed only for dweights.weight_ih
+  Weights<const T> weight_ih;  // needed only for dinput
+  // dx, dh0, dc0, dinput, dweights and dpeephole are outputs. An output that is null is not computed.
   T* dx;         // gradient of the pre-activations
-  T *dh0, *dc0;  // [directions][images][hidden], not summed over images
+  T *dh0, *dc0;  // [directions][images][hidden]: one gradient for each image
   T* dinput;
   WeightGradients<T> dweights;
   Merge merge = Merge::kNone;
   CellParameters<T> cell = {};
-  T* dpeephole = nullptr;  // [directions][images][4][hidden], not summed over images
+  T* dpeephole = nullptr;  // [directions][images][4][hidden]: one gradient for each image
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

@@ -1,4 +1,4 @@
-// The kernels start no threads: the caller passes a team of threads.
+// The kernels start no threads. Their caller passes a team of threads.
 #pragma once
 #include <sched.h>
 #include <atomic>
@@ -9,11 +9,12 @@
 
 namespace pixelrnn::cpu {
 
-// Kernels divide work of n items into shares. Returns where share i begins and share i - 1 ends.
+// Returns the first item of share i, if n items of work are divided into shares.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier that opens when all shares have arrived, on however many threads they run. It spins, then yields. A fork
-// and join for every line would take several times as long as the line while another process uses a core.
+// A barrier for shares, which are the parts of a kernel's work. It opens when all shares have arrived. A thread may run
+// several shares. A waiting thread first spins, then yields. A fork and join of threads instead would take several
+// times as long as a line of a scan while another process uses a core.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -39,8 +40,9 @@ class Barrier {
   std::atomic<int> arrived_{0}, phase_{0};
 };
 
-// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares), and returns when all
-// calls have returned. If concurrent, all ranges run at the same time, so shares may wait for each other.
+// A team of threads, which runs the shares (parts) of a kernel's work. run() divides shares 0 to shares - 1 into
+// ranges, and calls body(context, first, last) for each range. It returns when all calls have returned. If `concurrent`
+// is true, all ranges run at the same time, so shares may wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
@@ -52,14 +54,16 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // Runs functions one after the other: each begins when all shares of the previous function are done. A function whose
-  // shares wait for each other may only follow functions that cannot throw. If `concurrent`, all functions run in one
-  // parallel region, because the end of a region costs a time slice while another process uses a core.
+  // Runs several functions one after the other, each with all shares. If `concurrent` is true, they run in one parallel
+  // region, because the end of a region takes a time slice while another process uses a core. If a function can throw,
+  // the shares of later functions must not wait for each other.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // barriers ahead; a share that throws still arrives at each, so no other share hangs
+      // The number of barriers that are still ahead of this thread. If a function throws, the thread still arrives at
+      // all of them, so that no other thread waits forever.
+      int left = sizeof...(then);
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

@@ -1,6 +1,7 @@
-// The weight gradients: the products of the values that cells read and the cells' dx, summed over all cells, by image
-// rows. Usually each share sums over its own cells, and the shares' sums are added in order. With few images, these
-// sums would be larger than the maps. Then all shares fill one sum, each its own columns, if the columns divide evenly.
+// Sums the weight gradients of a scan: a value that a cell reads, times the cell's dx, summed over all cells. Usually
+// each share (one thread's part of the work) has a sum over its own cells. At the end the sums of all shares are added
+// in a fixed order. With few images, a sum for each share would take more memory than the feature maps. All shares then
+// use one sum, and each computes some of its columns (gates), if the columns divide evenly.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -10,7 +11,6 @@
 
 namespace pixelrnn::cpu {
 
-// The values that one direction's cells read, and their dx. All maps begin at the same image.
 template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
@@ -38,7 +38,8 @@ template <class T> class WeightSums {
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
     add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds image rows r0 <= r < r1 to the sum of share q. Row 0 is the first row of `image`, where the operands begin.
+  // Adds the weight gradients of image rows r0 <= r < r1 to the sum of share q, which is one thread's part of the work.
+  // Row 0 is the first row of image `image`, where all operands begin.
   void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
     add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
@@ -53,10 +54,11 @@ template <class T> class WeightSums {
   }
 
  private:
-  // The fewest columns of a share. All instruction sets use the same number, so that they add in the same order.
+  // The shares divide the columns only if groups of kMinColumns columns divide evenly among them. With the same
+  // kMinColumns, all instruction sets divide alike and add in the same order.
   static constexpr int kMinColumns = 64;
-  static constexpr int kRunCells = 128;     // cells whose pointers are set up at once
-  static constexpr int kBlockColumns = 16;  // columns written at once
+  static constexpr int kRunCells = 128;  // number of cells whose operand pointers are computed at a time
+  static constexpr int kBlockColumns = 16;
 
   Taps<T> taps(const WeightOperands<T>& a) const {
     Taps<T> taps;
@@ -76,13 +78,13 @@ template <class T> class WeightSums {
       k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
-  // Adds a direction's sums, from `row` of the first sum on, and writes columns c0 <= c < c1 to `out`. Returns the next
-  // row of the first sum.
+  // Adds up the sums of all shares for one weight, and writes columns c0 <= c < c1 of the total to `out`. `row` points
+  // to the weight's first row in the first share's sum. Returns the address behind the weight's last row.
   const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const auto to = out.at(direction, t);
-      for (int block = c0; block < c1;
-          block += kBlockColumns) {  // so that the block's part of the output stays in the cache
+      // A block has few columns, so that its part of the output stays in the cache.
+      for (int block = c0; block < c1; block += kBlockColumns) {
         const int n = std::min(kBlockColumns, c1 - block);
         T* column[kBlockColumns];
         for (int i = 0; i < n; ++i) column[i] = to.column(block + i, s_.hidden);
@@ -97,11 +99,11 @@ template <class T> class WeightSums {
   const WeightGradientKernels<T>& k_;
   const WeightGradients<T> out_;
   const int shares_;
-  const int64_t columns_, groups_;  // number of columns, and of groups of k_.group_columns columns
-  const int sum_count_;             // one sum for each share, or one for all
+  const int64_t columns_, groups_;
+  const int sum_count_;  // one sum for each share, or one for all shares
   const std::vector<T> zeros_;
   int64_t size_;
-  Buffer<T> sums_;  // [direction][sum][row][column]
+  Buffer<T> sums_;  // [direction][sum_count_][row][column], with a row for each channel of each tap
 };
 
 }  // namespace pixelrnn::cpu

@@ -1,4 +1,3 @@
-// Addresses of a cell in the maps of the backward scan, with four gates and with five.
 #pragma once
 #include "../cell.h"
 #include "../cell5.h"
@@ -7,8 +6,8 @@
 
 namespace pixelrnn::cuda {
 
-// Pointers to the maps of an image. first() is the index of a pixel at this thread's first hidden unit. The index of
-// the n-th pixel after it is larger by n * hidden.
+// Pointers to one image's part of the tensors. first() returns the index of a pixel for dh_at(), c_at() and the like.
+// The indices of neighbouring pixels differ by `hidden`.
 template <Format F, int G> struct BackwardMaps {
   using T = Traits<F>;
   using Value = typename T::Value;
@@ -19,7 +18,7 @@ template <Format F, int G> struct BackwardMaps {
   const float* c;
   Four* dx;
 
-  // With `keep` the pointers stay in registers.
+  // If `keep` is true, the pointers stay in registers. Otherwise the compiler may compute them at each use.
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<G>& a, const ThreadIds& ids, int hidden, int, bool keep) {
     const int64_t image = ids.first_pixel * hidden;
     auto map = [&](auto* first) { return keep ? ptx::opaque(first + image) : first + image; };
@@ -45,8 +44,8 @@ template <Format F> struct BackwardMaps<F, 5> {
   const Gate* gates;
   const float* c;
   Value* dx;
-  int directions;  // a pixel of dh has all directions side by side
-  int to_fifth;    // values from the first unit's four gates to its fifth gate
+  int directions;
+  int to_fifth;
 
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const ThreadIds& ids, int hidden, int unit, bool keep) {
     directions = gridDim.y, to_fifth = 4 * hidden - 3 * unit;

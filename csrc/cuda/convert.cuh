@@ -1,4 +1,4 @@
-// Conversions of 16-bit types by name, because torch disables the implicit conversions.
+// Functions that convert 16-bit numbers to float and back, because torch disables the implicit conversions.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

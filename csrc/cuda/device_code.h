@@ -1,13 +1,13 @@
-// The extension's table of machine code and PTX, which build_tools/device_code.py writes.
+// The table of all GPU code in the extension: machine code and PTX. build_tools/device_code.py writes it.
 #pragma once
 
 namespace pixelrnn::cuda {
 
 struct DeviceCode {
-  int capability;       // 90 is compute capability 9.0
-  bool ptx;             // `data` is PTX, not machine code
-  const char* kernels;  // kernels' names, each with a space on both sides
-  const void* data;     // null at the table's end
+  int capability;  // compute capability of the code: 90 means 9.0
+  bool ptx;
+  const char* kernels;  // names of all kernels in `data`, each with a space before and after it
+  const void* data;     // the code; null in the entry that ends the table
 };
 extern const DeviceCode device_code[];
 

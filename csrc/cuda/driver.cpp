@@ -10,7 +10,7 @@ namespace pixelrnn::cuda {
 namespace {
 
 #define TEXT_OF(name) #name
-#define TEXT(name) TEXT_OF(name)  // expands the macros of cuda.h first
+#define TEXT(name) TEXT_OF(name)
 
 [[noreturn]] void fail(const std::string& found) { throw std::runtime_error("pixelrnn_ext: expected " + found); }
 
@@ -46,7 +46,8 @@ CUresult make_current(int index) {
   CUresult error = d.cuDeviceGet(&device, index);
   if (error || (d.cuCtxGetDevice(&current) == CUDA_SUCCESS && current == device)) return error;
   CUcontext primary = nullptr;
-  error = d.cuDevicePrimaryCtxRetain(&primary, device);  // never released, like the CUDA runtime's
+  // Like the CUDA runtime, the extension never releases the primary context.
+  error = d.cuDevicePrimaryCtxRetain(&primary, device);
   return error ? error : d.cuCtxSetCurrent(primary);
 }
 

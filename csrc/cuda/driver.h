@@ -1,11 +1,11 @@
-// Functions of the CUDA driver API. driver.cpp looks them up in libcuda.so.1, so that the extension links
-// to no CUDA library and serves every CUDA version of torch.
+// The functions of the CUDA driver API that the extension calls. driver.cpp looks them up in libcuda.so.1 at run time,
+// so that the extension links to no CUDA library, and works with every CUDA version of torch.
 #pragma once
 #include <cuda.h>
 
 namespace pixelrnn::cuda {
 
-// Macros in cuda.h rename some functions, such as cuDevicePrimaryCtxRelease_v2. driver.cpp looks up the new names.
+// Macros in cuda.h replace some of these names by newer ones. driver.cpp looks up the newer names.
 // clang-format off
 #define PIXELRNN_DRIVER(F) \
   F(cuInit) F(cuGetErrorString) F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetAttribute) \
@@ -21,16 +21,16 @@ struct Driver {
 #undef MEMBER
 };
 
-// Returns the initialised driver. Throws std::runtime_error without a driver of version 525 or later, or without a GPU.
-// The next call tries again.
+// Returns the functions of NVIDIA's driver, which the first call loads and initialises. Throws std::runtime_error if
+// there is no GPU, no driver, or only a driver before version 525. After an error the next call tries again.
 const Driver& driver();
 
-// Makes the device's primary context, which torch uses too, current in this thread, unless the thread has a context of
-// the device. An autograd thread in which torch launched nothing has no context.
+// Makes the device's primary context, which torch uses too, current in this thread. Does nothing if the thread already
+// has a context of the device. A thread of torch's autograd may have none, and needs this call.
 CUresult make_current(int device);
 
-// Relaxes this thread's capture mode while the object lives, so that the thread can load kernels while a CUDA graph is
-// captured. In the other capture modes the driver refuses to load code, and ends the capture.
+// While this object lives, its thread may load kernels during the capture of a CUDA graph. In capture modes other than
+// relaxed, the driver refuses to load code, and ends the capture.
 class RelaxedCapture {
  public:
   RelaxedCapture() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
@@ -38,10 +38,11 @@ class RelaxedCapture {
   RelaxedCapture(const RelaxedCapture&) = delete;
 
  private:
-  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // swapped with the thread's mode, and swapped back
+  // First the relaxed mode, which the constructor sets; then the thread's former mode, which the destructor restores.
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
 };
 
-// Sets `capability` to 10 * major + minor.
+// Writes the device's compute capability as 10 * major + minor, so that 90 means 9.0. Returns the driver's error code.
 inline CUresult capability_of(CUdevice device, int& capability) {
   int major = 0, minor = 0;
   const auto get_attribute = driver().cuDeviceGetAttribute;

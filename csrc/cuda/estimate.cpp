@@ -9,14 +9,15 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kArchitectures = 4, kWarps = 4;  // lengths of arrays in costs.h
+constexpr int kArchitectures = 4, kWarps = 4;
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
-// The best-known card of each compute capability, by its data sheet: shared memory of a block in bytes, Hz, bytes a
-// second, FLOP a second of matrix products in 16-bit formats (tf32 has half) and in float32, most threads and blocks of
-// a multiprocessor.
+// Data of a typical card of each compute capability, from its data sheet. `shared_memory` is a block's limit in bytes.
+// `threads` and `blocks` are a multiprocessor's limits. `clock` is in Hz, `bandwidth` in bytes a second.
+// `half_products` and `float_products` are the FLOP per second of matrix products in 16-bit formats and in float32.
+// tf32 has half the 16-bit rate.
 struct Card {
   int capability, multiprocessors, shared_memory;
   double clock, bandwidth, half_products, float_products;
@@ -28,7 +29,7 @@ constexpr Card kCards[] = {
     {89, 128, 99 << 10, 2.52e9, 1.01e12, 165e12, 82.6e12, 1536, 24},   // RTX 4090
     {90, 132, 227 << 10, 1.755e9, 3.35e12, 990e12, 67e12, 2048, 32},   // H100
     {100, 148, 227 << 10, 1.85e9, 8.0e12, 2250e12, 80e12, 2048, 32},   // B200
-    {110, 20, 227 << 10, 1.57e9, 0.27e12, 250e12, 8e12, 1536, 24},     // Thor
+    {110, 20, 227 << 10, 1.57e9, 0.27e12, 250e12, 8e12, 1536, 24},     // Jetson Thor
     {120, 170, 99 << 10, 2.41e9, 1.79e12, 210e12, 105e12, 1536, 24},   // RTX 5090
 };
 
@@ -45,7 +46,7 @@ const KernelCost& cost_of(const Variant& v) {
     for (const KernelCost& cost : kCosts) all[cost.kernel] = &cost;
     return all;
   }();
-  // A kernel that costs.h lacks counts as slower than all others.
+  // High cycles for a kernel that costs.h does not list, so that the planner prefers listed kernels.
   static const KernelCost unknown{"", {255, 255, 255, 255}, {4000, 4000, 8000, 16000}, {4000, 4000, 8000, 16000},
       {400, 400, 800, 1600}, {4000, 4000, 8000, 16000}};
   const auto found = by_kernel.find(v.name);
@@ -54,11 +55,11 @@ const KernelCost& cost_of(const Variant& v) {
 
 int64_t ceil_div(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-// A Diagonal LSTM reads two neighbours (taps), a Row LSTM one or three.
+// Taps are the neighbours whose h a cell reads. A Diagonal LSTM has two, a Row LSTM one or three.
 bool skewed(const Problem& p) { return p.taps == 2; }
 double pixels(const Problem& p) { return double(skewed(p) ? p.lines - p.cells + 1 : p.lines) * p.cells; }
 
-// Returns a warp's average number of tiles with active cells on a line.
+// Estimates how many of a warp's tiles (8 cells each) have cells inside the image, averaged over all lines.
 double active_tiles(const Problem& p, const Tiling& s) {
   const double line_cells = pixels(p) / p.lines, group_cells = kTileCells * s.groups;
   return std::clamp(line_cells / group_cells + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
@@ -66,14 +67,13 @@ double active_tiles(const Problem& p, const Tiling& s) {
 
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.pairs.registers ? 0 : s.pairs();  // cost.tile includes weight pairs in registers
+  const int pairs = v.pairs.registers ? 0 : s.pairs();  // the costs `line` and `tile` include weights in registers
   const double cells =
       v.backward && v.tiles_or_units == 0 ? double(ceil_div(p.cells, s.cells_at_once(kUnitsOfManyCells))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
          k.cell * cells * cost.cell[i];
 }
 
-// Interpolates the cycles of a line between the columns of costs.h, for `warps` warps on a scheduler.
 double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, double warps, const Constants& k) {
   if (warps <= kSchedulerWarps[0]) return cycles_of_line(0, p, v, s, k);
   int i = 1;
@@ -82,39 +82,44 @@ double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, doubl
   return low + (high - low) * (warps - kSchedulerWarps[i - 1]) / (kSchedulerWarps[i] - kSchedulerWarps[i - 1]);
 }
 
-// Returns a warp's tensor-core instructions in a line, each for 16 matrix rows, 8 cells and 32 bytes along K.
+// Returns how many tensor-core instructions a warp executes on a line. Each instruction multiplies 16 rows of the
+// weights, 32 bytes of each, by 8 cells.
 double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
   if (s.fma()) return 0;
   const int pairs = v.pairs.registers ? v.pairs.max() : s.pairs();
   return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
 }
 
-// Returns a scheduler's cycles for a tensor-core instruction, at least Constants::product, which is for mma.sync on
-// sm_90. Higher rates in data sheets are of other instructions.
+// Returns for how many cycles one tensor-core instruction keeps a scheduler busy, by the card's data sheet, but at
+// least Constants::product.
 double cycles_of_product(const Card& card, const Constants& k) {
-  constexpr double operations = 2 * 16 * 8 * 16;  // FLOP; tf32 has half, at half the rate
+  // Arithmetic operations of one instruction in a 16-bit format. A tf32 instruction has half as many at half the rate,
+  // and takes equally long.
+  constexpr double operations = 2 * 16 * 8 * 16;
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// Returns how many 16-byte stores to blocks of the cluster (pushes) a block makes in a line.
+// Returns how many pushes a block makes on a line. A push stores 16 bytes in another block's shared memory.
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  if (s.backward) return cells * s.hidden / 4;  // float32 sums of all units, the block's own too
+  // In the backward a block pushes a float32 sum for each hidden unit, also for its own units.
+  if (s.backward) return cells * s.hidden / 4;
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
 }
 
-// Returns the cycles that the exchange of results between blocks adds to a line. The exchange overlaps with the warp's
-// next tile or images.
+// Returns the cycles that the exchange between blocks adds to a line. `cycles` is a line's time without the exchange,
+// and `exchange` is the exchange's time alone. Both overlap, because blocks compute one tile (or image) while they
+// exchange another.
 double exposed_exchange(double cycles, double exchange, double tiles, bool several_images) {
   if (several_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
 }
 
 int value_bytes(const Problem& p) { return Tiling{p.format}.bytes(); }
-// Returns the bytes that a scan moves for a hidden unit of a pixel: for x, gates, h and c, or backward for dx, gates,
-// dh and c.
+// Returns how many bytes of global memory a scan moves for one hidden unit of one pixel. The forward moves x, the
+// gates, h and c. The backward moves dx, the gates, dh and c.
 double bytes_of_unit(const Problem& p) {
   const double value = value_bytes(p);
   return 2 * p.gates * value + value + 4;
@@ -154,13 +159,13 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double value = value_bytes(p);
   const double rate =
       p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
-  // The matrix product's operand and result are written and read once each. The operand has `taps` values of a hidden
-  // unit in the forward, gates * taps in the backward.
+  // The step path writes the operand and the result of each matrix product once, and reads them once.
   const double products = units(p) * 2 * p.gates * p.hidden * p.taps / (k.step_products * rate);
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
-  // A line takes two launches, or one launch and the line's kernels if the kernels take longer than a launch.
+  // Each line launches two kernels. The GPU executes them during one of the launches. So a line takes one launch, plus
+  // the longer of the other launch and the execution.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 
@@ -168,13 +173,14 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   const Card& card = card_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
-  // Registers of a multiprocessor, shared memory in bytes that CUDA reserves for each block, multiprocessors of a GPC.
+  // `registers` is the number of registers of a multiprocessor. `reserved` is the number of bytes of shared memory that
+  // CUDA reserves in each block. A GPC is a part of the GPU with `gpc` multiprocessors.
   constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;
   const int warp_registers = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
   const int64_t resident_blocks = std::min({registers / (warp_registers * warps),
       (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});
   if (s.blocks == 1) return device.multiprocessors * resident_blocks;
-  // The blocks of a cluster lie in one GPC.
+  // All blocks of a cluster lie in one GPC, so the estimate counts the clusters of each GPC.
   return device.multiprocessors / gpc * (gpc * resident_blocks / s.blocks);
 }
 

@@ -1,4 +1,3 @@
-// One hidden unit of a cell in the forward scan: its addresses in the maps, and its results.
 #pragma once
 #include "../cell.h"
 #include "../cell5.h"
@@ -8,7 +7,8 @@
 
 namespace pixelrnn::cuda {
 
-// Pointers to a thread's hidden unit in an image's maps. The planner limits indices, pixel * hidden, to 32 bits.
+// Pointers to the values of a thread's hidden unit in one image. The index of a pixel is pixel * hidden, and fits 32
+// bits, because the planner limits the sizes.
 template <Format F, int G = 4> struct ForwardMaps {
   using T = Traits<F>;
   using Input = typename T::Four;
@@ -17,7 +17,6 @@ template <Format F, int G = 4> struct ForwardMaps {
   float* c;
   typename T::GateFour* gates;
 
-  // With `keep` the pointers stay in registers.
   PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<G>& a, const ThreadIds& ids, int unit, bool keep) {
     const int64_t first = ids.first_pixel * a.tiling.hidden + unit;
     x = static_cast<const Input*>(a.x) + first, h = static_cast<typename T::Value*>(a.h) + first, c = a.c + first,
@@ -25,14 +24,13 @@ template <Format F, int G = 4> struct ForwardMaps {
     if (keep) x = ptx::opaque(x), h = ptx::opaque(h), c = ptx::opaque(c), gates = ptx::opaque(gates);
   }
   PIXELRNN_DEVICE Input load(int i) const { return x[i]; }
-  // Starts the sums of cell j's gates at x, the input-to-state product.
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     const float4 in = widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
   }
 };
 
-// Computes one hidden unit of a cell, and holds the results until they are stored.
+// Computes one hidden unit of a cell. Keeps h and the gates until store() writes them.
 template <Format F, int G = 4> struct CellResult {
   using T = Traits<F>;
   typename T::Value h;
@@ -40,7 +38,7 @@ template <Format F, int G = 4> struct CellResult {
   static PIXELRNN_DEVICE Gates<float> activated(float i, float f, float g, float o) {
     return activate<typename T::Math>(Gates<float>{i, f, g, o});
   }
-  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {  // returns the new c
+  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {
     const float next = next_c(cell, c);
     h = T::narrow(hidden_state<typename T::Math>(cell, next));
     gates = T::narrow_gate(make_float4(cell.i, cell.f, cell.g, cell.o));
@@ -65,7 +63,7 @@ template <Format F> struct ForwardMaps<F, 5> {
   Value* h;
   float* c;
   Gate *gates, *gates_fifth;
-  int directions;  // a pixel of h has all directions side by side
+  int directions;
 
   PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<5>& a, const ThreadIds& ids, int unit, bool keep) {
     const int hidden = a.tiling.hidden;
@@ -94,7 +92,6 @@ template <Format F> struct CellResult<F, 5> {
   typename T::Value h;
   typename T::GateFour four;
   typename T::Gate fifth;
-  // Computes a thread's two cells of a tile from the sums of their gates. Returns the new c of both cells.
   template <int ROWS> static PIXELRNN_DEVICE FloatN<2> compute(CellResult (&results)[2],
       const CellParameters<float>& cell, const float (&z)[ROWS][2], bool is_first, FloatN<2> c_left, FloatN<2> c_up) {
     using Math = VectorMath<typename T::Math>;

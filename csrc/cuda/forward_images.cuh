@@ -1,12 +1,13 @@
-// The forward scan of several images by one cluster. While a warp multiplies a line of image k by the weights, it
-// stores the results of image k - 2 in global memory and computes the cells of image k - 1, which it then pushes to all
-// blocks. Before image 0 come the last two images, on the line before. docs/kernels.md: "Forward of several images".
+// The forward scan of several images by one cluster of blocks. A warp takes the images in turn. While it multiplies a
+// line of image k by the weights, it computes the cells of image k - 1, and stores the results of image k - 2.
+// docs/kernels.md explains the design (section "Forward of several images").
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Like Pushes, but pushes to all blocks, this block included. load() and push() need a __syncwarp() between them.
+// Copies h to the shared memory of all blocks of the cluster, this block included. The warp needs a __syncwarp()
+// between load() and push().
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
@@ -33,7 +34,8 @@ template <class Value> class PushesToAll {
   uint32_t to_barriers_;
 };
 
-// Computes the forward scan of kImages images in a cluster. All weights are in registers, at most PAIRS pairs.
+// Computes the forward scan of kImages images in one cluster. Each weight row has at most PAIRS pieces of 64 bytes, and
+// all of them lie in registers.
 template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const ForwardArgs& a) {
   static_assert(kImages == 4, "two pairs of images");
   using T = Traits<F>;
@@ -47,7 +49,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int unit = ids.rank * s.units + ids.slice * 8 + ids.q;
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = ptx::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  // Shared memory has lines [image][buffer][row] and barriers [pair of images][buffer].
+  // Shared memory holds the line buffers [image][buffer][row], and then the barriers. Images 0 and 1 share two
+  // barriers. Images 2 and 3 share two others.
   unsigned char* const lines = ptx::dynamic_shared();
   const uint32_t barriers = ptx::shared_address(lines) + s.lines_bytes();
   const uint4* const packed = packed_weights(a, ids);
@@ -56,7 +59,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const Product weights(s, packed, ids.slice, ids.lane);
   const ForwardMaps<F> maps(a, ids, unit, true);
 
-  // The tile has active cells on lines tile_begin to tile_end - 1.
+  // This warp's tile (8 cells) has cells inside the image on the lines from tile_begin to tile_end - 1.
   const Activity cells(g);
   const int tile_cell = kTileCells * ids.group, cell = tile_cell + 2 * ids.p;
   const int first_lines[2] = {ptx::in_register(cells.first_line(cell)), ptx::in_register(cells.first_line(cell + 1))};
@@ -64,7 +67,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int tile_end = ptx::in_register(cells.first_line(min(tile_cell + kTileCells, g.cells) - 1) + cells.lines);
   const int to_cell = ptx::in_register(g.cell_stride * hidden), to_line = ptx::in_register(g.line_stride * hidden);
   int to_image[kImages];
-  // In place of images that the last cluster lacks, the cluster computes its first image again, with equal results.
+  // The last cluster may have fewer than kImages images. It then computes its first image again in place of each
+  // missing one, and stores equal results twice.
 #pragma unroll
   for (int k = 0; k < kImages; ++k) to_image[k] = ids.image + k < a.images ? k * a.pixels * hidden : 0;
 
@@ -79,21 +83,24 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const bool arrives = ids.lane == 0;
   if (ids.thread < s.barrier_bytes() / 8) ptx::mbarrier_init(barriers + 8 * ids.thread, blockDim.x / 32);
   ptx::cluster_arrive();
-  ptx::cluster_wait();  // the lines are filled, and every peer has started
+  ptx::cluster_wait();  // now the line buffers have h0, and every block of the cluster has started
 
-  int t = 0, read = 0;  // the line, and the byte offset of the buffer that line t reads
-  // Arrives at the barrier of two images, after this warp has written and pushed `line` of both and its lanes have met.
+  // The current line, and the byte offset of the line buffer that it reads.
+  int t = 0, read = 0;
+  // When a warp has stored line `line` of two images, its lane 0 arrives at their barrier. Lane 0 announces the bytes
+  // of `tiles` tiles (8 cells each) that all blocks store in this block.
   auto arrive = [&](int image_pair, int line, int tiles) {
     if (arrives)
       ptx::mbarrier_arrive(barriers + 16 * image_pair + (line & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
   };
-  // Waits until both images of a pair have the complete line before `line`, which `line` reads.
+  // Waits for all results of line `line` - 1 of two images, which the product for line `line` reads.
   auto wait = [&](int image_pair, int line) {
     ptx::mbarrier_wait_warp(barriers + 16 * image_pair + (line & 1 ? 8 : 0), line >> 1 & 1);
   };
 
-  // While a warp has no active cells, it waits only at the barrier of images 0 and 1. docs/kernels.md explains why.
-  arrive(0, -1, 0);  // line 0 reads no results of blocks
+  // On lines before its first active cell, a warp waits only for images 0 and 1. docs/kernels.md explains why this is
+  // enough (section "Forward of several images").
+  arrive(0, -1, 0);  // 0 tiles, because line 0 reads no results of other blocks
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
     arrive(1, t - 1, 0);
@@ -102,7 +109,6 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   }
   read = t & 1 ? line_bytes : 0;
 
-  // Indices of this thread's first cell in the maps of image 0: `offset` on line t, `previous` on the line before.
   int offset = g.pixel(t, cell) * hidden, previous = offset - to_line;
   Four x[kImages][2] = {};
   auto load_x = [&](int k, int t, int line_offset) {
@@ -113,11 +119,9 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
 #pragma unroll
   for (int k = 0; k < kImages; ++k) load_x(k, t, offset);
 
-  // Returns the address of the first row of image k that this warp's tile reads.
   auto line_address = [&](int k, int buffer) {
     return ptx::shared_address(lines) + k * image_bytes + buffer + tile_cell * stride;
   };
-  // The next image's first operands of the product, and the previous image's gate sums, [gate][cell].
   typename Product::Fragments fragments = weights.first_fragments(line_address(0, read));
   float sums[4][2] = {};
   CellResult<F> results[2];
@@ -152,10 +156,9 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     const int written = line_bytes - read;
 #pragma unroll
     for (int k = 0; k < kImages; ++k) {
-      // The image and line of the computed cells, and the image and line of the stored results.
       const int computed = (k + kImages - 1) % kImages, computed_t = k > 0 ? t : t - 1;
       const int stored = (k + kImages - 2) % kImages, stored_t = k > 1 ? t : t - 1;
-      float z[4][2];  // [gate][cell]: starts as x, becomes the sum
+      float z[4][2];
 #pragma unroll
       for (int j = 0; j < 2; ++j) { ForwardMaps<F>::start(z, j, x[k][j]); }
       weights(z, line_address(k, read), fragments, weights.prefetch_weights(), [&](int pair) {
@@ -163,7 +166,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : previous),
               compute(computed, computed_t);
       });
-      // A tile's first arrival for images 2 and 3 announces bytes of image 3 alone. These bytes are h0.
+      // Before its first arrival for images 2 and 3, a warp pushes a tile of image 3, but none of image 2. So lane 0
+      // announces the bytes of one tile, and later of two.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));
@@ -183,7 +187,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     wait(0, t + 1);
     arrive(1, t, 0);
   }
-  wait(1, t);  // all bytes that peers push to this block have to come before it ends
+  wait(1, t);  // a block must not end before it has all bytes that other blocks store in it
 }
 
 }  // namespace pixelrnn::cuda

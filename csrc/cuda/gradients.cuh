@@ -6,7 +6,6 @@
 
 namespace pixelrnn::cuda {
 
-// A block gathers the neighbours' hidden states for one image row.
 template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) {
   const RaggedImages& maps = a.shape.maps;
   const int direction = blockIdx.y, image = blockIdx.x / maps.height, row = blockIdx.x - image * maps.height;
@@ -31,7 +30,8 @@ template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) 
   }
 }
 
-// A thread sums one column of dx over the cells of one image whose tap `tap` is outside the image.
+// Each thread sums one column of dx, that is, one gate of one hidden unit. The sum has the pixels whose neighbour with
+// index `tap` lies outside the image.
 template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
   using Sum = decltype(widen(T()));
   const RaggedImages& maps = a.shape.maps;
@@ -46,7 +46,6 @@ template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
       static_cast<const T*>(a.dx) +
       (map * maps.height * maps.width + Geometry::start(height, width, corner, maps.width)) * a.columns + column;
   Sum sum = 0;
-  // Rows and columns count from the corner where the scan starts.
   const int up = min(move.up, height), sides = min(abs(move.left), width), side = move.left > 0 ? 0 : width - sides;
   const int64_t to_row = int64_t(corner.row_step()) * maps.width * a.columns,
                 to_column = corner.column_step() * a.columns;

@@ -1,5 +1,3 @@
-// Kernels around the matrix products of gradients. One gathers the operand for the recurrent weight's gradient. One
-// sums dx over the border for the initial state's gradient.
 #pragma once
 #include <cuda.h>
 
@@ -12,21 +10,26 @@ struct MapShape {
   RaggedImages maps;
 };
 
-// Copies the hidden state that tap first_tap + k of a cell reads to out[.., k, :], for any type.
+// Arguments of the kernel that copies the hidden states of each pixel's neighbours (taps). The gradient of the
+// recurrent weight needs them. The kernel copies `count` neighbours of each pixel, from index first_tap on. It copies
+// bytes, so it serves any element type.
 struct NeighboursArgs {
-  const void* h;   // [images][height][width][directions][hidden]
-  const void* h0;  // [directions][hidden], the state outside the image; null: zero
-  void* out;       // [directions][images][height][width][count][hidden]
+  const void* h;   // hidden states, [images][height][width][directions][hidden]
+  const void* h0;  // hidden state outside the image, [directions][hidden]; null means zero
+  void* out;       // copied states, [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  int pieces;  // a hidden state is copied as so many pieces of 2 to 16 bytes; gather_neighbours() sets it
+  // Number of pieces, each of 2 to 16 bytes, in which a state is copied. gather_neighbours() sets it.
+  int pieces;
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 
-// Writes to out[direction, image, k, :] the sum of dx over cells whose tap k is outside the image, in a fixed order.
+// Arguments of the kernel that sums dx, the gradient of the pre-activations. The gradient of the initial state needs
+// the sums. For each tap (neighbour), the kernel adds dx of the cells whose neighbour lies outside the image. It adds
+// in a fixed order, so every run gives the same bits.
 struct BorderSumsArgs {
-  const void* dx;  // [directions][images][height][width][columns]
-  void* out;       // [directions][images][taps][columns], float for 16-bit dx
+  const void* dx;  // gradients of the pre-activations, [directions][images][height][width][columns]
+  void* out;       // sums, [directions][images][taps][columns]; of type float if dx has 16 bits
   MapShape shape;
   int columns;
 };

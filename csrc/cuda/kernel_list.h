@@ -1,14 +1,16 @@
-// Every resident kernel: add a row here and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
+// The list of all resident kernels, each of which computes a whole scan in one launch. To add a kernel, add a row here
+// and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
 //
-// HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32. The arguments of a row are
-//   the pass (5: cells of five gates),
-//   the name of the weights' storage (s: shared memory),
-//   number of weight pairs (variants.h) in registers,
-//   number of weight pairs in shared memory,
-//   tiles of a warp (forward), or hidden units of a thread (backward; 0: two units of any number of cells),
-//   threads of a block,
-//   kind of launch.
-// All sizes are the most that a kernel takes.
+// A row begins with its number formats: HALF is bf16 and fp16, TENSOR is HALF and tf32, ANY is TENSOR and fp32.
+// Its arguments are:
+//   1. the pass: forward or backward, with a 5 for cells of five gates
+//   2. a name for the storage of the weights: "s" means that some or all weights lie in shared memory
+//   3. how many 64-byte pieces of each weight row lie in registers
+//   4. how many further pieces lie in shared memory
+//   5. forward: tiles (8 cells) of a warp; backward: hidden units of a thread, or 0 if it may have any number of cells
+//   6. the threads of a block
+//   7. the launch: one block for each image, one cluster for each image, or one cluster for several images
+// A kernel also serves layers and blocks of smaller sizes.
 #pragma once
 
 // clang-format off
@@ -50,6 +52,6 @@
   ANY(backward5, s, 0, Pairs::kAny, 0, 512, single) \
   ANY(backward5, s, 0, Pairs::kAny, 0, 512, cluster)
 
-// A file that expands a list first defines HALF, TF32 and FP32.
+// A file that uses PIXELRNN_KERNELS_4 or PIXELRNN_KERNELS_5 first defines the macros HALF, TF32 and FP32.
 #define TENSOR(...) HALF(__VA_ARGS__) TF32(__VA_ARGS__)
 #define ANY(...) TENSOR(__VA_ARGS__) FP32(__VA_ARGS__)

@@ -8,12 +8,13 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Compute capability 10.1 of CUDA 12 is 11.0 in CUDA 13.
+// CUDA 12 calls a compute capability 10.1 that CUDA 13 calls 11.0.
 bool is_jetson(int capability) {
   return capability == 72 || capability == 87 || capability == 101 || capability == 110;
 }
-// PTX runs on its own and every later compute capability, machine code only on those of the same major version. Jetsons
-// and other GPUs do not run each other's machine code.
+// PTX runs on GPUs of its own compute capability and of every later one. Machine code runs on GPUs of its own compute
+// capability, and on later ones of the same major version. Machine code for Jetsons does not run on other GPUs, and
+// machine code for other GPUs does not run on Jetsons.
 bool runs_on(int capability, const DeviceCode& code) {
   if (code.capability >= capability) return code.capability == capability;
   const bool has_jetson = is_jetson(capability) || is_jetson(code.capability);
@@ -31,8 +32,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel the shared memory of a block that its `__shared__` variables leave. If each launch set a limit, host
-// threads would lower each other's limits.
+// Allows a kernel all shared memory of a block, except its `__shared__` variables. load() sets the limit once for each
+// kernel. If host threads set it for each launch, they would lower each other's limits.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int limit = 0, used = 0;
@@ -43,7 +44,7 @@ CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
 }
 
 struct LoadedCode {
-  std::map<const void*, CUmodule> modules;  // keys are DeviceCode::data
+  std::map<const void*, CUmodule> modules;
   std::map<std::string, CUfunction> kernels;
 };
 
@@ -59,7 +60,8 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
   if (!code) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   CUmodule& module = loaded.modules[code->data];
   if (!module) error = d.cuModuleLoadData(&module, code->data);
-  // With lazy loading, the driver's default, this loads the kernel's code, so that its launch loads nothing.
+  // With lazy loading, the driver's default, this call loads the kernel's code, so that the first launch does not have
+  // to.
   if (!error) error = d.cuModuleGetFunction(&kernel, module, name.c_str());
   return error ? error : allow_all_shared_memory(kernel, device);
 }
@@ -67,7 +69,7 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
 }  // namespace
 
 CUresult load_kernel(const std::string& name, CUfunction& kernel) {
-  // The key is the context's id, which the driver never reuses, unlike an address.
+  // The map's keys are ids of CUDA contexts. The driver may use a context's address again, but never its id.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
   unsigned long long context_id = 0;

@@ -1,4 +1,4 @@
-// Kernels from the extension's table of code (device_code.h).
+// Loads kernels from the extension's table of machine code and PTX (device_code.h).
 #pragma once
 #include <string>
 
@@ -6,13 +6,14 @@
 
 namespace pixelrnn::cuda {
 
-// Loads a kernel into the current context, and allows it all shared memory of a block, also while a graph is captured.
+// Loads the kernel with this name into the current CUDA context, also during the capture of a CUDA graph. Allows the
+// kernel all shared memory that a block may have.
 CUresult load_kernel(const std::string& name, CUfunction& kernel);
 
-// Returns the compute capability of the code that a GPU runs, or 0 without such code. PTX may be older than the GPU.
+// Returns the compute capability of the code that a GPU of compute capability `capability` runs. The result may be less
+// than `capability`, and is 0 if the extension has no code for the GPU.
 int code_capability(int capability);
 
-// Returns the error message for a GPU that the extension has no code for.
 std::string why_no_code(int capability);
 
 }  // namespace pixelrnn::cuda

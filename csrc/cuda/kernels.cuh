@@ -1,4 +1,3 @@
-// Defines the kernels of one format: scans, and the packing of their weights.
 #pragma once
 #include "backward.cuh"
 #include "forward.cuh"
@@ -7,14 +6,14 @@
 #include "pack.cuh"
 #include "variants.h"
 
-// GPUs before compute capability 8.0 lack instructions of these kernels.
+// GPUs before compute capability 8.0 lack instructions that the kernels use, and get empty kernels.
 #if __CUDA_ARCH__ < 800
 #define PIXELRNN_BODY_single(...)
 #else
 #define PIXELRNN_BODY_single(...) __VA_ARGS__
 #endif
 
-// GPUs before 9.0 have no clusters.
+// GPUs before compute capability 9.0 have no clusters, and get empty kernels for them.
 #if __CUDA_ARCH__ < 900
 #define PIXELRNN_BODY_cluster(...)
 #else
@@ -48,11 +47,10 @@ template <Format F, int G, int PAIRS, int SHARED, int UNITS, Kind KIND> PIXELRNN
 #define PIXELRNN_backward(...) PIXELRNN_SCAN(4, Backward, __VA_ARGS__)
 #define PIXELRNN_backward5(...) PIXELRNN_SCAN(5, Backward, __VA_ARGS__)
 
-// Defines the kernel of format F in a row of kernel_list.h.
 #define KERNEL(F, PASS, STORAGE, REGISTERS, SHARED, SIZE, THREADS, KIND) \
   PIXELRNN_##PASS(PASS##_##F##_##STORAGE##_##SIZE##_##THREADS##_##KIND, F, REGISTERS, SHARED, SIZE, THREADS, KIND)
 
-// A .cu file defines one of these macros, for its format. The others define no kernel.
+// A .cu file defines one of these macros, for the kernels of its number format. Here the other macros become empty.
 #ifndef HALF
 #define HALF(...)
 #endif

@@ -1,11 +1,12 @@
-// Small vectors. Elements are neighbouring values of one memory access, or one number for each cell or unit of a
-// thread.
+// Small vectors of numbers. The numbers lie side by side in memory, so that one access moves them, or belong to several
+// cells or hidden units of a thread.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// Bits<T> keeps a loaded vector packed until it is used, like FourHalves (format.cuh).
+// Bits<T> is an integer type of the size of the vector T. A loaded vector keeps this type until it is used. Otherwise
+// the compiler would unpack it right after the load, and make the thread wait for memory.
 template <class T, int N> struct Vector { T v[N]; };
 template <int BYTES> struct BitsOfSize;
 template <> struct BitsOfSize<2> { using type = uint16_t; };
@@ -20,8 +21,8 @@ template <class T> PIXELRNN_DEVICE const Bits<T>* as_bits(const void* values) {
   return static_cast<const Bits<T>*>(values);
 }
 
-// Vectors as the number type of ../cell5.h. One branch chooses the formula for all elements, and their exponentials
-// overlap.
+// The formulas in ../cell5.h compute with vectors. One branch chooses the formula for a whole vector, and the
+// exponentials of its elements overlap.
 template <int N> using FloatN = Vector<float, N>;
 template <int N> using BoolN = Vector<bool, N>;
 

@@ -1,11 +1,9 @@
-// Launches a kernel on a stream, as blocks or as clusters of blocks.
 #pragma once
 #include "kernel_loader.h"
 #include "ragged.h"
 
 namespace pixelrnn::cuda {
 
-// Returns the name of a type in kernels' names.
 inline std::string type_name(MapType type) {
   constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
   return names[int(type)];
@@ -14,12 +12,12 @@ inline std::string type_name(MapType type) {
 struct LaunchShape {
   unsigned blocks_x, blocks_y;
   unsigned threads;
-  unsigned shared_memory = 0;  // bytes for each block
-  unsigned cluster = 1;        // blocks of a cluster, along x
+  unsigned shared_memory = 0;  // bytes of dynamic shared memory for each block
+  unsigned cluster = 1;        // number of blocks in a cluster; they are neighbours along x
   unsigned blocks_z = 1;
 };
 
-// A launch in the driver's types. The struct cannot be copied, because `config` points to `cluster`.
+// A kernel launch in the driver's types. It must not be copied, because `config` points to `cluster`.
 struct LaunchConfig {
   CUlaunchAttribute cluster{};
   CUlaunchConfig config;

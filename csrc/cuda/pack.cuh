@@ -1,8 +1,8 @@
-// Packs the weights in the order of weight_source() (tiling.h), before each scan. A warp packs one step of one tile of
-// matrix rows at a time, as 32 pieces of 16 bytes, so that no thread divides.
+// Packs the weights before each scan, in the order in which the scan's threads load them (weight_source() in tiling.h).
+// A warp packs 32 pieces of 16 bytes at a time: several values (a step) of several weight rows (a tile).
 //
-//   tensor core: tiles of 16 rows, steps of 32 bytes along K; lane i packs the piece of lane i of the scan
-//   FMA:         tiles of 32 rows, steps of 4 values along K; a piece is 4 rows at one value
+//   tensor core: a tile has 16 rows, a step 32 bytes of each row; lane i packs the piece that lane i of the scan loads
+//   FMA:         a tile has 32 rows, a step 4 values of each row; a piece has one value of each of 4 rows
 #pragma once
 #include "format.cuh"
 
@@ -13,7 +13,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);
   Tiling s = a.tiling;
-  // The assignments change nothing, but tell the compiler these values, so that it divides by shifts.
+  // Assigns the values that `s` already has, so that the compiler knows them, and divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
@@ -26,7 +26,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
 
 #pragma unroll 1
   for (int step = blockIdx.x * warps + threadIdx.x / 32; step < size.steps; step += gridDim.x * warps) {
-    int tap = 0, first = step * size.step_values;  // the step's tap, and its first value in the tap
+    int tap = 0, first = step * size.step_values;
     for (; first >= s.tap_width(); first -= s.tap_width()) ++tap;
     Piece piece;
 #pragma unroll
@@ -40,7 +40,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
         value = (reg >> 1) * (kStepBytes / 2 / int(sizeof(Value))) + lane % 4 * kRegister + half;
       }
       const int source = weight_at(s, rank, tile * size.tile_rows + row, tap, first + value);
-      const Value weight = from[max(source, 0)];  // no branch: all loads are in flight at once
+      const Value weight = from[max(source, 0)];  // no branch, so that the loads overlap
       piece.v[n] = source < 0 ? T::narrow(0.0f) : T::round_operand(weight);
     }
     packed[T::kFma ? (step * 4 + lane / 8) * (s.matrix_rows() / 4) + tile * 8 + lane % 8

@@ -1,4 +1,3 @@
-// The argument `path` of an operator: how to compute a scan.
 #pragma once
 #include <string>
 
@@ -6,17 +5,18 @@
 
 namespace pixelrnn::cuda {
 
-// "step" launches a matrix product and a kernel for each line. "resident" uses kernels that compute a scan in one
-// launch, in both passes, or fails. "auto" uses these kernels where they run and should be faster.
-// "resident:8_4_256:4:2" uses the variant of that name (Variant::has_suffix) where a pass has it, clusters of 4 blocks,
-// and 2 groups of warps along the line. A field may be empty.
+// The argument `path` of an operator. "step" launches a matrix product and a pointwise kernel for each line. "resident"
+// computes each scan in one launch, or fails. "auto" uses one launch if a kernel for it runs and should be faster.
+// Three more fields may restrict the choice of the kernel. For example, "resident:8_4_256:4:2" asks for the kernel
+// 8_4_256 (Variant::has_suffix), for clusters of 4 blocks, and for 2 groups of warps that share a line.
 struct Path {
-  bool step, resident;  // whether the path is forced
+  bool step, resident;  // whether the text begins with "step" or "resident"
   std::string variant;
-  int blocks, groups;  // 0: any number
-  // Throws std::runtime_error.
+  int blocks, groups;  // required blocks of a cluster and groups of warps; 0 allows any number
+  // Throws std::runtime_error if the text is not a valid path.
   explicit Path(const std::string& text);
-  // Returns the restriction for one pass. Throws std::runtime_error if no kernel has the variant's name.
+  // Returns what the path lets plan() choose for a forward or backward pass. Throws std::runtime_error if no kernel has
+  // the name in `variant`.
   Restriction restriction(Format format, bool backward, int gates = 4) const;
 };
 

@@ -12,11 +12,10 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// The most elements of all images of a cluster in a map. Offsets have 32 bits, and the forward computes some offsets
-// beyond the map.
+// Limit on lines * cells * hidden, times the images of a cluster. Offsets have 32 bits, but the limit is lower than
+// 2^31, because the forward computes some offsets beyond the tensor.
 constexpr int64_t kMaxOffset = 1 << 30;
 
-// Meaning of a pass name in kernel_list.h.
 struct Pass {
   bool backward;
   int gates;
@@ -62,7 +61,7 @@ std::string Plan::describe() const {
 bool Variant::has_suffix(const std::string& suffix) const {
   const char* const ends[] = {"_single", "_cluster", ""};
   const std::string text = name, end = "_" + suffix + ends[int(kind)];
-  const size_t prefix = text.find('_', text.find('_') + 1);  // after pass and format
+  const size_t prefix = text.find('_', text.find('_') + 1);
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 
@@ -117,7 +116,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
             images_per_cluster(v.kind), {}, p.gates};
         for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // A group of warps without a tile is useful only in the backward, if its threads are needed to compute cells.
+        // A group of warps is idle if it has no tile to multiply. Only the backward may have one, if the other groups
+        // have too few threads for the cells of a line.
         const bool has_idle_group = groups > 1 && kTileCells * min_tiles * (groups - 1) >= p.cells;
         if (has_idle_group &&
             !(p.backward && thread_units && 32 * s.slices() * (groups - 1) / (s.units / thread_units) < p.cells))

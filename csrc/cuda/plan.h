@@ -1,4 +1,5 @@
-// Chooses a scan's resident kernel (one launch for all lines) and layout, or says why none runs. It asks no GPU.
+// Chooses the kernel and the layout (the division among blocks and warps) for a scan in one launch, or says why no such
+// kernel runs. The choice needs no GPU.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -18,73 +19,88 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  int gates = 4;  // a cell of 5 gates reads c of both neighbours
+  // Number of gates of a hidden unit, 4 or 5. A cell of 5 gates reads c of both neighbours.
+  int gates = 4;
 };
 
 struct Device {
-  int capability;     // 10 * major + minor
-  int shared_memory;  // bytes that a block may have
+  int capability;     // compute capability, as 10 * major + minor
+  int shared_memory;  // bytes of shared memory that a block may have
   int multiprocessors;
 };
 
-// A row of kernel_list.h, compiled in a format.
+// A resident kernel, which computes a scan in one launch: a row of kernel_list.h for one number format.
 struct Variant {
   const char* name;
   Format format;
   bool backward;
   Kind kind;
   Pairs pairs;
-  int tiles_or_units;  // most tiles of a warp (forward), or a thread's hidden units (backward; 0: see kernel_list.h)
-  int threads;         // most threads of a block
+  // Forward: the most tiles (8 cells each) of a warp. Backward: the number of hidden units that a thread computes in
+  // its one cell, or 0 if a thread computes two units in each of several cells.
+  int tiles_or_units;
+  int threads;  // most threads of a block
   int gates;
-  // Returns whether `suffix` is the name without pass, format, "_single" and "_cluster": "8_4_256", "8_1_256_images".
+  // Returns whether the kernel's name has this suffix, such as "8_4_256" or "8_1_256_images". The suffix is the name
+  // without the pass, the format and an ending "_single" or "_cluster".
   bool has_suffix(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
 
 struct Plan {
-  const Variant* variant = nullptr;  // null: no kernel runs
+  const Variant* variant = nullptr;  // null if no resident kernel is chosen
   Tiling tiling{};
   int shared_memory = 0;
-  int64_t concurrency = 0;         // clusters, or blocks without clusters, that run at once
-  double seconds = 0, cycles = 0;  // estimated time of a scan, cycles of a line
+  // Number of clusters (or blocks, if the kernel has no clusters) that run at the same time.
+  int64_t concurrency = 0;
+  // Estimated time of the whole scan in seconds, and estimated cycles of one line.
+  double seconds = 0, cycles = 0;
   bool bound_by_memory = false;
-  double cost = 0;      // `seconds`, times cluster_doubt for clusters
-  std::string why_not;  // a sentence, if no kernel runs
+  // plan() chooses the least cost. The cost is `seconds`, times Constants::cluster_doubt if the kernel uses clusters.
+  double cost = 0;
+  std::string why_not;  // if no kernel is chosen, a sentence that says why
   std::string describe() const;
 };
 
-// Restricts the plan's choices, to measure one layout at a time.
+// Restricts what plan() may choose, for example to measure one layout at a time.
 struct Restriction {
   int max_blocks = 8;
-  int blocks = 0, groups = 0;  // 0: any number
-  std::string variant;         // suffix of Variant::has_suffix; empty: any
-  bool step = true;            // plan() may choose the step path where it is faster
+  // Required number of blocks of a cluster, and of groups of warps that share a line. 0 allows any number.
+  int blocks = 0, groups = 0;
+  // Required suffix of the kernel's name (Variant::has_suffix). An empty text allows any kernel.
+  std::string variant;
+  // Whether plan() may choose the step path, which launches kernels for each line.
+  bool step = true;
 };
 
-// The assumptions of estimate.cpp besides costs.h and the cards' data sheets. Tests vary each.
+// Assumptions of estimate.cpp that come neither from costs.h nor from data sheets.
 struct Constants {
-  double launch = 3e-6;          // seconds between two kernels' starts
-  double first_line = 2000;      // cycles before a block's first line, without loading weights
-  double weights_of_cycle = 32;  // bytes that a multiprocessor loads in a cycle
-  double step_products = 0.5;    // fraction of the data sheet's rate that the step path reaches
-  double cluster_doubt = 1.1;    // factor on a cluster's time: its exchange is the least certain
-  double product = 6;            // cycles of a scheduler for a tensor-core instruction in costs.h
-  double exchange_bytes = 14;    // bytes that a multiprocessor pushes to others in a cycle
-  double exchange_lines = 1;     // stores from other blocks that shared memory takes in a cycle
-  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors on estimated figures
+  double launch = 3e-6;          // seconds from the start of one kernel to that of the next
+  double first_line = 2000;      // cycles from a block's start to its first line, without the loads of its weights
+  double weights_of_cycle = 32;  // bytes of weights that a multiprocessor loads in a cycle
+  double step_products = 0.5;    // fraction of the card's rate of matrix products that the step path reaches
+  double cluster_doubt = 1.1;    // factor on the time of kernels with clusters, whose exchange is uncertain
+  double product = 6;            // cycles that costs.h assumes for each tensor-core instruction
+  double exchange_bytes = 14;    // bytes that a multiprocessor stores to other blocks in a cycle
+  double exchange_lines = 1;     // number of stores from other blocks that shared memory accepts in a cycle
+  // Factors that multiply a card's clock and bandwidth, and the cycles in costs.h.
+  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;
 };
 
-// Returns Plan::concurrency for a layout, or 0 if none fits.
+// Returns how many clusters (or blocks, if the kernel has no clusters) of a layout run at the same time, or 0 if none
+// fits.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-// Returns whether a kernel with this suffix takes `blocks` blocks for an image (0: any number).
+// Returns whether a kernel with this suffix (Variant::has_suffix) runs as clusters of `blocks` blocks. `blocks` = 1
+// asks for a kernel without clusters, 0 for any kernel.
 bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
-// Returns the plan of least cost, or why no kernel runs. Without a Concurrency, the concurrency is estimated.
+// Returns the plan of least cost. A plan without a resident kernel says why in `why_not`. Without a `Concurrency`
+// function, estimates how many blocks or clusters run at the same time.
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
 
-// Returns each variant's plan of least cost. If no variant runs, sets `why_not` unless it is null.
+// Returns, for each kernel that can run, its plan of least cost. If no kernel can run, writes the reason to `why_not`,
+// unless `why_not` is null.
 std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&,
     std::string* why_not = nullptr);
 

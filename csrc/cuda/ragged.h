@@ -1,4 +1,5 @@
-// Element types of maps, and sizes of images. Each image lies in the top left corner of its map.
+// Element types and image sizes of maps, the tensors with values for every pixel. Each image lies in the top left
+// corner of its map.
 #pragma once
 #include <cstdint>
 
@@ -9,9 +10,11 @@ namespace pixelrnn::cuda {
 enum class MapType { float32, float64, float16, bfloat16 };
 
 struct RaggedImages {
-  const int64_t* sizes = nullptr;  // [images][height, width], limited to the map's size; null: images fill their maps
-  int height = 0, width = 0;       // size of every map
-  bool diagonal = true;            // lines are anti-diagonals, or else rows
+  // Sizes of all images, [images][height, width]. A size above the map's size counts as the map's size. Null means that
+  // every image fills its map.
+  const int64_t* sizes = nullptr;
+  int height = 0, width = 0;
+  bool diagonal = true;  // whether the scan's lines are anti-diagonals instead of rows
   Corner corner[kMaxDirections] = {};
 
   PIXELRNN_HOST_DEVICE int height_of(int image) const { return sizes ? clamped(sizes[2 * image], height) : height; }
@@ -20,7 +23,7 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // Like geometry(), in fewer registers. `sizes` must not be null, and lines must be anti-diagonals.
+  // Like geometry(), but with fewer registers. `sizes` must not be null, and the lines must be anti-diagonals.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);

@@ -21,7 +21,7 @@ template <class Args> CUresult launch_scan(
       a, stream);
 }
 
-// Caches results that never change. A layer asks for them twice in every training step.
+// Caches results that never change, such as plans, because a layer needs them in every forward and backward.
 template <class Key, class Value> class Cache {
  public:
   template <class Compute> Value get(const Key& key, const Compute& compute) {
@@ -41,7 +41,8 @@ bool is_refusal(CUresult e) {
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
-// Asks the driver for the concurrency, which is 0 if the driver refuses the layout. Throws other errors.
+// Asks the driver how many clusters (or blocks, if the kernel has no clusters) run at the same time. Returns 0 if the
+// driver refuses the layout. Throws any other error of the driver.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig launch(
       {unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
@@ -88,14 +89,14 @@ CUresult plan_on_current_device(const Problem& p, const Device& d, const Restric
     chosen = cache.get(key, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
     });
-  } catch (CUresult error) {  // errors are not cached
+  } catch (CUresult error) {  // after an error the cache keeps no plan
     return error;
   }
   return CUDA_SUCCESS;
 }
 
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
-  constexpr unsigned warps = 4, max_blocks = 480;  // a few blocks for each multiprocessor
+  constexpr unsigned warps = 4, max_blocks = 480;
   const std::string prefix = a.tiling.gates == 5 ? "pack5_" : "pack_";
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),

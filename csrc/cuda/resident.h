@@ -1,4 +1,5 @@
-// The resident path computes a scan in one launch. CUDA graphs can capture it: it does not allocate, copy or wait.
+// The resident path computes a scan in one kernel launch. CUDA graphs can capture it, because it neither allocates nor
+// copies memory, and does not wait for the GPU.
 #pragma once
 #include <cuda.h>
 
@@ -6,10 +7,12 @@
 
 namespace pixelrnn::cuda {
 
-// Describes the current device. Throws std::runtime_error if the extension has no code for it.
+// Writes the properties of the current GPU, and returns the driver's error code. Throws std::runtime_error if the
+// extension has no code for the GPU.
 CUresult current_device(Device&);
 
-// Calls plan() with the concurrency that the driver reports. The Device has to describe the current device.
+// Makes the plan of a scan. The driver tells how many blocks or clusters the current GPU runs at the same time, so
+// `Device` must describe this GPU.
 CUresult plan_on_current_device(const Problem&, const Device&, const Restriction&, Plan&);
 
 CUresult pack(const PackArgs&, int directions, CUstream);

@@ -1,9 +1,10 @@
-// The pointwise kernels of the step path: one launch for each line, after a matrix product of torch. T, the type of
-// maps and weights, is float, double, half or bfloat16. C, the type of arithmetic, is float or double.
+// The pointwise kernels of the step path, which computes a scan line by line. For each line torch computes a matrix
+// product, and then one of these kernels runs. T, the element type of tensors and weights, is float, double, half or
+// bfloat16. C, the type of the arithmetic, is float or double.
 //
-// The product's operand, [directions][cells][images][taps][...], has the values of each cell's neighbours side by side.
-// A line's kernel writes each result to the rows of the cells that read it on the next line. Rows that no active cell
-// writes keep their initial values, h0 or zero.
+// The operand of the matrix product has a row of values for each cell and each of its neighbours (taps):
+// [directions][cells][images][taps][...]. A kernel writes a cell's result to the rows of all cells that read it on the
+// next line. Rows that no active cell writes keep their initial values, h0 or zero.
 #pragma once
 #include <cuda.h>
 
@@ -17,39 +18,48 @@ namespace pixelrnn::cuda {
 
 struct StepShape {
   int directions, images, pixels, hidden, taps;
-  int line, first, active;  // the line, its first active cell, its number of active cells
+  // The kernel computes `active` cells of line number `line`, from cell number `first` on.
+  int line, first, active;
   Geometry geometry[kMaxDirections];
-  RaggedImages ragged;  // `active` is that of a full-size image, also for smaller images
+  // Sizes of the images. `first` and `active` describe an image that fills the tensors.
+  RaggedImages ragged;
 };
-using StepCell = CellParameters<double, void>;  // peephole: T [directions][4][hidden]
-// The columns of a pixel are its gates: [hidden][4], then [hidden] fifth gates if the cell has five.
+// The peephole weights have the element type of the tensors and the shape [directions][4][hidden].
+using StepCell = CellParameters<double, void>;
+// Arguments of the kernel for one line of the forward. The columns of a pixel are its gates: [hidden][4], then [hidden]
+// for the fifth gates, if any.
 struct StepForwardArgs {
   StepShape shape;
   StepCell cell;
-  const void* product;  // T [directions][active][images][columns]
-  const void* x;        // T [directions][images][pixels][columns]
-  const void* c0;       // T [directions][hidden] or null
-  void* h;              // T [images][pixels][directions][hidden]
-  void* c;              // C [directions][images][pixels][hidden]
-  void* gates;          // [.., columns], activated, of type T, or half if T is bfloat16
-  void* operand;        // T [directions][cells][images][taps][hidden]
+  const void* product;  // result of the matrix product, T [directions][active][images][columns]
+  const void* x;        // input-to-state product, T [directions][images][pixels][columns]
+  const void* c0;       // initial cell state, T [directions][hidden]; null means zero
+  void* h;              // hidden states, T [images][pixels][directions][hidden]
+  void* c;              // cell states, C [directions][images][pixels][hidden]
+  // Activated gates, [directions][images][pixels][columns]. Their type is T, or half if T is bfloat16.
+  void* gates;
+  void* operand;  // operand of the next product, T [directions][cells][images][taps][hidden]
 };
 struct StepBackwardArgs {
   StepShape shape;
   StepCell cell;
-  const void* product;  // T [directions][active][images][hidden], or null on the last line
-  const void* dh;       // T, like h
+  // Result of the matrix product, T [directions][active][images][hidden]. Null on the image's last line, which is
+  // computed first.
+  const void* product;
+  // Gradient of h from outside the recurrence, T [images][pixels][directions][hidden].
+  const void* dh;
   const void* gates;
   const void* c;
   const void* c0;
-  void* dx;        // T [.., columns]
-  void* dc;        // C [directions][cells][images][hidden], gradient of c from line to line
-  void* dc_up;     // C [line % 2][directions][cells + 1][images][hidden], gradient of the c above; five gates only
-  void* dc_above;  // C [directions][images][hidden], gradient of the c above the image, summed
-  void* operand;   // T [directions][cells][images][taps][columns]
+  void* dx;  // gradients of the pre-activations, T [directions][images][pixels][columns]
+  void* dc;  // gradient of c, kept from line to line, C [directions][cells][images][hidden]
+  // Cells of five gates: the gradient of c that each cell passes to the cell above it.
+  // C [line % 2][directions][cells + 1][images][hidden]. Cell i reads index i + 1.
+  void* dc_up;
+  void* dc_above;  // gradient of c above the image, a sum over the first row, C [directions][images][hidden]
+  void* operand;   // operand of the next product, T [directions][cells][images][taps][columns]
 };
 
-// Looks up the kernel of a pass, once for all lines.
 CUresult load_step_kernel(MapType, int gates, bool backward, CUfunction& kernel);
 CUresult step_forward(CUfunction kernel, const StepForwardArgs&, CUstream);
 CUresult step_backward(CUfunction kernel, const StepBackwardArgs&, CUstream);

@@ -1,22 +1,27 @@
-// The arguments of `scan` and `scan_gradients`, on all devices, and of `recurrence`, on a GPU.
+// The arguments of the operators `scan` and `scan_gradients` on all devices, and of the operator `recurrence` on a GPU.
 //
-// There are D scan directions, B images of height H and width W, h hidden units, G gates of a unit. An axis G h holds
-// the four gates of each unit, then the fifth gates of all units.
-//   input: [B, H, W, channels], read by all directions.
-//   weight_ih: [D, taps, h, G, channels], the first taps of a kernel of width input_kernel. Any strides.
+// In shapes, D is the number of directions, B of images, h of hidden units, and G of gates (4 or 5); H and W are height
+// and width. A tap is a neighbour that a cell reads. An axis G h holds the four gates of each unit, then the fifth
+// gates of all units.
+//   input: [B, H, W, channels].
+//   weight_ih: [D, taps, h, G, channels], the input-to-state weights. The taps are the first positions of a kernel of
+//     width input_kernel. Any strides.
 //   bias: [D, h, G]. Any strides.
-//   x: [D, B, H, W, G h], added to the pre-activations.
-//   weight_hh: [D, taps, h, G, h]. Any strides.
-//   h0, c0: [D, h], the states outside the image. None is zero.
-//   peephole: [D, 4, h], the weights of i, f_left, f_up, o.
-//   sizes: [B, 2] of int64, the height and width of each image in its map's top left, clamped.
-//   corners: the corner where each direction starts, 2 for the bottom plus 1 for the right.
-//   diagonal: whether a cell reads the states above and left of it, or else an odd number of states in the row above.
+//   x: [D, B, H, W, G h], which is added to the pre-activations.
+//   weight_hh: [D, taps, h, G, h], the state-to-state weights. Any strides.
+//   h0, c0: [D, h], the states outside the image. None means zero.
+//   peephole: [D, 4, h], the peephole weights of i, f_left, f_up and o.
+//   sizes: [B, 2] of int64, the height and width of each image, which lies in the top left corner of its map. Sizes
+//     beyond the map's are clamped.
+//   corners: the corner where each direction starts, as 2 for the bottom plus 1 for the right.
+//   diagonal: if true, a cell reads the states above and to the left of it; otherwise an odd number of states in the
+//     row above.
 //   cell: the name of a NamedCell.
-//   merge: "none", "sum" of all directions, or "shift", the first direction plus the second one moved down by a row.
-//   path: which CUDA kernels run (../cuda/path.h).
-//   tf32: whether float32 products of the CUDA kernels may use TF32.
-// Operands without "any strides" are made contiguous. scan.cpp documents the outputs and scan_gradients.
+//   merge: "none"; "sum" to add h of all directions; or "shift" to move h of the second direction down by a row and
+//   then add. path: which CUDA kernels run (../cuda/path.h). tf32: whether the CUDA kernels may use TF32 for products
+//   of float32 numbers.
+// The operators make operands contiguous unless the list says "any strides". scan.cpp documents the outputs and the
+// other arguments of scan_gradients.
 #pragma once
 #include <array>
 #include <string>
@@ -35,11 +40,11 @@
 
 namespace pixelrnn {
 
-// An LSTM cell (pixelrnn_ext/cells.py has the formulas).
+// A kind of LSTM cell, which users choose by its name. pixelrnn_ext/cells.py has the formulas.
 struct NamedCell {
   const char* name;
   int gates;
-  Formula formula;  // only cells of five gates use it
+  Formula formula;  // used only by cells of five gates
   double scale;
   bool may_have_peepholes;
 };
@@ -58,7 +63,7 @@ inline const NamedCell& cell_named(const std::string& name) {
   STD_TORCH_CHECK(false, "scan: expected the name of a cell, got ", name);
 }
 
-// Reads a call's arguments from the dispatcher's stack, one after the other.
+// Reads the arguments of an operator call from the stack of torch's dispatcher, one after the other.
 class Stack {
  public:
   explicit Stack(const StableIValue* first) : next_(first), first_(first) {}
@@ -76,8 +81,8 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// Adapts KERNEL(Arguments) to the dispatcher. Arguments has a Stack&, from which its other members read themselves.
-// C++ initialises them in the order of declaration, which must be the schema's.
+// Adapts KERNEL(Arguments) to torch's dispatcher. The members of Arguments take their values from the stack in the
+// order of their declaration. This must be the order of the operator's schema.
 template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});
@@ -120,7 +125,6 @@ struct ScanSizes {
 
 constexpr int64_t kMaxTaps = 1 << 20;
 
-// Returns the corner where each direction starts. Throws unless each direction has a valid corner.
 inline std::array<Corner, kMaxDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
   STD_TORCH_CHECK(directions >= 1 && directions <= kMaxDirections && directions == int64_t(corners.size()),
       "scan: expected 1 to ", kMaxDirections, " directions and a corner of each, got ", directions, " and ",
@@ -133,7 +137,7 @@ inline std::array<Corner, kMaxDirections> read_corners(const std::vector<int64_t
   return result;
 }
 
-// Throws unless the arguments' shapes, options and dtypes agree. The caller checks that kernels exist for the dtype.
+// Returns the sizes of a scan. Throws unless the shapes, options and dtypes of the arguments agree.
 inline ScanSizes checked_sizes(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
   check_axes("weight_hh", w, "[D, taps, h, G, h]");

@@ -1,4 +1,4 @@
-// The library _C. Loading it registers the CPU operators of this folder, and the settings below.
+// The library _C. Loading it registers the CPU operators of this folder, and the operators that change settings.
 #include <string>
 #include <utility>
 
@@ -7,7 +7,8 @@
 namespace pixelrnn {
 namespace {
 
-// Sets the instruction set level (cpu/kernels.h) if this CPU has it. Returns the level in use.
+// Selects the kernels of an instruction set, if this CPU has it. cpu/kernels.h numbers the levels. Returns the level in
+// use.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;
@@ -19,7 +20,6 @@ std::string instruction_set_name(int64_t level) {
   return cpu::instruction_set_name(int(level));
 }
 
-// Sets concurrent_shares (operators.h). Returns the previous setting.
 bool set_threads_at_once(bool value) { return std::exchange(concurrent_shares, value); }
 
 }  // namespace

@@ -9,7 +9,8 @@
 namespace pixelrnn {
 
 inline int instruction_set = cpu::best_instruction_set();
-// Whether all shares of a stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
+// Whether torch's parallel loop runs all shares of its work at the same time. OpenMP does so. A thread pool may start
+// some shares only after others have ended.
 inline bool concurrent_shares = true;
 
 inline cpu::Team team() {
@@ -30,13 +31,15 @@ inline Tensor new_tensor(const Tensor& like, const std::vector<int64_t>& sizes) 
   return t;
 }
 
-// Returns a tensor in memory from the page cache (cpu/pages.h). Its storage cannot be resized.
+// Returns a tensor with memory from the process's cache (cpu/pages.h). Its storage cannot be resized. Small tensors are
+// ordinary ones.
 inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
   int64_t bytes = like.element_size();
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
       bytes < int64_t(cpu::Pages::kMinBytes) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
-  if (!block.data) return new_tensor(like, sizes);  // small, or no memory is left and torch throws
+  // block.data is null if the tensor is small, or if no memory is left. In the second case, new_tensor throws.
+  if (!block.data) return new_tensor(like, sizes);
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
   return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),

@@ -1,14 +1,15 @@
 // The operators `scan` and `scan_gradients` on a CPU. pixelrnn_ext/operators/scan has their fake kernels, derivatives,
-// batching and GPU kernels.
+// batching and GPU kernels. arguments.h explains the letters in shapes.
 //
-// scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D, B, H, W, h] and the
-// activated gates [D, B, H, W, G h]. Without a merge the last axis of y has size 0. Outside an image h and y are zero,
-// c and gates undefined.
+// scan returns four feature maps: y, h, c and gates. y is h of all directions merged, [B, H, W, h]. Without a merge the
+// last axis of y has size 0. h is [B, H, W, D, h]. The backward needs c, [D, B, H, W, h], and the activated gates, [D,
+// B, H, W, G h]. Outside an image, h and y are zero, and c and gates are undefined.
 //
-// scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It returns a gradient for each operand, in
-// the operand's shape. If `shares` is true, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The
-// gradient of x is that of the pre-activations, so it exists even without x. The last axis of an unwanted or absent
-// operand's gradient has size 0. The gradients of weights and bias have their operands' strides, which saves copies.
+// scan_gradients takes dh, which is the gradient of y if scan merges, and otherwise of h. It returns a gradient for
+// each operand. If `shares` is true, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The gradient of x
+// is the gradient of the pre-activations, so it exists even if there is no x. If a gradient is unwanted or its operand
+// is absent, its last axis has size 0. The gradients of weights and bias have the strides of their operands, which
+// saves copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -20,7 +21,6 @@ namespace {
 
 constexpr int64_t kImageAxis[] = {1};
 
-// Returns a view of weights [D, taps, h, gates, channels] or of a bias [D, h, gates].
 template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
   const auto s = t.strides();
   return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}
@@ -33,8 +33,8 @@ template <class T> cpu::Weights<T> weights_out(const Tensor& t) {
   return t.numel() ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a gradient for the kernels to fill. If gates is empty, no kernel runs and the gradient is zero. An unwanted
-// gradient's last axis has size 0.
+// Returns a new gradient, which the kernels fill. If the scan is empty, no kernel runs, so the gradient is zero. The
+// last axis of an unwanted gradient has size 0.
 Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return gates.numel() ? cached_tensor(gates, sizes) : stable::new_zeros(gates, sizes);
@@ -69,7 +69,7 @@ struct ScanCall {
           {int(std::clamp<int64_t>(size[0], 0, sizes.height)), int(std::clamp<int64_t>(size[1], 0, sizes.width))});
     shape.sizes = image_sizes.data();
   }
-  ScanCall(const ScanCall&) = delete;  // no copies: the shape points to image_sizes
+  ScanCall(const ScanCall&) = delete;  // not copied, because `shape` points to image_sizes
 
   template <class T> CellParameters<T> cell_of(const Optional& peephole) const {
     return {cell.formula, T(cell.scale), in<T>(peephole)};

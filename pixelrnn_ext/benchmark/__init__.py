@@ -1,1 +1,1 @@
-"""The part of the benchmark harness that ``python -m pixelrnn_ext bench`` needs. It depends on torch alone."""
+"""The part of the benchmarks that the command ``python -m pixelrnn_ext bench`` needs. It depends on torch alone."""

@@ -1,7 +1,7 @@
-"""Baselines of the kernels: the recurrences as PyTorch loops, and their matrix products alone.
+"""Baselines that the kernels are compared with: PyTorch loops, and the matrix products of a recurrence alone.
 
-Every loop takes the input-to-state map x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps), as
-pixelrnn_ext.reference does, and returns h (N, hidden, H, W).
+Every loop takes x (N, 4 * hidden, H, W), the pre-activations without the recurrent product, and weight_hh (4 * hidden,
+hidden, taps). Taps are the pixels whose h a pixel reads. The loop returns h (N, hidden, H, W).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,10 @@ row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Runs the Diagonal LSTM as a loop over a skewed copy of x. Its backward takes time quadratic in the diagonals."""
+    """Runs the Diagonal LSTM as a PyTorch loop over the diagonals of a skewed copy of x.
+
+    The time of the backward pass grows with the square of the number of diagonals.
+    """
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):
@@ -28,13 +31,12 @@ def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Runs the Row LSTM as a plain loop with one conv1d for each row."""
     _, hidden, taps = weight_hh.shape
     return _loop_as_written(x, 2, hidden, lambda h: F.conv1d(h, weight_hh, padding=taps // 2))
 
 
 def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[[Tensor], Tensor]) -> Tensor:
-    """Returns h of an LSTM whose steps are the slices of x along axis ``dim``."""
+    """Runs an LSTM whose time steps are the slices of x along the axis ``dim``. Returns h of all steps."""
     h = c = x.new_zeros(x.shape[0], hidden, x.shape[5 - dim])
     states = []
     for t in range(x.shape[dim]):
@@ -47,7 +49,10 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
 
 @dataclass
 class GemmFloor:
-    """A recurrence's matrix products, as pairs of factors. Their time is a lower bound of the recurrence's time."""
+    """The matrix products of a recurrence, as pairs of matrices to multiply.
+
+    The time of these products is a lower bound of the recurrence's time.
+    """
 
     forward: list[tuple[Tensor, Tensor]]
     backward: list[tuple[Tensor, Tensor]]
@@ -64,7 +69,10 @@ class GemmFloor:
 
 
 def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns the factors of each direction's product [cells, k] x [k, gates * hidden] and its gradients' products."""
+    """Returns the matrix products of a recurrence, made of random matrices.
+
+    Each of the ``cells`` pixels reads ``k`` values.
+    """
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
     return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

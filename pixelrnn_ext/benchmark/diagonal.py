@@ -1,4 +1,4 @@
-"""Cases of the Diagonal LSTM: the recurrence alone, and the DiagonalBiLSTM layer."""
+"""The benchmark cases of the Diagonal LSTM: one direction's recurrence, and the whole DiagonalBiLSTM layer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ recurrence: Callable[..., Problem] = partial(recurrence_problem, diagonal=True, 
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the benchmark problem of a DiagonalBiLSTM from 2h to h channels, to be timed on each of ``backends``."""
+    """Returns the benchmark problem of a DiagonalBiLSTM layer that runs on each of ``backends``."""
     torch.manual_seed(0)
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)

@@ -1,4 +1,4 @@
-"""The jobs of a run, the time that they may take, and their results."""
+"""The jobs of a benchmark run, the limits of its time, and the results."""
 
 import math
 from collections.abc import Collection
@@ -15,13 +15,18 @@ from .timing import FEWEST_ROUNDS, Times, percentiles
 
 @dataclass(frozen=True)
 class Budget:
-    seconds: float  # seconds, fewest and limit are arguments of timing.paired
+    # The arguments ``seconds``, ``fewest`` and ``limit`` of timing.paired.
+    seconds: float
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
-    loop_limit: float = math.inf  # a loop as written is skipped if its timing would take more seconds
-    total: float = math.inf  # seconds after which no job or measurement of memory begins
-    memory: int | None = None  # number of jobs whose peak memory is measured. None for all
-    memory_of_all: bool = False  # measures the memory of all providers, not only of ours
+    # The benchmark skips the naive PyTorch loop if timing this loop would take more than this number of seconds.
+    loop_limit: float = math.inf
+    # After this number of seconds no further job or memory measurement begins.
+    total: float = math.inf
+    # The number of jobs whose peak memory is measured. None means all jobs.
+    memory: int | None = None
+    # Whether to measure the memory of every timed implementation, not only of this package's.
+    memory_of_all: bool = False
 
 
 SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
@@ -30,21 +35,21 @@ SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
 class Job(NamedTuple):
     case: Case
     threads: int
-    providers: Collection[str] | None = None  # names; None for all
+    # The names of the implementations to time. None means all implementations of the case.
+    providers: Collection[str] | None = None
     dtype: torch.dtype = torch.float32
-    modes: tuple[str, ...] = ("forward+backward",)  # forward+backward comes last
+    # The passes to time, in order. The last is "forward+backward", whose result also gets the peak memory.
+    modes: tuple[str, ...] = ("forward+backward",)
 
     def __str__(self) -> str:
         return f"{self.case} {str(self.dtype).removeprefix('torch.')}, {counted(self.threads, 'thread')}"
 
     @property
     def label(self) -> str:
-        """The job's name without its dtype."""
         return f"{self.case}, {counted(self.threads, 'thread')}"
 
 
 def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
-    """Returns the jobs of the short table. ``threads`` replaces every case's numbers of threads."""
     return [
         Job(case, count, {case.ours, *case.against, FLOOR})
         for case in cases
@@ -54,18 +59,25 @@ def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
 
 @dataclass
 class Result:
-    """The times, errors and peak memory of each provider for a job in one mode."""
+    """The times, errors and peak memory of each implementation for a job in one mode."""
 
     job: Job
     mode: str
     times: Times
-    errors: dict[str, float]  # relative RMS errors; a provider listed here but not in times gave wrong results
-    incomparable: Collection[str] = ()  # providers that compute another function than ours
-    peak_mib: dict[str, float | None] = field(default_factory=dict)  # None if unknown
+    # The relative RMS error of each implementation. An implementation whose error is too large is not timed.
+    errors: dict[str, float]
+    # The names of implementations that compute something else than this package's, such as another cell. The report
+    # does not compare their times.
+    incomparable: Collection[str] = ()
+    # The peak memory of each implementation in MiB, or None if it is unknown.
+    peak_mib: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def is_training_step(self) -> bool:
-        """Whether the result is for forward and backward in float32, which the short table shows."""
+        """Whether the result is of a training step (forward and backward) in float32.
+
+        The short table shows only such results.
+        """
         return (self.job.dtype, self.mode) == (torch.float32, "forward+backward")
 
     @property
@@ -73,12 +85,10 @@ class Result:
         return list(dict.fromkeys([*self.times, *self.errors]))
 
     def faster(self, other: str) -> float | None:
-        """Returns how many times faster our provider is than ``other``."""
         return self.times.ratio(other, self.job.case.ours)
 
     @property
     def doubt(self) -> str:
-        """Why the compared times are unreliable. Empty if they are reliable."""
         return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
 
     def values(self, provider: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Peak memory of one training step, measured in a fresh process."""
+"""Measures the peak memory of one training step in a fresh process."""
 
 import concurrent.futures
 import gc
@@ -22,14 +22,17 @@ MIB = 2**20
 
 
 def peaks(case: Case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
-    """Returns the MiB that each provider's training step adds at its peak, None where the system cannot measure it."""
+    """Returns the MiB that one training step of each implementation adds to the process's peak memory.
+
+    The number is None if the system cannot measure it.
+    """
     if not (_PROC / "clear_refs").exists():
         return dict.fromkeys(providers)
-    # Makes glibc return freed buffers to the system, so that the peak counts live memory alone.
+    # Makes glibc return freed buffers to the operating system, so that the peak counts only memory in use.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     context = multiprocessing.get_context("forkserver")
-    # Preloads torch alone. The fork server would import pixelrnn_ext from the current folder, which may be an unbuilt
-    # source folder.
+    # The server that forks the fresh processes imports torch alone. An import of pixelrnn_ext might find an unbuilt
+    # source folder of this name in the current folder.
     context.set_forkserver_preload(["torch"])
     results = {}
     for name in providers:
@@ -45,11 +48,11 @@ def _peak(case: Case, dtype: torch.dtype, threads: int, provider: str) -> float 
         (found,) = [p for p in case.problem(dtype).providers if p.name == provider]
         return found.step("forward+backward")
 
-    step(replace(case, size=case.size.tiny()))()  # loads libraries and starts threads
+    step(replace(case, size=case.size.tiny()))()  # a small first step loads libraries and starts threads
     run = step(case)
     gc.collect()
     try:
-        (_PROC / "clear_refs").write_text("5")  # resets VmHWM
+        (_PROC / "clear_refs").write_text("5")  # resets the high-water mark of memory, VmHWM
     except OSError:
         return None
     before = _status("VmRSS")

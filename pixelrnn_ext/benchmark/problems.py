@@ -1,4 +1,4 @@
-"""Cases, and the providers: implementations that are timed on them."""
+"""The cases of the benchmarks, and their providers. A provider is an implementation that is timed on a case."""
 
 import copy
 import math
@@ -45,24 +45,23 @@ class Size:
 
 @dataclass(eq=False)
 class Differentiable:
-    """A provider (a timed implementation) that computes one tensor from leaf tensors, in a layout of its own."""
+    """An implementation to be timed. It computes an output tensor, and the gradients of ``inputs``."""
 
     name: str
     run: Callable[..., Tensor]
     inputs: list[Tensor]
     cotangent: Tensor
-    names: list[str]  # names of the inputs
-    # Converts the result and the gradients to the reference's layout.
+    names: list[str]
+    # Converts the output and the gradients to the shapes of the exact results, for comparison.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Computes the exact results. Set only if the provider's function differs from the problem's reference; then the
-    # provider's times are not compared.
+    # Returns this implementation's exact results. None if ``Problem.reference`` returns them.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """Returns a function that runs ``mode`` once. For "backward" the graph is built here, before the timing."""
+        """Returns a function that runs ``mode`` once. For "backward", step() has already run the forward pass."""
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
@@ -75,7 +74,6 @@ class Differentiable:
         return y.detach(), *torch.autograd.grad(y, self.inputs, self.cotangent)
 
     def named(self, output_and_gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Returns the results of ``step("forward+backward")`` by name, in the reference's layout."""
         names = ["output", *(f"gradient of {name}" for name in self.names)]
         return dict(zip(names, self.to_common(*output_and_gradients)))
 
@@ -87,7 +85,11 @@ Provider = Differentiable | GemmFloor
 
 
 def from_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
-    """Returns a provider that runs a layer on x and ``others``, and differentiates by x and the layer's parameters."""
+    """Returns an implementation that calls a layer with its input x and its further arguments ``others``.
+
+    The backward pass computes the gradients of x and of the layer's parameters. ``dy`` is the gradient of the layer's
+    output.
+    """
     names = ["input", *dict(layer.named_parameters())]
     return Differentiable(name, lambda x, *_: layer(x, *others), [x, *layer.parameters()], dy, names)
 
@@ -105,7 +107,10 @@ def with_backend(layer: Module, backend: str) -> Any:
 
 @dataclass
 class Problem:
-    """The providers of one case in one dtype, and the exact results, computed in float64."""
+    """The implementations of one benchmark case that are timed, in one dtype.
+
+    ``reference`` computes the exact results in float64.
+    """
 
     providers: list[Provider]
     reference: Callable[[], dict[str, Tensor]]
@@ -122,14 +127,21 @@ def _channels_last(*maps: Tensor) -> list[Tensor]:
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns a layer's problem. ``loop`` is the baseline. Copies of ``loop`` on ``backends`` take channels_last."""
+    """Returns the benchmark problem of a layer.
+
+    The implementations are the layer ``loop``, which is the baseline, copies of this layer on ``backends`` in
+    channels_last memory format, and ``others``.
+    """
     maps = _channels_last(x, dy)
     natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]
     return Problem([from_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
-    """Returns the largest ratio of an RMS error to the RMS of the exact values, and the name of its tensor."""
+    """Returns the largest of the tensors' relative errors, and the name of the tensor that has this error.
+
+    A tensor's relative error is the RMS of its errors, divided by the RMS of its exact values.
+    """
 
     def error(name: str) -> float:
         if got[name].shape != exact[name].shape:
@@ -143,9 +155,10 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 
 @dataclass(frozen=True)
 class Case:
-    """A layer or recurrence of one size.
+    """A layer or a recurrence of one size, to be timed.
 
-    A default run compares the provider ``ours`` with the providers ``against``, the first of which is the baseline.
+    A run without options compares the implementation ``ours`` with each implementation in ``against``. The first in
+    ``against`` is the baseline.
     """
 
     kind: str
@@ -171,9 +184,10 @@ Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
 def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
-    """Returns the scan operator as a function of x [1, B, H, W, 4 h] and the weight [1, taps, h, 4, h].
+    """Returns a function that runs the scan operator on x and a weight, and returns the hidden states.
 
-    The function returns h [B, H, W, 1, h]. ``path`` and ``tf32`` affect only CUDA tensors.
+    For B images and h hidden units, x is [1, B, H, W, 4 h], the weight is [1, taps, h, 4, h], and the states are [B, H,
+    W, 1, h]. ``path`` and ``tf32`` affect only CUDA tensors.
     """
     absent: dict[str, Any] = dict.fromkeys(("input", "weight_ih", "bias", "h0", "c0", "peephole", "sizes"))
     rest: dict[str, Any] = dict(corners=[0], diagonal=diagonal, input_kernel=1, cell="pixelrnn", merge="none")
@@ -187,9 +201,10 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
 def recurrence_problem(
     size: Size, dtype: torch.dtype, *, diagonal: bool, taps: int, natives: dict[str, Recurrence] | None = None
 ) -> Problem:
-    """Returns the problem of one direction: h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps).
+    """Returns the benchmark problem of a recurrence in one direction.
 
-    ``natives`` maps a provider's name to its function from native_recurrence. By default one provider takes the path
+    The recurrence computes h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps). ``natives`` has the
+    compiled implementations by name, made by :func:`native_recurrence`. By default there is only one, with path
     ``"auto"``.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
@@ -211,7 +226,7 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = _channels_last(x, dy)  # the baseline is faster in channels_last
+    loop_x, loop_dy = _channels_last(x, dy)  # the baseline is faster with maps in channels_last
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

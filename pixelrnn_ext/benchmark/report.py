@@ -1,4 +1,4 @@
-"""The report of a run, and the short table."""
+"""Writes the report of a benchmark run, and the short table."""
 
 import datetime
 import os
@@ -31,7 +31,10 @@ def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
 
 
 def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: list[str], markdown: bool = False) -> str:
-    """Returns a report: the header, a warning if rows are doubtful, the tables and the notes."""
+    """Returns the text of a report: header, a warning if rows are unreliable, tables and notes.
+
+    For each table row, ``doubts`` has a text that says why the row's times are unreliable, or an empty text.
+    """
 
     def listed(facts: list[str]) -> str:
         return "\n".join(("- " if markdown else "") + fact for fact in facts)

@@ -1,4 +1,4 @@
-"""Checks every provider of a case, and times them side by side."""
+"""Checks the results of every implementation of a case, and times the implementations side by side."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,17 +12,22 @@ from .jobs import Budget, Job, Result
 from .problems import AS_WRITTEN, NATIVE, Differentiable, Provider, worst_error
 from .timing import FEWEST_ROUNDS, paired, progress, timed
 
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value
+# The largest error that is allowed: RMS of the errors / RMS of the exact values.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 class Benchmark:
-    """A run of cases, and its results. ``otherwise`` is appended to a reason for a skip, such as " without --full"."""
+    """Runs the jobs of a benchmark, and collects their results.
+
+    Skips what is "too slow" or "out of time", and adds ``otherwise``, such as " without --full", to this reason.
+    """
 
     def __init__(self, budget: Budget, otherwise: str = "") -> None:
         self.budget = budget
         self.otherwise = otherwise
         self.results: list[Result] = []
-        self.skipped: dict[str, list[str]] = {}  # skipped items by reason
+        # Maps the reason for a skip to the names of the skipped jobs or implementations.
+        self.skipped: dict[str, list[str]] = {}
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
             self.skip(reason, NATIVE)
@@ -35,7 +40,6 @@ class Benchmark:
         return [*skipped, *self.mismatches]
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Times all jobs, then measures their memory, until the budget's total time is over."""
         default_threads, start = torch.get_num_threads(), time.perf_counter()
 
         def out_of_time() -> bool:
@@ -50,14 +54,14 @@ class Benchmark:
                     torch.set_num_threads(job.threads)
                     with progress(str(job)):
                         done.append(self._run(job))
-            # Memory comes last, because a fresh process for each provider takes longer than the timing.
+            # Measures peak memory last, because this takes longer than timing: each implementation gets a fresh
+            # process.
             for result, measurable in done[: self.budget.memory]:
                 self._measure_memory(result, measurable, out_of_time)
         finally:
             torch.set_num_threads(default_threads)
 
     def _run(self, job: Job) -> tuple[Result, list[str]]:
-        """Times the job in all modes. Returns the last mode's result, and the providers with measurable memory."""
         problem = job.case.problem(job.dtype)
         exact, errors = problem.reference(), dict[str, float]()
         requested = [p for p in problem.providers if job.providers is None or p.name in job.providers]
@@ -71,7 +75,7 @@ class Benchmark:
         return self.results[-1], [p.name for p in differentiable]
 
     def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
-        """Returns whether to time the provider: it is right and not too slow. A GEMM floor is always timed."""
+        """Returns whether to time an implementation: it must be correct, and the naive loop must not be too slow."""
         if not isinstance(provider, Differentiable):
             return True
         tolerance = TOLERANCE[job.dtype]

@@ -1,4 +1,4 @@
-"""Aligned tables of text."""
+"""Formats tables as aligned text or as Markdown."""
 
 import re
 from collections.abc import Iterable
@@ -9,8 +9,10 @@ def number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def grid(header: list[str], lines: list[list[str]], markdown: bool, drop_empty: bool = False) -> str:
-    """Returns a table. The first column and text are left-aligned, numbers right-aligned. ``drop_empty`` omits columns
-    without a value."""
+    """Returns a table as text. Numbers are right-aligned. The first column, and columns of text, are left-aligned.
+
+    ``drop_empty`` omits columns that have no value.
+    """
     columns: list[tuple[str, ...]] = list(zip(header, *lines))
     if drop_empty:
         columns = [column for column in columns if not {*column[1:]} <= {"", "-"}]

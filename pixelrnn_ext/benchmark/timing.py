@@ -1,4 +1,4 @@
-"""Times functions in turn, and judges the times by their spread and by the load from other processes."""
+"""Times functions in turn. The spread of the times and the load from other processes tell if the times are reliable."""
 
 import gc
 import math
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 FEWEST_ROUNDS = 5
-MAX_SPREAD = 0.25  # (80th percentile - 20th percentile) / median
-MAX_BUSY = 0.1  # share of the cores that other processes use
+# Times are unreliable if (80th percentile - 20th percentile) / median exceeds this number.
+MAX_SPREAD = 0.25
+# Times are unreliable if other processes use more than this share of the cores.
+MAX_BUSY = 0.1
 _STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")
 
@@ -38,7 +40,10 @@ def progress(label: str) -> Iterator[None]:
 
 
 def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
-    """Returns the 20th percentile, the median and the 80th percentile. ``times`` needs two values that are not None."""
+    """Returns the 20th percentile, the median and the 80th percentile of all times that are not None.
+
+    At least two such times are needed.
+    """
     seconds = [t for t in times if t is not None]
     p20, _, _, p80 = statistics.quantiles(seconds, n=5, method="inclusive")
     return p20, statistics.median(seconds), p80
@@ -47,7 +52,7 @@ def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
 class OtherProcesses:
     """Measures the share of the cores that other processes have kept busy since this object was made.
 
-    The load average would count this process, too, and a build that has just ended.
+    The load average is no substitute, because it also counts this process, and builds that have just ended.
     """
 
     def __init__(self) -> None:
@@ -62,26 +67,28 @@ class OtherProcesses:
         return max(0.0, others - self._before) / (seconds * len(self._cores))
 
     def _others(self) -> float | None:
-        """Returns the seconds that the other processes have used so far."""
         this_process = os.times()
         total = busy_seconds(_STAT.read_text(), self._cores) if _STAT.exists() else None
         return None if total is None else total - sum(this_process[:4])
 
 
 def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
-    """Returns the seconds that cores were busy, or were taken by the host, from the text of /proc/stat."""
+    """Returns the seconds for which ``cores`` were busy, as a sum over these cores.
+
+    ``stat`` is the text of /proc/stat. Returns None if this text lacks a line for one of the cores.
+    """
     lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
     found = [line for line in lines if line]
     if len(found) < len(cores):
         return None
     tick = os.sysconf("SC_CLK_TCK")
-    # user, nice, system, idle, iowait, irq, softirq, steal
+    # A line has a core's clock ticks in the states user, nice, system, idle, iowait, irq, softirq and steal.
     ticks = [[int(value) for value in line[1].split()[:8]] for line in found]
     return sum(sum(line) - line[3] - line[4] for line in ticks) / tick
 
 
 class Times(dict[str, list[float | None]]):
-    """Seconds of each function in each round. None: the function did not run in the round."""
+    """Maps a function's name to its seconds in each round, or None for a round in which it did not run."""
 
     busy: float | None = None  # share of the cores that other processes used; None if unknown
 
@@ -89,13 +96,16 @@ class Times(dict[str, list[float | None]]):
         return statistics.median(t for t in self[name] if t is not None)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Returns the median over rounds of the ratio of two functions' times, None if no round timed both."""
+        """Divides the time of ``name`` by the time of ``other`` in each round. Returns the median of these ratios.
+
+        Only rounds that timed both functions count. Returns None if there is no such round.
+        """
         pairs = zip(self.get(name, []), self.get(other, []))
         ratios = [a / b for a, b in pairs if a is not None and b is not None]
         return statistics.median(ratios) if ratios else None
 
     def doubt(self, *names: str) -> str:
-        """Returns why these functions' times are unreliable. Empty if they are reliable."""
+        """Returns why these functions' times are unreliable, or an empty text if they are reliable."""
         reasons, timed = [], [percentiles(self[name]) for name in names if name in self]
         spread = max(((p80 - p20) / median for p20, median, p80 in timed), default=0.0)
         if spread > MAX_SPREAD:
@@ -112,10 +122,10 @@ def paired(
     limit: float = math.inf,
     clock: Callable[[Callable[[], object]], float] = wall_seconds,
 ) -> Times:
-    """Times the functions in turn, in rounds, so that a drift of the machine's speed affects all functions alike.
+    """Times functions in turn, in rounds, so that a drift of the machine's speed affects all functions alike.
 
-    Each function gets about ``seconds``, and at least ``fewest`` rounds. A slow function runs only in every second,
-    fourth, eighth ... round. After ``limit`` seconds the rounds end once each function has two times.
+    Each function runs for about ``seconds``, and at least ``fewest`` times. A slow function runs only in every second,
+    fourth, eighth ... round. After ``limit`` seconds the rounds end as soon as each function has been timed twice.
     """
     costs = {}
     for name, function in functions.items():
@@ -141,7 +151,7 @@ def paired(
 
 
 def warning(doubts: list[str]) -> str:
-    """Returns a warning, or '' if all rows are reliable. ``doubts`` says why a row is unreliable, '' if it is not."""
+    """Returns a warning about unreliable times, or '' if all ``doubts``, a text for each table row, are empty."""
     doubtful = sum(map(bool, doubts))
     if not doubtful:
         return ""

@@ -1,6 +1,7 @@
-"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``. Each command has its own file.
+"""The command line of this package: ``pixelrnn``, or ``python -m pixelrnn_ext``.
 
-Exit status: 0 for success, 1 if ``bench`` finds wrong numbers, 2 for an error, 130 after Ctrl-C.
+The exit status is 0 for success, 2 for an error, and 130 after Ctrl-C. It is 1 if ``bench`` finds that a layer computes
+wrong numbers.
 """
 
 import os
@@ -21,7 +22,8 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if hasattr(sys.stdout, "reconfigure"):  # escapes characters that a terminal cannot show, as on stderr
+    # Escapes characters that the terminal cannot show, as Python does on stderr.
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = make(prog).parse_args(argv)
@@ -33,8 +35,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # Most errors occur in all processes, so only the first process reports them. A RuntimeError, such as a
-        # full GPU, may occur in one process only, so each reports it.
+        # Most errors occur in all processes of a training, so only the first process of a machine prints them. A
+        # RuntimeError may occur in one process only, so a process always prints its RuntimeError.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
 
 @contextmanager
 def _one_line_warnings(prog: str) -> Iterator[None]:
-    """Prints each warning as one line, without source code, from the first process of a machine only."""
+    """Prints each Python warning as one line, without source code. Only the first process of a machine prints."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -54,7 +56,7 @@ def _one_line_warnings(prog: str) -> Iterator[None]:
 
 
 def _torchrun_command() -> str | None:
-    """Returns the torchrun command that started this process, or None."""
+    """Returns the torchrun command that started this process, or None. Omits pixelrnn's arguments."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]

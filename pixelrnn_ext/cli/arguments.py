@@ -1,11 +1,11 @@
-"""Types of command-line options, for argparse."""
+"""Types of command-line options: functions with which argparse parses and checks a value."""
 
 from argparse import ArgumentTypeError
 from pathlib import Path
 
 
 def size(text: str) -> list[int]:
-    """Parses "24x32" or "32" as [height, width]."""
+    """Parses an image size: "24x32" becomes [24, 32], that is, height and width, and "32" becomes [32, 32]."""
     sides = text.split("x")
     if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
         raise ArgumentTypeError(f"expected a size such as 32 or 24x32 (height x width), got {text!r}")

@@ -1,5 +1,3 @@
-"""``pixelrnn bench``."""
-
 import argparse
 
 from ..benchmark.diagonal import CASES
@@ -13,7 +11,7 @@ EXAMPLES = ("", "--markdown", '--only "B1 32x32 h128" --threads 1')
 
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Times a training step of the diagonal layers and of plain PyTorch within a minute, and checks the results."""
+    """Times a training step of the diagonal layers and of plain PyTorch. Checks the results. Takes up to a minute."""
     cases = [case for case in CASES if options.only in str(case) and (options.only or case.in_default)]
     if not cases:
         raise ValueError(f"expected --only to be a part of one of {', '.join(map(str, CASES))}, got {options.only!r}")

@@ -1,4 +1,4 @@
-"""Options, images and conditions of ``pixelrnn compress`` and ``decompress``."""
+"""Code that ``pixelrnn compress`` and ``pixelrnn decompress`` share."""
 
 import itertools
 import os
@@ -32,7 +32,11 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
 
 
 def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[data.Split]:
-    """Reads the images of files, folders and splits, in order. Each result has consecutive images of one size."""
+    """Reads the images that ``names`` stand for, in order.
+
+    A name is a picture file, a folder of pictures, or a split of a data set, such as mnist5k:test. Each returned Split
+    holds consecutive images of one size.
+    """
     parts = [part for name in names for part in _read_parts(name, model, facts, max_pixels)]
     runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
     return [data.Split(torch.cat([part.images for part in run]), labels_of(run)) for run in runs]
@@ -41,10 +45,15 @@ def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[
 def conditions(
     names: list[str], labels: Tensor | None, counts: list[int], model: Model, facts: Facts
 ) -> list[Tensor] | None:
-    """Returns a condition for each group of images, or None if the model takes none. ``counts`` are the groups' sizes.
+    """Returns the model's condition for each group of images of one size: their classes as one-hot vectors.
 
-    ``labels`` are the classes of the images. ``names``, in the order of the images, override them: a name is a class,
-    or a split, which stands for the classes of its images. A single class is for all images.
+    Returns None if the model takes no condition.
+
+    Args:
+        names: the values of ``--label``. A value is a class, or a split such as digits:test, which stands for the
+            classes of its images. A single class applies to all images.
+        labels: the class numbers of the images, or None if they have no classes. Used only if ``names`` is empty.
+        counts: the number of images in each group.
     """
     classes = classes_of(model, facts)
     if names:
@@ -116,7 +125,10 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _parse_split(text: str) -> tuple[str, str] | None:
-    """Parses NAME:SPLIT or NAME:PATH:SPLIT to (data set, split). Returns None if NAME is no data set."""
+    """Parses the name of a split: "mnist:/data:test" becomes ("mnist:/data", "test").
+
+    Returns None if the name does not begin with a data set, such as mnist.
+    """
     spec, _, split = text.rpartition(":")
     name = (spec or text).partition(":")[0]
     if name not in data.DATA_SETS:

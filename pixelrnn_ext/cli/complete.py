@@ -1,5 +1,3 @@
-"""``pixelrnn complete``."""
-
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
@@ -30,13 +28,14 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Draws hidden parts of images. The picture has rows of originals, of their visible parts and of completions."""
+    """Draws hidden parts of images. The picture has rows of original images, visible parts and completed images."""
     pictures.check_out(options.out, animate=options.animate)
     model, facts = load_model(options)
     dataset = load_data(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
-    index = torch.linspace(0, len(split) - 1, count).long()  # evenly spaced, because a split may be sorted
+    # Picks evenly spaced images, because the first images of a sorted split may all be of one class.
+    index = torch.linspace(0, len(split) - 1, count).long()
     originals, (_, height, width) = split.images[index], dataset.shape
     if options.hide in drawing.HIDDEN_AREAS:
         known = drawing.known_pixels(options.hide, height, width)
@@ -58,7 +57,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     hidden = shown.repeat(rows, 1, 1, 1)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
-        undone = hidden[len(drawn) :]  # after Ctrl-C, the hidden parts of unfinished images stay gray
+        # After Ctrl-C, the hidden parts of images that are not finished stay gray.
+        undone = hidden[len(drawn) :]
         return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
 
     draw = partial(drawing.draw, model, rows * count, dataset.shape, condition=condition, given=given, known=known)

@@ -1,5 +1,3 @@
-"""``pixelrnn compress``."""
-
 import copy
 import math
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
@@ -23,8 +21,10 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-NEAR = 0.05  # a larger relative difference from the likelihood is printed in bytes, not percent
-PIXELS_PER_PASS = 2**18  # most pixels in one forward pass, to limit memory
+# The command compares the file's size with the size that the model's likelihood predicts. It prints a difference of up
+# to 5 % in percent, and a larger difference in bytes.
+NEAR = 0.05
+PIXELS_PER_PASS = 2**18  # the most pixels in one forward pass of the model, a limit on the memory
 
 
 def add(parser: ArgumentParser) -> None:
@@ -44,11 +44,11 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Compresses images to a file, which decompress turns back into the same pixels.
+    """Compresses images to one file, from which decompress restores the same pixels.
 
-    A better model makes a smaller file. The file needs its CHECKPOINT for ever: nothing else can read it, not even the
-    same training after another step. Keeps a picture's pixels, turned as EXIF says, but not its name, colour profile
-    and other metadata. Refuses pictures that it cannot keep without loss.
+    A better model makes a smaller file. Keep the CHECKPOINT as long as the file: no other model can read the file, not
+    even one from another step of the same training. The file keeps the pixels of a picture, rotated as its EXIF data
+    says, but no name, colour profile or other metadata. Refuses a picture whose pixels would change.
     """
     check_file(options.out)
     model, facts = load_model(options)
@@ -71,7 +71,6 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _versus_likelihood(size: int, expected: float) -> str:
-    """Says how much larger or smaller a file is than the likelihood predicts. Arguments are in bytes."""
     more = size - expected
     near = abs(more) <= NEAR * expected
     difference = f"{100 * abs(more) / expected:.2f} %" if near else counted(round(abs(more)), "byte")
@@ -89,7 +88,10 @@ def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Te
 
 @torch.no_grad()
 def _likelihood(model: Model, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> float | None:
-    """Returns -log2 of the images' probability, in float64. None if an image exceeds PIXELS_PER_PASS."""
+    """Returns -log2 of the probability that the model gives to all images together, computed in float64.
+
+    Returns None if an image has more than PIXELS_PER_PASS pixels.
+    """
     sizes = [math.prod(group.shape[2:]) for group in images]
     if max(sizes) > PIXELS_PER_PASS:
         return None

@@ -1,5 +1,3 @@
-"""``pixelrnn decompress``."""
-
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -33,7 +31,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Decodes a file of compress to numbered PNG files in a new folder, with the same CHECKPOINT."""
+    """Decodes a file that compress wrote with the same CHECKPOINT. Writes numbered PNG files to a new folder."""
     _check_folder(options.out)
     model, facts = load_model(options)
     check_model(model.image_channels, model.levels)
@@ -58,7 +56,10 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
-    """Makes a decoding error name the file, and the option --max-bytes, not the argument max_bytes."""
+    """Adds the file's name to the message of a ValueError in the ``with`` block.
+
+    Replaces the codec's argument ``max_bytes`` in the message by the option ``--max-bytes``.
+    """
     try:
         yield
     except ValueError as error:

@@ -1,5 +1,3 @@
-"""``pixelrnn evaluate``, and the line that reports a score."""
-
 import json
 import platform
 from argparse import ArgumentParser, Namespace
@@ -31,7 +29,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Prints the likelihood of a split."""
+    """Prints the likelihood that a model gives to the images of a split."""
     model, facts = load_model(options)
     dataset = load_data(options, model, facts)
     world = distributed.World(0, 1, next(model.parameters()).device)

@@ -1,5 +1,3 @@
-"""``pixelrnn info``: the installation, or a training by its checkpoint and its log."""
-
 import argparse
 import math
 from pathlib import Path
@@ -21,7 +19,7 @@ EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
 
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Says what a training did. Without RUN, says what a bug report needs: versions, machine, compiled features."""
+    """Describes the training RUN. Without RUN, prints what a bug report needs: versions, machine, compiled features."""
     if path := getattr(options, "checkpoint", None):
         facts = _training_facts(path)
     else:
@@ -104,7 +102,7 @@ def _progress_in_words(folder: Path) -> str | None:
         return None
     _, facts = checkpoint.load(last)
     step, length = facts["progress"]["step"], facts.get("length")
-    done = f"step {step}"  # older checkpoints do not store the number of steps
+    done = f"step {step}"  # older checkpoints do not store the total number of steps, so only the step is printed
     if length:
         epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
         done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"

@@ -1,4 +1,4 @@
-"""Options of several commands (CHECKPOINT, ``--data``, ``--device``), and loading of the models and data they name."""
+"""Options that several commands share: CHECKPOINT, ``--data`` and ``--device``."""
 
 import sys
 import warnings
@@ -49,7 +49,10 @@ def load_model(options: Namespace) -> tuple[Model, Facts]:
 
 
 def why_slow(model: Model, device: torch.device) -> str | None:
-    """Returns why the model runs slowly, without kernels. None if it does not, or if the user chose plain PyTorch."""
+    """Returns the reason why the model runs in slow plain PyTorch instead of our kernels.
+
+    Returns None if the kernels can run, if the user chose plain PyTorch, or if the model is a PixelCNN on a GPU.
+    """
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)

@@ -1,5 +1,3 @@
-"""The argument parser of all commands."""
-
 import argparse
 import inspect
 from types import ModuleType
@@ -7,8 +5,8 @@ from types import ModuleType
 from ..operators.library import VERSION
 from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
-# A command's module has SUMMARY (a line), EXAMPLES (lines of arguments), add(parser), which adds its options, and
-# run(options, command, argv), which returns the exit status. ``command`` is the command line, ``argv`` its arguments.
+# Each command is a module. Its function run(options, command, argv) returns the exit status. ``command`` is the whole
+# command line, and ``argv`` are the arguments after the command's name.
 COMMANDS: dict[str, ModuleType] = {
     "info": info,
     "train": train,
@@ -20,7 +18,8 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
-FIRST = ("sample", "train", "evaluate")  # the general help shows the first example of these commands
+# The general help shows the first example of each of these commands.
+FIRST = ("sample", "train", "evaluate")
 
 
 def make(prog: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Options, drawing and output of ``pixelrnn sample`` and ``complete``."""
+"""Code that ``pixelrnn sample`` and ``pixelrnn complete`` share."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -42,13 +42,15 @@ def make(
     columns: int,
     levels: int,
 ) -> int:
-    """Draws images and writes them as one picture. Returns the exit status. Ctrl-C keeps the finished images.
+    """Draws images with a model, and writes them as one picture. Returns the exit status of the command.
+
+    After Ctrl-C, the picture has the images that are finished.
 
     Args:
-        noun: a plural noun for the images.
-        draw: drawing.draw with all arguments but the command's options.
-        compose: takes the drawn images in [0, 1]. Returns the picture's images twice: before and after drawing.
-        order: returns the pixel indices in the order of drawing, for an animation.
+        noun: a plural noun for the images in messages, such as "samples".
+        draw: drawing.draw with all arguments bound except seed, batch_size, temperature and progress.
+        compose: takes the drawn images, in [0, 1]. Returns the whole picture before and after the drawing.
+        order: returns the indices of the pixels in the order of drawing, for an animation.
     """
     with rows_bar() as progress:
         drawn, finished = draw(
@@ -56,7 +58,8 @@ def make(
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))
-        with Interrupt() as stop:  # a signal omits later frames, but the picture is written
+        # After Ctrl-C in this ``with`` block, an animation gets fewer frames, but the file is still written.
+        with Interrupt() as stop:
             if options.animate or animation.is_animation(options.out):
                 animation.write_animation(options.out, before, after, order(), columns, stop)
             else:

@@ -1,5 +1,3 @@
-"""``pixelrnn sample``."""
-
 import math
 from argparse import ArgumentParser, Namespace
 from functools import partial
@@ -29,7 +27,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Draws a grid of samples."""
+    """Draws samples of a model, and writes them as a grid in one picture."""
     pictures.check_out(options.out, animate=options.animate)
     model, facts = load_model(options)
     _, *size = facts["data"]["shape"]

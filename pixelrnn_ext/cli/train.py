@@ -1,5 +1,3 @@
-"""``pixelrnn train``, and the options that ``--resume`` may change."""
-
 import shlex
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from contextlib import ExitStack
@@ -32,7 +30,8 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not stored in checkpoints
+# Options for one call of the command only, so checkpoints do not store them.
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}
 
 
 def _count(help: str) -> dict[str, Any]:
@@ -55,10 +54,10 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 WIDTH = ("hidden_channels", "parameters")
 LENGTH = ("steps", "epochs")
-# Options that --resume may change. A folder of images may have moved: stored_data.py checks its content.
+# Options that --resume may change. The path in --data may change, because a folder of images may have moved.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
-# Options that older checkpoints lack, with values that make this version train as the older ones did.
+# Options that older checkpoints do not store. With these values, this version trains as the older versions did.
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
@@ -102,8 +101,9 @@ def _flag(name: str) -> str:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Trains a model, and scores the best one on the test split."""
-    for package in ("filelock", "safetensors.torch", "tqdm"):  # checked now, not after hours of training
+    """Trains a model. Then computes the test score of the checkpoint that has the best validation score."""
+    # Finds a missing package now, not after hours of training.
+    for package in ("filelock", "safetensors.torch", "tqdm"):
         need(package)
     out = Path(options.out)
     last = output.resume_path(out)
@@ -137,7 +137,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
     with distributed.world(options.device) as world, ExitStack() as stack:
         with world.fail_together():
-            if world.is_first:  # the first process downloads and writes files
+            # Only the first process locks the folder and downloads the data, while the others wait.
+            if world.is_first:
                 stack.enter_context(output.locked(out, command))
                 if not (options.resume or options.overwrite):
                     output.check_unused(out)
@@ -146,7 +147,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
-        torch.backends.cudnn.deterministic = True  # so that --resume gives the same bits
+        # Makes cuDNN deterministic, because a resumed training must give the same bits as one without interruption.
+        torch.backends.cudnn.deterministic = True
         model = builder.build(options.model, dataset, conditional=options.conditional, **model_options)
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if world.is_first else lambda line: None
@@ -173,7 +175,10 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
-    """Returns a training's stored options, changed by ``argv``. Raises ValueError if an option must not change."""
+    """Returns the options of a resumed training: ``stored``, from its checkpoint, with the changes in ``argv``.
+
+    Raises ValueError if ``argv`` changes an option that is not in ``MAY_CHANGE``.
+    """
     parser = ArgumentParser()
     add(parser)
     stored = OLD_DEFAULTS | stored

@@ -1,4 +1,4 @@
-"""Lossless compression of images to the size that a model's likelihood promises (docs/compression.md)."""
+"""Compresses images without loss, to the size that the likelihood of a model predicts (docs/compression.md)."""
 
 from .codec import Codec
 

@@ -1,5 +1,3 @@
-"""The codec, which compresses images with a model."""
-
 import itertools
 import math
 import warnings
@@ -29,35 +27,38 @@ Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-STREAM_BYTES = 8192  # target size of a stream, without the bytes for its end and its length
-MEMORY_AT_ONCE = 256 << 20  # target bytes for encoding a batch or decoding a stream; one image may take more
+# Target size of a stream in bytes. A stream is a part of a file that is decoded independently.
+STREAM_BYTES = 8192
+# Target memory in bytes for encoding a batch of images or decoding a stream. One large image may take more.
+MEMORY_AT_ONCE = 256 << 20
 
 
 @contextmanager
 def _no_torch_modes() -> Iterator[None]:
-    """Turns off torch modes of the caller, such as ``with torch.device("meta")``, within the block."""
+    """Turns off the caller's torch modes, such as ``with torch.device("meta")``."""
     with torch._C.DisableTorchFunction():
         yield
 
 
 class Codec:
-    """A lossless codec of images, whose files have the size that a model's likelihood promises.
+    """A lossless codec of images. A model that predicts better gives smaller files.
 
-    All arithmetic behind a value's probability is exact (docs/compression.md). So a file is the same, and decodes,
-    with any instruction set, number of threads, batch size and library version. The codec always runs on the CPU. A
-    file needs its model for ever: keep the checkpoint with it.
+    The codec computes the probability of every pixel value exactly (docs/compression.md). So neither the file
+    nor the decoded images depend on the instruction set, number of threads, batch size and library version. The codec
+    always runs on the CPU. Only the model that encoded a file can decode it: keep the checkpoint as long as the file.
 
-    ``fingerprint`` (8 bytes) identifies the model. Models with equal fingerprints decode each other's files.
+    The attribute ``fingerprint`` is 8 bytes that identify the model. Models with equal fingerprints can decode each
+    other's files.
 
     Args:
-        model: a PixelRNN, PixelCNN or MultiScalePixelRNN. The codec keeps a copy, which later changes do not reach.
+        model: a PixelRNN, PixelCNN or MultiScalePixelRNN. The codec keeps a copy, so later changes have no effect.
 
     Raises:
-        TypeError: the model is of another class.
-        ValueError: a parameter is not finite, weights are so large that sums would not be exact, or the model has more
-            than 4096 levels.
-        RuntimeError: this process's arithmetic is not exact. With ``backend="reference"`` or without compiled kernels,
-            every call checks this, because PyTorch's arithmetic depends on the threads' rounding mode.
+        TypeError: the model is of another class, or it has hooks or operations that a codec cannot run exactly.
+        ValueError: the model has a parameter that is not finite. Or its weights are so large that sums would not be
+            exact. Or it has more than 4096 levels, that is, values that a pixel can have.
+        RuntimeError: the arithmetic of this process is not exact. With ``backend="reference"`` or without compiled
+            kernels, every call checks this again.
 
     Example:
         >>> from pixelrnn_ext.codec import Codec
@@ -102,16 +103,18 @@ class Codec:
         """Compresses images, and returns the bytes of a file.
 
         Args:
-            images: (N, C, H, W) of integers in [0, levels), or a sequence of such tensors for images of several sizes.
-            condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``, or a
-                sequence of such tensors. The file does not contain it: decompressing needs it again.
-            streams: number of streams per tensor of images, which threads decode in parallel; at most one per image.
-                Each costs two to four bytes. None makes streams of about 8 KiB.
-            batch_size: most images computed at once. The file does not depend on it.
-            progress: called with (rows done, all rows) after every row of pixels; True writes them to stderr.
+            images: a tensor (N, C, H, W) of N images with C colours, H rows and W columns. The pixels are integers in
+                [0, levels). For images of several sizes, pass a sequence of such tensors.
+            condition: for a model with ``condition_channels``, a tensor that can be broadcast to
+                (N, condition_channels, H, W), or one such tensor for each tensor of images. The file does not contain
+                it, so decompressing needs it again.
+            streams: the number of streams for each tensor of images, at most one for each image. A stream is a part of
+                the file that one thread decodes. It adds two to four bytes. By default, a stream has about 8 KiB.
+            batch_size: the most images that are computed at once. The file does not depend on it.
+            progress: a function, called with (rows done, all rows) after every row of pixels. True writes to stderr.
 
         Raises:
-            TypeError, ValueError: an argument does not fit. Images are checked as by ``log_prob``.
+            TypeError, ValueError: an argument does not fit the model. The images are checked as in ``log_prob``.
         """
         if streams is not None:
             streams = integer("streams", streams)
@@ -130,9 +133,9 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> Tensor:
-        """Returns the bits that :meth:`compress` needs for each image, (N,) float64, without headers and stream ends.
+        """Returns the number of bits that :meth:`compress` needs for the pixels of each image, float64 of shape (N,).
 
-        Arguments and errors as in :meth:`compress`.
+        Excludes the file's header and the bytes that end a stream. Arguments and errors are those of :meth:`compress`.
         """
         found = [
             torch.stack([part.bits() for part in parts]).sum(0)
@@ -150,18 +153,19 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> Tensor:
-        """Returns the images of a file, (N, C, H, W) of int64.
+        """Returns the N images of a file, int64 of shape (N, C, H, W), with C colours, H rows and W columns.
 
         Args:
-            data: the file.
+            data: the bytes of the file.
             condition, progress: as in :meth:`compress`.
-            max_bytes: most memory that the images and decoding them may take.
-            batch_size: approximate number of images decoded at once.
+            max_bytes: the most memory, in bytes, that the images and their decoding may take together.
+            batch_size: the approximate number of images that are decoded at once.
 
         Raises:
             TypeError: ``data`` is not bytes.
-            ValueError: ``data`` is no file of this codec, damaged or incomplete; the file was written with another
-                model or condition, needs more memory, or has images of several sizes (:meth:`decompress_groups`).
+            ValueError: ``data`` is not a file of this codec, or is damaged or incomplete. Or the file was written with
+                another model or another condition. Or decoding would take more memory than ``max_bytes``. Or the file
+                has images of several sizes, which :meth:`decompress_groups` decodes.
         """
         contents = self._read(data)
         if (got := len(contents.groups)) != 1:
@@ -178,7 +182,10 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> list[Tensor]:
-        """Returns the images of a file, one tensor per size. Arguments and errors as in :meth:`decompress`."""
+        """Returns the images of a file that may have several sizes, one tensor for each size.
+
+        The arguments and errors are those of :meth:`decompress`, but several sizes are no error.
+        """
         return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
 
     def _read(self, data: Bytes) -> Contents:
@@ -214,7 +221,8 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            size = len(self._encode(intervals))  # measured: a sum of logarithms differs between machines
+            # Encodes the images to get their exact encoded size, because an estimate would differ between machines.
+            size = len(self._encode(intervals))
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
             streams = max(size // STREAM_BYTES, needed)
@@ -235,12 +243,12 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # A group without images counts as one image, so that its height and width are limited too.
+        # An empty group counts as one image, so that max_bytes limits its height and width, which may be huge.
         image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # Images that take no memory, to check the condition before the real images are allocated.
+        # Checks the condition before allocating the images. ``empty`` has the images' shapes, but takes no memory.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -256,10 +264,10 @@ class Codec:
         return out
 
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
-        """Returns batches of streams to decode at once: for each, the streams' ranges of images, and the streams.
+        """Divides the streams of a group of images into batches. The streams of a batch are decoded together.
 
-        A block is the images of a stream that are decoded at once. A batch has a stream per thread, more if the blocks
-        have fewer than ``batch_size`` images, and fewer if the blocks do not fit into ``memory`` bytes.
+        Returns, for each batch, the range of images and the bytes of each stream. Decoding a batch takes at most
+        ``memory`` bytes.
         """
         streams = group.streams
         if not streams:
@@ -270,14 +278,14 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # Decoding a block copies the condition of its images.
+        # ``selected`` is the size in bytes of one image's condition, which decoding copies.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
         self, group: ImageGroup, streams: range_coder.Streams, spans: list[Span], images: Tensor, report: Report
     ) -> None:
-        """Decodes streams into ``images``, a block of each stream at once."""
+        """Decodes ``streams`` into ``images``. ``spans`` has the range of images of each stream."""
         decoding = coding.Decoding(self._grid, self._recordings, streams)
         for blocks in itertools.zip_longest(*(container.blocks(*span) for span in spans), fillvalue=(0, 0)):
             index = torch.cat([torch.arange(*block) for block in blocks])
@@ -303,7 +311,10 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks PyTorch's rounding mode, unless all operators are compiled: these set the mode of their threads."""
+        """Checks the rounding mode of PyTorch's threads, unless all operators of the model are compiled.
+
+        Compiled operators set the rounding mode themselves.
+        """
         if not self._all_native:
             self_check.check_threads()
 
@@ -342,7 +353,7 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
 
 
 def _block(group: Group) -> int:
-    """Returns how many images of a stream are decoded at once, 0 if the group has no images."""
+    """Returns how many images of a stream are decoded at once, 0 for a group without images."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 

@@ -1,4 +1,4 @@
-"""Samplers that encode images or decode streams, pixel by pixel in the order of sampling."""
+"""The codec's samplers: one encodes images, one decodes them, and one measures memory. They draw nothing at random."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ from ..sampling import Draws, Progress
 from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
-# Why an undamaged file of this model may not decode.
 UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Memory for coding an image, in bytes: a constant, bytes per column and bytes per pixel. Exact numbers,
-# because the number of streams, and so the file, depends on them.
+# Memory for coding one image, in bytes: a constant, bytes per column and bytes per pixel. The three numbers are exact
+# fractions, because the number of streams in a file depends on the memory.
 MemoryCost = tuple[Fraction, Fraction, Fraction]
-_PIXELS_PER_PASS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
+# The most pixels that a convolutional network computes in one pass, so that its feature maps fit into a CPU's cache.
+_PIXELS_PER_PASS = 2**14
 
 
 class ImageGroup(NamedTuple):
-    """Images of one size, (N, C, H, W) of int64, and their condition."""
+    """N images of one size, int64 (N, C, H, W), and their condition, or None if the model takes none."""
 
     images: Tensor
     condition: Tensor | None
@@ -47,12 +47,15 @@ class ImageGroup(NamedTuple):
 
 
 def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
-    """Selects the condition of the images at ``index``. A condition of batch size 1 applies to all images."""
     return condition if condition is None or condition.shape[0] == 1 else condition[index]
 
 
 class Intervals(NamedTuple):
-    """The range-coder interval of each value, start << 32 | stop, and if a stream has the value, both (H, W, N, C)."""
+    """The range coder's interval for each pixel value of some images. Shapes: (H, W, N, C).
+
+    An entry of ``values`` is start << 32 | stop, for the interval start..stop - 1. ``coded`` is false where the large
+    network of a multi-scale model gets a value from the small image.
+    """
 
     values: Tensor
     coded: Tensor
@@ -62,14 +65,17 @@ class Intervals(NamedTuple):
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
     def stream_order(self, first: int, last: int) -> Tensor:
-        """Returns the coded intervals of images first..last - 1, ordered by row, column, colour, image."""
+        """Returns the ``coded`` intervals of images first..last - 1, ordered by row, column, colour and image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
 
 @dataclass
 class Encoding:
-    """Sampler that encodes. A call for a network appends the intervals of all images to ``parts``."""
+    """A sampler that encodes given images.
+
+    Each call runs one network of the model, and appends one entry to ``parts``: the intervals of all images.
+    """
 
     grid: Grid
     recordings: Recordings
@@ -105,7 +111,10 @@ class Encoding:
 
 @dataclass
 class Decoding:
-    """Sampler that decodes values from streams. Raises ValueError if a stream ends before its images do."""
+    """A sampler that decodes pixel values from ``streams``.
+
+    A call raises ValueError if a stream ends before its images are complete.
+    """
 
     grid: Grid
     recordings: Recordings
@@ -131,7 +140,11 @@ class Decoding:
 
 @dataclass
 class Measuring:
-    """Sampler that measures: appends the memory for coding an image of ``side`` x ``side`` to ``costs``."""
+    """A sampler that only measures the memory for encoding or decoding an image.
+
+    Each call measures one network of the model, and appends the result to ``costs``. ``side`` is the height and width
+    of the images.
+    """
 
     grid: Grid
     recordings: Recordings
@@ -143,7 +156,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The factor 2 counts the condition and a copy. ``value`` is the bytes of a pixel's values and known flags.
+        # The condition's channels count twice, because the codec copies the condition.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -152,15 +165,18 @@ class Measuring:
 
 
 def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
-    """Returns the memory for a transposed convolution, whose products torch stores before it adds them."""
+    """Returns the memory for the input, the output and a temporary tensor of a transposed convolution.
+
+    The temporary tensor has the contribution of each kernel tap, before torch adds the taps.
+    """
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return Fraction(), Fraction(), (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
 class _BandNetwork(Network):
-    """A convolutional network over known images, computed in bands of rows, whose feature maps fit a cache.
+    """A convolutional network that computes the logits of given images in bands of several rows.
 
-    Sums are exact, so the logits are the same as pixel by pixel.
+    The feature maps of a band fit into a CPU's cache. All sums are exact, so the logits do not depend on the bands.
     """
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
@@ -174,7 +190,8 @@ class _BandNetwork(Network):
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
         self._last_uses = recording.last_uses()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # Each band computes again the rows above it that it reads. It has at least twice as many rows of its own.
+        # A band also computes the ``_above`` rows above it, as the band before did. To limit this work, a band has at
+        # least twice as many rows of its own.
         self._height = height
         if height * width > _PIXELS_PER_PASS:
             self._height = max(_PIXELS_PER_PASS // width, 2 * self._above, 1)
@@ -206,7 +223,7 @@ class _BandNetwork(Network):
         if not isinstance(result, Tensor) or not result.is_floating_point() or operation.is_relu:
             return result
         if operation in self._recording.image_dependent:
-            return self._grid.quantize_(result)  # in place, because no other operation holds the result
+            return self._grid.quantize_(result)
         return self._grid.quantized(result.double())
 
 

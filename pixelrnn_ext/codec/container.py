@@ -1,19 +1,25 @@
-"""Reads and writes codec files, format 1. Checks everything that needs no model. Numbers are little-endian.
+"""Reads and writes the codec's files. Checks everything in a file that can be checked without the model.
 
-| bytes | what |
+The table shows format 1 of a file. All numbers are little-endian.
+
+| bytes | content |
 |---|---|
 | 4 | the magic number 8B 50 52 4E |
 | 1 | the format's version in the low four bits, the profile of the arithmetic in the high four bits |
 | 8 | the fingerprint of the model |
 | 4 | CRC-32 of the images: the values of all groups in order, as int16 |
 | 4 | CRC-32 of the whole file without this field |
-| varints | the number of groups; for each group N, H, W, the number of streams and the bytes of each stream |
+| varints | the number of groups; for each group, number, height and width of images, number and sizes of streams |
 | rest | the streams, in the order of the groups |
 
-A group is consecutive images of one size, and a stream codes a range of its images (`stream_spans`), ordered by block
-of images (`blocks`), network (a multi-scale model's small network first), row, column, colour, image. The last group's
-last stream takes the rest, so its size is not in the file. A varint has seven bits per byte, low bits first; the eighth
-bit says that another byte follows. It has the fewest possible bytes.
+A group is consecutive images of one size. A stream is a part of the file that is decoded independently. It codes a
+range of the images of a group (`stream_spans`), in blocks of up to 64 images (`blocks`). The values of a block are
+ordered by network, row, column, colour and image. The small network of a multi-scale model comes first.
+
+The last stream of the last group takes the rest of the file, so its size is not stored.
+
+A varint is an integer with seven bits in each byte, low bits first. The eighth bit says that another byte follows. A
+varint has the fewest possible bytes.
 """
 
 import itertools
@@ -26,19 +32,23 @@ import torch
 from torch import Tensor
 
 Bytes = bytes | bytearray | memoryview
-Span = tuple[int, int]  # a range of images: first, last + 1
+Span = tuple[int, int]  # a range of images: the index of the first image, and the index after the last
 
 MAGIC = b"\x8bPRN"
 VERSION = 1
-BLOCK = 64  # most images of a stream that are decoded at once: they share weight reads, and their states fit a cache
+# The most images of a stream that are decoded at once, so that their states h and c fit into a CPU's cache.
+BLOCK = 64
 _HEAD = struct.Struct("<4sB8sI")
-_CHECKSUM = struct.Struct("<I")  # the CRC-32 of the file, a field after the head
+_CHECKSUM = struct.Struct("<I")
 _START = _HEAD.size + _CHECKSUM.size
 _VARINT_BITS = 63
 
 
 class Group(NamedTuple):
-    """N images of one size in S streams. Stream s has the images N * s // S to N * (s + 1) // S - 1."""
+    """N images of one size, in S streams that are decoded independently.
+
+    ``images`` is N. Stream s has the images N * s // S to N * (s + 1) // S - 1.
+    """
 
     images: int
     height: int
@@ -47,7 +57,10 @@ class Group(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """The contents of a file. A codec checks ``profile`` and ``fingerprint``; ``checksum`` is of the images."""
+    """The contents of a file. ``checksum`` is the CRC-32 of the decoded images.
+
+    ``profile`` is the version of the codec's arithmetic, and ``fingerprint`` identifies the model.
+    """
 
     profile: int
     fingerprint: bytes
@@ -64,7 +77,6 @@ def blocks(first: int, last: int) -> list[Span]:
 
 
 def checksum(groups: Iterable[Tensor]) -> int:
-    """Returns the CRC-32 of groups of integers (N, C, H, W), as int16."""
     crc = 0
     for images in groups:
         crc = zlib.crc32(images.to("cpu", torch.int16).contiguous().numpy().astype("<i2", copy=False).data, crc)
@@ -90,10 +102,10 @@ def write(contents: Contents) -> bytes:
 
 
 def read(data: Bytes) -> Contents:
-    """Returns the contents of a file. The streams are views of ``data``.
+    """Parses a file. The streams are views of ``data``, not copies.
 
-    Checks that the numbers in the file fit each other and its size, but not that the images fit into memory. Raises
-    TypeError or ValueError for anything but a complete file of this format.
+    Checks that the numbers in the file agree with each other and with its size, but not that the images fit into
+    memory. Raises TypeError if ``data`` is not bytes, and ValueError if it is not a complete file of this format.
     """
     try:
         view = memoryview(data).cast("B")

@@ -1,4 +1,7 @@
-"""Makes a copy of a model for coding, with parameters on the grid, so that all sums are exact."""
+"""Prepares a model for the codec: copies it, and rounds its parameters to fixed-point numbers.
+
+All sums of these numbers are exact in float64.
+"""
 
 import copy
 import hashlib
@@ -24,15 +27,18 @@ from ..incremental.wrappers import (
     unwrapped,
 )
 
-Recordings = dict[Any, Recording]  # the recording of each network of a model
+Recordings = dict[Any, Recording]
 
 
 @torch.no_grad()
 def prepared_copy(model: nn.Module, grid: Grid) -> Any:
-    """Returns a copy of a model with plain parameters on the grid, in float64 on the CPU, without compiled modules.
+    """Returns a copy of a model that the codec can run, in float64 on the CPU.
 
-    Parametrisations are computed in float64, so that every machine gets the same parameters. Raises ValueError if sums
-    in a layer could be too large to be exact, even if a mask removes their weights.
+    Rounds the parameters to fixed-point numbers, and removes the wrappers of torch.compile. Computes parametrised
+    weights in float64, so that every machine gets the same, and stores them as plain parameters.
+
+    Raises ValueError if a parameter is not finite, or if the sums in a layer could be too large to be exact. The sums
+    include weights that a mask sets to zero.
     """
     check_unsharded(model)
     for name, parameter in _named_parameters(model):
@@ -47,7 +53,8 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        if isinstance(module, nn.ConvTranspose2d):  # hooks round its values; other layers' are rounded where they run
+        # Hooks round the input and output of a transposed convolution. The codec's own code rounds the other layers.
+        if isinstance(module, nn.ConvTranspose2d):
             module.register_forward_pre_hook(lambda _, inputs: (grid.quantized(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.quantize_(output))
     return model
@@ -58,7 +65,10 @@ def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
-    """Returns a deep copy with the same hooks. Clones weights that hooks computed: torch cannot deepcopy them."""
+    """Returns a deep copy of a model. The copy and the model have the same hook objects.
+
+    torch cannot deepcopy weights that a hook, such as weight norm, has computed. Such weights are cloned.
+    """
     memo: dict[int, Any] = {}
     for module in model.modules():
         memo |= {id(t): t.detach().clone() for t in vars(module).values() if isinstance(t, Tensor) and not t.is_leaf}
@@ -67,9 +77,9 @@ def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
 
 
 def _make_plain(module: nn.Module) -> None:
-    """Replaces parametrisations and reparametrising hooks of torch.nn.utils by the weights that they compute."""
+    """Replaces parametrisations, and hooks of torch.nn.utils that compute weights, by the weights themselves."""
     if parametrize.is_parametrized(module):
-        # remove_parametrizations would delete the weight's property from the class, which the original shares.
+        # torch's remove_parametrizations would also change the user's model, which has the same class as its copy.
         names: Any = module.parametrizations
         weights = {name: getattr(module, name).detach().clone() for name in names}
         module.__class__ = type(module).__bases__[0]
@@ -83,9 +93,10 @@ def _make_plain(module: nn.Module) -> None:
 
 
 def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
-    """Records the networks of ``model``, a prepared copy of ``original``. Later hooks do not change the recordings.
+    """Records the operations that each network of ``model`` runs. ``model`` is the codec's copy of ``original``.
 
-    Raises TypeError if hooks do not do the same in both models, or if a module outside the networks has a hook.
+    Hooks that are registered after this call have no effect. Raises TypeError if hooks make the operations of the two
+    models differ, or if a module outside the networks has a hook.
     """
     if hasattr(original, "factor"):
         check_hooks(original, bool(original.condition_channels))
@@ -106,9 +117,9 @@ def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
 
 
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
-    """Replaces the parameters of ``original`` in a recording, which a hook may use, by those of the prepared ``model``.
+    """Replaces parameters of ``original`` in the operations of ``recording`` by the rounded parameters of ``model``.
 
-    Raises TypeError for a tensor of neither model in the recording: it is not on the grid and may change later.
+    Raises TypeError if an operation uses a tensor of neither model, because that tensor is not rounded.
     """
     tensors, originals = (dict((*_named_parameters(m), *m.named_buffers())) for m in (model, original))
     counterparts = {id(tensor): tensor for tensor in tensors.values()}
@@ -128,8 +139,6 @@ def _networks(model: nn.Module) -> dict[str, Any]:
 
 
 def _match(a: Recording, b: Recording) -> bool:
-    """Returns whether two recordings have the same operations, and the same parameters up to rounding."""
-
     def structure(recording: Recording) -> list[Any]:
         place = {operation: i for i, operation in enumerate(recording.operations)}
 
@@ -149,11 +158,13 @@ def _match(a: Recording, b: Recording) -> bool:
 def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
     """Returns eight bytes that identify a prepared model.
 
-    They hash its arguments, its parameters with their plain names, and the buffers that its recordings read.
+    The hash covers the model's class, constructor arguments and parameters, the ``grid`` of their fixed-point numbers,
+    and the buffers that the model reads. Parts that wrappers such as torch.compile add to names are not hashed.
     """
     wiring = [type(model).__name__, _changed_arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
-    unit = math.ldexp(1, grid.activation + grid.weight)  # pow is not exact in every rounding mode
+    # Uses ldexp, because pow is not exact in every rounding mode.
+    unit = math.ldexp(1, grid.activation + grid.weight)
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
@@ -166,10 +177,11 @@ def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
 
 
 def _changed_arguments(model: nn.Module) -> dict[str, Any]:
-    """Returns the constructor arguments that differ from their defaults, so that a new argument changes no fingerprint.
+    """Returns the constructor arguments of a model that differ from their defaults.
 
-    Includes arguments of base classes, which a subclass may set without taking them. The most derived class gives the
-    default. Leaves out the backend, which does not change the results.
+    So a later version can add an argument without changing fingerprints. The backend is left out, because it changes no
+    result. Arguments of base classes are included. If several classes have an argument, the most derived class gives
+    the default.
     """
     signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -181,7 +193,7 @@ def _changed_arguments(model: nn.Module) -> dict[str, Any]:
             expected = f"arguments of {type(model).__name__} that are numbers or strings"
             raise TypeError(f"expected {expected} to code with, got {name}, a {type(value).__name__}")
     arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
-    if isinstance(arguments.get("small"), dict):  # keeps the small model's arguments that differ from the large model's
+    if isinstance(arguments.get("small"), dict):
         small = arguments["small"].items()
         arguments["small"] = {name: value for name, value in small if value != values[name][0] and name != "backend"}
     return arguments
@@ -190,13 +202,13 @@ def _changed_arguments(model: nn.Module) -> dict[str, Any]:
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
     if kind.startswith("weight"):
         return on_grid(value, grid.weight)
-    if kind.startswith(("h0", "c0")):  # initial h and c are rounded like all h and c
+    if kind.startswith(("h0", "c0")):  # the learned initial h and c are rounded and clamped like all other h and c
         return grid.quantized(value)
     return on_grid(value, grid.activation + grid.weight)
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """Raises ValueError if a sum of products could reach 2**53 units of the grid, beyond which float64 is not exact."""
+    """Raises ValueError if a sum of products in a layer could be too large to be exact in float64."""
     limit = math.ldexp(1, 53 - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
@@ -206,7 +218,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # The added ``grid.limit`` is the largest value of a condition, which is added to a gate's sum.
+        # No input exceeds ``grid.limit``. The second ``grid.limit`` is for the condition, which a gate adds to the sum.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < limit:
             expected = f"weights to code with whose sums stay below {limit:g}"

@@ -1,9 +1,10 @@
-"""Checks that this process computes exactly as files require.
+"""Checks that the arithmetic of this process is as exact as the codec's files require.
 
-A process with a changed rounding mode, a library that adds in lower precision, or a libm that errs in the tenth digit
-would write files that no other process can read. Compiled operators set their threads' floating-point environment, so
-:func:`check` runs once per process. PyTorch leaves the environment as it is, so :func:`check_threads` runs before and
-after coding.
+A process with other arithmetic would write files that no other process can read. Causes are a changed rounding mode,
+a library that adds in lower precision, and functions such as exp that are wrong in the tenth digit.
+
+Compiled operators set the rounding mode of their threads, so :func:`check` runs only once in a process. PyTorch's own
+operators do not, so :func:`check_threads` runs before and after each encoding or decoding.
 """
 
 import functools
@@ -19,8 +20,8 @@ from ..incremental.rows import Rows
 from ..incremental.run import runner_type
 from ..incremental.steps import CellStep, Encode
 
-# For each function, the 32 inputs whose results are nearest to a rounding tie, where an error shows first, and the
-# rounded results. The unit is 2^-14; for results of exp(-x) it is 2^-24 (tests/codec/functions.py).
+# Tests of each function: the 32 inputs whose results are nearest to a rounding tie, and the rounded results. The unit
+# of these numbers is 2^-14, but 2^-24 for the results of exp(-x). tests/codec/functions.py finds the inputs.
 NEAR_TIES: dict[str, dict[int, int]] = {
     "sigmoid": {
         **{4 * k + 2: 8192 + k for k in range(18)}, 8065: 10169, 14908: 11681, 25251: 13495, 36849: 14821,
@@ -43,9 +44,10 @@ NEAR_TIES: dict[str, dict[int, int]] = {
     },
 }  # fmt: skip
 
-_GRAIN_SIZE = 2**15  # PyTorch uses one thread per this many elements, up to all threads
-# A row is two numbers and their sum. (m, e) is the number m * 2**e. Row 1 detects rounding up, row 2 rounding down or
-# to zero, row 3 results flushed to zero, row 4 operands flushed to zero.
+# PyTorch uses all threads for a tensor if each thread gets this many elements.
+_GRAIN_SIZE = 2**15
+# Each row is two numbers and their sum, as pairs (m, e) for m * 2**e. Row 1 detects rounding up, and row 2 rounding
+# down or towards zero. Rows 3 and 4 detect flushing of subnormal results and operands to zero.
 _SUMS = (
     ((1, 0), (1, -60), (1, 0)),
     ((1, 0), (3, -54), (2**52 + 1, -52)),
@@ -55,10 +57,10 @@ _SUMS = (
 
 
 def check_threads() -> None:
-    """Raises RuntimeError if a PyTorch thread does not round to nearest, or flushes subnormal numbers to zero."""
+    """Raises RuntimeError if a thread of PyTorch does not round to nearest, or flushes subnormal numbers to zero."""
     size = torch.get_num_threads(), len(_SUMS), _GRAIN_SIZE // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
-    # Compares bits: a thread that flushes operands to zero would find a subnormal number equal to zero.
+    # Compares bits, because a thread that flushes operands to zero would compare subnormal numbers as zeros.
     if not torch.equal((left + right).view(torch.int64), sums):
         expected = "expected every thread to round to the nearest number and to keep subnormal numbers"
         raise RuntimeError(f"files cannot be coded here: {expected}, got another rounding mode or flush-to-zero")
@@ -73,9 +75,10 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
-    """Raises RuntimeError if rounding, a matrix product or a function of the backend gives a wrong result."""
+    """Raises RuntimeError if rounding, a matrix product of PyTorch, or the backend's sigmoid, tanh or exp is wrong."""
     inputs = {name: _from_units(values, grid) for name, values in NEAR_TIES.items()}
-    # The cell's previous c is 1, so the new c is sigmoid(f) + sigmoid(i) * tanh(g).
+    # Tests sigmoid and tanh by an LSTM cell. If i = 100 and the previous c is 1, the new c is sigmoid(f) + tanh(g).
+    # This is sigmoid(f) for g = 0, and tanh(g) for f = -100.
     sigmoid = _cell_state(backend, grid, 100.0, inputs["sigmoid"], 0.0)
     tanh = _cell_state(backend, grid, 100.0, -100.0, inputs["tanh"])
     total = 2**PRECISION
@@ -103,7 +106,10 @@ def _rounds_to_even(grid: Grid) -> bool:
 
 
 def _products_are_exact() -> bool:
-    """Returns whether a matrix product whose sums need all 53 bits of a float64 is exact."""
+    """Returns whether PyTorch computes a matrix product of integers exactly in float64.
+
+    The sums need 51 of the 53 bits of a float64, so lower precision gives a wrong product.
+    """
     i = torch.arange(512 * 8)
     left, right = (i * 7919 % 2**22).view(8, 512), (i * 104729 % 2**21).view(512, 8)
     product = torch.addmm(torch.zeros(8, 8, dtype=torch.float64), left.double(), right.double())
@@ -123,7 +129,10 @@ def _cell_state(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor
 
 
 def _first_ends(backend: str, grid: Grid, inputs: Tensor) -> list[int]:
-    """Returns the end of the first symbol's interval, for two symbols of weights exp(0) and exp(-x)."""
+    """Returns the end of the range coder's interval for the first of two symbols, for each x of ``inputs``.
+
+    The two symbols have the weights 1 and exp(-x).
+    """
     rows = Rows(len(inputs), 1, 0, torch.float64, torch.device("cpu"), grid)
     logits, image = rows.buffer(2), rows.buffer(1)
     logits[0, :, 1] = -inputs

@@ -1,4 +1,4 @@
-"""The models of the paper, from the layers of this package."""
+"""The models of the paper, made of the layers of this package."""
 
 from .autoregressive import AutoregressiveModel
 from .configurations import CONFIGURATIONS, from_config, from_name, to_config

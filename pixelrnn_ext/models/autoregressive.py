@@ -1,4 +1,4 @@
-"""The base class of all models."""
+"""The base class of all models, with their likelihoods, sampling and compression of images."""
 
 import inspect
 import math
@@ -18,10 +18,11 @@ from ..sampling import Draws, Progress, Sampler
 
 
 class AutoregressiveModel(nn.Module):
-    """A model of integer images: a product of one distribution per value (section 2).
+    """A model of images with integer values.
 
-    A subclass has an attribute for every argument of its constructor, and a ``forward(images, condition, *, check)``
-    that returns logits.
+    An image's probability is the product of one conditional probability per value (section 2). A subclass has a method
+    ``forward(images, condition, *, check)`` that returns logits. The subclass keeps every argument of its constructor
+    as an attribute of the same name.
     """
 
     image_channels: int
@@ -34,13 +35,13 @@ class AutoregressiveModel(nn.Module):
         def __call__(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor: ...
 
     def log_prob(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the exact log-likelihood in nats (section 2), (N,), at most 0. Papers report the negative.
+        """Returns each image's exact log-likelihood in nats, (N,), at most 0. Papers report minus this number.
 
         Args:
             images: (N, image_channels, H, W) of integers in [0, levels).
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``.
-            check: False skips the check of the images' values. Then nothing waits for a GPU, and a CUDA graph can
-                capture the call. A value out of range gives a wrong result or a device error.
+            check: False skips the check of the images' values. Then the CPU never waits for a GPU, and a CUDA graph can
+                capture the call. But a value out of range gives a wrong result or a device error.
 
         Raises:
             TypeError: images are not integers, or not dense.
@@ -56,9 +57,9 @@ class AutoregressiveModel(nn.Module):
         return likelihood.log_prob(self(images, condition, **options), images).sum((1, 2, 3))
 
     def bits_per_dim(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the mean over the images of -log_prob in bits per value, a differentiable scalar (section 5.1).
+        """Returns the mean negative log-likelihood of the images in bits per value (section 5.1).
 
-        Arguments and errors as in :meth:`log_prob`.
+        The result is a differentiable scalar. The arguments and errors are those of :meth:`log_prob`.
         """
         return likelihood.bits_per_dim(self.log_prob(images, condition, check=check), math.prod(images.shape[1:]))
 
@@ -77,9 +78,9 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
-        For each pixel the network is computed at that pixel alone. All randomness is one tensor of uniform float64
-        numbers (n, C, H, W), drawn first. Each value is the level at which the value's cumulative distribution
-        passes the value's uniform number.
+        For each pixel the network is computed at that pixel alone. All randomness comes from one tensor of uniform
+        float64 numbers (n, C, H, W), drawn first. A value is the first level whose cumulative probability exceeds the
+        value's uniform number.
 
         Known values are kept. Every other value is drawn given the known and drawn values *before* it. (A multi-scale
         model begins with its small image.) This is the exact conditional distribution only if the known values precede
@@ -91,13 +92,15 @@ class AutoregressiveModel(nn.Module):
             generator: source of the uniform numbers, by default torch's global CPU generator. A seed gives the same
                 images on any device, up to rounding.
             temperature: divides the logits; 0 always takes the most likely value.
-            given: integers in [0, levels) where known, broadcastable to (n, C, H, W).
-            known: bool, broadcastable to (n, C, H, W): True where ``given`` is kept.
+            given: the values to keep, broadcastable to (n, C, H, W). They are integers, in [0, levels) where ``known``
+                is True.
+            known: bool, broadcastable to (n, C, H, W): True where the value of ``given`` is kept.
             condition: broadcastable to (n, condition_channels, H, W), for a model with ``condition_channels``.
-            progress: called with (rows done, rows) after every row of pixels; True writes them to stderr.
+            progress: a function that is called with (finished rows, all rows) after every row of pixels. True writes
+                these numbers to stderr.
 
         Returns:
-            (n, C, H, W) of int64, on the model's device.
+            The images, (n, C, H, W) of int64, on the model's device.
 
         Raises:
             TypeError, ValueError: an argument does not fit.
@@ -120,9 +123,11 @@ class AutoregressiveModel(nn.Module):
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> bytes:
-        """Compresses images to a file, without loss, to the size that their likelihood promises.
+        """Compresses images without loss. Returns the bytes of a file.
 
-        A shortcut for :meth:`pixelrnn_ext.codec.Codec.compress`. Keep a Codec to prepare the model only once.
+        The file has about as many bits as the images' negative log2-likelihood.
+        :meth:`pixelrnn_ext.codec.Codec.compress` describes the arguments. Several calls are faster with a Codec, which
+        prepares the model only once.
 
         Example:
             >>> model = PixelCNN(image_channels=1, levels=2, hidden_channels=8, num_layers=1)
@@ -141,7 +146,10 @@ class AutoregressiveModel(nn.Module):
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> Tensor:
-        """Returns the images of a file of :meth:`compress`, by :meth:`pixelrnn_ext.codec.Codec.decompress`."""
+        """Returns the images of a file that :meth:`compress` made.
+
+        :meth:`pixelrnn_ext.codec.Codec.decompress` describes the arguments.
+        """
         codec = Codec(self)
         return codec.decompress(data, condition, max_bytes=max_bytes, batch_size=batch_size, progress=progress)
 
@@ -151,7 +159,7 @@ class AutoregressiveModel(nn.Module):
         return sampler(self, draws, condition, progress)
 
     def scaled(self, values: Tensor) -> Tensor:
-        """Maps values in [0, levels) to the network's input: [-1, 1] in the model's dtype."""
+        """Maps values in [0, levels) to numbers in [-1, 1], the network's input, in the dtype of the model."""
         if isinstance(values, Recorded):
             return recording.record_scaled(values)
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
@@ -171,7 +179,7 @@ class AutoregressiveModel(nn.Module):
             return
         values = concrete_tensor(images)
         if values is not None:
-            with _disable_current_modes():  # keeps the check out of traces
+            with _disable_current_modes():  # a tracer of the model must not record this check
                 check_levels("images", values, self.levels)
             if values.is_cpu:
                 channels = 2 * getattr(self, "hidden_channels", 0)
@@ -205,5 +213,5 @@ class AutoregressiveModel(nn.Module):
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:
-    """Returns ``head_channels``, by default the number in the paper's MNIST or CIFAR-10 models (table 1)."""
+    """Returns ``head_channels``, or the paper's number of channels (table 1) if ``head_channels`` is None."""
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels

@@ -1,6 +1,7 @@
-"""Parts of the models (table 1 and figure 5 of the paper): blocks from 2h to 2h channels through h, and the head.
+"""Parts of the models (table 1 and figure 5 of the paper): blocks, and the head, which computes the logits.
 
-``options`` are ``image_channels`` and ``backend``, which all layers of a model share.
+A block maps 2h channels to 2h channels, through layers of h channels. In constructors ``options`` are
+``image_channels`` and ``backend``, which all layers of a model share.
 """
 
 from typing import Any
@@ -12,14 +13,14 @@ from ..operators import backends
 
 
 def masked_conv(*arguments: Any, backend: str, **options: Any) -> MaskedConv2d:
-    """Returns a masked convolution for a model whose recurrent layers use ``backend``."""
     return MaskedConv2d(*arguments, backend=backends.convolution_backend(backend), **options)
 
 
 class RecurrentBlock(nn.Module):
-    """2h -> Row LSTM or Diagonal BiLSTM (h) -> 1x1 -> 2h (figure 5, right).
+    """A block of a PixelRNN (figure 5, right), which maps 2h channels to 2h channels.
 
-    A condition is added to the gates (section 3.6).
+    It is a Row LSTM or Diagonal BiLSTM with h channels, then a 1x1 convolution. A condition is added to the gates of
+    the LSTM (section 3.6).
     """
 
     layer: RowLSTM | DiagonalBiLSTM
@@ -51,9 +52,9 @@ class RecurrentBlock(nn.Module):
 
 
 class ConvolutionalBlock(nn.Module):
-    """2h -> ReLU, 1x1 -> h -> ReLU, k x k -> h -> ReLU, 1x1 -> 2h (figure 5, left).
+    """A block of a PixelCNN (figure 5, left), which maps 2h channels to 2h channels.
 
-    A condition is added after the k x k convolution.
+    It has a 1x1, a k x k and a 1x1 convolution, each after a ReLU. A condition is added after the k x k convolution.
     """
 
     reduce: MaskedConv2d
@@ -74,7 +75,10 @@ class ConvolutionalBlock(nn.Module):
 
 
 class Head(nn.Sequential):
-    """ReLU -> 1x1 -> ReLU -> 1x1 -> 1x1 to the logits, grouped by colour."""
+    """The last layers of a model, which compute the logits: ReLU, 1x1 convolution, ReLU, and two 1x1 convolutions.
+
+    The channels of the logits are grouped by colour.
+    """
 
     def __init__(self, in_channels: int, head_channels: int, logits: int, **options: Any) -> None:
         super().__init__(

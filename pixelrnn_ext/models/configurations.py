@@ -25,11 +25,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
-    """Returns a model of the paper (section 5), untrained.
+    """Returns an untrained model with the architecture of one of the paper's models (section 5).
 
     Args:
-        name: one of ``CONFIGURATIONS``.
-        overrides: arguments of the model's class, such as ``backend`` or ``condition_channels``.
+        name: one of the names in ``CONFIGURATIONS``, such as ``"mnist-diagonal"``.
+        overrides: arguments of the model's class, such as ``backend``, which replace those of the paper's model.
 
     Example:
         >>> from_name("mnist-diagonal", condition_channels=10).num_layers
@@ -41,10 +41,12 @@ def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
 
 
 def to_config(model: AutoregressiveModel) -> dict[str, Any]:
-    """Returns a model's class and arguments as JSON values, from which :func:`from_config` makes it again, untrained.
+    """Returns a dictionary of JSON values with the name of a model's class and the arguments of its constructor.
+
+    :func:`from_config` makes an untrained copy of the model from this dictionary.
 
     Raises:
-        TypeError: an argument of the model's class is no attribute of the model.
+        TypeError: the model has no attribute for an argument of its constructor.
     """
     kind, arguments = type(model).__name__, inspect.signature(type(model)).parameters
     for name in arguments:
@@ -54,7 +56,7 @@ def to_config(model: AutoregressiveModel) -> dict[str, Any]:
 
 
 def from_config(config: dict[str, Any]) -> AutoregressiveModel:
-    """Returns an untrained model from the result of :func:`to_config`. Raises ValueError for anything else."""
+    """Returns an untrained model from a dictionary that :func:`to_config` made. Raises ValueError for anything else."""
     name = config.get("model") if isinstance(config, dict) else None
     if not isinstance(name, str) or name not in _CLASSES:
         expected = f"the configuration of a model, one of {', '.join(_CLASSES)}"

@@ -1,4 +1,4 @@
-"""The multi-scale PixelRNN (section 3.6): a small image first, then the whole image given the small image."""
+"""The multi-scale PixelRNN (section 3.6). It models a small image first, then the whole image given the small image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,10 @@ from .stack import PixelRNN
 
 
 class Upsampling(nn.Sequential):
-    """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution per prime factor, ReLUs between."""
+    """Upsamples a feature map by ``factor``: maps (N, in, H, W) to (N, out, factor * H, factor * W).
+
+    It has one transposed convolution for each prime factor of ``factor``, with ReLUs between them.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
         layers: list[nn.Module] = []
@@ -30,18 +33,19 @@ class Upsampling(nn.Sequential):
 class MultiScalePixelRNN(AutoregressiveModel):
     """Multi-scale PixelRNN (section 3.6).
 
-    A PixelRNN models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions upsample it to a map
-    that conditions every layer of a second PixelRNN, which models the other pixels in raster order. The second model is
-    given the small image's pixels and neither scores nor draws them again, so that probabilities sum to one.
+    A PixelRNN models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions upsample it to a
+    feature map, which conditions every layer of a second PixelRNN. The second model is given the small image's pixels,
+    and models only the other pixels, in raster order.
 
     Args:
-        factor: the small image's reduction, at least 2; height and width are multiples of it.
-        upsampling_channels: channels of the upsampled map.
-        small: arguments of the small model that differ from the large model's.
-        condition_channels: channels of a condition for both models. The small model reads every
-            ``factor``-th row and column of the condition.
+        factor: how many times smaller the small image is, at least 2. The height and the width of an image must be
+            multiples of it.
+        upsampling_channels: number of channels of the upsampled feature map.
+        small: a dictionary of the small model's arguments that differ from the large model's.
+        condition_channels: number of channels of a condition for both models. The small model reads every ``factor``-th
+            row and column of the condition.
 
-    The other arguments are the large model's. They and the errors are as in :class:`PixelRNN`.
+    The other arguments are the large model's. :class:`PixelRNN` describes them and the errors.
 
     Example:
         >>> sizes = dict(hidden_channels=16, num_layers=2, head_channels=32)
@@ -108,17 +112,17 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self.condition_channels: int = self.small_model.condition_channels
 
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W).
+        """Returns the logits of every value, (N, levels, C, H, W), or (N, 1, C, H, W) with two levels.
 
-        The small model gives the logits of its pixels, the large model all other logits. Arguments and errors as in
-        :meth:`.log_prob`.
+        The small model gives the logits of its own pixels, and the large model all others. The arguments and errors are
+        those of :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
             return recording.record_multi_scale(images, condition)
         return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the logits of :meth:`forward`, computed pixel by pixel as in sampling."""
+        """Returns the same logits as :meth:`forward`, but computes both models pixel by pixel, as sampling does."""
         recording.check_hooks(self, condition is not None)
         return self._logits(
             lambda model, *inputs: model.incremental_logits(*inputs, check=False), images, condition, check
@@ -136,7 +140,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         small_images = images[..., :: self.factor, :: self.factor]
         small = compute_logits(self.small_model, small_images, self._small_condition(condition))
         logits = compute_logits(self.large_model, images, self._large_condition(small_images, condition))
-        # Calls slice_scatter, because torch.func.linearize loses assignments to slices.
+        # slice_scatter is used because torch.func.linearize loses assignments to slices, such as ``y[::2] = x``.
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
 
@@ -162,7 +166,6 @@ class MultiScalePixelRNN(AutoregressiveModel):
         return None if condition is None else condition[..., :: self.factor, :: self.factor]
 
     def _large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns the large model's condition: the upsampled small images, then the condition of both models."""
         upsampled = self.upsampling(self.scaled(small_images))
         if condition is None:
             return upsampled

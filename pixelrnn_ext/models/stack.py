@@ -1,4 +1,4 @@
-"""PixelRNN and PixelCNN (table 1 of the paper): first layer, blocks, residual and skip connections, head."""
+"""PixelRNN and PixelCNN (table 1 of the paper): first layer, blocks, residual and skip connections, and a head."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +43,7 @@ class _Stack(AutoregressiveModel):
         self.num_layers: int = integer("num_layers", num_layers)
         self.head_channels: int = integer("head_channels", head_channels_of(head_channels, self.levels))
         self.kernel_size: int = integer("kernel_size", kernel_size)
-        odd_sides(self.kernel_size)  # checks it
+        odd_sides(self.kernel_size)  # raises ValueError for an even kernel size
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
@@ -61,20 +61,21 @@ class _Stack(AutoregressiveModel):
         self.head: Head = Head(width, self.head_channels, logit_channels(self.levels), **options)
 
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the logits of every value, (N, levels, C, H, W), or with two levels (N, 1, C, H, W) for the value 1.
+        """Returns the logits of every value, (N, levels, C, H, W).
 
-        Arguments and errors as in :meth:`.log_prob`.
+        With two levels they are (N, 1, C, H, W), the logit of the value 1. The arguments and errors are those of
+        :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
             return self._by_level(self.logit_map(self.scaled(images), condition))
         self._check_inputs(images, condition, check)
-        # Gives x the strides of channels_last, in which the recurrent layers compute. torch.vmap does not support
-        # torch.channels_last. Without the clone, a map of one channel would keep its strides.
+        # Gives x the strides of channels_last, which the recurrent layers use. torch.vmap does not support
+        # memory_format=channels_last, and contiguous() would keep the strides of a one-channel map.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the logits of :meth:`forward`, computed pixel by pixel as in sampling."""
+        """Returns the same logits as :meth:`forward`, but computes the network pixel by pixel, as sampling does."""
         self._check_inputs(images, condition, check)
         return self._by_level(sampling.logit_map(self, images, condition))
 
@@ -84,9 +85,9 @@ class _Stack(AutoregressiveModel):
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns a map of logits for scaled images. Its channels are grouped by colour.
+        """Returns the logits of images x, scaled to [-1, 1], as a feature map whose channels are grouped by colour.
 
-        This is the network, made of layers and pointwise arithmetic. Sampling records it and runs it pixel by pixel.
+        The network consists of layers and pointwise arithmetic alone, so sampling can run it pixel by pixel.
         """
         y, skipped = self.first(x), None
         for i, block in enumerate(self.blocks):
@@ -99,22 +100,28 @@ class _Stack(AutoregressiveModel):
 
 
 class PixelRNN(_Stack):
-    """PixelRNN (section 3): a 7x7 mask A convolution, blocks of Row LSTMs or Diagonal BiLSTMs, a softmax per value.
+    """PixelRNN (section 3), a model of images with recurrent layers.
+
+    It is a 7x7 convolution with mask A, then blocks of Row LSTMs or Diagonal BiLSTMs, then a head that computes the
+    logits of each value's softmax.
 
     Args:
-        layer: ``"row"`` or ``"diagonal"``.
-        image_channels: 1 for gray, 3 for RGB. A pixel's values are modelled in this channel order.
-        levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
-        hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
+        layer: ``"row"`` for Row LSTMs, or ``"diagonal"`` for Diagonal BiLSTMs.
+        image_channels: number of colours, 1 for gray, 3 for RGB. A pixel's values are modelled in channel order.
+        levels: number of possible values. A value is an integer in [0, levels). With 2 levels it has a Bernoulli
+            distribution.
+        hidden_channels: number h of channels of the recurrent layers. The feature maps between the blocks have 2h
+            channels.
         num_layers: number of recurrent layers.
-        head_channels: channels of the two 1x1 convolutions before the logits, by default 32 with two levels, else 1024
-            (table 1).
+        head_channels: number of channels of the two 1x1 convolutions before the logits. The default is 32 with two
+            levels, else 1024 (table 1).
         kernel_size: kernel size of the Row LSTM.
-        residual: adds each block's input to its output (section 3.5).
-        skip: the head reads the sum of 1x1 convolutions of all blocks' outputs, not the last output (section 3.5).
-        initial_state: ``"learned"`` or ``"zero"``, the state outside the image.
-        condition_channels: channels of a condition, which an unmasked 1x1 convolution adds to every layer's gates
-            (section 3.6).
+        residual: whether each block's input is added to its output (section 3.5).
+        skip: whether the head reads the sum of 1x1 convolutions of all blocks' outputs, not the last output (section
+            3.5).
+        initial_state: state of the recurrent layers outside the image, ``"learned"`` or ``"zero"``.
+        condition_channels: number of channels of a condition. An unmasked 1x1 convolution of the condition is added to
+            every recurrent layer's gates (section 3.6).
         backend: backend of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`. Convolutions use
             ``"native"`` instead of ``"step"`` and ``"resident"``.
 
@@ -148,7 +155,8 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in ("row", "diagonal"):
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        self.layer, self.initial_state = layer, initial_state  # read by _block in super().__init__
+        # Set first, because super().__init__ calls _block, which reads these two attributes.
+        self.layer, self.initial_state = layer, initial_state
         data = dict[str, Any](image_channels=image_channels, levels=levels, condition_channels=condition_channels)
         sizes = dict[str, Any](hidden_channels=hidden_channels, num_layers=num_layers, head_channels=head_channels)
         super().__init__(**data, **sizes, kernel_size=kernel_size, residual=residual, skip=skip, backend=backend)
@@ -158,14 +166,16 @@ class PixelRNN(_Stack):
 
 
 class PixelCNN(_Stack):
-    """PixelCNN (section 3.4): a :class:`PixelRNN` with blocks of masked convolutions. It has a blind spot.
+    """PixelCNN (section 3.4): a :class:`PixelRNN` whose blocks have masked convolutions instead of recurrent layers.
+
+    It has a blind spot: some earlier pixels do not influence a pixel, however many blocks there are.
 
     Args:
-        kernel_size: kernel size of the blocks' spatial convolution.
-        condition_channels: channels of a condition, which an unmasked 1x1 convolution adds to the map after every
-            spatial convolution.
+        kernel_size: kernel size of the k x k convolution of each block.
+        condition_channels: number of channels of a condition. An unmasked 1x1 convolution of the condition is added to
+            the map after the k x k convolution of each block.
 
-    The other arguments and the errors are as in :class:`PixelRNN`.
+    The other arguments and the errors are those of :class:`PixelRNN`.
 
     Example:
         >>> model = PixelCNN(image_channels=3, levels=256, hidden_channels=16, num_layers=2, head_channels=32)

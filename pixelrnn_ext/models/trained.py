@@ -1,4 +1,7 @@
-"""The trained models that come with the package, in ``pixelrnn_ext/pretrained``; training/export.py makes them."""
+"""The trained models that come with the package.
+
+Their files are in ``pixelrnn_ext/pretrained``, and training/export.py makes them.
+"""
 
 import hashlib
 import json
@@ -13,7 +16,8 @@ from .configurations import from_config
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 TABLE = "models.json"
-# For each model the SHA-256 of its file, and its nats per image on the validation and test splits.
+# Maps a trained model's name to the SHA-256 of its file, and to its negative log-likelihoods on the validation and test
+# splits, in nats per image.
 PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
 
 
@@ -21,10 +25,10 @@ def pretrained(name: str) -> AutoregressiveModel:
     """Returns a trained model that comes with the package, on the CPU, in eval mode.
 
     Args:
-        name: one of ``px.models.PRETRAINED``, a dictionary with each model's likelihoods.
+        name: one of the names in ``px.models.PRETRAINED``, a dictionary that also has each model's likelihoods.
 
     Raises:
-        ValueError: no model has that name, or its file was changed.
+        ValueError: no model has that name, or the model's file was changed.
 
     Example:
         >>> model = pretrained("mnist5k-diagonal")
@@ -48,7 +52,7 @@ def model_file(name: str) -> Path:
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads parameters and configuration from a float32 checkpoint, without the safetensors package."""
+    """Reads a model's parameters and configuration from the bytes of a safetensors file of float32 tensors."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     facts = json.loads(header.pop("__metadata__")["pixelrnn_ext"])

@@ -1,5 +1,5 @@
-"""Registers the rules of the operators ``torch.ops.pixelrnn_ext``, and runs the operators.
+"""Registers the operators ``torch.ops.pixelrnn_ext`` and their rules (such as derivatives) with torch, and runs them.
 
-Each folder is a family of operators: the recurrence (scan/) and the masked convolution (masked_conv/). columns.py calls
-the operators of sampling. The other files serve all families.
+Each folder has a family of operators: the recurrence in scan/, and the masked convolution in masked_conv/. columns.py
+calls the operators of sampling and coding.
 """

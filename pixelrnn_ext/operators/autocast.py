@@ -1,4 +1,7 @@
-"""Autocast for the operators. A recurrence chooses its dtypes itself, so it runs with autocast switched off."""
+"""Support for torch's autocast in the operators.
+
+A recurrence chooses its dtypes itself, so it runs with autocast switched off.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,8 +11,8 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast, listed because torch 2.11 cannot compile torch.amp.is_autocast_available inside
-# torch.func.
+# Device types without autocast. The list replaces torch.amp.is_autocast_available, which torch 2.11 cannot compile
+# inside torch.func.
 _NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 
@@ -18,7 +21,10 @@ def autocast_on(device: str) -> bool:
 
 
 def result_dtype(input: torch.Tensor) -> torch.dtype:
-    """Returns the autocast dtype under autocast, unless ``input`` is float64; otherwise the dtype of ``input``."""
+    """Returns the dtype of a layer's result: autocast's dtype if autocast is on, otherwise the dtype of ``input``.
+
+    A float64 input stays float64.
+    """
     device = input.device.type
     return torch.get_autocast_dtype(device) if autocast_on(device) and input.dtype != torch.float64 else input.dtype
 
@@ -28,7 +34,7 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 
 def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Decorates an operator or a rule to run without autocast on the device of its first tensor argument."""
+    """Decorates a function, so that it runs without autocast on the device of its first tensor argument."""
 
     @wraps(function)
     def run(*args: object) -> Result:
@@ -40,7 +46,7 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
 
 
 def register_casts(library: torch.library.Library, name: str, device: str) -> None:
-    """Registers torch's autocast rule for matrix products: all floating-point operands but float64 are cast."""
+    """Registers an autocast rule: all floating-point operands except float64 are cast to autocast's dtype."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:

@@ -1,9 +1,12 @@
 """Derivatives of the operators under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
-``torch.library.register_autograd`` gives an operator only a backward: forward-mode derivatives are then silently zero,
-and torch.func refuses the operator. Here an operator also has a *decomposition* in differentiable PyTorch, which runs
-if an operand carries a tangent, so PyTorch takes derivatives of any order, in any nesting of the modes. Otherwise the
-operator runs. Its backward is a registered function, or the vector-Jacobian product of the decomposition.
+``torch.library.register_autograd`` gives an operator only a backward. Then forward-mode derivatives are silently zero,
+and torch.func refuses the operator. So every operator here also has a *decomposition*, that is, a function in
+differentiable PyTorch with the same arguments and results.
+
+If an operand carries a tangent (a forward-mode derivative), the decomposition runs instead of the operator, and PyTorch
+differentiates it. Otherwise the operator runs. Its backward is a registered function, or the vector-Jacobian product of
+the decomposition.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +31,11 @@ def register(
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> None:
-    """Registers derivatives, like torch.library.register_autograd. ``decomposition`` takes the operator's arguments."""
+    """Registers the derivatives of the operator ``name``, like torch.library.register_autograd.
+
+    ``decomposition`` is a function in differentiable PyTorch with the operator's arguments and results. If there is no
+    ``backward``, the decomposition's vector-Jacobian product is the backward.
+    """
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
     if backward is None or setup_context is None:
@@ -40,7 +47,9 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # An autograd Function disables derivatives in its forward. This enables them for outer levels of torch.func.
+        # PyTorch switches derivatives off while the forward of an autograd Function runs. This line switches
+        # derivatives on again, because an outer transform of torch.func may differentiate the operations of this
+        # forward.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return redispatch(keyset, args)
 
@@ -54,13 +63,13 @@ def register(
         "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
-    # This Function differentiates for one of torch.func's nested transforms. The dispatcher calls the kernel once for
-    # each transform.
+    # A _SingleLevelFunction handles only one transform of torch.func. That is enough, because the dispatcher calls
+    # ``kernel`` once for each transform.
     function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
     def kernel(keyset: Any, *args: Any) -> Any:
-        args = (*args, *defaults[len(args) :])  # the dispatcher drops arguments that equal the default
+        args = (*args, *defaults[len(args) :])  # the dispatcher drops trailing arguments that equal their defaults
         transformed = torch._C._are_functorch_transforms_active()
         if any(isinstance(a, Tensor) and _has_tangent(a, transformed) for a in args):
             return decomposition(*args)
@@ -73,7 +82,8 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # While torch.func or torch.compile runs, PyTorch may report no level of forward mode. The only level is 0.
+    # Passes 0, the only level of forward-mode differentiation, if PyTorch may not know the current level: in torch.func
+    # and torch.compile.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 
@@ -89,7 +99,6 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Returns the gradients of ``function``, which returns a tuple, with respect to the inputs saved in ``ctx``."""
     args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.non_tensors)]
     needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
 

@@ -1,4 +1,4 @@
-"""Chooses the backend of a call. :func:`uses_kernels` is the rule for all operators."""
+"""Chooses the backend of a call, that is, compiled kernels or plain PyTorch."""
 
 from collections.abc import Callable
 
@@ -24,15 +24,18 @@ def why_not_native(device: torch.device) -> str | None:
 
 
 def convolution_backend(backend: str) -> str:
-    """Returns the backend of the masked convolutions of a model whose recurrent layers have ``backend``."""
+    """Returns the backend of the masked convolutions of a model whose recurrent layers use ``backend``.
+
+    Convolutions have no ``"step"`` and no ``"resident"``, and use ``"native"`` instead.
+    """
     return "native" if backend in ("step", "resident") else backend
 
 
 def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns whether an operator runs its kernels, not plain PyTorch. ``names`` are the operator's backends.
+    """Returns True if an operator runs its kernels, and False if it runs plain PyTorch.
 
-    ``why_not`` returns one sentence why the kernels cannot run, or None. If ``backend`` demands kernels that cannot
-    run, this sentence becomes a RuntimeError.
+    ``names`` are the values that ``backend`` may have. ``why_not`` returns why the kernels cannot run, or None if they
+    can. If ``backend`` demands kernels that cannot run, raises RuntimeError with this reason.
     """
     check_name(backend, names)
     if backend == "reference":
@@ -44,10 +47,10 @@ def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str
 
 
 def choose(backend: str, device: torch.device) -> str | None:
-    """Returns the scan operator's ``path`` argument, None for plain PyTorch. Raises the errors of :func:`uses_kernels`.
+    """Returns the argument ``path`` of the scan operator, or None if plain PyTorch is to run the scan.
 
-    csrc/operators/cuda/recurrence.h has the paths. The operator, which knows the sizes, may later refuse
-    ``"resident"``: see :func:`pixelrnn_ext.resident_plan`.
+    A path is a way to run a scan on a GPU (csrc/cuda/path.h). The operator may still refuse ``"resident"`` because of
+    the sizes: see :func:`pixelrnn_ext.resident_plan`. The errors are those of :func:`uses_kernels`.
     """
 
     def why_not() -> str | None:

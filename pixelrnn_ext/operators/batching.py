@@ -1,7 +1,11 @@
-"""Runs operators under torch.vmap. Batched images become one larger batch, batched parameters become a loop.
+"""Runs operators under torch.vmap.
 
-``info``, ``in_dims`` and ``args`` are the arguments of a rule of torch.library.register_vmap, which returns outputs and
-their batch dimensions. ``axes`` maps the position of an argument to the axis of its images.
+The images of all members of a vmap batch become one larger batch. If members have different parameters, an operator
+runs once for each member.
+
+``info``, ``in_dims`` and ``args`` are the arguments of a batching rule, which torch.library.register_vmap registers.
+The rule returns the outputs and their batch dimensions. ``axes`` maps the position of an argument to the argument's
+axis of images.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +31,10 @@ def run_folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op`` once on the images of all vmap members. All outputs must have an axis of images.
+    """Runs ``op`` once, on the images of all members of the vmap batch.
 
-    If an argument without images is batched, ``op`` runs once for each member.
+    Every output must have an axis of images, whose position ``output_axes`` lists. If members differ in an argument
+    that has no axis of images, ``op`` runs once for each member instead.
     """
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return run_each_member(op, info, in_dims, args)
@@ -39,7 +44,6 @@ def run_folded(
 
 
 def run_each_member(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
-    """Runs ``op`` once for each member of the vmap batch."""
     dims = (*in_dims, *(None for _ in args[len(in_dims) :]))
     members = [[a if dim is None else a.select(dim, n) for a, dim in zip(args, dims)] for n in range(info.batch_size)]
     outputs = [torch.stack(outputs) for outputs in zip(*(op(*member) for member in members))]
@@ -47,7 +51,10 @@ def run_each_member(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Di
 
 
 def fold_batch(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """Folds the vmap batch into the axes of images. Returns the arguments and a member's number of images."""
+    """Merges the images of all members of the vmap batch into one batch.
+
+    Returns the changed arguments, and the number of images of one member.
+    """
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

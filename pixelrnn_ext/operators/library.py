@@ -1,6 +1,7 @@
 """Loads the compiled kernels, and chooses the instruction set of the CPU kernels.
 
-The functions ``why_no_...`` return one sentence why something is missing, or None.
+The functions ``why_no_...`` return None if a part is available. Otherwise they return one sentence that says why it is
+missing.
 """
 
 import hashlib
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 
 try:
-    BUILD: dict[str, str | None] = importlib.import_module("pixelrnn_ext._build_info").BUILD  # setup.py writes it
+    # The build (setup.py) writes this module.
+    BUILD: dict[str, str | None] = importlib.import_module("pixelrnn_ext._build_info").BUILD
 except ImportError:
     _FACTS = ("version", "torch", "compiler", "cuda", "cuda_archs", "csrc", "glibc", "why_no_native", "why_no_cuda")
     BUILD = dict.fromkeys(_FACTS)
@@ -24,8 +26,8 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# A hash of each library's operator schemas (csrc/operators). A library built from other sources has another hash.
-# After a change of a schema, build, and copy the hash from the error message.
+# Maps a library to a hash of its operators' schemas (csrc/operators). A library that was built from other sources has
+# another hash. After you change a schema, build the library, and copy the new hash from the error message.
 SCHEMAS = {"_C": "f3aed640", "_C_cuda": "8193580c"}
 
 
@@ -38,7 +40,7 @@ def _is_built(module: str) -> bool:
 
 
 def hidden_installation() -> Path | None:
-    """Returns the folder of the installed pixelrnn_ext that this unbuilt source folder hides, or None."""
+    """Returns the folder of the installed pixelrnn_ext that is hidden by this source folder, or None."""
     if _is_built("_C") or BUILD["why_no_native"]:
         return None
     here = _folder()
@@ -65,7 +67,6 @@ def _operators() -> set[str]:
 
 
 def _hash_of_schemas(operators: Iterable[str]) -> str | None:
-    """Returns a hash of the operators' arguments and results, or None if torch lacks the private functions for it."""
 
     def kinds(type: Any) -> tuple[Any, ...]:
         return type.kind(), *map(kinds, type.containedTypes())
@@ -82,7 +83,10 @@ def _hash_of_schemas(operators: Iterable[str]) -> str | None:
 
 
 def _load(module: str, kernels: str, why_not_built: str | None) -> str | None:
-    """Registers the operators of a library. Returns one sentence why they cannot be used, or None."""
+    """Loads a compiled library, which registers its operators with torch.
+
+    Returns None, or one sentence that says why the operators cannot be used.
+    """
     if not _is_built(module):
         return _why_not_built(kernels, why_not_built)
     before = _operators()
@@ -91,7 +95,7 @@ def _load(module: str, kernels: str, why_not_built: str | None) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # If this module is reloaded, the library is loaded already and registers nothing.
+    # If this Python module is reloaded, the library registers no operators again, and nothing is checked.
     registered = _operators() - before
     if registered and (found := _hash_of_schemas(registered)) not in (None, SCHEMAS[module]):
         return (
@@ -112,13 +116,17 @@ def _load_cuda() -> str | None:
 
 
 def _threads_run_at_once() -> bool:
-    """Returns whether torch's threads are an OpenMP team. Else they may run in turn, so none may wait for another."""
+    """Returns whether torch's threads are an OpenMP team, whose threads all run at the same time.
+
+    Without OpenMP, threads may run one after the other, so no thread may wait for another.
+    """
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
 _why_no_native = _load_native()
 _why_no_planner = _load_cuda()
-# Names of the machine's instruction sets by level (csrc/cpu/kernels.h).
+# The names of the instruction sets that this machine supports. The position is the level, from 0 for the baseline
+# (csrc/cpu/kernels.h).
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)
@@ -132,7 +140,10 @@ def why_no_native() -> str | None:
 
 
 def why_no_planner() -> str | None:
-    """Returns why the CUDA kernels' planner is missing, or None. The planner needs no CUDA in torch."""
+    """Returns why the planner, which chooses the CUDA kernel of a scan, is missing. None if it can be used.
+
+    The planner needs no CUDA in torch.
+    """
     return _why_no_planner
 
 
@@ -148,9 +159,9 @@ def _why_no_code(index: int) -> str | None:
 
 
 def why_no_code(device: torch.device) -> str | None:
-    """Returns why the CUDA kernels have no code for ``device``.
+    """Returns a sentence that says why the CUDA kernels have no machine code for ``device``, or None if they have.
 
-    None also if torch does not see the GPU: fake tensors and exported graphs may name a GPU of another machine.
+    Also returns None if torch does not see this GPU: fake tensors may name a GPU of another machine.
     """
     if not torch.cuda.is_available():
         return None
@@ -158,7 +169,7 @@ def why_no_code(device: torch.device) -> str | None:
     return _why_no_code(index) if index < torch.cuda.device_count() else None
 
 
-# torch.compile treats the result as a constant: see precision.py.
+# Makes torch.compile treat the function's result as a constant. precision.py explains this attribute.
 why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -174,7 +185,7 @@ def instruction_set() -> str | None:
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """Returns the CPU kernels' instruction sets on this machine, the best last."""
+    """Returns the CPU kernels' instruction sets that this machine supports, the best one last."""
     return _available
 
 
@@ -186,18 +197,17 @@ def _set_instruction_set(name: str, source: str) -> None:
 
 
 def set_instruction_set(name: str) -> None:
-    """Chooses the CPU kernels' instruction set in this process, for tests and benchmarks."""
     _set_instruction_set(name, "set_instruction_set")
 
 
 def build_config() -> dict[str, object]:
-    """Returns the versions, compiler and kernels of this build, and why kernels are missing.
+    """Returns the versions, the compiler and the kernels of this build, and the reasons why kernels are missing.
 
-    The call initialises NVIDIA's driver, after which a forked process cannot use CUDA.
+    The call initialises NVIDIA's driver. After that, a process that is forked from this one cannot use CUDA.
 
     ``why_no_cuda`` is None if the CUDA kernels are loaded. ``why_no_gpu`` is None if they can run on a GPU of this
     machine. ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads are an OpenMP team.
-    Other threads may not run at the same time, so with them a scan of few images uses fewer threads.
+    Threads of another kind may not run at the same time, so with them a scan of few images uses fewer threads.
     """
     return {
         "version": VERSION,
@@ -217,6 +227,5 @@ def build_config() -> dict[str, object]:
     }
 
 
-# Without CPU kernels the environment variable has no effect.
 if _available and os.environ.get(_VARIABLE):
     _set_instruction_set(os.environ[_VARIABLE], _VARIABLE)

@@ -1,4 +1,4 @@
-"""Checks of tensor arguments, and views of them."""
+"""Checks of the tensors that users pass, and views of these tensors."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,15 @@ from .._arguments import check_dtype
 from .autocast import autocast_on
 
 Result = TypeVar("Result")
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch cannot clamp wider unsigned dtypes
+# The accepted integer dtypes. uint16, uint32 and uint64 are missing, because torch cannot clamp them.
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
-    """Raises TypeError or ValueError unless all tensors have the input's device and dtype (under autocast any dtype).
-    The input and weights must not be None."""
+    """Raises TypeError or ValueError unless all tensors have the device and the dtype of ``input``.
+
+    Under autocast the dtypes may differ. The input, and tensors whose names begin with "weight", must not be None.
+    """
     for name, tensor in {"input": input, **others}.items():
         if tensor is None and name != "input" and not name.startswith("weight"):
             continue
@@ -37,9 +40,9 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
 
 
 def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
-    """Makes a kernel of ``operator`` raise ValueError unless all tensors are on one device.
+    """Wraps a kernel of ``operator``, so that it raises ValueError unless all tensors are on one device.
 
-    Otherwise the kernel would dereference pointers of another device.
+    Without this check the kernel would use pointers into the memory of another device.
     """
     name, schema = operator._schema.name.partition("::")[2], operator._schema
 
@@ -71,7 +74,10 @@ def check_integers(name: str, value: Tensor) -> None:
 
 
 def check_levels(name: str, values: Tensor, levels: int) -> None:
-    """Raises ValueError if a tensor of integers has a value outside [0, levels). Synchronises with the device."""
+    """Raises ValueError if a tensor of integers has a value outside [0, levels).
+
+    The check reads the values. So the CPU waits if a GPU still computes them.
+    """
     possible = torch.iinfo(values.dtype)
     if (possible.min >= 0 and possible.max < levels) or not values.numel():
         return
@@ -81,7 +87,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unexpanded(tensor: Tensor) -> Tensor:
-    """Returns a view with one element along each dimension that ``expand`` repeated."""
+    """Returns a view of the tensor without repetitions: a dimension that ``expand`` repeated has one element."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)
@@ -90,7 +96,6 @@ def unexpanded(tensor: Tensor) -> Tensor:
 
 @cache
 def machine_memory() -> int | None:
-    """Returns the machine's memory in bytes, or None if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -118,7 +123,10 @@ def shape(tensor: Tensor) -> tuple[int, ...]:
 
 
 def concrete_tensor(tensor: Tensor) -> Tensor | None:
-    """Returns the tensor inside torch.func's wrappers, with the whole batch of a vmap. None if it is meta or fake."""
+    """Removes torch.func's wrappers around a tensor. Returns None if the tensor is fake or on the meta device.
+
+    Inside torch.vmap the result has all members of the batch.
+    """
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return None if tensor.is_meta or is_fake(tensor) else tensor

@@ -1,5 +1,3 @@
-"""Animated GIFs of a model drawing pixels."""
-
 import io
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -15,8 +13,8 @@ from .grid import ANIMATED, picture
 from .optional import need
 from .progress import bar
 
-FRAMES = 100  # most frames besides the first, in which nothing is drawn
-FRAME, LAST_FRAME = 50, 2000  # durations in milliseconds
+FRAMES = 100  # the most frames of an animation, besides the first frame, in which no pixel is drawn yet
+FRAME, LAST_FRAME = 50, 2000  # milliseconds for which an animation shows each frame, and the last frame
 
 
 def is_animation(path: Path) -> bool:
@@ -24,10 +22,14 @@ def is_animation(path: Path) -> bool:
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """Returns the indices of the pixels that are not ``known``, bool (1, 1, H, W), in drawing order."""
+    """Returns the indices of the pixels that the model draws, in the order of drawing.
+
+    ``known``, bool (1, 1, H, W), is true for given pixels, which the model does not draw.
+    """
     height, width = known.shape[2:]
     index = torch.arange(height * width)
-    if isinstance(model, models.MultiScalePixelRNN):  # the small image is drawn first
+    # A multi-scale model first draws the small image: every ``factor``-th row and column.
+    if isinstance(model, models.MultiScalePixelRNN):
         small = torch.zeros(height, width, dtype=torch.bool)
         small[:: model.factor, :: model.factor] = True
         index = torch.cat([index[small.flatten()], index[~small.flatten()]])
@@ -35,7 +37,11 @@ def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
 
 
 def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
-    """Yields frames from ``before`` to the finished ``images``, (N, C, H, W), each with more pixels drawn."""
+    """Yields the frames of an animation, (N, C, H, W) each.
+
+    The first frame is ``before``, and the last frame is ``images``. From frame to frame, more pixels are drawn.
+    ``order`` is the indices of the pixels in the order of drawing.
+    """
     for done in _pixels_done(order):
         drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
         drawn.view(-1)[order[:done]] = True
@@ -45,9 +51,13 @@ def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
 def write_animation(
     path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Writes an endless GIF: a grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``.
+    """Writes an endless GIF of a grid of images, whose pixels appear one after the other.
 
-    Once ``stop()`` is true, writes only the last frame, the finished images.
+    Args:
+        before: the images before the drawing, float (N, C, H, W) in [0, 1].
+        images: the finished images, of the same shape and range.
+        order: the indices of the drawn pixels, in the order of drawing.
+        stop: once this function returns True, only the last frame is still written.
     """
     gif = Gif()
 
@@ -73,9 +83,9 @@ def _pixels_done(order: Tensor) -> range:
 
 
 class Gif:
-    """Encodes an endless GIF frame by frame. Pillow's ``save`` would keep all frames in memory.
+    """Encodes an endless GIF frame by frame. Pillow's own ``save`` would keep all frames in memory.
 
-    Gray frames are exact. The changed pixels of a coloured frame are reduced to 255 colours.
+    Gray frames are stored exactly. The changed pixels of a coloured frame are reduced to 255 colours.
     """
 
     def __init__(self) -> None:
@@ -83,11 +93,11 @@ class Gif:
         self._shown: Any = None
 
     def add(self, pixels: Any, duration: int) -> None:
-        """Adds a frame, a numpy array of uint8, (H, W) or (H, W, 3), for ``duration`` milliseconds."""
+        """Adds a frame of ``duration`` milliseconds. ``pixels`` is uint8, (H, W) for gray or (H, W, 3) for RGB."""
         image, plugin, numpy = need("PIL.Image"), need("PIL.GifImagePlugin"), need("numpy")
         changes = numpy.ones(pixels.shape, bool) if self._shown is None else pixels != self._shown
         changed = image.fromarray(changes.reshape(*pixels.shape[:2], -1).any(2))
-        # Encodes only the box around all changes. Unchanged pixels in the box are transparent.
+        # Encodes only the box around all changed pixels. Unchanged pixels in the box are transparent.
         box = changed.getbbox() or (0, 0, 1, 1)
         changed = changed.crop(box)
         unchanged = need("PIL.ImageChops").invert(changed)
@@ -107,7 +117,11 @@ class Gif:
 
 
 def _indexed(part: Any, unchanged: Any) -> Any:
-    """Gives a box of a frame a palette: all grays if gray, else 255 colours of changed pixels and an unused index."""
+    """Converts ``part`` of a frame to an image with a palette.
+
+    The palette of a gray part has all 256 grays. The palette of a coloured part has 255 colours, and an index for
+    transparent pixels.
+    """
     if part.mode == "L":
         return part.convert("P")
     part.paste(0, mask=unchanged)

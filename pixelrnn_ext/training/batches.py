@@ -1,4 +1,4 @@
-"""Picks the images of each training step as a function of seed and step, and batches of any split."""
+"""Picks the images of each training step. The choice depends only on the seed and the step."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ from .seeds import generator
 
 
 class Order:
-    """The image indices of each step: a shuffle per epoch, in batches for all processes. Drops a partial last batch."""
+    """Maps each training step to the indices of its images, which the processes divide among them.
+
+    Every epoch has its own random order. An incomplete last batch of an epoch is left out.
+    """
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:
@@ -37,7 +40,7 @@ def select(
 
 
 def shifted(images: Tensor, max_shift: int, source: torch.Generator) -> Tensor:
-    """Moves each image by up to ``max_shift`` pixels along both axes, uniformly at random. Zeros fill the edges."""
+    """Moves each image at random by up to ``max_shift`` pixels vertically and horizontally, and fills with zeros."""
     count, _, height, width = images.shape
     down, right = torch.randint(2 * max_shift + 1, (2, count, 1, 1), generator=source)
     padded = torch.nn.functional.pad(images, [max_shift] * 4).permute(0, 2, 3, 1)
@@ -57,7 +60,11 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns the slice ``share`` of a batch's images. Random changes do not depend on the number of processes."""
+    """Returns one process's part of a training batch: the images and their condition.
+
+    ``share`` is the slice of the batch for this process. Images are binarised, mirrored and shifted at random before
+    the batch is divided, so they do not depend on the number of processes.
+    """
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:

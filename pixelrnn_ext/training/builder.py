@@ -1,5 +1,3 @@
-"""Builds a model from a command's options and a data set."""
-
 import inspect
 from typing import Any
 
@@ -23,7 +21,7 @@ def check_options(name: str, options: dict[str, object]) -> None:
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
     used = {"parameters", *inspect.signature(getattr(models, config["model"])).parameters}
     if name != "multiscale":
-        used.discard("layer")  # the other models' names imply the layer
+        used.discard("layer")
     if (config | options).get("layer") == "diagonal":
         used.discard("kernel_size")
     for option in options:
@@ -34,13 +32,14 @@ def check_options(name: str, options: dict[str, object]) -> None:
 def build(
     name: str, data: DataSet, *, conditional: bool = False, parameters: int | None = None, **options: Any
 ) -> models.AutoregressiveModel:
-    """Returns an untrained model for a data set.
+    """Returns an untrained model for the images of a data set.
 
     Args:
-        name: one of models.CONFIGURATIONS, or of :data:`KINDS` with the :data:`SIZES` of the paper's MNIST model.
-        conditional: the model takes the class as its condition.
-        parameters: approximate number of parameters; chooses hidden_channels.
-        options: arguments of the model's class.
+        name: one of models.CONFIGURATIONS, or one of :data:`KINDS`. By default, a model of ``KINDS`` has the
+            sizes of the paper's MNIST model, :data:`SIZES`.
+        conditional: whether the model takes the class of an image as its condition.
+        parameters: the approximate number of parameters, from which hidden_channels is computed.
+        options: other arguments of the model's class.
     """
     if name in KINDS:
         config = KINDS[name] | SIZES | dict(image_channels=data.shape[0], levels=data.levels) | options
@@ -77,7 +76,7 @@ def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
 
-    low = config["image_channels"]  # every colour needs a channel
+    low = config["image_channels"]  # every colour needs at least one hidden channel
     high = low + 1
     while count(high) < parameters:
         low, high = high, 2 * high

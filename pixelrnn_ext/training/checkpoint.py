@@ -1,8 +1,11 @@
-"""Checkpoints: safetensors files with tensors, and with the facts that rebuild the model.
+"""Reads and writes checkpoints, which are safetensors files with the state of a training.
 
-Names of tensors: ``model.*`` for parameters, ``average.*`` for their moving average, ``optimiser.<number>.<state>``.
-Metadata: ``pixelrnn_ext``, JSON of the facts (configuration of the model, data set, settings, progress);
-``pixelrnn_ext.format``; ``pixelrnn_ext.sha256`` of facts and tensors.
+The tensors are called ``model.*`` for parameters, ``average.*`` for their moving average, and
+``optimiser.<number>.<state>`` for the optimiser's state of each parameter.
+
+The file's metadata has three entries. ``pixelrnn_ext`` is the *facts* as JSON: the configuration of the model, the data
+set, the settings and the progress of the training. ``pixelrnn_ext.format`` is the version of the format.
+``pixelrnn_ext.sha256`` is a digest of the facts and the tensors.
 """
 
 import hashlib
@@ -44,7 +47,8 @@ def _is_list_of_names(value: Any) -> bool:
 
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
-# Facts that a checkpoint must have, by group and name: the expected value in words, and a check of the value.
+# The values that every checkpoint must store. Maps (group, name) to a description of valid values, and to a function
+# that checks a value.
 FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
     ("data", "shape"): ("three integers >= 1", _is_shape),
     ("data", "classes"): ("a list of names", _is_list_of_names),
@@ -56,11 +60,12 @@ FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.flatten().view(torch.uint8).numpy().data  # flat, because a scalar has no view as bytes
+    # Flattens the tensor: torch cannot view a scalar as bytes.
+    return tensor.flatten().view(torch.uint8).numpy().data
 
 
 def _checksum(tensors: _Tensors) -> int:
-    """Returns the tensors' CRC-32, the checksum of the first format."""
+    """Returns the CRC-32 of all tensors: the checksum of the first checkpoint format."""
     checksum = 0
     for name in sorted(tensors):
         checksum = zlib.crc32(_bytes(tensors[name]), checksum)
@@ -91,9 +96,13 @@ def _check(facts: Any, path: Path) -> None:
 
 
 def _check_sizes(facts: Facts, tensors: _Tensors, path: Path) -> None:
-    """Raises ValueError if a number in the facts is larger than a trained model can have, before a model is built."""
+    """Raises ValueError if an integer in a checkpoint is too large for any model that can be trained.
+
+    A damaged file could otherwise ask for a huge model.
+    """
     for name, value in _integers(facts):
-        maximum = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has at least one tensor
+        # Every layer has at least one tensor, so a model cannot have more layers than tensors.
+        maximum = len(tensors) if name == "num_layers" else 2**63 - 1
         if abs(value) > maximum:
             raise ValueError(f"expected {name} to be at most {maximum} in {path}, got {_short(value)}")
 
@@ -112,7 +121,6 @@ def _short(value: object) -> str:
 
 
 def save(path: Path, tensors: _Tensors, facts: Facts) -> None:
-    """Writes a checkpoint, or keeps an older file if writing fails."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: _digest(text, tensors)}
@@ -120,14 +128,17 @@ def save(path: Path, tensors: _Tensors, facts: Facts) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns the tensors and the facts of a checkpoint. Warns if it has the first format.
+    """Returns the tensors of a checkpoint, and its facts, such as its settings and progress.
+
+    Warns if the checkpoint has the first format, whose checksum covers only the tensors.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is damaged, truncated, of a newer format or not a checkpoint of this package.
+        ValueError: the file is damaged or truncated, has a newer format, or is not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    with open(path, "rb"):  # raises an error that names the file; safetensors may not
+    # Opens the file first, because safe_open's error may not name a missing file.
+    with open(path, "rb"):
         pass
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -137,7 +148,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()} if facts else {}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
-    except OSError as error:  # no regular file, for example a device
+    except OSError as error:
         raise OSError(f"{path} cannot be read: {error}") from error
     if FORMAT_KEY in metadata:
         if metadata[FORMAT_KEY] != FORMAT:
@@ -153,19 +164,22 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        # With ``stacklevel=1``, Python warns once per checkpoint, wherever the caller is.
+        # With ``stacklevel=1``, Python warns once for each checkpoint, even if several callers load it.
         warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)
     _check_sizes(facts, tensors, path)
     return tensors, facts
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Returns whether a file has a checkpoint's metadata, of any format. Its tensors may be damaged."""
+    """Returns whether a file has the metadata of a checkpoint, of any format."""
     return KEY in _metadata(path)
 
 
 def facts_of(path: Path) -> Facts:
-    """Returns a checkpoint's facts without checking its tensors or digest. Raises ValueError if it has none."""
+    """Returns the facts of a checkpoint, such as its settings, without checking its tensors or its digest.
+
+    Raises ValueError if the facts are missing or invalid.
+    """
     facts: Facts = json.loads(str(_metadata(path).get(KEY, "null")))
     _check(facts, path)
     return facts
@@ -173,7 +187,7 @@ def facts_of(path: Path) -> Facts:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file():  # a pipe can be read only once
+        if not path.is_file():  # a pipe can be read only once, so it is not read here
             return {}
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -194,19 +208,23 @@ def load_into(module: nn.Module, tensors: _Tensors, path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        why = textwrap.shorten(str(error), 300, placeholder=" ...")  # the error lists every tensor
+        # Shortens torch's message, which lists every tensor that does not fit.
+        why = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 
 
 def resolve(path: str | Path, *, without_score: bool = False) -> Path:
-    """Returns the file of a checkpoint. An existing path takes precedence over a pretrained model's name.
+    """Returns the path of the checkpoint file that ``path`` stands for.
+
+    If a file or folder has the same name as a pretrained model, the file or folder is meant.
 
     Args:
-        path: a checkpoint, a training's folder (its best checkpoint), or the name of a pretrained model.
-        without_score: accept the last checkpoint of a training that has no score yet.
+        path: a checkpoint file, the name of a pretrained model, or the folder of a training, which stands for its best
+            checkpoint.
+        without_score: whether to return the last checkpoint of a training that has no best checkpoint yet.
 
     Raises:
-        FileNotFoundError: nothing has that name, or the folder has no best checkpoint.
+        FileNotFoundError: no file, folder or pretrained model has that name, or the folder has no best checkpoint.
     """
     if os.path.lexists(path):
         folder = Path(path)
@@ -226,9 +244,10 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
 def load_model(
     path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
-    """Returns a checkpoint's model, with averaged parameters if there are any, and the checkpoint's facts.
+    """Returns the model of a checkpoint, and the checkpoint's facts, such as its data set and settings.
 
-    ``path`` and errors are as in :func:`resolve` and :func:`load`. Raises ValueError if a parameter is not finite.
+    If the checkpoint has a moving average of the parameters, the model gets the average. ``path`` is as in
+    :func:`resolve`. Raises the errors of :func:`resolve` and :func:`load`, and ValueError if a parameter is not finite.
 
     Example:
         >>> model, facts = load_model("runs/mnist5k")  # doctest: +SKIP

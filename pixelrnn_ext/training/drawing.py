@@ -1,5 +1,3 @@
-"""Draws samples and completions in batches. Ctrl-C keeps finished batches."""
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,10 @@ HIDDEN_AREAS = ("lower-half", "box")
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
-    """Returns conditions for ``count`` images that cycle through the classes. None for a model without classes."""
+    """Returns the conditions for ``count`` images: class 0, 1, 2 and so on, and again 0 after the last class.
+
+    Returns None if the model has no classes.
+    """
     return conditions(torch.arange(count) % classes, classes) if classes else None
 
 
@@ -30,14 +31,15 @@ def draw(
     known: Tensor | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Tensor, bool]:
-    """Draws images with ``model.sample``, ``batch_size`` at once.
+    """Draws ``count`` images with the model's method ``sample``, up to ``batch_size`` images at once.
 
     Args:
-        condition, given: as in ``sample``, for ``count`` images; ``known``: (1, 1, H, W).
-        progress: called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
+        condition, given: as in ``sample``, with entries for all ``count`` images.
+        known: as in ``sample``, (1, 1, H, W), the same for all images.
+        progress: a function, called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
 
     Returns:
-        The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether N == count.
+        The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
     """
     source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []
@@ -64,7 +66,10 @@ def draw(
 
 
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
-    """Returns bool (1, 1, H, W), False in the lower half, or in a centred box with half the sides."""
+    """Returns which pixels of an image are visible, bool (1, 1, H, W).
+
+    Hides the lower half if ``hide`` is "lower-half", else a box in the centre with half the height and half the width.
+    """
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
     if hide == "lower-half":
         known[:, :, height // 2 :] = False

@@ -1,5 +1,3 @@
-"""The likelihood of a split, summed in float64 over images and processes."""
-
 from collections.abc import Callable
 
 import torch
@@ -22,9 +20,10 @@ def nats_per_image(
     batch_size: int = 16,
     stop: Callable[[], bool] = lambda: False,
 ) -> float | None:
-    """Returns the mean -log_prob of a split's images in nats. None if ``stop()`` became true in a process.
+    """Returns the mean of -log_prob of the images in a split, in nats.
 
-    All processes together compute ``batch_size`` images at once.
+    Returns None if ``stop()`` returned True in one of the processes. One pass of all processes together computes
+    ``batch_size`` images.
     """
     check_fits(model, data)
     data.check_not_empty(split)

@@ -1,4 +1,7 @@
-"""Reads and writes images without loss. Level v of a model's L levels is the byte round(v * 255 / (L - 1))."""
+"""Reads and writes image files without loss, as the pixel values of a model.
+
+A model of L levels has the pixel values 0 to L - 1. In a file, the value v is the byte round(v * 255 / (L - 1)).
+"""
 
 import io
 from pathlib import Path
@@ -10,10 +13,12 @@ from torch import Tensor
 from .images import open_picture
 from .optional import need
 
-# Formats whose files tell whether a channel has more bits than the 8 that Pillow reads.
+# Formats for which ``_bits`` finds the number of bits of a channel. Files of other formats are refused, because they
+# may have more bits than the 8 that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-_KINDS = {1: "gray", 3: "RGB"}  # {channels: name}
-_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # {Pillow's mode: channels}; palettes are RGB
+_KINDS = {1: "gray", 3: "RGB"}
+# Pillow's modes of pictures, with the number of channels. A palette (mode "P") counts as RGB.
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
 _BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338
 
 
@@ -24,13 +29,15 @@ def check_model(channels: int, levels: int) -> None:
 
 
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
-    """Reads an image file as levels, uint8 (channels, H, W), rotated as EXIF says.
+    """Reads an image file without loss. Returns the pixel values for a model, uint8 (channels, H, W).
 
-    A gray model takes RGB and palettes if red, green and blue are equal: some formats have no gray mode.
+    The image is rotated as its EXIF data says. For a gray model, the file may be RGB or have a palette if red, green
+    and blue are equal in every pixel, because some formats have no gray mode.
 
     Raises:
-        ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is not
-            below ``levels``, or the model is RGB and the file gray.
+        ValueError: the file has something that would be lost: colours for a gray model, transparency, more than 8 bits
+            a channel, or several pictures. Or the format does not tell how many bits a channel has. Or a byte stands
+            for none of the ``levels`` pixel values. Or the model is RGB and the file is gray.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     check_model(channels, levels)
@@ -56,18 +63,22 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 
 
 def encode_png(image: Tensor, levels: int) -> bytes:
-    """Encodes levels, integers (C, H, W), as a PNG file for :func:`read_exact`."""
+    """Encodes a model's image, integers (C, H, W), as a PNG file.
+
+    :func:`read_exact` reads the same values back.
+    """
     check_model(len(image), levels)
     picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
-        picture = picture.convert("1")  # one bit a pixel; black and white need no dithering
+        # Stores one bit for each pixel. The dithering in ``convert`` does not change black and white pixels.
+        picture = picture.convert("1")
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     return encoded.getvalue()
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:
-    """Converts levels, integers (1 or 3, H, W), to a numpy array of bytes, (H, W) or (H, W, 3)."""
+    """Converts pixel values, integers (1, H, W) or (3, H, W), to bytes in a numpy array, (H, W) or (H, W, 3)."""
     index = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     return _bytes_of(levels)[index.numpy()]
 
@@ -98,12 +109,15 @@ def _obstacle(picture: Any, channels: int) -> str | None:
 
 
 def _bits(picture: Any) -> int:
-    """Returns the bits per channel in the file. Pillow reads only the first 8."""
-    if picture.format == "TIFF":  # TIFF palettes have 16 bits
+    """Returns how many bits a channel has in the file. Pillow reads at most 8 bits a channel."""
+    # The palette of a TIFF file has 16 bits a channel.
+    if picture.format == "TIFF":
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if picture.format not in ("PNG", "PPM"):
         return 8
-    arguments = picture.tile[0][3]  # decoder arguments: the raw mode, and the largest value of some PPM files
+    # ``tile`` has the file's mode, such as "RGB;16B" for 16 bits a channel. For a PPM file, it may have the largest
+    # value.
+    arguments = picture.tile[0][3]
     if isinstance(arguments, str):
         return 16 if arguments.endswith(";16B") else 8
     return max(value.bit_length() for value in arguments if isinstance(value, int))

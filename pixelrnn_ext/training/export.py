@@ -1,7 +1,7 @@
-"""Makes a training's model a pretrained model of the package: ``python -m pixelrnn_ext.training.export RUN NAME``.
+"""Adds the model of a training to the pretrained models of the package.
 
-Writes NAME.safetensors, a checkpoint of the scored parameters alone, and the model's entry in models.json. The card,
-README.md in the same folder, is written by hand.
+Run it as ``python -m pixelrnn_ext.training.export RUN NAME``. Writes the checkpoint NAME.safetensors without the
+optimiser's state, and adds the model to models.json. README.md, which describes the models, is written by hand.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""Writes files and folders completely or not at all. Follows links. Writes directly into devices and pipes."""
+"""Writes files and folders completely or not at all.
+
+Keeps a symbolic link, and replaces its target. Writes to devices and pipes directly.
+"""
 
 import glob
 import os
@@ -12,7 +15,10 @@ from pathlib import Path
 
 
 def is_replaceable(path: Path) -> bool:
-    """Returns False for a device, a pipe and standard output. Raises OSError for circular links."""
+    """Returns whether ``path`` is a regular file or does not exist, so that a new file can replace it.
+
+    Returns False for a device, a pipe, and the file to which standard output goes. Raises OSError for circular links.
+    """
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -21,11 +27,12 @@ def is_replaceable(path: Path) -> bool:
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file beside ``path``, then renames it to ``path``. A link stays a link, and a file keeps its mode.
+    """Writes a file completely or not at all: writes a temporary file beside ``path``, then renames the temporary file.
 
-    Writes directly into a device, a pipe or standard output.
+    If ``path`` is a symbolic link, replaces its target. The new file has the permissions of the old file. Writes to a
+    device, a pipe or standard output directly.
 
-    Raises OSError, and keeps an existing file, if writing fails.
+    Raises OSError if writing fails. An old file then stays as it was.
     """
     path, kept = Path(path), ""
     try:
@@ -41,7 +48,10 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes temporary files that killed processes left. No process may be writing a file that ``names`` matches."""
+    """Removes temporary files that killed processes left in a folder.
+
+    ``names`` is a glob pattern of their names. No process may be writing such a file.
+    """
     for leftover in folder.glob(f".{names}.tmp"):
         with suppress(OSError):
             leftover.unlink()
@@ -49,10 +59,10 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields a new folder beside ``path``, and renames it to ``path`` after the block.
+    """Yields a new temporary folder beside ``path``, which is renamed to ``path`` after the ``with`` block.
 
-    ``path`` is a free name, or an empty folder, which keeps its mode. A link to a folder stays a link. After an error
-    the new folder is removed.
+    ``path`` must not exist, or must be an empty folder. The new folder gets the empty folder's permissions.
+    If ``path`` is a link to an empty folder, the link stays. After an error, the temporary folder is removed.
     """
     target = Path(os.path.realpath(path))
     temporary, made = _temporary(target), False
@@ -68,13 +78,14 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        if made:  # an existing folder may belong to another machine of the same name
+        # Keeps a folder that this call has not made, because another process may be using it.
+        if made:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def removed_if_empty(folder: Path) -> Iterator[None]:
-    """Removes ``folder`` and its parents after the block if the block made them and left them empty."""
+    """After the ``with`` block, removes ``folder`` and each parent that the block has created and left empty."""
     folder = folder.resolve()
     new = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
@@ -86,8 +97,12 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    """Returns a temporary name beside ``path``. Removes temporary files of this machine's killed processes."""
-    prefix = f".{path.name[:40]}.{platform.node()}."  # cut, because file systems limit the length of a name
+    """Returns a name beside ``path`` for a temporary file or folder of this process.
+
+    Removes temporary files and folders for ``path`` that killed processes of this machine have left.
+    """
+    # Shortens the name, because file systems limit its length.
+    prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")
         if process.isdecimal() and not _is_running(int(process)):
@@ -106,7 +121,8 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # keeps the first error, such as a read-only file system
+        # Ignores an error in removing the file, so that the caller gets the error in writing it.
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -137,7 +153,8 @@ def _is_standard_output(status: os.stat_result) -> bool:
 
 def _write_into(path: Path, data: bytes | memoryview) -> None:
     target: Path | int = path
-    if _is_standard_output(os.stat(path)):  # reopening stdout's file would overwrite its beginning
+    # Opening the file of standard output again would overwrite the beginning of the file.
+    if _is_standard_output(os.stat(path)):
         sys.stdout.flush()
         target = os.dup(1)
     with open(target, "wb") as stream:

@@ -1,7 +1,7 @@
-"""Reads a folder of pictures: split and class of each file, and a description that finds the same files.
+"""Reads a folder of pictures, with the split and the class of each.
 
-Split and class depend only on a file's *name*, its POSIX path in the folder. So the folder may move, and a new file
-changes no other file's split.
+The split and the class of a file depend only on its *name*, that is, its POSIX path relative to the folder. So the
+folder may move, and a new file does not change the splits of other files.
 """
 
 import base64
@@ -23,12 +23,16 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 
 class OtherFiles(ValueError):
-    """A folder lacks files that it had when a model was trained on it."""
+    """Raised if a folder lacks files on which a model was trained."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The files that were read, the reasons by name of unreadable files and folders, and a count of ignored files."""
+    """The result of reading a folder of pictures: the names of the files that were read, and their images.
+
+    ``unreadable`` maps the name of each file or folder that cannot be read to the reason. ``left_out`` is the number of
+    image files that the caller did not ask for.
+    """
 
     names: list[str]
     images: Tensor
@@ -37,7 +41,10 @@ class Pictures:
 
 
 def split_of(name: str) -> str:
-    """Returns a file's split: the first 8 bytes of its name's SHA-256, big-endian, modulo 10. 0 is test, 1 validation.
+    """Returns the split of a file, chosen by a hash of the file's name.
+
+    The first 8 bytes of the name's SHA-256 are a big-endian integer. Its remainder modulo 10 is 0 for the split test,
+    1 for validation, and 2 to 9 for train.
 
     Example:
         >>> split_of("cats/0.png"), split_of("cats/1.png"), split_of("cats/2.png")
@@ -48,12 +55,16 @@ def split_of(name: str) -> str:
 
 
 def class_of(name: str) -> str:
-    """Returns the name of the folder that holds the file, "." for the folder that is read."""
+    """Returns the class of a picture: the name of its folder, or "." outside all subfolders."""
     return PurePosixPath(name).parent.name or "."
 
 
 def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
-    """Yields the names of the image files of a folder tree. Follows links, but not in a cycle to ``parents``."""
+    """Yields the names of all image files in a folder and its subfolders.
+
+    Follows symbolic links, except links to ``parents``, the folders above this one. Adds unreadable files and folders
+    to ``unreadable``, with the reason.
+    """
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in parents:
@@ -66,13 +77,17 @@ def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unread
             elif Path(name).suffix.lower() in SUFFIXES:
                 yield name
             elif entry.is_symlink():
-                entry.stat()  # raises for a broken link, which may have led to a folder
+                # A broken link raises OSError and so counts as unreadable: its target may have been a folder of images.
+                entry.stat()
         except OSError as error:
             unreadable[name] = f"{entry.path}: {error.strerror}"
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Returns the names of all image files in a folder tree, sorted by bytes, and {name: reason} of unreadable ones."""
+    """Returns the names of all image files in a folder and its subfolders, sorted by their bytes.
+
+    The second result is a dict {name: reason} of the files and folders that cannot be read.
+    """
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
     unreadable: dict[str, str] = {}
@@ -89,11 +104,14 @@ def read_folder(
     max_pixels: int = MAX_PIXELS,
     only: Iterable[str] | None = None,
 ) -> Pictures:
-    """Reads the image files of a folder and its subfolders, or ``only`` the named files, with images.read_image.
+    """Reads the image files in a folder and its subfolders.
+
+    If ``only`` is given, reads only the files with these names. ``size``, ``fit`` and ``gray`` are as in
+    images.read_image.
 
     Raises:
-        ValueError: a file cannot be read, if ``strict``.
-        OtherFiles: a file of ``only`` is missing or cannot be read.
+        ValueError: a file cannot be read, and ``strict`` is true.
+        OtherFiles: one of the files named in ``only`` is missing or cannot be read.
     """
     if fit not in FITS:
         raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
@@ -133,9 +151,11 @@ def _check_complete(folder: Path, expected: set[str], got: list[str], unreadable
 
 
 def describe_files(names: list[str]) -> dict[str, int | str]:
-    """Returns the number of the files, their names, and a digest of the names, for a checkpoint.
+    """Describes files, so that a checkpoint can store which files a training has read.
 
-    ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum`` prints the same digest.
+    Returns the number of the files, their names in compressed form, and a digest of the names. In a folder of
+    only these files, this command prints the digest:
+    ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
     """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     packed = base64.b64encode(zlib.compress(listed)).decode()
@@ -143,7 +163,10 @@ def describe_files(names: list[str]) -> dict[str, int | str]:
 
 
 def names_of(files: dict[str, Any]) -> list[str]:
-    """Returns the names in a result of :func:`describe_files`. Raises ValueError if it is damaged."""
+    """Returns the names of the files that :func:`describe_files` has described.
+
+    Raises ValueError if the description is damaged.
+    """
     try:
         listed = zlib.decompress(base64.b64decode(files["names"], validate=True))
     except (KeyError, TypeError, ValueError, zlib.error) as error:

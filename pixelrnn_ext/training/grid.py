@@ -1,5 +1,3 @@
-"""Grids of images in one picture file."""
-
 import io
 import math
 from pathlib import Path
@@ -11,8 +9,10 @@ from torch import Tensor
 from .files import is_replaceable, write_atomically
 from .optional import need
 
-SIDE, MARGIN = 64, 2  # in pixels: approximate side of magnified small images, and the gap between images
-_Format = tuple[str, dict[str, Any], int]  # its name in Pillow, options for least loss, longest side in pixels
+# Small images are magnified to sides of about SIDE pixels. The images of a grid have gaps of MARGIN pixels.
+SIDE, MARGIN = 64, 2
+# A file format: its name in Pillow, options that keep the best quality, and the longest side of a picture in pixels.
+_Format = tuple[str, dict[str, Any], int]
 _JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"
 FORMATS: dict[str, _Format] = {
@@ -25,7 +25,10 @@ FORMATS: dict[str, _Format] = {
 
 
 def _format_of(path: Path, *, animate: bool = False) -> _Format:
-    """Returns the suffix's format. For a device, a pipe or no suffix: GIF if ``animate``, else PNG."""
+    """Returns the file format that belongs to the suffix of a path.
+
+    For a device, a pipe or a path without a suffix, the format is GIF if ``animate`` is true, else PNG.
+    """
     suffix = path.suffix.lower()
     if suffix in FORMATS:
         if animate and suffix != ANIMATED:
@@ -60,7 +63,7 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int, *,
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Writes images in [0, 1], float (N, C, H, W), as one picture, small images magnified."""
+    """Writes images, float (N, C, H, W) in [0, 1], as a grid in one picture. Small images are magnified."""
     path = Path(path)
     name, options, _ = _format_of(path)
     encoded = io.BytesIO()
@@ -69,7 +72,10 @@ def write_grid(path: Path, images: Tensor, columns: int) -> None:
 
 
 def picture(images: Tensor, columns: int) -> Any:
-    """Returns the pixels of a grid, a numpy array (H, W, 3) of uint8. The images are as in :func:`write_grid`."""
+    """Returns the picture of a grid, uint8 (height, width, 3).
+
+    ``images`` and ``columns`` are as in :func:`write_grid`.
+    """
     zoom = _zoom(*images.shape[-2:])
     images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
     grid = need("torchvision.utils").make_grid(images, columns, padding=MARGIN, pad_value=0.5)

@@ -1,5 +1,3 @@
-"""Reads image files of any format as tensors."""
-
 import re
 import stat
 import warnings
@@ -13,10 +11,11 @@ from torch import Tensor
 
 from .optional import need
 
-# How to fit a picture to a size. "crop" scales it to cover the size, then cuts out the centre. "squash" scales it to
-# the size. "cut" only cuts out the centre.
+# The ways to fit a picture to a size. "crop" scales the picture to cover the size, then cuts out the centre. "squash"
+# scales height and width separately, which may distort the picture. "cut" cuts out the centre without scaling.
 FITS = ("crop", "squash", "cut")
-MAX_PIXELS = 64_000_000  # decoding takes up to 20 bytes a pixel
+# Larger pictures are refused by default, because decoding takes up to 20 bytes of memory for each pixel.
+MAX_PIXELS = 64_000_000
 
 
 def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
@@ -33,12 +32,16 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
 
 
 def _to_8_bits(picture: Any, file_format: str | None) -> Any:
-    """Converts to 8 bits a channel, on a black background. ``convert`` would clip 16 bits and drop transparency."""
+    """Converts a Pillow picture to 8 bits a channel, and puts transparent pixels on a black background.
+
+    Pillow's own ``convert`` would clip 16-bit values and ignore transparency.
+    """
     image, numpy = need("PIL.Image"), need("numpy")
-    # Pillow may read 16-bit values of PNG and PPM as 32-bit. In other formats, 32-bit values may have any range.
+    # Pillow may read 16-bit values of PNG and PPM in its 32-bit mode "I". In other formats, values of this mode may
+    # have any range, so they are refused.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
-        return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))  # deep / 257, rounded
+        return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))
     if picture.mode in ("I", "F"):
         raise ValueError(f"expected 8 or 16 bits a channel, got mode {picture.mode}")
     if picture.has_transparency_data:
@@ -48,7 +51,7 @@ def _to_8_bits(picture: Any, file_format: str | None) -> Any:
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Makes Pillow refuse larger pictures before it decodes them, even those inside a file such as an icon."""
+    """Makes Pillow refuse pictures of more than ``pixels`` pixels before it decodes them, within the ``with`` block."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:
@@ -61,25 +64,29 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 @contextmanager
 def open_picture(file: Path) -> Iterator[Any]:
-    """Yields a file's Pillow picture. All errors but MemoryError become ValueErrors that name the file."""
+    """Opens an image file with Pillow. All errors except MemoryError become a ValueError that names the file."""
     image = need("PIL.Image")
     try:
-        if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for its writer
+        # Opens only regular files, because opening a FIFO would wait for another process.
+        if not stat.S_ISREG(Path(file).stat().st_mode):
             raise ValueError("it is no regular file")
-        # Passes a stream: Pillow would memory-map a file that it opens by name, and mix up rows of some TIFF files.
+        # Gives Pillow an open file, because Pillow mixes up rows of some TIFFs that it opens by name.
         with open(file, "rb") as stream, image.open(stream) as picture:
             yield picture
-    except MemoryError as error:  # no ValueError, because the file may be intact
+    except MemoryError as error:  # stays a MemoryError, because the file may be intact
         raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
-    except Exception as error:  # Pillow's decoders may raise anything on damaged bytes
+    except Exception as error:  # Pillow's decoders may raise any kind of error if the file is damaged
         raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
-    """Reads an image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
+    """Reads an image file as uint8 (C, H, W), where C is 1 if ``gray`` is true, else 3.
 
-    Scales 16 bits a channel to 8, makes transparent pixels black, and takes the first picture of an animation. Raises
-    ValueError for 32 bits a channel, and if the picture is too small for fit="cut".
+    If ``size`` (height, width) is given, the image is fitted to it as ``fit``, one of :data:`FITS`, says.
+    Channels of 16 bits are scaled to 8 bits. Transparent pixels become black. If the file is an animation, its first
+    picture is read.
+
+    Raises ValueError if the file has 32 bits a channel, or if the picture is too small for fit="cut".
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     with open_picture(file) as original:

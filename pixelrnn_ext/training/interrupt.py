@@ -1,15 +1,19 @@
-"""Turns Ctrl-C into a flag, which a training reads between two steps and an animation between two frames."""
+"""Turns Ctrl-C into a flag. A training reads the flag between two steps, an animation between two frames."""
 
 import signal
 import time
 from typing import Any
 
-# A second signal within this time is ignored: torchrun repeats the terminal's signals.
+# Interrupt ignores a second signal within this many seconds. Under torchrun, a process gets each Ctrl-C twice: from the
+# terminal and from torchrun.
 REPEAT_SECONDS = 1.0
 
 
 class Interrupt:
-    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM. A second signal acts as usual."""
+    """Within ``with Interrupt() as stop:``, the first SIGINT or SIGTERM only makes ``stop()`` return True.
+
+    A second signal acts as it would without this block. For example, it ends the process.
+    """
 
     def __init__(self) -> None:
         self._first_signal: float | None = None

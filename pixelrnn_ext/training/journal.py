@@ -1,4 +1,4 @@
-"""The log of a training, one JSON object a line, and a copy for TensorBoard."""
+"""Writes the log of a training, one JSON object in each line, and a copy of the log for TensorBoard."""
 
 import json
 import warnings
@@ -28,7 +28,10 @@ def _parse_entry(line: bytes) -> Entry | None:
 
 
 def read(folder: Path) -> list[Entry]:
-    """Returns the entries of a log. Drops an incomplete last line, and warns about other invalid lines."""
+    """Returns the entries of the log in a folder.
+
+    Leaves out an incomplete last line, which a killed process may leave. Warns of other invalid lines.
+    """
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
@@ -42,24 +45,26 @@ def read(folder: Path) -> list[Entry]:
 
 
 class Journal:
-    """Appends entries to the log of a folder, and to ``board``, if any. Every entry has the ``common`` values.
+    """Appends entries to the log of a training in ``folder``, and to a TensorBoard ``board``.
 
-    A resumed training keeps the entries up to its step. A new training writes nothing before :meth:`begin`, which
-    follows its first checkpoint.
+    Every entry also gets the ``common`` values.
+
+    A training that resumes at ``step`` keeps the entries of the old log up to this step. A new training writes nothing
+    to the file before the call of :meth:`begin`.
     """
 
     def __init__(self, folder: Path, step: int, board: "Board | None" = None, **common: Any) -> None:
         self.common: Entry = common
         self._board = board
         before = read(folder) if step else []
-        # Drops a test score, which is valid only at the end of a training: a resumed training goes on.
+        # Drops the test score of the old log, because the resumed training changes the model.
         self.entries: list[Entry] = [entry for entry in before if entry["step"] <= step and entry["event"] != "test"]
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()
 
     def begin(self) -> None:
-        """The first call replaces the log by the entries so far. Later calls do nothing."""
+        """Replaces the log file by a new one with all entries so far. Only the first call does so."""
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
@@ -85,7 +90,10 @@ class Journal:
 
 
 class Board:
-    """Writes log entries as TensorBoard scalars to ``folder``. Flushes each, so that a kill loses none."""
+    """Writes the entries of a log as TensorBoard scalars to a subfolder of ``folder``.
+
+    Flushes each entry, so that none is lost if the process is killed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -93,7 +101,7 @@ class Board:
         self._purge: int | None = None
 
     def begin(self, entries: Iterable[Entry]) -> None:
-        """Replaces all events in the folder, because a resumed training may repeat their steps."""
+        """Replaces all TensorBoard events by ``entries``, because a resumed training may repeat steps."""
         for old in self._folder.glob(EVENTS):
             old.unlink()
         self._purge = 0  # makes a running TensorBoard forget earlier events

@@ -1,7 +1,8 @@
-"""Trains a model: steps, evaluations, checkpoints. A resumed training has the same bits as an uninterrupted training.
+"""Trains a model: runs the training steps, scores the model, and writes checkpoints.
 
-Random numbers (batches.py) and the learning rate are functions of seed and step. So a checkpoint needs only the
-parameters, their average, the optimiser's state and the step.
+A resumed training computes the same bits as one without interruption, because random numbers (batches.py) and the
+learning rate depend only on the seed and the step. So a checkpoint needs only the parameters, their moving average, the
+state of the optimiser and the step.
 """
 
 import math
@@ -30,14 +31,19 @@ from .progress import bar
 from .settings import Settings
 from .stored_data import check_same, check_same_everywhere
 
-LOG_EVERY = 25  # steps between log entries; reading the loss waits for the device
+# Steps between two entries of the log. An entry costs time, because reading the loss waits for the device.
+LOG_EVERY = 25
 
 Stop = Callable[[], bool]
 
 
 @dataclass
 class Progress:
-    """Progress of a training: steps done, last step scored, best score in nats, and the step of the best score."""
+    """How far a training has come.
+
+    ``evaluated`` is the step of the last validation. ``best`` is the best validation score, in nats per image,
+    and ``best_step`` is its step.
+    """
 
     step: int = 0
     evaluated: int = 0
@@ -46,7 +52,10 @@ class Progress:
 
 
 class Likelihood(nn.Module):
-    """Computes nats per dimension in ``forward``, the only method that DistributedDataParallel wraps."""
+    """A module that computes the loss of a model, in nats per dimension.
+
+    The loss is computed in ``forward``, because DistributedDataParallel wraps only this method.
+    """
 
     def __init__(self, model: models.AutoregressiveModel) -> None:
         super().__init__()
@@ -58,11 +67,11 @@ class Likelihood(nn.Module):
 
 @dataclass
 class Training:
-    """A training. Writes last.safetensors, best.safetensors (on validation), log.jsonl and pictures to ``out``.
+    """A training of a model, which writes checkpoints, a log and pictures to the folder ``out``.
 
     Args:
-        facts: more facts for the checkpoints, such as the command.
-        overwrite: the first checkpoint replaces another training in the folder.
+        facts: more values that the checkpoints store, such as the command line.
+        overwrite: whether to remove another training from the folder, after this training's first checkpoint.
     """
 
     model: models.AutoregressiveModel
@@ -113,7 +122,10 @@ class Training:
         return self.model if self.average is None else cast(models.AutoregressiveModel, self.average.module)
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings. Returns its facts."""
+        """Continues a training from its checkpoint at ``path``. Returns the checkpoint's facts, such as its settings.
+
+        :meth:`save` must have written the checkpoint with the same model, data and settings.
+        """
         tensors, facts = checkpoint.load(path)
         check_same(facts, self.data)
         checkpoint.load_into(self.model, checkpoint.tensors_of(tensors, "model"), path)
@@ -125,7 +137,8 @@ class Training:
             checkpoint.load_into(self.average.module, checkpoint.tensors_of(tensors, "average"), path)
             self.average.n_averaged.fill_(self.progress.step)
         state = checkpoint.tensors_of(tensors, "optimiser")
-        if self.progress.step or state:  # before the first step the optimiser has no state
+        # A checkpoint from before the first step has no state of the optimiser.
+        if self.progress.step or state:
             try:
                 optimiser.load_state_tensors(self.optimiser, state)
             except ValueError as error:
@@ -134,7 +147,10 @@ class Training:
         return facts
 
     def save(self, name: str = checkpoint.LAST) -> None:
-        """Writes log and checkpoint, in the first process. Raises FloatingPointError if a parameter is not finite."""
+        """Logs the mean loss since the last entry of the log, and writes a checkpoint. Only the first process writes.
+
+        Raises FloatingPointError if a parameter is not finite.
+        """
         self._log_loss()
         self._check_finite("the norm of the parameters", float(nn.utils.get_total_norm(self.parameters)))
         if not self.world.is_first:
@@ -153,15 +169,18 @@ class Training:
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
             self._has_checkpoint = True
-            if self.overwrite:  # only now that a new checkpoint exists
+            # Removes the old training from the folder only after the first checkpoint of the new training.
+            if self.overwrite:
                 output.clear(self.out, keep=name)
         if self.journal:
             self.journal.begin()
 
     def run(self, stop: Stop = lambda: False) -> bool:
-        """Trains to the end and returns True. If ``stop()`` becomes true, writes a checkpoint and returns False.
+        """Trains until the last step, and returns True.
 
-        Raises FloatingPointError if the loss is not finite.
+        If ``stop()`` returns True in any process before the last step, writes a checkpoint and returns False.
+
+        Raises FloatingPointError if the loss or a parameter is not finite.
         """
         with ExitStack() as stack:
             with self.world.fail_together():
@@ -256,7 +275,10 @@ class Training:
         return self._unreported or (is_end and step != self.progress.evaluated)
 
     def _finish_evaluation(self, stop: Stop) -> None:
-        """Makes up for a kill after the last checkpoint: schedules the evaluation, or draws the pictures."""
+        """Finishes an evaluation if the training was killed after the evaluation wrote its checkpoint.
+
+        If the log lacks the validation score, the training repeats the evaluation. Otherwise, draws missing pictures.
+        """
         step = self.progress.step
         evaluated_last = self.resumed and 0 < step == self.progress.evaluated
         journal = self.journal
@@ -266,7 +288,10 @@ class Training:
             self._gallery.draw(self.scored_model, step, journal.entries, stop, redraw=False)
 
     def _evaluate(self, stop: Stop) -> None:
-        """Scores the validation split. After a stop, the resumed training scores it."""
+        """Scores the model on the validation split, and writes checkpoints, the log and pictures.
+
+        If ``stop()`` returns True during the scoring, nothing is written. A resumed training scores this step.
+        """
         self._log_loss()
         progress = self.progress
         nats = nats_per_image(

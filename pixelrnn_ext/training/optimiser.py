@@ -1,5 +1,3 @@
-"""Optimisers and learning-rate schedules by name."""
-
 import math
 from collections.abc import Callable, Iterable
 
@@ -11,7 +9,10 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 class RMSprop(torch.optim.RMSprop):
-    """RMSprop with decoupled weight decay, as in AdamW. torch's RMSprop adds ``weight_decay`` to the gradient."""
+    """RMSprop with decoupled weight decay, as in AdamW: a step multiplies the parameters by a number just below 1.
+
+    torch's own RMSprop adds the weight decay to the gradient instead.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float) -> None:
         super().__init__(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
@@ -25,16 +26,17 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# Names of the state of a parameter: the number of steps, then tensors of the parameter's shape.
+# The state that an optimiser keeps for each parameter: the number of steps, then tensors of the parameter's shape.
 _STATES = {RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
 def make(
     name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float | None = None
 ) -> torch.optim.Optimizer:
-    """Returns RMSProp, as in the paper (section 5.1), or AdamW.
+    """Returns the optimiser ``name``: RMSProp, as in the paper (section 5.1), or AdamW.
 
-    A step first multiplies parameters by 1 - learning rate * weight_decay, by default 0 for RMSProp, 0.01 for AdamW.
+    Every step first multiplies the parameters by 1 - learning rate * weight_decay. By default, ``weight_decay`` is 0
+    for RMSProp and 0.01 for AdamW.
     """
     if name == "rmsprop":
         return RMSprop(parameters, learning_rate, weight_decay or 0.0)
@@ -43,7 +45,10 @@ def make(
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
-    """Returns the rate of a step in [0, steps). It rises linearly for ``warmup`` steps, then follows the schedule."""
+    """Returns the learning rate of a step, which is in [0, steps).
+
+    The rate rises linearly to ``base`` during the first ``warmup`` steps, then follows the schedule.
+    """
     if step < warmup:
         return base * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -51,13 +56,16 @@ def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int
 
 
 def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Returns the optimiser's state as {"<parameter's number>.<name>": tensor}."""
+    """Returns the state of an optimiser. A key is "<number of a parameter>.<name>", for example "0.square_avg"."""
     state = optimiser.state_dict()["state"]
     return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Loads a result of :func:`state_tensors`. Raises ValueError if it does not fit the parameters."""
+    """Restores the state of an optimiser that :func:`state_tensors` has returned.
+
+    Raises ValueError if the tensors do not fit the optimiser's parameters.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     names = _STATES[type(optimiser)]
     expected = {

@@ -1,18 +1,22 @@
-"""Imports packages of the ``train`` extra on first use, because the package itself needs only torch and numpy."""
+"""Imports the packages of the ``train`` extra at their first use. The layers need only torch and numpy."""
 
 import importlib
 from typing import Any
 
-# The package is not published, so pip needs the folder or the wheel.
+# pip cannot find pixelrnn_ext in a package index, so it needs a source folder or a wheel.
 INSTALL = """pip install ".[train]" in a checkout, pip install "./NAME.whl[train]" where NAME.whl is the wheel"""
 
 
 class MissingPackage(ImportError):
-    """A package of the ``train`` extra is not installed."""
+    """Raised if a package of the ``train`` extra is not installed."""
 
 
 def need(module: str, install: str = INSTALL) -> Any:
-    """Imports a module. Raises MissingPackage, which says how to ``install`` it."""
+    """Imports and returns a module.
+
+    Raises MissingPackage if that fails. The error's message ends with ``install``, which says how to install the
+    module.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Random numbers as a function of their purpose, without a state to save, resume or share."""
+"""Makes random numbers that depend only on their purpose. So no generator's state needs to be saved or shared."""
 
 import hashlib
 
@@ -6,7 +6,10 @@ import torch
 
 
 def generator(*purpose: object) -> torch.Generator:
-    """Returns a CPU generator whose seed is a hash of ``purpose``, such as ("order", seed, epoch)."""
-    # torch's CPU generator uses 32 bits of its seed.
+    """Returns a generator of random numbers on the CPU.
+
+    Its seed is a hash of ``purpose``, such as ("order", seed, epoch).
+    """
+    # The hash has 32 bits, because torch's CPU generator uses no more bits of its seed.
     digest = hashlib.blake2b(repr(purpose).encode(), digest_size=4).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

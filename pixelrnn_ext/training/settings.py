@@ -1,5 +1,3 @@
-"""The settings of a training, with defaults, ranges, and help texts of the command's options."""
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -7,7 +5,7 @@ from typing import Any
 
 from .optimiser import OPTIMISERS, SCHEDULES
 
-# A range of numbers: its text for messages, and a check of a number.
+# A range of allowed numbers: its description in error messages, and a function that checks a number.
 Range = tuple[str, Callable[[Any], bool]]
 POSITIVE: Range = (">= 1", lambda value: value >= 1)
 NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)
@@ -24,7 +22,7 @@ def _setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train, for ``steps`` or ``epochs``, by default 20 epochs."""
+    """The settings of a training. The training ends after ``steps`` or ``epochs``, by default after 20 epochs."""
 
     batch_size: int = _setting(16, "of all processes together (%(default)s)", POSITIVE)
     steps: int | None = _setting(None, "how many batches", POSITIVE)

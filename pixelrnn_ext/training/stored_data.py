@@ -1,4 +1,7 @@
-"""Loads the data set of a checkpoint's training again. A folder is read with the same files and options."""
+"""Loads the data set of a checkpoint again.
+
+If the data set is a folder of pictures, reads the files that the training has read.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ from .checkpoint import Facts
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# Options that determine a folder's images. The other folder options concern unreadable files.
+# Options that change the images of a folder. The other options only decide which files count as unreadable.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
@@ -20,14 +23,17 @@ OLD_FOLDER = (
 
 
 def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
-    """Loads the data set of a checkpoint's training, or another data set.
+    """Loads the data set with which a checkpoint was trained, or another data set.
 
-    Leaves out files that were added to the training's folder, and says so in a note.
+    Files that were added to the training's folder later are left out. A note in the result says so.
 
     Args:
-        spec: another data set, or the training's data set in a new place; by default the data set in its old place.
-        same: refuse another data set. If False, a note says that a folder lacks files of the training.
-        options: for :func:`data.load`, by default the training's. They must not change how a folder is read.
+        spec: another data set, or the training's data set in a new place. By default, the training's data set in its
+            old place.
+        same: whether to refuse all data sets but the training's. If false, another folder may lack files of the
+            training, and a note in the result says so.
+        options: options of :func:`data.load` that replace those of the training. Options that change the images of a
+            folder are refused.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _stored_spec(facts)
     if not isinstance(before, str) and (same or spec is None):
@@ -79,10 +85,14 @@ def check_same(facts: Facts, now: data.DataSet) -> None:
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
-    """Raises ValueError if the processes of a training read different files, on machines without a shared folder."""
+    """Raises ValueError if the processes of a training have read different files.
+
+    Processes on several machines may have different folders.
+    """
     if now.folder is None:
         return
-    digest = int(now.folder["files"]["digest"][:12], 16)  # 48 bits, so that the sum over processes fits into 64 bits
+    # The digests are equal if their sum is ``world.size`` times each. With 48 bits each, the sum fits into 64 bits.
+    digest = int(now.folder["files"]["digest"][:12], 16)
     if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
 
@@ -98,13 +108,15 @@ def _readable(value: object) -> object:
 
 
 def _stored_spec(facts: Facts) -> Any:
-    """Returns the training's data set as ``NAME`` or ``NAME:PATH``, or None if the checkpoint lacks it."""
     folder = _folder(facts)
     return facts.get("arguments", {}).get("data") if folder is None else f"folder:{folder['path']}"
 
 
 def _folder(facts: Facts) -> dict[str, Any] | None:
-    """Returns the training's DataSet.folder. None if the data is no folder, or the checkpoint is old."""
+    """Returns the description of the folder of images (DataSet.folder) that a checkpoint stores.
+
+    Returns None if the data set was no folder, or if the checkpoint is too old to store this.
+    """
     folder = facts["data"].get("folder")
     if folder is None:
         return None

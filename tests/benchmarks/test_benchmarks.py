@@ -42,15 +42,12 @@ PROVIDERS = {
 
 @pytest.fixture(autouse=True)
 def _restore_environment(monkeypatch):
-    # The benchmarks set these variables, which monkeypatch restores after each test.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     monkeypatch.setenv("GOMP_SPINCOUNT", "300000")
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a benchmark's script in this process, where torch is already loaded. Returns its output."""
-
     def script(name, *arguments):
         path = str(BENCHMARKS / f"{name}.py")
         monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
@@ -106,7 +103,7 @@ def test_check(script, run, tmp_path):
         assert (float(row["share of GEMM floor"] or 0) > 0) == (compared and "GEMM floor" in PROVIDERS[script])
         assert row["provider"] == "GEMM floor" or float(row["max error"]) < 1e-5
         assert all(" ".join(row[column].split()) in " ".join(printed.split()) for column in ("case", "provider"))
-    # A fresh process measures the memory of one case. For that, all cases must be picklable.
+    # The process that measures peak memory receives the case as a pickle.
     assert len({row["case"] for row in rows if row["peak MiB"]}) == has_peak_memory()
     assert all(str(pickle.loads(pickle.dumps(case))) == str(case) for case in importlib.import_module(script).CASES)
 
@@ -199,7 +196,7 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @native
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
-    """`bench` changes no setting of malloc or OpenMP. In another folder, -m finds the installed package."""
+    """The test runs `bench` outside the repository, so that `python -m` finds the installed package."""
     for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAIT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     arguments = "bench", "--only", "layer B1 32x32 h128", "--threads", "1"
@@ -233,7 +230,7 @@ def test_requirements():
 
 
 SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
-# How often each text occurs in a script's output with --check.
+# Maps a benchmark script to {text that it must print with --check: how often}.
 WHOLE_MODELS = {
     "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
     "bench_training": {

@@ -22,7 +22,11 @@ FIRST, SECOND = bench_diag.CASES[:2]
 
 
 def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
-    """Returns a result with made-up times. The times of our implementation follow ``pattern``."""
+    """Returns a result with made-up times.
+
+    In each round of timing, our time is ``milliseconds`` times a number from ``pattern``. ``busy`` is the share of the
+    cores that other processes used.
+    """
     milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
     times = Times()
     for name, typical in milliseconds.items():
@@ -101,12 +105,13 @@ def test_what_other_processes_did(monkeypatch, tmp_path):
     monkeypatch.setattr(timing, "_STAT", stat)
     monkeypatch.setattr(timing, "_cores", lambda: [0, 1])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(timing.os, "times", lambda: (now[0] / 2, now[0] / 4, 0, 0, 99))  # 3/4 of a core are ours
+    monkeypatch.setattr(timing.os, "times", lambda: (now[0] / 2, now[0] / 4, 0, 0, 99))
 
     stat.write_text(STAT.format(idle=500, steal=0, user=0))
     others = timing.OtherProcesses()
     now[0] = 10.0
-    stat.write_text(STAT.format(idle=900, steal=3 * tick, user=10 * tick))  # 13 seconds of work, of which 7.5 are ours
+    # In 10 seconds, the two cores were busy for 13 seconds in total, of which this process used 7.5.
+    stat.write_text(STAT.format(idle=900, steal=3 * tick, user=10 * tick))
     assert others.busy() == pytest.approx((13 - 7.5) / 20)
 
     monkeypatch.setattr(timing, "_cores", lambda: [0, 7])
@@ -126,7 +131,7 @@ def test_targets_stand_in_a_verdict_alone(capsys):
     lines = [" ".join(line.split()) for line in printed.splitlines() if " >= " in line or " <= " in line]
     assert f"{FIRST}, 2 threads native faster than good loop >= 9 10 met" in lines
     assert f"{SECOND}, 2 threads native faster than good loop >= 9 not timed -" in lines
-    assert len(lines) == 3 or "none" in printed  # only AVX-512 and AVX2 have a target for the floor
+    assert len(lines) == 3 or "none" in printed
 
     printed = print_report([made_up(FIRST, pattern=RESTLESS)], capsys, VERDICT, [met])
     assert "UNRELIABLE: the machine was not quiet in 1 of 1 rows" in printed and "met, unreliable" in printed

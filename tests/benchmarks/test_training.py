@@ -31,7 +31,6 @@ def test_a_training_step_under_load_is_judged():
     assert "none" in bench_training.verdicts(options, times, loaded)
 
 
-# Prints how many turns idle OpenMP threads spin, and whether torch is imported.
 LIKE_COMMAND = """
 import os, sys
 from harness.alone import configure_like_command
@@ -47,7 +46,6 @@ def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
 
 
 def user_ticks(pid):
-    """Returns a process's user time in ticks. None without /proc."""
     stat = Path(f"/proc/{pid}/stat")
     return int(stat.read_text().rpartition(")")[2].split()[11]) if stat.exists() else None
 
@@ -64,9 +62,9 @@ def test_a_core_is_busy_until_its_user_ends(name):
         while first is not None and user_ticks(pid) < first + 20:
             assert time.monotonic() < end
             time.sleep(0.02)
-        os.killpg(user.pid, getattr(signal, name))  # as Ctrl-C does
+        os.killpg(user.pid, getattr(signal, name))  # signals the whole process group, as Ctrl-C does
         try:
-            user.communicate(timeout=10)  # waits for both processes, which share the standard error
+            user.communicate(timeout=10)  # waits until both processes, which share the standard error, have ended
         except subprocess.TimeoutExpired:
             os.kill(pid, signal.SIGKILL)
             raise

@@ -1,4 +1,4 @@
-"""Calls the command line as the console script does."""
+"""Functions that call the command line `pixelrnn` in the test's own process."""
 
 import pytest
 
@@ -9,22 +9,20 @@ MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "
 
 
 def split_command(command, *more):
-    """Splits ``command`` into words, and appends ``more`` as strings."""
     return [*command.split(), *map(str, more)]
 
 
 def pixelrnn(*command):
-    """Runs a command and asserts that it succeeds."""
     assert cli.main(split_command(*command)) == 0
 
 
 def train(out, *more):
-    """Trains for 92 steps, two of them in the second epoch. Returns the exit status."""
+    """Trains a small model for 92 steps, of which the last two are in the second epoch. Returns the exit status."""
     return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
 
 
 def error_of(capsys, *command):
-    """Runs a command, asserts that it fails, and returns its error, which is one sentence."""
+    """Asserts that a command fails with exit status 2 and one line of text. Returns this line."""
     status = cli.main(split_command(*command))
     printed = capsys.readouterr()
     assert status == 2 and "Traceback" not in printed.err
@@ -34,7 +32,7 @@ def error_of(capsys, *command):
 
 
 def exit_output(capsys, status, *arguments, prog="pixelrnn"):
-    """Asserts that the option parser ends a command with exit status ``status``. Returns the output."""
+    """Asserts that a command ends with this exit status while its options are parsed. Returns what it printed."""
     with pytest.raises(SystemExit) as raised:
         cli.main(list(arguments), prog)
     assert raised.value.code == status
@@ -42,7 +40,10 @@ def exit_output(capsys, status, *arguments, prog="pixelrnn"):
 
 
 def change_facts(source, path, change):
-    """Writes the checkpoint ``source`` to ``path`` with facts changed by ``change``. Returns ``path``."""
+    """Copies the checkpoint ``source`` to ``path``, and returns ``path``.
+
+    ``change`` edits the copy's facts, a dict of everything in a checkpoint except the tensors.
+    """
     tensors, facts = checkpoint.load(source)
     change(facts)
     checkpoint.save(path, tensors, facts)

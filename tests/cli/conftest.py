@@ -11,7 +11,7 @@ from .command_line import train
 
 @pytest.fixture(autouse=True)
 def _cheap_curve(monkeypatch):
-    """Draws curves without matplotlib, to save time. Only the fixture ``trained`` uses matplotlib."""
+    """Writes learning curves without matplotlib, to save time. The fixture ``trained`` draws a real curve."""
     monkeypatch.setattr("pixelrnn_ext.training.gallery.write_learning_curve", write_cheap_curve)
 
 
@@ -33,14 +33,17 @@ def copied(trained, tmp_path):
 
 @pytest.fixture
 def nothing_is_loaded(monkeypatch):
-    """Makes every attempt to load a data set fail."""
+    """Makes loading a data set fail, so that a test sees the errors that a command reports before it loads data."""
     monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
     monkeypatch.setattr("pixelrnn_ext.training.stored_data.load_again", None)
 
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Returns ``interrupt(place, name, at)``, which sends Ctrl-C at the ``at``-th call of a function or method."""
+    """Returns a function ``interrupt(place, name, at)``.
+
+    It patches the attribute ``name`` of ``place``: the ``at``-th call sends Ctrl-C to the process.
+    """
 
     def patch(place, name, at=1):
         function, calls = getattr(place, name), itertools.count(1)

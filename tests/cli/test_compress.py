@@ -17,11 +17,11 @@ from pixelrnn_ext.training.checkpoint import load_model
 
 from .command_line import error_of, pixelrnn
 
-SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # (height, width) of pictures; neighbours of one size form a group
+# (height, width) of each picture. Successive pictures of one size are compressed together.
+SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]
 
 
 def write_pictures(folder, levels=2, channels=1, sizes=SIZES):
-    """Writes random pictures. Returns their pixels."""
     folder.mkdir()
     random, pictures = numpy.random.default_rng(0), []
     for i, (height, width) in enumerate(sizes):
@@ -74,7 +74,7 @@ def test_pictures_come_back(cwd, capsys, levels, channels):
 
 
 def test_the_likelihood_is_that_of_the_model(cwd, capsys, monkeypatch):
-    """The command prints no likelihood for images of more than ``PIXELS_PER_PASS`` pixels."""
+    """The command prints no likelihood if an image has more than ``PIXELS_PER_PASS`` pixels."""
     write_pictures(cwd / "pictures", 256)
     model, facts = load_model(tiny_checkpoint(cwd / "model", 256))
     groups = coding.read(["pictures"], model, facts, 10**6)
@@ -109,7 +109,8 @@ def label_options(labels):
     return [word for label in labels.split() for word in ("--label", label)]
 
 
-# kind -> (images, labels that compress needs, wrong labels). compress knows labels if all images are of splits.
+# Each case is (images, the labels that compress needs, wrong labels). compress itself knows the labels of a data set's
+# splits, so a case of splits alone needs none.
 LABELLED = {
     "a split": ("digits:test", "", "3"),
     "one for all": ("pictures", "4", "3"),
@@ -187,7 +188,7 @@ def test_streams_make_another_file_of_the_same_images(file, cwd):
 
 @pytest.fixture
 def other_files(file, cwd):
-    """Adds models and files that do not fit the fixture ``model``."""
+    """Writes wrong inputs for the tests: other models, a damaged file, and pictures that the model cannot compress."""
     tiny_checkpoint(cwd / "another-model", hidden_channels=2)
     tiny_checkpoint(cwd / "deep-model", 300)
     (cwd / "damaged").write_bytes(file.read_bytes()[:-1] + b"\0")
@@ -308,7 +309,8 @@ NO_PLACES = {
 
 @pytest.mark.parametrize("kind", NO_PLACES)
 def test_where_no_folder_is_made(file, cwd, capsys, monkeypatch, kind):
-    monkeypatch.setattr(codec.Codec, "decompress_groups", None)  # nothing is decoded before the folder is refused
+    # Makes decoding fail: the command must refuse the output folder before it decodes.
+    monkeypatch.setattr(codec.Codec, "decompress_groups", None)
     out, (make, expected) = cwd / kind, NO_PLACES[kind]
     make(out)
     before = names_in(cwd)

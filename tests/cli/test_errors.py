@@ -1,4 +1,4 @@
-"""An error of a command is one sentence and an exit status, if possible before any data set is loaded."""
+"""A command that fails prints one sentence and returns an exit status, if possible before it loads a data set."""
 
 import re
 import shlex
@@ -93,7 +93,8 @@ def test_wrong_options_say_the_usage(arguments, message, capsys):
     assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
-STARTS_LOADING = "'NoneType' object is not callable"  # error of a command that goes on to load the data
+# The error of a command that starts to load data, because nothing_is_loaded has set the loader to None.
+STARTS_LOADING = "'NoneType' object is not callable"
 
 
 def not_taken_error(option, name):
@@ -131,7 +132,7 @@ def test_options_that_a_model_takes(name):
 
 BEGAN_WITH = "with which the training began, got"
 BEGAN_WITHOUT = "without which the training began: --resume goes on with its options"
-OLDER = ("shift", "weight_decay")  # options absent from older checkpoints
+OLDER = ("shift", "weight_decay")  # options that older checkpoints lack
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ OPTIONS = f"{OPTIONS} --model row --hidden-channels 3 --num-layers 1 --head-chan
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A folder with pictures and a training on them by a relative path, and the last line that the training printed."""
+    """A folder with pictures and a training on them, and the last line that the training printed.
+
+    The training's option --data names the pictures by a relative path.
+    """
     root = tmp_path_factory.mktemp("trained")
     write_named_pictures(root / "pictures")
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +36,10 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def cwd(run, tmp_path, monkeypatch):
-    """The working directory, with copies of pictures and a training. The checkpoints name the copied pictures."""
+    """The working directory of a test, with its own copies of the pictures and of the training.
+
+    The checkpoints name the copied pictures.
+    """
     shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     change_run(lambda facts: facts["data"]["folder"].update(path=str(tmp_path / "pictures")))
@@ -47,7 +53,7 @@ def change_run(change):
 
 
 def damaged(change):
-    """Returns a function that applies ``change`` to the facts about the folder in both checkpoints."""
+    """Returns a function that calls ``change`` on the checkpoints' description of the picture folder."""
     return lambda: change_run(lambda facts: change(facts["data"]["folder"]))
 
 
@@ -160,7 +166,7 @@ def test_max_pixels(cwd, capsys):
 
 
 def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
-    """The standard output takes only UTF-8, so the name is printed with an escape."""
+    """`evaluate` prints an escape for each byte of the folder's name that is not UTF-8."""
     write_named_pictures(tmp_path / "caf\udce9")
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
     assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *OPTIONS, "--out", f"{tmp_path}/run"]) == 0

@@ -8,7 +8,7 @@ from pixelrnn_ext.training import animation, files, grid
 
 from .command_line import pixelrnn
 
-SIDE = 66  # an 8x8 image in a grid, magnified 8 times, with a margin of 2
+SIDE = 66  # pixels of an 8 x 8 image in a grid: 8 times 8, and a margin of 2
 
 
 def pixels_of(picture):
@@ -35,7 +35,10 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     [("lower-half", slice(4, 8), slice(8)), ("box", slice(2, 6), slice(2, 6)), ("mask.png", slice(1, 3), slice(5, 8))],
 )
 def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows, columns):
-    """The picture has rows of originals, of their visible parts, and of completions."""
+    """Checks the picture that `complete` draws.
+
+    It shows a row of original images, a row of their visible parts, and rows of completions.
+    """
     monkeypatch.chdir(tmp_path)
     hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
     hidden[rows, columns] = True
@@ -70,12 +73,12 @@ def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
         assert opened.info["loop"] == 0 and durations[-1] == 2000
     final = pixels_of(still)
     assert (frames[-1] == final).all() and 20 < len(frames) <= 65
-    top = 0 if command == "sample" else 2 * SIDE  # completions begin below two other rows
+    top = 0 if command == "sample" else 2 * SIDE  # the completions lie below two rows of other images
     first = slice(top + 6, top + SIDE, 8), slice(6, SIDE, 8), 0
     whole = final[first].flatten()
     for number, frame in enumerate(frames):
         part = frame[first].flatten()
-        changed = (part != whole).nonzero()[0]  # pixels still to come, in gray
+        changed = (part != whole).nonzero()[0]
         drawn = changed.min(initial=64)
         assert (part[changed] == 128).all() and (part[:drawn] == whole[:drawn]).all()
         assert number < len(frames) - 1 or not len(changed)

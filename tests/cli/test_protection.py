@@ -1,4 +1,7 @@
-"""No command replaces an input, a checkpoint or a file of a training without --force, whatever path leads there."""
+"""Without --force no command replaces one of its inputs, a checkpoint or a file of a training.
+
+Symbolic links to such a file are protected too.
+"""
 
 import argparse
 import os
@@ -16,7 +19,7 @@ from pixelrnn_ext.training.folder import describe_files
 
 from .command_line import change_facts, error_of, pixelrnn
 
-# Options whose value is any text, but never a path.
+# Options whose value is a text that is not a path.
 WORDS = {"--label", "--device", "--model", "--only"}
 FREE_TEXT = (None, str, arguments.path, arguments.non_empty, data.absolute)
 PARSER = parser.make("pixelrnn")
@@ -26,7 +29,10 @@ COMMANDS = SUBPARSERS.choices
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
-    """A new option for an input must be in ``outputs.INPUTS``."""
+    """Every option that takes text is an input, an output or one of WORDS.
+
+    If a new option names an input, add it to ``outputs.INPUTS``.
+    """
     command = COMMANDS[name]
     free = [
         action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE_TEXT
@@ -38,11 +44,11 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
 
 
 CHECKPOINT, TRAINING_FILE, INPUT = "a checkpoint", "a file of the training", "an input of this command"
-FILES = {  # file of a training -> its kind, as the error says
+FILES = {  # maps each file of a training to its kind in the error message
     checkpoint.LAST: CHECKPOINT,
     checkpoint.BEST: CHECKPOINT,
     "log.jsonl": TRAINING_FILE,
-    "learning-curve.png": TRAINING_FILE,  # a link out of the training's folder
+    "learning-curve.png": TRAINING_FILE,  # a symbolic link to a file elsewhere
     "samples-0000005.png": TRAINING_FILE,
     "tensorboard/events.out.tfevents.1": TRAINING_FILE,
     output.LOCK: TRAINING_FILE,
@@ -51,7 +57,10 @@ FILES = {  # file of a training -> its kind, as the error says
 
 @pytest.fixture
 def cwd(tmp_path, monkeypatch):
-    """The working directory, with a training, checkpoints and pictures. No command can load a model or data there."""
+    """The working directory of a test, with a training, checkpoints and pictures.
+
+    Loading a model or data fails here, so the commands must refuse an output before they load anything.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "load_model", None)
     monkeypatch.setattr(data, "load", None)
@@ -76,7 +85,10 @@ def cwd(tmp_path, monkeypatch):
 
 
 def paths_to(file, cwd, hard_link):
-    """Yields paths to a file: absolute, relative, through links, and with ``hard_link`` a hard link."""
+    """Yields absolute and relative paths to the same file, and paths through symbolic links.
+
+    With ``hard_link`` it also yields a hard link to the file.
+    """
     yield file
     yield os.path.relpath(file)
     yield file.parent / ".." / file.parent.name / file.name
@@ -116,7 +128,10 @@ def check(*words):
 
 @pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
 def test_what_is_not_replaced(cwd, capsys, words, file, kind):
-    """A hard link to a training's log or picture counts as another file."""
+    """A command refuses to replace a protected file if --out is any path to the file, such as a symbolic link.
+
+    A hard link to a training's log or picture may be replaced.
+    """
     before = (cwd / file).read_bytes()
     for out in paths_to(cwd / file, cwd, hard_link=kind != TRAINING_FILE):
         sentence = error_of(capsys, *words.split(), "--out", out)
@@ -167,7 +182,10 @@ def test_force_replaces(tmp_path):
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
 def test_a_training_replaces_its_own_files_alone(cwd, capsys, name):
-    """A training refuses a symbolic link to another training's file, but replaces a hard link."""
+    """A training that replaces an earlier one leaves the files of other trainings alone.
+
+    It refuses to replace a symbolic link to such a file. It replaces a hard link by a new file, and the old file stays.
+    """
     train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
     (cwd / "new").mkdir()
     tiny_checkpoint(cwd / "new" / "best.safetensors")

@@ -10,7 +10,7 @@ from .command_line import pixelrnn, train
 
 
 def read_scalars(out):
-    """Returns the scalars in TensorBoard, {name: {step: value}}. Fails if a step comes twice."""
+    """Returns what TensorBoard would show, as {name of a curve: {step: value}}. Fails if a curve has a step twice."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(out / "tensorboard"))
@@ -21,7 +21,6 @@ def read_scalars(out):
 
 
 def check_scalars(out):
-    """Compares TensorBoard's scalars with the log, and returns them."""
     entries = journal.read(out)
     scalars = read_scalars(out)
     for event in ("train", "validation", "test"):
@@ -31,7 +30,10 @@ def check_scalars(out):
 
 
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
-    """TensorBoard also shows steps without --tensorboard, and shows no step twice after Ctrl-C or a crash."""
+    """TensorBoard shows all steps of the log once, even after Ctrl-C or a crash.
+
+    The log also has steps that ran without --tensorboard.
+    """
     pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
     resume = ["train", "--out", str(tmp_path), "--resume"]
     step, actions = Training._step, {}
@@ -44,18 +46,18 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Training, "_step", act_and_step)
-    assert train(tmp_path, "--steps", "30") == 0  # without TensorBoard
+    assert train(tmp_path, "--steps", "30") == 0
     actions[40] = lambda: signal.raise_signal(signal.SIGINT)
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 130
     assert {25, 30, 41} <= check_scalars(tmp_path)["bits/dim/train"].keys()
     actions[55] = crash
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 2
     assert 50 in read_scalars(tmp_path)["bits/dim/train"]
-    pixelrnn(*resume)  # the resumed training keeps --tensorboard
+    pixelrnn(*resume)
     scalars = check_scalars(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")
-    for steps in (80, 80, 90):  # the second run has nothing to do, the third prolongs a finished training
+    for steps in (80, 80, 90):  # The second run has nothing to do. The third run continues a finished training.
         pixelrnn(*resume, "--steps", steps, "--tensorboard")
         scalars = check_scalars(tmp_path)
         assert list(scalars["bits/dim/test"]) == [steps] and {75, 80} <= scalars["bits/dim/train"].keys()

@@ -97,7 +97,7 @@ def test_cudnn_takes_the_kernels_that_repeat_their_bits(tmp_path, capsys, monkey
 
 @contextlib.contextmanager
 def file_size_limit(size):
-    """Limits the bytes of a file that the process may write."""
+    """Limits the size of the files that this process writes, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -107,7 +107,6 @@ def file_size_limit(size):
 
 
 def test_a_full_disk_while_training(copied, capsys):
-    """The disk is full in the middle of the file."""
     before = (copied / checkpoint.LAST).read_bytes()
     with file_size_limit(len(before) // 2):
         sentence = error_of(capsys, "train", "--out", copied, "--resume", "--steps", "94")

@@ -21,7 +21,6 @@ def ideal_bytes(model, images, condition=None):
 
 
 def round_trip(model, images, condition=None, **options):
-    """Returns the compressed images. Asserts that they decode to the same images."""
     codec = Codec(model)
     file = codec.compress(images, condition, **options)
     assert torch.equal(codec.decompress(file, condition), images)

@@ -1,9 +1,9 @@
-"""Files that no codec wrote, with valid checksums."""
+"""Builds invalid files with a valid checksum, so that tests reach the codec's later checks."""
 
 import struct
 import zlib
 
-CHECKSUM_BEGIN, CHECKSUM_END = 17, 21  # byte offsets of the file's checksum
+CHECKSUM_BEGIN, CHECKSUM_END = 17, 21  # the checksum's bytes in a file
 
 
 def varint(number, bytes_at_least=1):
@@ -23,6 +23,9 @@ def with_checksum(file):
 
 
 def file_of(*numbers, payload=b"", varints=None, fingerprint=bytes(8)):
-    """Returns a codec file with ``numbers`` as varints, and with a valid checksum."""
+    """Returns a file in the codec's format with a valid checksum.
+
+    ``numbers`` are the file's counts, such as the number of images. The file stores each as a varint.
+    """
     body = b"".join(map(varint, numbers)) if varints is None else varints
     return with_checksum(b"\x8bPRN\x01" + fingerprint + bytes(8) + body + payload)

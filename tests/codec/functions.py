@@ -1,8 +1,8 @@
-"""Computes the codec's sigmoid, tanh and exp with integers, correctly rounded, as a reference for all implementations.
+"""Reference for the codec's sigmoid, tanh and exp: computes with integers alone, and rounds each value correctly.
 
-Arguments are k * 2^-14 for an integer k. sigmoid and tanh are rounded to 2^-14, exp(-x) to 2^-24. For arguments
-beyond its array of values a function returns the last value. The powers of exp(-2^-14) are integers in units of
-2^-160. Each product errs by a few units, so all 18 * 2^14 powers err by less than 2^-135.
+The argument is k * 2^-14 for an integer k. sigmoid and tanh are rounded to multiples of 2^-14, and exp(-x) to multiples
+of 2^-24. All three are computed from the powers of exp(-2^-14), which are integers in units of 2^-160. The error of
+each power is less than 2^-135.
 """
 
 import math
@@ -10,9 +10,10 @@ from functools import cache
 
 import numpy as np
 
-BITS = 14  # fraction bits of an argument
-PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # fraction bits of a value
-COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}  # number of k before the value is constant
+BITS = 14  # binary digits of an argument after the point
+PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # binary digits of a value after the point
+# The rounded function is constant for all arguments of COUNT * 2^-BITS or more.
+COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}
 _ONE = 1 << 160
 
 
@@ -34,9 +35,10 @@ _FORMULAS = {
 
 @cache
 def rounded(name):
-    """Returns rounded values for k < COUNT in units of the last bit, and the exact values' distances from a tie.
+    """Returns a function's rounded values at k * 2^-14 for 0 <= k < COUNT, and each exact value's distance from a tie.
 
-    The rounded sigmoid(-x) is 1 - sigmoid(x), and tanh(-x) is -tanh(x), because no value is a tie.
+    An integer v stands for v * 2^-PRECISION. A tie lies in the middle between two such numbers. No value is a tie, so
+    the values for negative k follow from sigmoid(-x) = 1 - sigmoid(x) and tanh(-x) = -tanh(x).
     """
     unit = 1 << 160 - PRECISION[name]
     values = np.empty(COUNT[name], np.int64)
@@ -49,7 +51,7 @@ def rounded(name):
 
 
 def signed(name, k):
-    """Returns sigmoid or tanh of k * 2^-14, for any integers k, in units of the last bit."""
+    """Returns sigmoid or tanh of k * 2^-14 for an array of integers k, in units of 2^-14."""
     values = np.take(rounded(name)[0], np.abs(k), mode="clip")
     return np.where(k < 0, (1 << PRECISION[name]) * (name == "sigmoid") - values, values)
 
@@ -59,5 +61,5 @@ def exp(k):
 
 
 def nearest_to_ties(name, count):
-    """Returns the ``count`` arguments k whose values come nearest to a tie, the nearest first."""
+    """Returns the ``count`` arguments k whose exact values are nearest to a tie, the nearest first."""
     return np.argsort(rounded(name)[1], kind="stable")[:count].tolist()

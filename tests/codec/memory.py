@@ -1,6 +1,6 @@
-"""Measures the memory of coding, for test_damage.py: `python memory.py FUNCTION KIND SIZE...` prints bytes.
+"""Measures the memory of compressing or decompressing: `python memory.py FUNCTION KIND SIZE...` prints bytes.
 
-It runs in a process of its own, because memory that other tests freed would hide the growth.
+test_damage.py starts it as a process, because in the test's own process the codec could reuse freed memory.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ def peak():
 
 
 def growth(call, *arguments, **options):
-    LIBC.malloc_trim(0)  # otherwise the call would reuse free memory
+    LIBC.malloc_trim(0)  # gives freed memory back to the system, so that `call` cannot reuse it
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
     call(*arguments, **options)
@@ -36,7 +36,10 @@ def encoding_takes(kind, height, width):
 
 
 def decoding_takes(kind, n, height, width):
-    """Returns the bytes that decoding needs, as the error about ``max_bytes`` says, and the bytes that it took."""
+    """Returns the codec's estimate of the bytes that decoding needs, and the bytes that decoding took.
+
+    The estimate comes from the error that the codec raises if ``max_bytes`` is too small.
+    """
     sizes, condition = dict(num_layers=1, head_channels=4, hidden_channels=4), None
     if kind == "diagonal":
         model = make_model("diagonal", hidden_channels=16, head_channels=16)
@@ -50,7 +53,7 @@ def decoding_takes(kind, n, height, width):
     try:
         codec.decompress(file, condition, max_bytes=1)
     except ValueError as error:
-        needed = int(str(error).split()[-1])  # test_codec.py checks the error's number
+        needed = int(str(error).split()[-1])
     few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
     codec.decompress(codec.compress(*few), few[1])
     return needed, growth(codec.decompress, file, condition, max_bytes=needed)
@@ -58,6 +61,6 @@ def decoding_takes(kind, n, height, width):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # freed blocks of 128 KiB or more go back to the system
+    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # freed blocks of 128 KiB or more return to the system at once
     function, kind, *size = sys.argv[1:]
     print(json.dumps(globals()[function](kind, *map(int, size))))

@@ -14,7 +14,7 @@ from pixelrnn_ext.codec import Codec
 from .examples import images_of, model_of
 from .forged import CHECKSUM_END, file_of, varint, with_checksum
 
-# One thread is faster for images this small.
+# One thread is faster than several for such small images.
 pytestmark = [pytest.mark.usefixtures("threads"), pytest.mark.parametrize("threads", [1], indirect=True)]
 MEMORY = 1 << 22
 
@@ -26,7 +26,7 @@ class EncodedImages:
         self.file = self.codec.compress(self.groups, streams=2)
 
     def decodes(self, file):
-        """Returns whether a file decodes. Asserts that it decodes to these images, or gives an error of one line."""
+        """Returns whether a file can be decoded. Asserts that it gives the original images, or an error of one line."""
         try:
             groups = self.codec.decompress_groups(file, max_bytes=MEMORY)
         except ValueError as error:
@@ -71,11 +71,10 @@ AWKWARD = [0, 1, 2, 3, 7, 127, 128, 300, 4096, 2**20, 2**31, 2**40, 2**62, 2**63
 
 
 def forged(file, rng):
-    """Returns the file with some bytes changed, inserted or deleted, and with a valid checksum."""
     data = bytearray(file)
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(4, len(data))
-        # Half of the changes hit the counts behind the checksum.
+        # Half of the damage hits the counts that follow the checksum, such as the number of images.
         at = rng.randrange(CHECKSUM_END, CHECKSUM_END + 12) if rng.random() < 0.5 else at
         match rng.randrange(5):
             case 0:
@@ -97,7 +96,8 @@ def test_forged_files_are_refused_or_are_the_images(encoded, count):
     assert encoded.decodes(encoded.file)
     rng = random.Random(count)
     accepted = sum(encoded.decodes(forged(encoded.file, rng)) for _ in range(count))
-    assert accepted < count / 20  # the last bytes of a stream may differ, since the decoder reads zeros after them
+    # A few forged files still decode to the right images, because the last bytes of a stream may not matter.
+    assert accepted < count / 20
 
 
 def test_huge_images_are_refused_before_anything_is_made(encoded):
@@ -119,13 +119,17 @@ def memory(*words):
 
 
 @linux
-@native  # PyTorch would take 2 ms a pixel
+@native  # a pixel takes 2 ms without the native code
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
-    """A map of 16 channels takes 128 bytes a pixel, a map of logits 2048."""
+    """Encoding takes less than 100 bytes of memory for each further pixel.
+
+    A feature map of the whole image would take more: 16 channels of float64 are 128 bytes per pixel.
+    """
     low, high = (memory("encoding_takes", kind, height, 150) for height in (230, 530))
     assert low > 16 * 230 * 150
-    assert high - low < 100 * 300 * 150 + (16 << 20)  # the allocator may keep 16 MiB
+    # The images differ by 300 * 150 pixels. The allocator may keep up to 16 MiB of freed memory.
+    assert high - low < 100 * 300 * 150 + (16 << 20)
 
 
 @linux
@@ -139,7 +143,6 @@ def test_encoding_keeps_no_maps_of_a_whole_image(kind):
     ],
 )
 def test_decoding_takes_the_memory_that_is_allowed(kind, size):
-    """The allocator's own bookkeeping may take 10 % and 2 MiB more."""
     allowed, taken = memory("decoding_takes", kind, *size)
     assert allowed > 30 << 20
     assert taken <= 1.1 * allowed + (2 << 20)

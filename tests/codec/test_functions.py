@@ -1,4 +1,4 @@
-"""torch's sigmoid, tanh and exp, rounded, are the integers of functions.py for every argument of the codec."""
+"""torch's sigmoid, tanh and exp round to the reference values of functions.py for every argument of the codec."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import torch
 
 from . import functions
 
-LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # largest |argument|; exp gets a difference of two
+# The largest absolute argument. The codec's numbers lie between -256 and 256, and exp takes the difference of two.
+LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}
 NAMES = pytest.mark.parametrize("name", list(functions.COUNT))
 
 
@@ -34,5 +35,5 @@ def test_torch(name, layout, threads):
     x = torch.from_numpy(k / 2.0**functions.BITS)
     x = x if layout == "contiguous" else torch.stack([x, x], 1)[:, 0]
     value = getattr(torch, name)(x).numpy() * 2.0 ** functions.PRECISION[name]
-    got = np.floor(value + 0.5) if name == "exp" else np.round(value)  # the codec's rounding
+    got = np.floor(value + 0.5) if name == "exp" else np.round(value)  # rounds as the codec does
     assert (got == expected).all(), f"{name}: {np.count_nonzero(got != expected)} values are not rounded correctly"

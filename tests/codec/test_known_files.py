@@ -1,7 +1,7 @@
-"""The codec reads the files in tests/codec/known, and writes them again byte for byte. A checkpoint lies beside each.
+"""The codec can read the files in tests/codec/known, and writes the same files again, byte for byte.
 
-The files never change: a version that writes other bytes or reads other images needs another format. The models are
-random, with weights of twice the usual size. The images are arithmetic, so the test depends on the codec alone.
+A checkpoint with the model lies beside each file. The files never change: a codec that writes other bytes needs a new
+file format.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from pixelrnn_ext.training import checkpoint
 
 FOLDER = Path(__file__).parent / "known"
 
-# name -> ([(N, H, W) of each group of images], number of streams of each group)
+# Maps a file's name to the (N, H, W) of its groups of images, and to the number of streams of each group.
 FILES = {
     "diagonal-binary": ([(5, 9, 8)], 2),
     "row-rgb": ([(2, 5, 6), (1, 3, 7)], 1),

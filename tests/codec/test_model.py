@@ -58,7 +58,7 @@ def test_the_fingerprint_is_of_buffers_that_the_network_reads():
 
 
 class Small(px.PixelCNN):
-    """A subclass that keeps no argument of its constructor, and whose ``args`` is a module."""
+    """A model with a constructor of its own, which stores no argument. Its attribute ``args`` is a module."""
 
     def __init__(self, size, *, plain=False, **options):
         super().__init__(**SIZES | dict(hidden_channels=size), residual=not plain, **options)
@@ -72,7 +72,10 @@ class SmallMultiScale(px.MultiScalePixelRNN):
 
 @pytest.mark.parametrize("cls", [Small, SmallMultiScale])
 def test_a_subclass_with_a_constructor_of_its_own(cls):
-    """The base class's arguments change the fingerprint, even where all parameters are equal."""
+    """The codec takes models of subclasses whose constructors have arguments of their own.
+
+    The fingerprint depends on the arguments of the base class, and not only on the parameters.
+    """
     torch.manual_seed(0)
     model, other, same = cls(6), cls(6, plain=True), cls(6, backend="reference")
     for copy in (other, same):
@@ -86,7 +89,7 @@ def test_a_subclass_with_a_constructor_of_its_own(cls):
 
 
 class WithArguments(px.PixelCNN):
-    """A subclass whose argument ``embedding`` is a module, and whose argument ``half`` is the name of a method."""
+    """A model with unusual arguments: ``embedding`` is a module, and ``half`` is also the name of a method."""
 
     def __init__(self, embedding, half=None, scales=None):
         super().__init__(**SIZES)
@@ -120,7 +123,8 @@ def test_models_that_cannot_code(model, error, message):
         Codec(model)
 
 
-LIMIT = 2**23  # upper bound of |bias| + 256 * sum(|weights|) + 256
+# The codec refuses a model with an output whose |bias| + 256 * sum(|weights|) + 256 reaches this limit.
+LIMIT = 2**23
 
 LAYER = [f"blocks.1.layer.{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias") for suffix in ("", "_reverse")]
 
@@ -136,7 +140,7 @@ def test_sums_that_might_not_be_exact_are_refused(layer, name, sign):
     Codec(model)
     parameter = dict(model.named_parameters())[name].data
     if layer == "multiscale-row":
-        parameter[0, -1] = LIMIT / 256 / 16 * sign  # the bound sums all 16 weights
+        parameter[0, -1] = LIMIT / 256 / 16 * sign  # the limit applies to the sum of all 16 weights
     else:
         parameter.view(-1)[-1] = sign * (LIMIT if "bias" in name else LIMIT / 256)
     with pytest.raises(ValueError, match=rf"whose sums stay below 8.38861e\+06, got .* in {name.rpartition('.')[0]}"):
@@ -165,7 +169,10 @@ def test_the_bound_is_that_of_rounded_weights():
 
 
 def test_an_upsampling_is_of_numbers_on_the_grid():
-    """The upsampling rounds its input to the grid, on which the scaled values of 256 levels do not lie."""
+    """The upsampling of a multi-scale model first rounds its input to multiples of 2^-14.
+
+    The input's values are multiples of 1/255, so rounding changes most of them.
+    """
     codec = Codec(model_of("multiscale-row", levels=256))
     upsampling, grid = codec._model.upsampling, PROFILES[0]
     x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(1, 1, 16, 16)

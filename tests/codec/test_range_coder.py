@@ -25,13 +25,16 @@ def encoded(intervals):
 
 
 def table(start, stop):
-    """Returns the bounds of one to three symbols' intervals, and the index of the symbol with start .. stop - 1."""
+    """Returns ascending bounds of intervals from 0 to TOTAL, and the index of the interval that begins at ``start``."""
     ends = sorted({0, start, stop, TOTAL})
     return ends, ends.index(start)
 
 
 def oracle(intervals):
-    """Returns the encoded stream, computed with one unbounded integer, and so without carries."""
+    """Returns the bytes that the range coder must write for intervals.
+
+    Computes with one integer of unlimited size, which needs no carries.
+    """
     low, size, bits = 0, 2**64 - 1, 64
     for start, stop in intervals:
         part = size // TOTAL
@@ -45,7 +48,7 @@ def oracle(intervals):
 
 
 def around_one_half(symbols):
-    """Returns intervals of two units of 2^-24. The second unit of each contains the middle of the first range."""
+    """Returns intervals around the middle of the coder's whole range. The first byte may still become 0x7f or 0x80."""
     low, size, half, intervals = 0, 2**64 - 1, 2**63, []
     for _ in range(symbols):
         part = size // TOTAL
@@ -74,7 +77,7 @@ def test_round_trip(intervals):
 @example([(TOTAL - 1, TOTAL)] * 5)
 @example([*around_one_half(1), (TOTAL - 1, TOTAL)])
 @example([*around_one_half(40), (0, 1)])
-@example([*around_one_half(40), (TOTAL - 1, TOTAL)])  # a carry runs back through all bytes
+@example([*around_one_half(40), (TOTAL - 1, TOTAL)])  # the last interval causes a carry through all bytes
 def test_the_bytes_are_those_of_arithmetic_without_carries_and_as_few_as_can_be(intervals):
     assert encoded(intervals) == oracle(intervals)
 
@@ -94,7 +97,8 @@ def test_a_decoder_behind_the_end_says_so(symbols):
 def test_a_decoder_is_behind_the_end_once_it_has_read_eight_zeros():
     decoder = Decoder(encoded([]))
     assert not decoder.past_end
-    assert decoder.decode([0, 2**6, TOTAL]) == 0  # narrows the range by 18 bits; after 16 a byte is read
+    # Decoding this interval makes the range smaller than 2^48, so the decoder reads a byte.
+    assert decoder.decode([0, 2**6, TOTAL]) == 0
     assert decoder.past_end
 
 
@@ -120,7 +124,7 @@ def test_what_is_no_interval_is_refused(interval):
 
 
 def logits_of(name, levels):
-    """Returns logits (4, levels), or (4, 1) for two levels, on the grid of 2^-14, within [-256, 256]."""
+    """Returns float64 logits (4, levels), or (4, 1) for two levels: multiples of 2^-14 between -256 and 256."""
     channels = 1 if levels == 2 else levels
     logits = {
         "uniform": torch.zeros(channels),
@@ -149,7 +153,7 @@ def test_probabilities_are_those_of_the_logits(name, levels):
         assert found[0] == 0 and found[-1] == TOTAL
     parts, expected = ends.diff(), both.double().softmax(1) * (TOTAL - levels) + 1
     assert (parts >= 1).all()
-    # A weight errs by at most half a unit of 2^-24, and an end of an interval by less than one unit.
+    # rtol allows for the rounding of the weights, and atol for the rounding of an interval's bounds.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
 
 

@@ -1,4 +1,4 @@
-"""Builds a Python module, by pybind11, of the parts of csrc that need neither torch nor CUDA; names are as in C++."""
+"""Builds a Python module from the parts of csrc that need neither torch nor CUDA."""
 
 import importlib.util
 import os
@@ -21,13 +21,13 @@ COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 @cache
 def load():
-    import pybind11  # missing where only the tests on a GPU run, which do not call load()
+    import pybind11  # machines that run only the GPU tests lack pybind11, and never call load()
 
     includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
     flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden"]
     command = [*COMPILER, *flags, *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
-    # macOS resolves Python's symbols when Python loads the module.
+    # On macOS, the linker must allow undefined symbols, which Python provides when it loads the module.
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     path = build_cache.link([*COMPILER, "-shared", *undefined, *objects], "core")
     spec = importlib.util.spec_from_file_location("pixelrnn_core", path)

@@ -16,7 +16,8 @@ py::class_<T> bind(py::module_& m, const char* name, std::pair<const char*, Memb
   (add(members.first, members.second), ...);
   return bound;
 }
-// DEF binds a function, BIND(Type, MEMBER(name), ...) a class with its fields and methods, under their C++ names.
+// DEF binds a function to Python under its C++ name. BIND(Type, MEMBER(name), ...) binds a class with the named fields
+// and methods.
 #define MEMBER(name) std::pair(#name, &Class::name)
 #define DEF(name) m.def(#name, &name)
 #define BIND(Type, ...)                        \

@@ -1,4 +1,5 @@
-// Binds csrc/geometry.h, cell.h, cell5.h and cpu/pages.h to Python. The cells use the vector math of the CPU kernels.
+// Binds the LSTM cells (csrc/cell.h, cell5.h), the geometry of scans (geometry.h) and the cache of memory blocks
+// (cpu/pages.h) to Python. The cells use the vector math of the CPU kernels.
 #include <array>
 #include <optional>
 #include <tuple>
@@ -18,7 +19,7 @@ namespace {
 
 using namespace pixelrnn;
 
-// `stride` is the number of pixels from row to row of the map. 0 means the image's width.
+// `stride` is the number of pixels from one row of the map to the next. 0 means the image's width.
 template <Geometry (*make)(int, int, Corner, int)>
 Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride) {
   return make(height, width, {bottom, mirrored}, stride ? stride : width);
@@ -59,7 +60,7 @@ template <class T> Vec<T> splat(T x) {
   for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
   return v;
 }
-// Python passes scalars. Each scalar fills all lanes of a vector, and the result is lane 0.
+// Python passes numbers, but the cells take vectors. Each number fills all lanes of a vector, and lane 0 is returned.
 template <template <class> class Struct, class T, size_t N> Struct<Vec<T>> vectors(const std::array<T, N>& scalars) {
   return std::apply([](auto... x) { return Struct<Vec<T>>{splat(x)...}; }, scalars);
 }
@@ -73,7 +74,6 @@ template <class T> void bind_cell(py::module_ m) {
   m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors<Gates>(z))); });
   m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors<Gates>(a), splat(c_prev))[0]); });
   m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors<Gates>(a), splat(c))[0]); });
-  // Binds a function that returns the gradients with respect to the pre-activations and c_prev.
   const auto def_backward = [&](const char* name, auto derivative) {
     m.def(
         name,
@@ -90,7 +90,7 @@ template <class T> void bind_cell(py::module_ m) {
       [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
-// Python passes peepholes as None, or as four numbers in the order i, f, up, o.
+// Python passes the peephole weights as None, or as four numbers in the order i, f, up, o.
 template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
@@ -108,8 +108,6 @@ template <class T> void bind_cell5(py::module_ m) {
         formula, scale, scalars ? &peepholes : nullptr, is_first, vectors<FiveGates>(z), splat(c_left), splat(c_up));
     return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
   });
-  // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up are the gradients
-  // with respect to c from the cells to the right and below.
   m.def("cell5_backward", [](Formula formula, T scale, const OptionalPeepholes& scalars, const Numbers& a, T c,
                               T c_left, T c_up, T dh, T dc_left, T dc_up) {
     const auto peepholes = peephole_vectors(scalars);

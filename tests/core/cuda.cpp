@@ -1,4 +1,5 @@
-// Binds the planner of the CUDA kernels to Python, without a GPU: csrc/cuda/tiling.h, plan.h, path.h and estimate.h.
+// Binds the planner of the CUDA kernels (csrc/cuda/tiling.h, plan.h, path.h and estimate.h) to Python. It chooses
+// kernels, and needs no GPU.
 #include <pybind11/functional.h>
 
 #include "bind.h"

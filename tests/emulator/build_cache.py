@@ -1,6 +1,7 @@
-"""Compiles and links files into a cache that processes share. A file's key hashes its command and source contents.
+"""Compiles and links files into a cache on disk that several processes share.
 
-``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a temporary folder per user.
+The name of a cached file has a hash of its compiler command and of its sources' contents, so a changed source is
+compiled again. ``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a temporary folder for each user.
 """
 
 import fcntl
@@ -40,7 +41,7 @@ def content_hashes(paths):
 
 @contextmanager
 def locked(name):
-    """Locks a name, so that one process builds a file and the others find it in the cache."""
+    """Locks a name of a cached file. Other processes wait, and then find the file."""
     with open(folder() / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -59,10 +60,13 @@ def in_parallel(function, items):
 
 
 def compile(command, source, suffix):
-    """Runs `command SOURCE -o OUTPUT` unless the cache has the output. Returns the output's path."""
+    """Runs `command SOURCE -o OUTPUT` and returns the path of the output, which lies in the cache.
+
+    An output of the same command and the same contents of its sources is used again.
+    """
     command, source = list(map(str, command)), Path(source).resolve()
     key = hash_of(_version(command[0]), *command, source)
-    dependencies = folder() / f"{source.stem}-{key}.json"  # files that the last compilation read
+    dependencies = folder() / f"{source.stem}-{key}.json"
 
     def output():
         try:
@@ -77,7 +81,7 @@ def compile(command, source, suffix):
             return known
         with tempfile.TemporaryDirectory(dir=folder()) as scratch:
             made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
-            for _ in range(3):  # compiles again if a file changes meanwhile
+            for _ in range(3):  # compiles again if a source changed during the compilation
                 start = time.time()
                 log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
                 files = _dependencies(rule.read_text())
@@ -90,7 +94,10 @@ def compile(command, source, suffix):
 
 
 def link(command, name, suffix=".so"):
-    """Links cached files by `command -o OUTPUT`. Returns the output's path. The messages are in a .log beside it."""
+    """Links object files from the cache by running `command -o OUTPUT`, and returns the path of the output.
+
+    The linker's messages are written to a file beside the output that ends in .log.
+    """
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():

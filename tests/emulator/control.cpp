@@ -1,4 +1,5 @@
-// C functions behind control.py. set_* and mutate return 0, or -1 for an unknown name or site.
+// C functions of the emulator library, which control.py calls. set_* and mutate return 0, or -1 for an unknown name or
+// number.
 #include <cstring>
 
 #include "driver/state.h"
@@ -6,13 +7,14 @@
 
 using namespace emulator;
 
-static std::string text;  // keeps the last returned string alive
+static std::string text;  // owns the last string that Python received
 
 namespace emulator {
 bool mutation_reached = false;
 }
 
-// Replaces the context, like a reset, so that host code queries the device and loads kernels again.
+// Replaces the CUDA context of GPU 0 by a new one, as a reset of the device does. Host code that compares contexts then
+// loads its kernels again.
 static void renew_context() {
   State& state = the_state();
   state.initialised = true;
@@ -49,7 +51,8 @@ void emulator_add_static_shared_memory(int bytes) {
 }
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 
-// Returns a line per Site, with kernel, number, source position, instruction and modes separated by tabs.
+// Returns one line of text for each Site of a kernel (an instruction that a test can break). The fields, separated by
+// tabs, are the kernel, the number, the source position, the instruction and the ways to break it.
 const char* emulator_sites(const char* kernel) {
   std::ostringstream lines;
   for (const Translated& t : translated_kernels()) {

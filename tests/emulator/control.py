@@ -13,7 +13,11 @@ class Site(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Wavefronts (shared memory) or sectors (global memory) that a memory instruction took, and the fewest possible."""
+    """The cost of one memory instruction, added up over all warps and launches that executed it.
+
+    ``paid`` is the cost, and ``ideal`` is the lowest cost for the same data. The unit is a wavefront for shared memory,
+    and a 32-byte sector for global memory.
+    """
 
     accesses: int
     lanes: int
@@ -21,13 +25,12 @@ class Cost(NamedTuple):
     ideal: int
     space: str
     kind: str
-    bytes: str  # bytes per lane
+    bytes: str
     place: str
 
 
 class Emulator:
     def __init__(self, library):
-        """library: a path or a ctypes.CDLL."""
         self.library = library if isinstance(library, ctypes.CDLL) else ctypes.CDLL(str(library))
         for name in ("profile", "sites"):
             getattr(self.library, f"emulator_{name}").restype = ctypes.c_char_p
@@ -37,33 +40,45 @@ class Emulator:
             raise ValueError(f"emulator_{name}: expected known names, got {arguments}")
 
     def set_schedule(self, name, seed=1, preemption=0, resident=2):
-        """Sets how later launches order their threads (struct Launch in runtime.h)."""
+        """Sets the order in which later launches run their threads.
+
+        The struct Launch in runtime.h explains the parameters.
+        """
         self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
 
     def set_device(self, name, multiprocessors=0, gpc=0):
-        """Sets the GPU. If `multiprocessors` or `gpc` (multiprocessors of a GPC) is 0, the GPU's own number stays."""
+        """Sets the emulated GPU to `name`, such as "sm_90".
+
+        `multiprocessors` is the GPU's number of multiprocessors, and `gpc` the number in one GPC (graphics processing
+        cluster). A value of 0 keeps the number of the named GPU.
+        """
         self._call("set_device", name.encode(), multiprocessors, gpc)
 
     def add_static_shared_memory(self, bytes):
-        """Adds static shared memory to every kernel, as if another compiler allocated more."""
         self.library.emulator_add_static_shared_memory(bytes)
 
     def profile(self):
-        """Returns the memory Costs of the launches since the last call. Empty unless built with checks="profile"."""
+        """Returns a Cost for each memory instruction that ran since the last call.
+
+        The list is empty unless the library was built with checks="profile".
+        """
         rows = (line.split("\t") for line in self.library.emulator_profile().decode().splitlines())
         return [Cost(*map(int, row[:4]), *row[4:]) for row in rows]
 
     def sites(self, kernel=""):
-        """Returns the Sites (instructions that `mutate` can break) of a kernel, or of all kernels for ""."""
+        """Returns a kernel's Sites, the instructions that `mutate` can break. The name "" stands for all kernels."""
         rows = (line.split("\t") for line in self.library.emulator_sites(kernel.encode()).decode().splitlines())
         return [Site(name, int(number), *names, tuple(modes.split())) for name, number, *names, modes in rows]
 
     def mutate(self, kernel, site, mode):
-        """Breaks the instruction of a Site. `mode` is one of the ways that the Site lists."""
+        """Breaks one instruction of a kernel in later launches, for example by dropping it.
+
+        `site` is the number of a Site of this kernel, and `mode` is one of the Site's ways to break the instruction.
+        """
         self._call("mutate", kernel.encode(), site, mode.encode())
 
     def mutation_reached(self):
-        """Returns whether a thread reached a broken instruction since the last call."""
+        """Returns whether an instruction that `mutate` broke was executed since the last call of this function."""
         return bool(self.library.emulator_mutation_reached())
 
     def clear_mutations(self):

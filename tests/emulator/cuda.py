@@ -31,7 +31,7 @@ class Config(ctypes.Structure):
 
 
 class Driver:
-    """The functions of a CUDA driver, as methods that return an Error."""
+    """Calls the functions of a CUDA driver library as methods, which return the driver's error code."""
 
     def __init__(self, path):
         self._library = ctypes.CDLL(str(path))
@@ -40,18 +40,19 @@ class Driver:
         return lambda *arguments: Error(getattr(self._library, name)(*arguments))
 
     def make(self, name, *arguments):
-        """Calls a function that writes a new handle to its first argument, and returns the handle."""
         made = ctypes.c_void_p()
         assert getattr(self, name)(ctypes.byref(made), *arguments) == Error.SUCCESS, name
         return made
 
     def launch(self, kernel, config, argument=None):
-        """Launches a kernel that takes one struct by value."""
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(config if argument is None else argument))
         return self.cuLaunchKernelEx(ctypes.byref(config), kernel, arguments, None)
 
 
 def launch_config(grid=(1, 1, 1), threads=32, shared=0, cluster=0, attribute=CLUSTER_DIMENSION, stream=None):
-    """Returns a Config, which has no launch attribute if `cluster` is 0."""
+    """Returns the configuration of a launch.
+
+    The launch has the attribute ``attribute`` with the value ``cluster``, or no attribute if ``cluster`` is 0.
+    """
     attributes = Attribute(attribute, 0, (cluster, 1, 1))
     return Config(grid, (threads, 1, 1), shared, stream, ctypes.pointer(attributes), cluster > 0)

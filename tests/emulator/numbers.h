@@ -7,7 +7,7 @@
 namespace emulator {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
-// Shifts bits instead of casting _Float16. Without F16C the cast is a call, which took a tenth of the emulator's time.
+// Converts fp16 to float by shifting bits. A cast of _Float16 is a slow function call on processors without F16C.
 inline float from_fp16(uint16_t bits) {
   const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = uint32_t(bits & 0x7fff) << 13;
   if ((bits & 0x7c00) == 0x7c00) {  // infinity or NaN; a NaN becomes quiet
@@ -22,7 +22,8 @@ inline uint16_t to_bf16(float x) {
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 inline uint16_t to_fp16(double x) { return std::bit_cast<uint16_t>(_Float16(x)); }
-// Rounds to odd in float, then to nearest in bf16: two roundings to nearest could differ from one.
+// Rounds a double to bf16: first to float with round-to-odd, then to the nearest bf16. Rounding to nearest twice could
+// give another result.
 inline uint16_t to_bf16(double x) {
   const float nearest = float(x);
   auto bits = std::bit_cast<uint32_t>(nearest);
@@ -33,7 +34,8 @@ inline uint16_t to_bf16(double x) {
   return to_bf16(std::bit_cast<float>(bits));
 }
 
-// Adds a pseudorandom error up to NVIDIA's bound, because the last bits of an approximation are not specified.
+// Changes a result by a pseudorandom number of ulps (units in the last place), within NVIDIA's error bound for an
+// approximate instruction. No kernel may depend on the last bits, because NVIDIA does not specify them.
 inline float add_error(int ulps, float exact, float argument) {
   if (!std::isfinite(exact) || exact == 0) return exact;
   const uint32_t hash = std::bit_cast<uint32_t>(argument) * 2654435761u;
@@ -42,7 +44,7 @@ inline float add_error(int ulps, float exact, float argument) {
   if (!std::isfinite(result)) return std::copysign(std::numeric_limits<float>::infinity(), exact);
   return std::fabs(result) < std::numeric_limits<float>::min() ? std::copysign(0.0f, exact) : result;
 }
-// ex2.approx.ftz.f32. The result for an integer is exact, as CUDA's exp and tanh of doubles require.
+// Emulates ex2.approx.ftz.f32. The result for an integer is exact, because CUDA's exp and tanh of doubles rely on it.
 inline float exp2_approx(float x) { return x == std::floor(x) ? std::exp2(x) : add_error(2, std::exp2(x), x); }
 inline float reciprocal_approx(float x) { return add_error(1, 1 / x, x); }
 

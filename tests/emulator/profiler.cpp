@@ -1,6 +1,6 @@
-// Counts the cost of a warp's memory instructions: wavefronts of shared memory (bank conflicts), 32-byte sectors of
-// global memory. All lanes' n-th executions of an instruction form the warp's n-th access. Only addresses affect the
-// cost.
+// Counts what the memory instructions of a warp cost: wavefronts of shared memory, and 32-byte sectors of global
+// memory. Bank conflicts need more wavefronts. The n-th execution of an instruction by each lane of a warp counts as
+// one access of the whole warp.
 #include <algorithm>
 #include <bit>
 #include <set>
@@ -20,7 +20,7 @@ struct Instruction {
   auto operator<=>(const Instruction&) const = default;
 };
 struct WarpAccess {
-  unsigned lanes = 0;  // bit mask
+  unsigned lanes = 0;
   uint64_t address[32];
 };
 struct Cost {
@@ -28,7 +28,8 @@ struct Cost {
   void operator+=(const Cost& c) { accesses += c.accesses, lanes += c.lanes, paid += c.paid, ideal += c.ideal; }
 };
 
-// A wavefront (pass over the banks) serves 32 lanes of up to 4 bytes, 16 lanes of 8 bytes, or 8 lanes of 16 bytes.
+// Counts wavefronts, the passes over the 32 banks of shared memory. One wavefront serves 32 lanes of up to 4 bytes
+// each, 16 lanes of 8 bytes, or 8 lanes of 16 bytes.
 Cost shared_cost(const WarpAccess& access, unsigned bytes) {
   Cost cost;
   const unsigned lanes_per_wavefront = 32 / std::max(1u, bytes / kBankBytes);
@@ -70,8 +71,7 @@ class Profiler : public Checker {
   void accessed(const void* p, size_t bytes, bool write, Place place) override {
     const auto* address = static_cast<const Byte*>(p);
     const auto holds = [&](const Region& r) { return address >= r.low && address < r.high; };
-    if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds))
-      return;  // stack, arguments or constants
+    if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds)) return;
     const Instruction instruction{is_shared(p), write, unsigned(bytes), place};
     const unsigned execution = executions_[{self->id, instruction}]++;
     const std::tuple key(instruction, self->block * 32 + self->warp, execution);
@@ -83,7 +83,8 @@ class Profiler : public Checker {
     add_cost(instruction, access);
     incomplete_.erase(key);
   }
-  // Returns a row for each place and kind of access: the fields of Cost in control.py, separated by tabs.
+  // Returns one line of text for each memory instruction: the fields of the class Cost in control.py, separated by
+  // tabs.
   std::string profile() override {
     std::map<std::string, Cost> rows;
     for (const auto& [i, cost] : costs_)
@@ -98,8 +99,9 @@ class Profiler : public Checker {
 
  private:
   std::map<Instruction, Cost> costs_;
-  std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;  // key: instruction, warp, execution
-  std::map<std::pair<unsigned, Instruction>, unsigned> executions_;               // key: thread, instruction
+  // Accesses that some lanes of a warp have not executed yet. The key is (instruction, warp, number of the access).
+  std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;
+  std::map<std::pair<unsigned, Instruction>, unsigned> executions_;
 
   void add_cost(const Instruction& i, const WarpAccess& access) {
     Cost cost = i.shared ? shared_cost(access, i.bytes) : global_cost(access, i.bytes);

@@ -13,12 +13,12 @@ pytestmark = pytest.mark.emulated
 
 @pytest.fixture(autouse=True)
 def compiler(cuda_compiler):
-    """Passes the enclosing project's CUDA compiler to driver.py."""
     driver.compiler = cuda_compiler
     return cuda_compiler
 
 
-# (schedule, seed, preemption) of each plan. Odd seeds also switch threads at memory accesses.
+# Each plan is (schedule, seed, preemption) for a launch. The schedule and the seed determine the order of threads. If
+# the seed is odd, the race checker also switches threads after 5 memory accesses on average.
 PLANS = [
     (name, seed, 5 * (seed % 2)) for name in SCHEDULES for seed in range(1, 3 if name in ("forward", "reverse") else 6)
 ]
@@ -27,7 +27,6 @@ CLUSTER_KERNELS = {"ring", "pull", "relay", "meet"}
 
 
 def on_each(names):
-    """Parametrizes a test by kernels, each on the architectures that support it."""
     cases = [(name, arch) for name in names for arch in ARCHITECTURES if arch == "sm_90" or name not in CLUSTER_KERNELS]
     return pytest.mark.parametrize(("name", "arch"), cases)
 
@@ -51,8 +50,13 @@ WRONG = "wrong numbers"
 
 
 def run_all_plans(kernels, name, way="right"):
-    """Yields the result of each of PLANS: "" if correct, WRONG, or the kind of the reported error."""
-    memory = torch.zeros(3, 256)  # row 1 is a gap: no access beyond x reaches out
+    """Runs a kernel with threads in the order of each of PLANS, and yields one result for each.
+
+    The result is "" for correct numbers without an error, WRONG for wrong numbers, or the kind of a reported error.
+    """
+    # Row 0 is the input and row 2 the output. Row 1 lies between them, so that an access beyond the input misses the
+    # output.
+    memory = torch.zeros(3, 256)
     x, out = memory[0].copy_(torch.arange(256)), memory[2]
     cluster, shared = {"ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "meet": (0, 272)}.get(name, (0, 256))
     for plan in PLANS:
@@ -70,7 +74,7 @@ def test_right_kernels_are_silent(name, arch):
     assert set(run_all_plans(driver.load(arch), name)) == {""}
 
 
-# Each row is (kernel, kinds of reports that are allowed, ways to break the kernel).
+# Each row is (kernel, kinds of errors that the emulator may report, ways to break the kernel from kernels.h).
 BROKEN = [
     ("reverse", "race, uninitialised", "no_block_barrier"),
     ("reverse", "divergence", "lane_leaves lanes_diverge collective_against_barrier"),
@@ -113,8 +117,12 @@ def test_broken_kernels_are_reported(name, way):
 
 
 def test_asynchronous_stores_come_late_and_in_pieces():
-    """Only the schedules random, burst and starve delay stores. Without the race checker, `no_wait` gives wrong numbers
-    if a store is late. A phase of `half_a_piece` expects 15.5 stores, so it ends only if a store arrives in parts."""
+    """Asynchronous stores arrive late and in parts, but only in the schedules random, burst and starve.
+
+    With `no_wait` the kernel does not wait for its stores, so a late store makes its numbers wrong. This case runs
+    without the race checker, which would report the missing wait. With `half_a_piece` each phase of an mbarrier expects
+    the bytes of 15.5 stores, so it can end only if a store arrives in parts.
+    """
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
         for (schedule, *_), result in zip(PLANS, run_all_plans(driver.load(checks=checks), "relay", way), strict=True):
@@ -148,7 +156,8 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.clear_mutations()
-        if kernels.mutation_reached():  # false at sites that only broken kernels reach
+        # The correct kernel skips the instructions of deliberate errors.
+        if kernels.mutation_reached():
             reached += 1
             assert "" not in results, (broken, mode, results)
             if (name, broken.instruction) == ("pull", "cluster arrive"):
@@ -207,7 +216,8 @@ def test_functions(arch):
     torch.testing.assert_close(got[:, 1], wide.tanh(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 2], wide.exp(), rtol=1e-15, atol=0)
     torch.testing.assert_close(got[:, 3], wide.tanh(), rtol=1e-15, atol=0)
-    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):  # every error up to `ulps` occurs, none above
+    # The emulator adds errors from -``ulps`` to ``ulps`` units in the last place.
+    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):
         off = got[:, column].float().view(torch.int32) - exact.view(torch.int32)
         assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
     to_tf32 = (x.view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32)

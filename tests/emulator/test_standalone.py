@@ -19,7 +19,7 @@ def name(path):
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_no_import_and_no_path_leaves_the_folder(path):
-    depth = len(path.relative_to(HERE).parts)  # enclosing packages, `emulator` included
+    depth = len(path.relative_to(HERE).parts)
     allowed = sys.stdlib_module_names | (TESTS_IMPORT if path.name.startswith("test_") else set())
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,7 +1,7 @@
 """Builds shared libraries that run CUDA kernels on the CPU.
 
-The caller passes a CUDA compiler: an object with ``include`` (folder of CUDA's headers), ``path`` (the compiler's file)
-and ``compile(cu_file, arch, flags)``. ``compile`` returns the machine code, the PTX and a log.
+The caller's CUDA compiler has these members: ``include`` is the folder of CUDA's headers, ``path`` is the file of the
+compiler, and ``compile(cu_file, arch, flags)`` returns the machine code, the PTX and a log.
 """
 
 import inspect
@@ -43,7 +43,7 @@ class Compiled(NamedTuple):
 
 
 def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
-    """Compiles .cu files with -lineinfo. Returns the paths of each file's outputs."""
+    """Compiles .cu files with line information for reports. Returns a Compiled for each file."""
     flags = [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
@@ -63,7 +63,7 @@ def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
 
 
 def _included(file, folders):
-    """Returns a file and all files that it includes. Ignores #if."""
+    """Returns a file and all files that it includes directly or indirectly, also if #if disables an include."""
     found, rest = set(), [file]
     while rest:
         file = rest.pop().resolve()
@@ -107,10 +107,12 @@ def build_library(
 ):
     """Builds a shared library of kernels (.cu) and host code (.cpp) that needs no GPU. Returns the library's path.
 
+    kernels     .cu files that ``compiler`` compiles
     by_nvcc     more .cu files, which nvcc compiles
-    checks      "race" checks accesses (race_checker.cpp), "profile" counts memory transactions
-    flags       -D and -I for kernels and host code
-    host_flags  more flags for the host code alone, so that libraries share compiled kernels
+    host        .cpp files that launch the kernels
+    checks      "race" checks all memory accesses (race_checker.cpp), "profile" counts their cost (profiler.cpp)
+    flags       compiler flags -D and -I for the kernels and the host code
+    host_flags  more flags for the host code alone, so that libraries that differ only in these share compiled kernels
     """
     gxx = shutil.which("g++") or "g++"
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", compiler.include]

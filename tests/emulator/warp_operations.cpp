@@ -1,4 +1,4 @@
-// Collectives of the lanes of a warp: shuffles, votes and matrix products.
+// Collectives of a warp: shuffles, votes and matrix products.
 #include <bit>
 #include <cstring>
 
@@ -78,16 +78,15 @@ static void combine_rows(const LaneData* in, LaneData* out, unsigned) {
   }
 }
 void load_matrices(int count, uint32_t* d, const Byte* row, Place place) {
-  if (int(lane()) < 8 * count) access(row, 16, false, place);  // each lane reads its own row
+  if (int(lane()) < 8 * count) access(row, 16, false, place);
   const RowOfMatrices in{row, count};
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
 
-// A lane's registers of an mma, with q = lane / 4 and p = lane % 4. A group is 4 (tf32) or 8 (16-bit) adjacent columns
-// of matrix a, or rows of b.
-//   a[i] is value p (tf32) or values 2p and 2p + 1 (16-bit) of column group i / 2 in row q + 8 (i % 2).
-//   b[i] is the values with the same numbers of row group i in column q.
-//   c[i] is the value in row q + 8 (i / 2), column 2p + i % 2.
+// The registers that one lane passes to an mma, where q = lane / 4 and p = lane % 4. The columns of matrix a, and the
+// rows of matrix b, are divided into groups of 4 (tf32) or 8 (16-bit formats). a[i] is in row q + 8 (i % 2) and column
+// group i / 2 of a. b[i] is in column q and row group i of b. Both hold value p of the group (tf32), or values 2p and
+// 2p + 1 (16-bit). c[i] is in row q + 8 (i / 2) and column 2p + i % 2 of c.
 struct MatrixIn {
   uint32_t a[4], b[2];
   float c[4];
@@ -136,7 +135,7 @@ void multiply_matrices(MatrixFormat format, float (&d)[4], const uint32_t (&a)[4
 uint32_t round_to_tf32(float x) {
   const auto bits = std::bit_cast<uint32_t>(x);
   const bool finite = (bits & 0x7f800000) != 0x7f800000;
-  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // to nearest, ties away from zero
+  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // rounds to nearest, and ties away from zero
 }
 
 }  // namespace emulator

@@ -1,4 +1,4 @@
-"""Comparisons of tensors, and small tools that many tests share."""
+"""Functions that compare tensors, and other small tools that many tests share."""
 
 import itertools
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
-# Bounds for assert_close: 90 units of rounding in float64 (2^-53), 34 in float32 (2^-24). A sum of n products errs by
-# about sqrt(n) units. The longest sum, a weight's gradient of 840 products, errs by 29 units, two such sums by 41.
+# Error bounds for assert_close, by dtype. A sum of n products errs by about sqrt(n) unit roundoffs: 29 for the tests'
+# longest sum, of 840 products. The bounds are 90 unit roundoffs of float64 and 34 of float32.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
 
 def assert_close(name, expected, got, ratio):
-    """Asserts that the RMS of the error is at most ``ratio`` times the RMS of the expected tensor."""
+    """Asserts RMS(got - expected) <= ratio * RMS(expected), where RMS is the root mean square."""
     assert got.shape == expected.shape, f"{name}: expected shape {tuple(expected.shape)}, got {tuple(got.shape)}"
     assert not got.isnan().any(), f"{name}: NaN"
     error = (got.double() - expected.double()).square().mean().sqrt()
@@ -44,7 +44,7 @@ def using_instruction_set(name):
 
 
 def opcheck_untraced(operator, arguments):
-    """Runs torch.library.opcheck without its check that traces the operator's derivatives, which takes seconds."""
+    """Runs torch.library.opcheck without its slow check, which traces derivatives."""
     opcheck(operator, arguments, test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 
 
@@ -53,17 +53,17 @@ def randn64(*size):
 
 
 def cotangent_of(y):
-    """Returns random numbers with the shape and dtype of y, the same in every call."""
+    """Returns a random gradient with respect to the output y. It depends only on y's shape and dtype."""
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y.dtype)
 
 
 def subsets(names):
-    """Returns all subsets of names except the empty one."""
+    """Returns all nonempty subsets of ``names``, as tuples."""
     return [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
 
 
 class OperatorRecorder(TorchDispatchMode):
-    """Records the names of the operators that run and for which ``condition(operator)`` is true."""
+    """Records the name of each operator called in its ``with`` block for which ``condition(operator)`` is true."""
 
     def __init__(self, condition):
         super().__init__()
@@ -76,7 +76,7 @@ class OperatorRecorder(TorchDispatchMode):
 
 
 def draw_states(module):
-    """Draws learned initial states and peepholes at random. In a new module they are zero."""
+    """Fills a module's initial states and peepholes with random numbers. In a new module they are zero."""
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2].startswith(("h0", "c0", "peephole")):
             torch.nn.init.uniform_(parameter, -1, 1)

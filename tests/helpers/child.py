@@ -1,7 +1,7 @@
 """Starts Python processes that import the package under test.
 
-`python -c` and `python -m` import from the current folder first. Tests start them outside of the repository's root,
-where they would import the source folder instead of the installed package.
+`python -c` and `python -m` look for modules in the current folder first. In the repository's root they would import the
+source folder. Tests of an installed package therefore start processes in another folder.
 """
 
 import os
@@ -17,9 +17,10 @@ TESTS = ROOT / "tests"
 
 
 def environment(*folders, without=()):
-    """Returns os.environ without the variables ``without``.
+    """Returns the environment variables for a child process.
 
-    PYTHONPATH begins with ``folders`` and the package's parent.
+    The child gets the variables of this process, except the names in ``without``. PYTHONPATH begins with ``folders``
+    and the folder that contains the package under test.
     """
     path = [*map(str, folders), str(Path(pixelrnn_ext.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     variables = {name: value for name, value in os.environ.items() if name not in without}
@@ -27,13 +28,15 @@ def environment(*folders, without=()):
 
 
 def python(*arguments, cwd=None, env=None, timeout=None):
-    """Runs Python until it exits. Returns the CompletedProcess, with the output as text."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=timeout)
 
 
 def run_tests(file, expression, folder, variables):
-    """Runs the tests of a file that ``-k expression`` selects, with environment variables. Asserts that they pass."""
+    """Runs tests of a file in a child process and asserts that they pass.
+
+    pytest's option ``-k expression`` selects the tests. ``variables`` are added to the environment variables.
+    """
     options = "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"
     done = python("-m", "pytest", *options, file, "-k", expression, cwd=folder, env=environment() | variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

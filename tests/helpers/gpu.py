@@ -1,4 +1,7 @@
-"""Skips tests that need a GPU if there is none, and sets the precision of products that their error bounds assume."""
+"""Helps tests that run on a GPU. Skips them if there is no GPU.
+
+Turns off reduced precision in matrix products, since the tests' error bounds assume full precision.
+"""
 
 import os
 from contextlib import contextmanager
@@ -8,12 +11,15 @@ import torch
 
 from pixelrnn_ext.operators import library
 
-# cuBLAS reads CUBLAS_WORKSPACE_CONFIG at its first call. torch's deterministic mode (conftest.py) needs it.
+# torch's deterministic mode requires CUBLAS_WORKSPACE_CONFIG to be set before the first call of cuBLAS.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def why_no_gpu(kernels=True):
-    """Returns why tests cannot run on a GPU, or None. ``kernels``: whether the tests need the compiled kernels."""
+    """Returns why tests cannot run on a GPU, as a sentence, or None if they can.
+
+    ``kernels`` says whether the tests need the compiled CUDA kernels of the package.
+    """
     if not torch.cuda.is_available():
         return f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
     return library.why_no_cuda() if kernels else None
@@ -29,7 +35,6 @@ REDUCED = "allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precisio
 
 @contextmanager
 def strict_products():
-    """Makes matrix products use neither TF32 nor partial sums in half precision."""
     matmul = torch.backends.cuda.matmul
     before = {name: getattr(matmul, name) for name in ("allow_tf32", *REDUCED)}
     for name in before:
@@ -42,7 +47,10 @@ def strict_products():
 
 
 def capture(step, warm_ups=3):
-    """Captures a call of ``step`` in a CUDA graph. Returns the graph, and the tensors that each replay writes."""
+    """Captures a call of the function ``step`` in a CUDA graph, after ``warm_ups`` calls without a capture.
+
+    Returns the graph, and the result of the captured call. Each replay of the graph writes to the result's tensors.
+    """
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -56,6 +64,6 @@ def capture(step, warm_ups=3):
 
 @pytest.fixture(autouse=True)
 def _strict_products():
-    """Applies :func:`strict_products` to every test of a module that imports this fixture."""
+    """Turns off reduced precision in matrix products for every test of a module that imports this fixture."""
     with strict_products():
         yield

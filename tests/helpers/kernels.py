@@ -12,23 +12,28 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    """A resident kernel for one format, with the most pairs, tiles and threads that it takes.
-
-    A pair is 64 bytes of a row of the weight, which a tensor core multiplies in two steps.
-    """
+    """A resident kernel for one number format. It computes a whole scan in one launch."""
 
     format: str
     backward: bool
-    held: str  # place of the weights: "4s" keeps 4 pairs of each row in registers, the others in shared memory
-    pairs: tuple  # most pairs (64 bytes) of a row in registers, and in shared memory (None: no limit)
-    tiles_or_units: int  # tiles of a warp (forward), or hidden units of a thread (backward; 0: two units of many cells)
-    threads: int  # threads of a block
-    kind: str  # kind of launch: a key of BLOCKS
-    gates: int  # gates of a hidden unit
+    # Where a block keeps its weights. "4s": 4 pieces (64 bytes each) of each weight row in registers, the rest in
+    # shared memory.
+    held: str
+    # Limits for the 64-byte pieces of a weight row: (most in registers, most in shared memory). None means no limit.
+    pairs: tuple
+    # Forward kernel: the most tiles (8 cells each) that a warp computes. Backward kernel: the hidden units that a
+    # thread computes, or 0 if the kernel computes any number of cells.
+    tiles_or_units: int
+    threads: int
+    kind: str  # a key of BLOCKS, which lists how many thread blocks may share an image
+    gates: int
 
     @property
     def suffix(self):
-        """Returns the kernel's name in a path, such as "4_1_256" (csrc/cuda/path.h), without pass and format."""
+        """Returns a part of the kernel's name: storage of the weights, tiles or units, threads, such as "4_1_256".
+
+        The operators' argument ``path`` can contain this part to force the kernel (csrc/cuda/path.h).
+        """
         return f"{self.held}_{self.tiles_or_units}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property
@@ -41,13 +46,12 @@ class Kernel(NamedTuple):
 
     @property
     def scan(self):
-        """Returns the pass as in the kernel's name, such as "backward5"."""
+        """Returns the kernel's pass, "forward" or "backward". Kernels of five gates have "forward5" or "backward5"."""
         return ("backward" if self.backward else "forward") + ("5" if self.gates == 5 else "")
 
 
 @cache
 def every_kernel():
-    """Returns all kernels in the order of kernel_list.h."""
     found = []
     for line in KERNEL_LIST.read_text().splitlines():
         group, _, columns = line.strip(" \\").removesuffix(")").partition("(")
@@ -65,13 +69,17 @@ def kernels(gates=4):
 
 
 def variants(gates=4):
-    """Returns (format, suffix of the name, blocks of a cluster) of all kernels, without duplicates."""
+    """Returns the variants of the resident kernels whose hidden units have ``gates`` gates.
+
+    A variant is (number format, suffix of the kernel's name, number of thread blocks of a cluster). A forward and a
+    backward kernel of the same suffix share a variant.
+    """
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels(gates) for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
 
 
 def source_of(names):
-    """Returns the text of a .cu file with the named kernels and the kernels that pack their weights."""
+    """Returns the text of a .cu file that defines the kernels ``names``, and kernels that pack weights for them."""
     selected = [kernel for kernel in every_kernel() if kernel.name in names]
     text = '#include "kernels.cuh"\n'
     for format, gates in sorted({(k.format, k.gates) for k in selected}):

@@ -23,20 +23,28 @@ if tiles.INTERPRETED:
     _patch_lang_tensor = interpreter._patch_lang_tensor
 
     def _patch_with_index(tensor, scope):
-        """Adds __index__ to Triton's tensors: Triton 3.6 calls int() on one-value arrays, which NumPy 2.4 refuses."""
+        """Adds the method __index__ to Triton's tensors.
+
+        Without it Triton 3.6 calls int() on arrays of one value, which NumPy 2.4 refuses.
+        """
         _patch_lang_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
     interpreter._patch_lang_tensor = _patch_with_index
 
 
-# Error bounds. 1e-6 is 17 units of rounding (2^-24). A sum of n terms errs by about sqrt(n) units: 4 for 16 products of
-# a tile, 10 for up to 100 tiles. Half-precision results are computed in float32 and rounded once.
+# Error bounds for assert_close, by dtype. A sum of n terms errs by about sqrt(n) unit roundoffs: 4 for the 16 products
+# of a tile, 10 for a sum over 100 tiles. The float32 bound is 17 unit roundoffs. Half-precision results are computed in
+# float32 and rounded once.
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 
 
 def expected_results(input, weight, bias, mask, relu, cotangent):
-    """Returns {name: tensor} of the output and the gradients in float64, and the mask: true where a weight is alive."""
+    """Computes a masked convolution and its gradients in float64.
+
+    Returns a dict of the output and the gradients. Also returns a boolean tensor, which is true at the weights that the
+    causal mask keeps.
+    """
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
     options = dict(image_channels=mask.image_channels, gates=mask.gates)
@@ -50,9 +58,12 @@ def expected_results(input, weight, bias, mask, relu, cotangent):
 def check(
     kernel_size, mask, sizes, *, relu=False, has_bias=True, channels_last=False, dtype=torch.float32, strided=False
 ):
-    """Compares the output and all gradients with float64 results. The kernels get NaN as masked weights."""
+    """Compares the kernels' output and gradients with results in float64.
+
+    Masked elements of the kernels' weight are NaN, so a kernel that uses a masked element gives NaN.
+    """
     torch.manual_seed(0)
-    torch.use_deterministic_algorithms(True)  # unwritten memory reads as NaN
+    torch.use_deterministic_algorithms(True)  # in this mode torch fills new memory with NaN
     n, in_channels, out_channels, height, width = sizes
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     # permute() is needed, as .to(memory_format=...) does not change the strides of a map of one channel.
@@ -69,7 +80,9 @@ def check(
 
     assert gpu.why_not(input) is None
     output = gpu.forward(Convolution(input, poisoned, bias, *mask, relu))
-    if relu:  # ignores outputs whose sign differs from the expected sign by rounding
+    if relu:
+        # Rounding can change the sign of a ReLU's input near 0. The ReLU then passes a gradient in only one of the two
+        # computations. Such outputs get the cotangent 0.
         same_sign = (want["output"] > 0) == (output > 0)
         assert same_sign.double().mean() > 0.99 or n == 0
         cotangent = cotangent * same_sign
@@ -86,7 +99,10 @@ def check(
 
 
 def check_subsets():
-    """Checks that a gradient is None if not needed, and the same whichever other gradients are needed."""
+    """Requests every subset of the three gradients of a masked convolution.
+
+    A gradient that is not requested must be None. A requested gradient must not depend on the other requests.
+    """
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
@@ -105,7 +121,10 @@ def check_subsets():
 
 
 def check_parts():
-    """Checks a weight gradient that several Triton programs sum. The cotangent has strides of 0."""
+    """Checks the gradients for images so large that several Triton programs sum the weight's gradient.
+
+    The gradient with respect to the output is an expanded tensor, whose strides are 0.
+    """
     torch.manual_seed(0)
     mask = Mask("A", 3, 1)
     input, weight = torch.randn(3, 3, 19, 23), torch.randn(3, 3, 3, 1)
@@ -123,7 +142,10 @@ def check_refused():
 
 
 def check_a_capture():
-    """Checks that all launches in a CUDA graph capture are in relaxed mode, and that AUTOTUNE times none of them."""
+    """Checks the kernel launches during a simulated capture of a CUDA graph.
+
+    Every launch must be in the relaxed capture mode, and the tuner (AUTOTUNE) must time no launch.
+    """
     modes, launched_in, mode = [], [], 0
 
     def exchange(wanted):
@@ -150,7 +172,7 @@ def check_a_capture():
         for kernel in (kernels.pack_kernel, *(getattr(kernels, name).kernel for name in names)):
             patch.setattr(kernel, "run", partial(recorded, kernel.run))
         check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True)
-    assert launched_in == [2] * 5  # in relaxed mode: three kernels, and two launches of pack_kernel
+    assert launched_in == [2] * 5  # mode 2 is the relaxed mode. pack_kernel is launched twice, three other kernels once
     assert modes == [2, 0] * 3
 
 

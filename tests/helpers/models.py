@@ -8,7 +8,6 @@ import pixelrnn_ext as px
 
 SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
 COLOURS = {"gray": {}, "rgb": dict(image_channels=3, levels=7)}
-# {name: constructor}
 MODELS = {
     "row": partial(px.PixelRNN, "row"),
     "diagonal": partial(px.PixelRNN, "diagonal"),
@@ -27,7 +26,10 @@ each_wired_model = pytest.mark.parametrize("name", WIRED_MODELS)
 
 
 def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):
-    """Returns the same model in every call. Large states and biases make errors at the border change results."""
+    """Makes a small model with random parameters from a fixed seed. ``scale`` multiplies all parameters.
+
+    Initial states and biases are so large that a wrong value at an image's border changes the results.
+    """
     torch.manual_seed(1)
     model = WIRED_MODELS[name](**SIZES | COLOURS[colours] | options)
     with torch.no_grad():

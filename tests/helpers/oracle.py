@@ -1,7 +1,7 @@
-"""Computes recurrent layers pixel by pixel, from the equations alone: an oracle for tests.
+"""Computes recurrent layers pixel by pixel, from the equations alone. Tests compare the package's layers with it.
 
-It is slow, and shares no code with pixelrnn_ext: no skewing, no convolution, no mask module. A weight's rows are blocks
-of ``hidden`` rows, one block for each gate in the order of GATES.
+It is slow, and shares no code with pixelrnn_ext. A weight has a block of ``hidden`` rows for each gate, in the order of
+GATES.
 """
 
 import itertools
@@ -16,23 +16,29 @@ GATES = {
     "leaky": ("phi", "o_prev", "g", "o", "lambda"),
     "max": ("i", "f_left", "g", "o", "f_up"),
 }
-# {corner: (axes of (..., H, W) whose flip moves the corner to the top left, suffix of a direction's parameters)}
+# {corner where a scan starts: (axes whose flip moves the corner to the top left, suffix of the parameters' names)}
 CORNERS = {"tl": ((), ""), "tr": ((-1,), "_reverse"), "bl": ((-2,), "_up"), "br": ((-2, -1), "_up_reverse")}
 
 
 def mirror(m, corner):
-    """Flips a map (..., H, W) so that ``corner`` comes to the top left, or back."""
+    """Flips a feature map (..., H, W) so that ``corner`` moves to the top left. A second call flips it back."""
     return m.flip(CORNERS[corner][0])
 
 
 def colour(channel, channels, image_channels):
-    """Returns the index of the colour to which a channel belongs."""
+    """Returns the index of the colour to which a feature channel belongs.
+
+    ``channels`` feature channels are divided among ``image_channels`` colours, as torch.tensor_split divides them.
+    """
     groups = torch.tensor_split(torch.arange(channels), image_channels)
     return next(g for g, members in enumerate(groups) if channel in members)
 
 
 def masked(weight, mask_type, image_channels, gates=1):
-    """Returns weight (gates * units, in, height, width) with zeros for the masked elements."""
+    """Returns a convolution's weight with zeros in place of its masked elements.
+
+    The weight has the shape (gates * units, in channels, height, width).
+    """
     if mask_type is None:
         return weight
     outputs, channels, height, width = weight.shape
@@ -47,7 +53,11 @@ def masked(weight, mask_type, image_channels, gates=1):
 
 
 def update(cell, z, c_up, c_left, is_first_row, peephole):
-    """Returns h and c (N, hidden) of a pixel from its pre-activations z (N, G, hidden) and its neighbours' c."""
+    """Returns the hidden state h and the cell state c of one pixel in N images, each of shape (N, hidden).
+
+    ``z`` has the pre-activations of the pixel's G gates, (N, G, hidden). ``c_up`` and ``c_left`` are the cell states of
+    the upper and the left neighbour.
+    """
     i, f, g, o, *fifth = z.unbind(1)
     p_i, p_left, p_up, p_o = z.new_zeros(4, 1) if peephole is None else peephole
     i, f, g = (i + p_i * (c_up + c_left)).sigmoid(), (f + p_left * c_left).sigmoid(), g.tanh()
@@ -65,18 +75,19 @@ def update(cell, z, c_up, c_left, is_first_row, peephole):
     elif cell == "leaky":
         c = i * g + (1 - i) * mix
         return (f * mix + o.sigmoid() * c).tanh(), c
-    elif cell == "max":  # the first row has no c_up to choose
+    elif cell == "max":  # the first row takes c_left, since it has no row above
         left = (f >= fifth) | is_first_row
         c = (i * g + torch.where(left, f * c_left, fifth * c_up)).clamp(-100, 100)
     return (o + p_o * c).sigmoid() * c.tanh(), c
 
 
 def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is_row):
-    """Returns h (N, hidden, H, W) of a scan from the top left corner."""
+    """Scans N images from their top left corners. Returns the hidden states, (N, hidden, H, W)."""
     n, _, height, width = x.shape
     hidden, taps = weight_hh.shape[1:]
     kernel = weight_ih.shape[3]
-    neighbours = [(1, taps // 2 - k) for k in range(taps)] if is_row else [(1, 0), (0, 1)]  # displacement of each tap
+    # Offsets (rows up, columns to the left) of the neighbours whose hidden states a pixel reads.
+    neighbours = [(1, taps // 2 - k) for k in range(taps)] if is_row else [(1, 0), (0, 1)]
     zeros = x.new_zeros(n, hidden)
     outside_h, outside_c = (zeros if state is None else zeros + state for state in (h0, c0))
     h, c = {}, {}
@@ -97,8 +108,7 @@ def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is
 
 
 def layer(module, x, gate_bias=None, sizes=None):
-    """Returns the output that a layer of pixelrnn_ext should compute."""
-    if sizes is not None:  # each image is computed alone
+    if sizes is not None:
         y = []
         for n, (height, width) in enumerate(sizes.tolist()):
             one = layer(module, *(None if m is None else m[n : n + 1, :, :height, :width] for m in (x, gate_bias)))

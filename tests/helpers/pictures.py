@@ -12,13 +12,12 @@ def names_in(folder):
 
 
 def named_pixels(name):
-    """Returns 8 x 8 random gray pixels, whose seed is a hash of the name."""
+    """Returns random gray pixels, 8 x 8. The seed is the hash of ``name``."""
     seed = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:4], "little")
     return numpy.random.default_rng(seed).integers(0, 256, (8, 8), dtype=numpy.uint8)
 
 
 def write_named_pictures(path, names=NAMES):
-    """Writes a PNG file of 8 x 8 gray pixels for each name, and returns the folder."""
     for name in names:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(named_pixels(name)).save(path / name, "png")
@@ -26,6 +25,6 @@ def write_named_pictures(path, names=NAMES):
 
 
 def frames_of(file):
-    """Returns an animation's frames: [(RGB pixels (H, W, 3), milliseconds)]."""
+    """Returns the frames of an animated image as tuples (RGB pixels (H, W, 3), duration in milliseconds)."""
     with Image.open(file) as opened:
         return [(numpy.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(opened)]

@@ -1,4 +1,7 @@
-"""Makes Hypothesis test the same examples in every run: 50 in a plain `pytest`, 500 in `pytest -m sweep`."""
+"""Configures Hypothesis, which draws random examples for tests, so that every run gets the same examples.
+
+A plain `pytest` runs a test on 50 examples, `pytest -m sweep` on 500.
+"""
 
 from hypothesis import is_hypothesis_test, settings
 

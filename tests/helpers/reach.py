@@ -1,6 +1,7 @@
-"""Computes the inputs on which outputs should depend, and measures the inputs on which they depend.
+"""Computes on which inputs the outputs of layers should depend, and measures on which inputs they do depend.
 
-A map is {(row, column, colour) of a value: set of the inputs (row, column, colour) on which the value depends}.
+The results are dependency maps. A dependency map is a dict: its key is an output, and its entry is the set of the
+inputs on which the output depends. Outputs and inputs are given as (row, column, colour).
 """
 
 import itertools
@@ -11,12 +12,11 @@ from helpers.oracle import colour
 
 
 def identity(height, width, colours):
-    """Returns the map in which each value depends on itself alone."""
     return {p: {p} for p in itertools.product(range(height), range(width), range(colours))}
 
 
 def convolved(x, mask_type, height, width):
-    """Returns the map of the output of a masked convolution whose input has the map x."""
+    """Returns the dependency map of a masked convolution's output. ``x`` is the dependency map of its input."""
 
     def reads(p, q):
         (r, c, a), (rr, cc, b) = p, q
@@ -27,13 +27,17 @@ def convolved(x, mask_type, height, width):
     return {p: set().union(*(x[q] for q in x if reads(p, q))) for p in x}
 
 
-SCAN_STEPS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # step of a scan along (rows, columns)
+# {corner where a scan starts: (1 if the scan goes down, -1 if up; 1 if it goes right, -1 if left)}
+SCAN_STEPS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 
 
 def scanned(x, name, gate_bias=None):
-    """Returns the map of the output of a layer with mask B: a Row LSTM, or a scan from a corner.
+    """Returns the dependency map of the output of one scan, whose input-to-state convolution has mask B.
 
-    ``gate_bias`` is the map of a gate bias of one colour, which the gates of all colours read.
+    Args:
+        x: the dependency map of the scan's input.
+        name: "row" and the kernel size of a Row LSTM, such as "row3", or the corner where a diagonal scan starts.
+        gate_bias: the dependency map of a gate bias with one colour, or None.
     """
     kernel = int(name[3:]) if name.startswith("row") else 1
     down, right = SCAN_STEPS.get(name, (1, 1))
@@ -47,7 +51,10 @@ def scanned(x, name, gate_bias=None):
 
 
 def layer(x, name, gate_bias=None):
-    """Returns the map of the output of a layer of :data:`scans.LAYERS`, or of an LSTM2d from the corner ``name``."""
+    """Returns the dependency map of a layer's output. ``x`` is the dependency map of the layer's input.
+
+    ``name`` is a key of :data:`scans.LAYERS` or, for an LSTM2d of one direction, the corner where the scan starts.
+    """
     if name != "bilstm":
         return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
     left, right = (scanned(x, corner, gate_bias) for corner in ("tl", "tr"))
@@ -55,9 +62,10 @@ def layer(x, name, gate_bias=None):
 
 
 def measured(function, x, colours, input_colours=None):
-    """Measures the map of the output of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not 0.
+    """Measures the dependency map of the output of ``function`` at the image ``x``, (1, channels, H, W) in float64.
 
-    The batch has a copy of the image for each output, which is the sum of a colour's channels with random factors.
+    An output is a random combination of the channels of one colour at one pixel. It depends on an input if its gradient
+    with respect to the input is not 0. One backward pass over a batch of copies of the image gives all gradients.
     """
     input_colours = input_colours or colours
     channels, height, width = function(x).shape[1:]

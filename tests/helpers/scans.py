@@ -16,7 +16,7 @@ from pixelrnn_ext.operators.scan.sizes import inside_mask
 BACKENDS = ["reference", "native"]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 EVERY_BACKEND = [*BACKENDS, "without kernels"]
-OPS = torch.ops.pixelrnn_ext  # runs the native kernels on CPU tensors
+OPS = torch.ops.pixelrnn_ext  # on CPU tensors these operators run the native kernels
 DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
 }  # fmt: skip
@@ -24,14 +24,17 @@ OUTPUTS = "y", "h", "c", "gates"
 
 
 class DECOMPOSITION:
-    """A stand-in for torch.ops.pixelrnn_ext that computes the operators in PyTorch."""
+    """Replaces torch.ops.pixelrnn_ext by operators that compute a scan with PyTorch's own functions."""
 
     scan = staticmethod(lambda *args: eager.scan(Scan(*args)))
     scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
 
 
 def define_gpu_scans(namespace):
-    """Defines a GPU's scan operators in a namespace for CPU tensors. Returns the library that owns them."""
+    """Registers the GPU code of ``scan`` and ``scan_gradients`` for CPU tensors, in torch.ops.``namespace``.
+
+    Returns the torch.library.Library that owns the operators.
+    """
     library = torch.library.Library(namespace, "FRAGMENT")
     for name in ("scan", "scan_gradients"):
         library.define(str(getattr(OPS, name).default._schema).removeprefix("pixelrnn_ext::"))
@@ -40,7 +43,7 @@ def define_gpu_scans(namespace):
 
 
 class LayerOptions(NamedTuple):
-    """The options of a scan that follow from its layer. A Problem may replace ``corners`` and ``merge``."""
+    """Options that a layer sets for its scan. A test's :class:`Problem` can replace ``corners`` and ``merge``."""
 
     diagonal: bool = True
     taps: int = 2
@@ -52,7 +55,6 @@ class LayerOptions(NamedTuple):
     input_kernel: int = 1
 
 
-# {name: constructor (in_channels, hidden_channels, **options)}
 LAYERS = {
     "row1": partial(px.RowLSTM, kernel_size=1),
     "row3": partial(px.RowLSTM, kernel_size=3),
@@ -62,15 +64,15 @@ LAYERS = {
     "bilstm": px.DiagonalBiLSTM,
 }
 each_layer = pytest.mark.parametrize("name", LAYERS)
-KINDS = ["row3", "bilstm", "stable"]  # a Row LSTM, a Diagonal BiLSTM, an LSTM2d
+KINDS = ["row3", "bilstm", "stable"]
 each_kind = pytest.mark.parametrize("name", KINDS)
-# Variants of LSTM2d: {name: (cell, whether it has peepholes)}
+# Variants of LSTM2d by name: (cell, whether the cell has peepholes).
 LSTM2D = {cell: (cell, False) for cell in CELLS} | {
     "graves-peepholes": ("graves", True),
     "halved-peepholes": ("halved", True),
 }
 each_variant = pytest.mark.parametrize("variant", LSTM2D)
-# Masked convolutions: {name: (kernel size, mask type)}
+# Masked convolutions by name: (kernel size, mask type).
 MASKED = {"masked": (3, "B"), "masked-1x1": (1, "B"), "masked-7x7": (7, "A")}
 LAYER_OPTIONS = {
     "row1": LayerOptions(False, 1, input_taps=3, input_kernel=3),
@@ -80,18 +82,23 @@ LAYER_OPTIONS = {
     "diagonal-reverse": LayerOptions(corners=(1,)),
     "bilstm": LayerOptions(corners=(0, 1), merge="shift"),
 } | {variant: LayerOptions(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
-# {layout: (corners where the directions start, how outputs are merged)}
+# Sets of directions by name: (corners where the directions start, how the outputs are merged). The corners 0 to 3 are
+# top left, top right, bottom left and bottom right.
 LAYOUTS = {
     "tl": ((0,), "none"), "tr": ((1,), "none"), "bl-sum": ((2,), "sum"), "br": ((3,), "none"),
     "bilstm": ((0, 1), "shift"), "tl-br-shift": ((0, 3), "shift"), "tr-bl": ((1, 2), "none"),
     "three-sum": ((3, 1, 0), "sum"), "four": ((0, 1, 2, 3), "none"), "four-sum": ((0, 1, 2, 3), "sum"),
 }  # fmt: skip
-# Sources of the pre-activations: {name: (whether the scan has the operand x, whether it has the operand input)}
+# Which operands give a scan the gates' pre-activations: (x, input). x contains pre-activations. A convolution of input
+# computes them. A scan with both operands adds the two.
 SOURCES = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
 
 
 def scan_cases(strength=2, sweep=400):
-    """Parametrizes a test by the options of :func:`case_problem`, with the marker ``covering(strength, sweep)``."""
+    """Parametrizes a test by the options of :func:`case_problem`.
+
+    A plain test run takes only a few combinations of the options (see selection.py).
+    """
 
     def decorate(test):
         for names, values in (
@@ -115,16 +122,21 @@ def case_problem(layer, layout, sources, states, ragged, hidden=3, maps=(3, 4, 5
 
 
 def ragged_sizes(n, height, width):
-    """Returns n sizes (height, width). By turns an image fills the map, is smaller, or is a part of a row."""
+    """Returns the sizes (height, width) of n images in feature maps of ``height`` x ``width`` pixels.
+
+    The first image fills its map, the second is smaller, and the third is a part of one row. Further images repeat
+    these sizes.
+    """
     return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
 
 class Problem:
-    """A scan's random operands and the cotangent of its output, in the precision of ``format``.
+    """Random operands of a scan, and a random gradient with respect to its output (``cotangent``).
 
     Args:
+        format: a key of DTYPES, the precision of all tensors.
         layer: a name in LAYER_OPTIONS. ``corners`` and ``merge`` replace the layer's options.
-        maps: (images, height, width).
+        maps: the size of the feature maps, (number of images, height, width).
         x, input: whether the scan has this operand. ``input`` comes with ``weight_ih`` and, by default, ``bias``.
         sizes: (height, width) of each image. If given, x, input and the cotangent are NaN outside of the images.
     """
@@ -144,10 +156,10 @@ class Problem:
         def draw(*size, scale=1.0):
             return (scale * checks.randn64(size)).to(self.dtype)
 
-        def weight(taps, channels, scale):  # with the strides of a layer's parameter
+        def weight(taps, channels, scale):  # permute() gives it the strides of a layer's weight
             return draw(directions, self.gates, hidden, channels, taps, scale=scale).permute(0, 4, 2, 1, 3)
 
-        # Larger recurrent weights would amplify a state's rounding error beyond any bound.
+        # Larger recurrent weights would amplify rounding errors of the states beyond any bound.
         self.inputs = {
             "input": draw(*self.maps, channels) if input else None,
             "weight_ih": weight(fixed.input_taps, channels, 0.8 / fixed.input_taps**0.5) if input else None,
@@ -159,7 +171,8 @@ class Problem:
             "peephole": draw(directions, 4, hidden, scale=0.5) if fixed.peephole else None,
         }
         self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
-        # The cotangent is the gradient with respect to y, or with respect to h if there is no merge.
+        # The gradient with respect to the merged output y or, if nothing is merged, to the hidden states h of all
+        # directions.
         self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
             outside = ~inside_mask(self.sizes, *self.maps[1:], torch.device("cpu"))
@@ -176,16 +189,17 @@ class Problem:
         return Scan(*(operands.get(name) for name in OPERANDS), sizes, *options)
 
     def gradient_arguments(self, ops, dtype=None, path="auto", device="cpu", wanted=None, shares=True):
-        """Runs ``ops.scan``, and returns the arguments for ``ops.scan_gradients``."""
         s = self.scan(dtype, path, device)
         _, h, c, gates = ops.scan(*s)
         wanted = [True] * len(OPERANDS) if wanted is None else list(wanted)
         return Gradients(self.cotangent.to(device, h.dtype), h, c, gates, wanted, shares, s)
 
     def run(self, ops, dtype=None, path="auto", device="cpu"):
-        """Returns {name: tensor} of the outputs and, as "d" + name, of all operands' gradients by autograd.
+        """Runs a scan and, by autograd, its backward pass. Returns a dict of the outputs and the gradients.
 
-        c and the gates are set to zero outside of the images, where they are undefined. Without a merge y is absent.
+        The outputs are y (absent without a merge), h, c and gates. The gradient with respect to an operand has the
+        operand's name after a "d", such as "dweight_hh". c and the gates are set to zero outside of the images, where
+        they are undefined.
         """
         s = self.scan(dtype, path, device, requires_grad=True)
         named = dict(zip(OUTPUTS, ops.scan(*s)))
@@ -199,12 +213,16 @@ class Problem:
         return {name: t.detach() for name, t in named.items()} | {f"d{k}": g for k, g in zip(s.operands, gradients)}
 
     def plan(self, ops, arch, path="auto"):
-        """Returns the planner's description of both passes on a GPU of ``arch``, such as sm_90."""
+        """Asks the planner of csrc/cuda which kernels would run this scan on a GPU of ``arch``, such as sm_90.
+
+        Returns two texts, one for the forward and one for the backward pass.
+        """
         sizes = len(self.corners), *self.maps, self.hidden, self.options.taps, self.options.diagonal
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
-# A few scans that cover every geometry, merge and kind of operand, as {layer: options of a Problem}.
+# {layer: options of a Problem}. Together, these scans have both geometries (row, diagonal), all merges and all kinds of
+# operands.
 SELECTED = {
     "row3": dict(ragged=True),
     "row5": dict(input=False, states=False),
@@ -223,7 +241,7 @@ def selected_problem(layer, maps=(2, 3, 4), hidden=5, **options):
 
 
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
-    """Returns a float64 layer of LAYERS, LSTM2D or MASKED. Its learned states and peepholes are random."""
+    """Returns the layer ``name`` of LAYERS, LSTM2D or MASKED, with random initial states and peepholes."""
     options = dict(dtype=torch.float64) | options
     if name in MASKED:
         return px.MaskedConv2d(in_channels, hidden, *MASKED[name], **dict(activation="relu") | options)
@@ -238,7 +256,10 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 
 def use_backend(name, monkeypatch):
-    """Returns a layer's ``backend``. "without kernels" is "auto", which then runs the operator's decomposition."""
+    """Returns the value of a layer's option ``backend`` for the backend ``name`` of a test.
+
+    For "without kernels" the value is "auto", and ``monkeypatch`` simulates a machine without compiled kernels.
+    """
     if name != "without kernels":
         return name
     choose = run.backends.choose
@@ -254,7 +275,7 @@ def gate_bias_channels(layer):
 
 
 def results(layer, x, sizes=None, cotangent=None, gate_bias=None):
-    """Returns {name: tensor} of a layer's output, and of the gradients with respect to its maps and parameters."""
+    """Runs a layer and its backward pass. Returns the output and all gradients as {name: tensor}."""
     maps = {name: m.detach().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
     y = layer(**maps, **({} if sizes is None else {"sizes": sizes}))
     cotangent = checks.cotangent_of(y) if cotangent is None else cotangent

@@ -1,11 +1,11 @@
 """Chooses which tests run, and in which order.
 
-With the marker ``covering(strength, sweep=N)`` a plain `pytest` runs few combinations of a test's parameters, in which
-each value (strength 1) or each pair of values (strength 2) occurs. The other combinations get the marker ``sweep``.
-For tests with thousands of combinations, ``sweep=N`` marks a fixed sample of N of the others. The rest never runs.
+The marker ``covering(strength, sweep=N)`` is for tests of several parameters. A plain `pytest` runs only a few of their
+combinations, which contain every value (strength 1) or every pair of values (strength 2). `pytest -m sweep` runs the
+other combinations, or a fixed sample of N of them.
 
-``--slice K`` runs the tests with hash(id) mod 5 = K. CI runs one slice of the long tests for each commit.
-``--until TIME`` shuffles the tests, and starts none after this time. tests/quick.py uses it.
+``--slice K`` runs the tests with hash(id) mod 5 = K. CI runs one such slice of the long tests for each commit.
+tests/quick.py uses the option ``--until TIME``, which shuffles the tests, and starts no test after TIME.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ SLICES = 5
 
 
 def swept(*values):
-    """Returns the values as parameters that only the long tests have (`pytest -m sweep`)."""
+    """Returns values of a parameter that only the long tests (`pytest -m sweep`) use."""
     return [pytest.param(value, marks=pytest.mark.sweep) for value in values]
 
 
 def covering_cases(cases, strength):
-    """Returns a few of ``cases``, each {parameter: value}, which contain every combination of ``strength`` values.
+    """Returns a few of ``cases`` with every value (strength 1) or pair of values (strength 2) of all cases.
 
-    Greedily takes the case with the most missing combinations, so the choice depends on the cases alone.
+    A case is a dict {parameter: value}. Equal cases always give the same choice.
 
     Example:
         >>> cases = [dict(a=a, b=b, c=c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
@@ -45,17 +45,21 @@ def covering_cases(cases, strength):
 
 
 def parameters(item):
-    """Returns a test's parameters: {names that one decorator or fixture sets: id() of each value}."""
+    """Returns a test's parameters as a dict that can be compared and sorted.
+
+    A key is the tuple of parameter names in one parametrize marker. Its entry has the id() of each value, since not all
+    values are hashable.
+    """
     values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
         names = tuple(name.strip() for name in names)
         found[names] = tuple(id(values[name]) for name in names)
-    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}  # fixtures' parameters
+    return found | {(name,): (id(values[name]),) for name in set(values).difference(*found)}
 
 
 def cover(items):
-    """Applies the marker ``covering``: marks combinations as ``sweep``, and drops those that never run."""
+    """Applies ``covering``: a test that a plain run skips gets the marker ``sweep``, or is removed from ``items``."""
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
@@ -75,7 +79,7 @@ def cover(items):
 
 
 def hash_of(item):
-    """Returns a hash of the test's id, without the "@group" that pytest-xdist appends to grouped tests."""
+    """Returns a hash of a test's id without the "@group" that pytest-xdist appends to the id."""
     name = item.nodeid.partition("@")[0]
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
@@ -92,7 +96,7 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    cover(items)  # before pytest applies -m
+    cover(items)  # pytest's option -m selects tests later, by the markers that cover() adds
     yield
     number = config.getoption("slice")
     if number is not None:

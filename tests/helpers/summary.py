@@ -1,4 +1,7 @@
-"""Prints each label's largest error ratio after the tests, which call ``record_property("error", (label, ratio))``."""
+"""Prints the largest errors that tests report, at the end of a test run.
+
+A test reports an error by ``record_property("error", (label, ratio))``. For each label the largest ratio is printed.
+"""
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,4 +1,4 @@
-"""Makes a small synthetic data set, a training of a small model on it, and checkpoints of untrained models."""
+"""Makes a small synthetic data set, a Training object for a small model, and checkpoints of untrained models."""
 
 import json
 
@@ -16,7 +16,7 @@ SINGLE_PROCESS = World(0, 1, torch.device("cpu"))
 
 
 def tiny_data():
-    """Returns binary images of 4 x 5 pixels in 3 classes: 23 for training, 7 for validation, 5 for test."""
+    """Returns a data set of binary images, 4 x 5 pixels, in 3 classes: 23 to train, 7 to validate, 5 to test."""
     generator = torch.Generator().manual_seed(0)
     splits = {}
     for split, count in zip(data.SPLITS, (23, 7, 5)):
@@ -30,7 +30,10 @@ def tiny_data():
 
 
 def tiny_training(out, images=None, model="diagonal", conditional=False, log=None, world=SINGLE_PROCESS, **settings):
-    """Returns a training of a small model in batches of 4 images, 5 steps an epoch. ``log`` collects messages."""
+    """Returns the training of a small model, in batches of 4 images. The list ``log`` collects its messages.
+
+    With the images of :func:`tiny_data` an epoch has 5 steps.
+    """
     images = images or tiny_data()
     torch.manual_seed(0)
     network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)
@@ -56,7 +59,6 @@ def assert_same(expected, got):
 
 
 def write_cheap_curve(path, entries, title, unit):
-    """Writes a learning curve's step numbers in place of its picture."""
     write_atomically(path, json.dumps([entry["step"] for entry in entries]).encode())
 
 
@@ -74,7 +76,6 @@ def tiny_checkpoint(path, levels=2, channels=1, classes=(), **options):
 
 
 def save_untrained(path, model, shape, classes=()):
-    """Writes a model's checkpoint for images of this shape (C, H, W), and returns its path."""
     facts = {
         "model": models.to_config(model),
         "data": {"shape": shape, "classes": list(classes)},

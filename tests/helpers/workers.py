@@ -1,4 +1,7 @@
-"""A benchmark job that fails on purpose, in a module that processes of benchmarks/gpu_day can import."""
+"""A benchmark job that fails on purpose, for tests of benchmarks/gpu_day.
+
+The processes that gpu_day starts must be able to import this job, so it has its own module.
+"""
 
 import os
 import signal
@@ -7,7 +10,7 @@ from typing import NamedTuple
 
 
 class ScriptedJob(NamedTuple):
-    """A job with one measurement for each word. Words like "hang" say how the measurement fails."""
+    """A job that makes one measurement for each word. A word such as "hang" or "crash" makes the job fail."""
 
     words: str
     case: str = "a case"

@@ -19,7 +19,6 @@ from pixelrnn_ext.operators import operands
 
 
 def random_inputs(model, *size):
-    """Returns images, and a condition if the model takes one."""
     images, channels = random_images(model, *size), model.condition_channels
     return images, randn64(len(images), channels, *images.shape[2:]) if channels else None
 
@@ -30,7 +29,7 @@ def masked_conv(x, module, mask_type):
 
 
 def paper_logits(model, images, condition):
-    """Returns the logits as table 1 and figure 5 of the paper define them."""
+    """Computes a model's logits as table 1 and figure 5 of the PixelRNN paper define them."""
     x = 2 * images.double() / (model.levels - 1) - 1
     y, skipped = masked_conv(x, model.first, "A"), 0
     for i, block in enumerate(model.blocks):
@@ -81,7 +80,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
     if name == "pixelcnn":
         wiring = {key: value for key, value in wiring.items() if key != "initial_state"}
     if name == "multiscale-row":
-        wiring = wiring | {"factor": 4}  # a factor of 4 takes two upsampling layers
+        wiring = wiring | {"factor": 4}
     model = make_model(name, colours, backend=backend, **wiring)
     images, condition = random_inputs(model, 1, 4, 8)
     expected = (paper_logits_multiscale if name.startswith("multiscale") else paper_logits)(model, images, condition)
@@ -90,7 +89,10 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
 
 
 def count_reads(call):
-    """Counts reads of tensor values in a call and its backward pass. On a GPU the host waits at each read."""
+    """Counts the operators in a call and its backward pass that read values of tensors: {operator: number of reads}.
+
+    On a GPU the host waits for the device at each such read.
+    """
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         call().sum().backward()
@@ -280,7 +282,7 @@ def test_wrong_images(name, images, error, message):
 @pytest.mark.parametrize("call", ["log_prob", "compress", "sample"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
 def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
-    """Reading each of the 50000 x 50000 pixels would take half a minute."""
+    """The error must come within 2 seconds. Reading all 50000 x 50000 pixels would take half a minute."""
     monkeypatch.setattr(operands, "machine_memory", lambda: 1 << 34)
     model = make_model("pixelcnn", condition_channels=1)
     images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
@@ -335,7 +337,7 @@ def test_a_condition_that_the_model_does_not_take(name):
 @each_colours
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_maps_stay_in_channels_last(name, colours):
-    """Every layer would copy an input that is not in channels_last."""
+    """Every layer returns channels_last, since the next layer would copy an input of another memory format."""
     model, formats = make_model(name, colours), []
     for layer in model.modules():
         if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):

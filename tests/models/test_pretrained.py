@@ -29,7 +29,7 @@ def test_the_folder_holds_the_models_a_table_and_a_card():
 
 @each_name
 def test_a_pretrained_model_is_the_checkpoint_of_its_name(name, monkeypatch):
-    """The model loads without the safetensors package."""
+    """Loading must work without the package safetensors."""
     tensors, _ = checkpoint.load(trained.model_file(name))
     expected, facts = checkpoint.load_model(name)
     monkeypatch.setitem(sys.modules, "safetensors", None)

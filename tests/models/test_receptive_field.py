@@ -1,4 +1,7 @@
-"""Tests that logits depend on earlier values alone, and in the diagonal model on nearly all of them."""
+"""Tests on which values of an image a model's logits depend.
+
+The logits of a value depend only on earlier values. In the diagonal model they depend on nearly all earlier values.
+"""
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ CASES = [
 
 
 def make_active(name, colours, **options):
-    """Returns a model whose ReLUs pass all gradients, since its convolutions have positive weights and biases."""
+    """Makes a model whose ReLUs pass all gradients, since its convolutions have positive weights and biases."""
     model = make_model(name, colours, **options)
     with torch.no_grad():
         for module in model.modules():
@@ -35,12 +38,17 @@ def make_active(name, colours, **options):
 def test_nothing_later_is_seen_and_everything_earlier_by_the_diagonal_model(
     name, size, factor, colours, residual, skip, num_layers, monkeypatch
 ):
-    """Only the 7x7 kernel sees the last value of the row above, since mask A hides it from its own pixel's features."""
-    monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)  # accepts real numbers
+    """In the diagonal model, a pixel need not depend on one earlier value: the last value of the row above.
+
+    Only the first layer's 7x7 kernel reads this value, for pixels at most three columns to its left.
+    """
+    # The test needs images of real numbers, for gradients. _check_images() would refuse them.
+    monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)
     model = make_active(name, colours, num_layers=num_layers, residual=residual, skip=skip, **factor)
     images = torch.rand(1, model.image_channels, *size, dtype=torch.float64) * (model.levels - 1)
     field = reach.measured(lambda x: model(x).transpose(1, 2).flatten(1, 2), images, model.image_channels)
-    # The order of the paper's section 3.6: first the small image, then all other pixels, both in raster order.
+    # The model generates the small image first: the pixels in every factor-th row and column (section 3.6 of the
+    # paper). All other pixels follow. Both groups are in raster order.
     factor, last_column = getattr(model, "factor", 1), size[1] - 1
     order = sorted(field, key=lambda p: (p[0] % factor > 0 or p[1] % factor > 0, p))
     for i, (row, column, colour) in enumerate(order):

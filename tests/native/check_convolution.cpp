@@ -1,5 +1,5 @@
-// Runs the masked convolution (csrc/cpu/convolution.h) without torch. tests/masked_conv/test_masked_conv.py checks the
-// numbers.
+// Runs the masked convolution (csrc/cpu/convolution.h) without torch. Checks that all instruction sets and numbers of
+// threads agree. tests/masked_conv/test_masked_conv.py checks that the results are right.
 #include "check.h"
 
 #include "../../csrc/cpu/convolution.h"
@@ -72,7 +72,6 @@ template <class T> void backward(const Problem<T>& p, Results<T>& r, TeamSize d,
       level);
 }
 
-// Checks that a gradient has the same bits if the caller asks for no other gradient.
 template <class T>
 void check_subsets(const Problem<T>& p, const Results<T>& all, int level) {
   for (const auto wanted : {&Results<T>::dinput, &Results<T>::dweight, &Results<T>::dbias}) {

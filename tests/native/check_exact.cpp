@@ -1,5 +1,5 @@
-// Checks by hashes that coding gives the same bits on every machine, with every compiler, libm, instruction set and
-// number of threads, so that every machine decodes every file. The argument `short` changes nothing.
+// Checks that coding gives the same bits with every compiler, libm, instruction set and number of threads, so that
+// every machine decodes every file.
 #include "columns.h"
 
 #include <cfenv>
@@ -11,7 +11,8 @@ namespace {
 
 using namespace check;
 
-// The hashes of the results never change: a coder with other results could not decode the files of earlier versions.
+// Hashes of the results. They never change, because a coder with other results could not decode the files of earlier
+// versions.
 const std::map<std::string, uint64_t> kHashes = {
     {"colours", 0x064cfb4e5fb6b95a},
     {"colours, streams: 1", 0x3764334d7d0ff497},
@@ -43,7 +44,8 @@ void check_hash(const std::string& name, uint64_t hash) {
   ++checks;
 }
 
-// Checks the distribution of two symbols with logits 0 and x, in both orders, for x from -20 to 0 on the grid.
+// Checks the probabilities of two symbols with logits 0 and x, in both orders. x takes all values of the codec's grid
+// from -20 to 0.
 void check_probabilities() {
   std::vector<uint64_t> ends;
   cpu::Distribution distribution;
@@ -71,7 +73,7 @@ void check_activations(int level) {
 
 struct Case {
   Size size;
-  double weight_scale;  // of weights and c; a large factor clamps sums and saturates gates
+  double weight_scale;  // factor of the weights and of c; a large factor leads to clamped sums and saturated gates
 };
 const Case kCases[] = {
     {{"two levels", 3, 40, 1, 1, 9, 7, true}, 1},
@@ -92,7 +94,6 @@ uint64_t hash_buffers(const Network<double>& n) {
   return hash;
 }
 
-// Encodes the images to `count` streams in one vector of bytes, and opens the streams for decoding.
 std::vector<cpu::Stream> encode_streams(
     Network<double>& n, Row<int64_t>& intervals, int count, std::vector<uint8_t>& bytes) {
   std::vector<cpu::Stream> streams;
@@ -120,8 +121,8 @@ std::vector<cpu::Stream> encode_streams(
 int direction = FE_TONEAREST;
 constexpr int kDirections[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
 
-// A floating-point environment that another library left in a thread: a rounding direction, and flush-to-zero on
-// x86-64. A kernel must restore it after each share, which the destructor checks.
+// Gives this thread a floating-point environment that another library may leave: a rounding direction and, on x86-64,
+// flush-to-zero. The destructor checks that the kernel restored this environment.
 class Environment {
  public:
   Environment() {
@@ -141,7 +142,8 @@ class Environment {
   }
 
  private:
-  static constexpr unsigned kFlush = 0x8040;  // FTZ and DAZ
+  // The bits FTZ and DAZ of the register MXCSR, which flush subnormal numbers to zero.
+  static constexpr unsigned kFlush = 0x8040;
   fenv_t before_;
 };
 
@@ -162,7 +164,7 @@ std::string place(int level, TeamSize d) {
   return describe(level, d) + ", rounding direction " + std::to_string(direction);
 }
 
-// Checks ties between grid points, their neighbours, and numbers on the grid.
+// Checks round_to_grid for grid points, the ties between them, and the nearest numbers on both sides of each tie.
 void check_rounding(int level, TeamSize d) {
   std::vector<double> x;
   for (int k = 0; k < 1 << 17; ++k)

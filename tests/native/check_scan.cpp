@@ -1,4 +1,6 @@
-// Runs the scan (csrc/cpu/scan.h) without torch. tests/scan/test_operators.py checks the numbers.
+// Runs the scan of the LSTM layers (csrc/cpu/scan.h) without torch. Checks that all instruction sets and numbers of
+// threads agree, and that sigmoid and tanh are accurate. tests/scan/test_operators.py checks that the results are
+// right.
 #include "../../csrc/cpu/sweep.h"
 #include "scans.h"
 
@@ -44,8 +46,7 @@ const Size kSizes[] = {
     {"long lines", 2, 2, 131, 1, false},
 };
 
-// Returns the size of an image in a map. In mixed(), images are full, partial or empty. In one_empty(), only image 2 is
-// empty.
+// A function that returns the size of an image, from its index and the size of its feature map.
 using Extents = ImageSize (*)(int image, int height, int width);
 ImageSize mixed(int image, int height, int width) {
   const ImageSize kinds[] = {
@@ -59,7 +60,7 @@ struct Options {
   const char* name;
   std::vector<Corner> corners;
   Merge merge;
-  Extents extents;  // null: all images fill the map
+  Extents extents;  // null if all images fill their maps
   int input_channels, input_taps;
   Layout layout;
   Operands operands;
@@ -90,7 +91,7 @@ template <class T> void check_case(const Kind& kind, const Size& size, const Opt
   Inputs<T> in = random_inputs<T>(s, operands, options.merge);
   in.formula = kind.formula, in.scale = kind.scale, in.layout = options.layout;
   if (kind.gates == 5 && kind.formula == Formula::kMax)
-    for (T& c : in.c0) c *= 250;  // so that c of some cells is clipped
+    for (T& c : in.c0) c *= 250;  // so large that some cells clip c
   poison_outside(s, in.input, 1, s.input_channels);
   if (operands.x) poison_outside(s, in.x, s.directions, s.columns());
   poison_outside(s, in.dh, 1, in.merge == Merge::kNone ? s.h_stride() : s.hidden);
@@ -105,7 +106,6 @@ template <class T> void check_scans() {
         if (!short_list || size.in_short_list) check_case<T>(kind, size, options);
 }
 
-// Checks that shares of images of different sizes cover all images and have about equal numbers of pixels.
 void check_partitions() {
   for (int images : {1, 2, 5, 12})
     for (int times : {1, 4})
@@ -129,7 +129,6 @@ void check_partitions() {
       }
 }
 
-// A wider type, whose error is negligible for T.
 template <class T> using Exact = std::conditional_t<sizeof(T) == 4, double, long double>;
 
 template <class T> double ulps(T got, Exact<T> exact) {
@@ -138,7 +137,6 @@ template <class T> double ulps(T got, Exact<T> exact) {
   return double(std::abs(got - exact) / ulp);
 }
 
-// Returns evenly spaced numbers, and 100 in every octave down to the smallest subnormal number, with both signs.
 template <class T> std::vector<T> grid() {
   std::vector<T> x = {T(0), -T(0)};
   for (int i = -200000; i <= 200000; ++i) x.push_back(T(i) / 1999);
@@ -155,7 +153,9 @@ template <class T> void check_activation(int level, bool is_tanh) {
   const auto& kernels = cpu::kernels<T>(level);
   const std::string function = is_tanh ? ", tanh, " : ", sigmoid, ";
   where = kTypeName<T> + function + cpu::instruction_set_name(level);
-  const T tiny = 4 * std::numeric_limits<T>::min();  // the sigmoid's least value is near the smallest normal number
+  // The kernel's smallest sigmoid is near the smallest normal number. If the exact sigmoid is less than `tiny`, any
+  // result from 0 to `tiny` passes.
+  const T tiny = 4 * std::numeric_limits<T>::min();
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());
   kernels.activation(is_tanh, x.size(), x.data(), y.data());

@@ -1,6 +1,7 @@
 """Calls the operators of sampling and coding with randomly damaged arguments: `python fuzz_coding.py LIBRARY CALLS`.
 
-A call returns, or raises one of REFUSALS. test_checks.py builds the library with sanitizers, which see wrong accesses.
+Each call must return, or raise one of the exceptions REFUSALS. test_checks.py builds LIBRARY with sanitizers, which end
+the program if an operator accesses memory that is not its own.
 """
 
 import random
@@ -10,8 +11,8 @@ from contextlib import suppress
 import torch
 
 REFUSALS = (RuntimeError, TypeError, ValueError)
-WHOLE = 2**24  # csrc/cpu/range_coder.h
-FULL_RANGE = -1  # a stream's range before decoding: 64 set bits
+WHOLE = 2**24  # total of all probabilities (csrc/cpu/range_coder.h)
+FULL_RANGE = -1  # range of a stream before decoding: 64 set bits, as a signed number
 LARGEST = 2**63 - 1
 DTYPES = [torch.float16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int32, torch.int64]
 DTYPES += [torch.complex64, torch.complex128]
@@ -28,13 +29,13 @@ def huge():
 
 
 def extreme():
-    """Returns an integer near the limits of valid values, of buffers or of int64."""
+    """Returns a random integer near a limit of valid values, of buffer sizes or of int64."""
     kind = rng.randrange(4)
     return [rng.randint(-2, 9), rng.choice([16, 64, 65, 256, 4096]), huge(), -huge() - 1][kind]
 
 
 def zeros(sizes, dtype):
-    """Returns a tensor of zeros. If a size is 0, it is empty, and the other sizes may be huge."""
+    """Returns a tensor of zeros. If one of the sizes is 0, the other sizes may be huge."""
     if 0 in sizes:
         return torch.empty([min(size, 1) for size in sizes], dtype=dtype).expand([min(n, LARGEST) for n in sizes])
     return torch.zeros(sizes, dtype=dtype)
@@ -65,7 +66,6 @@ def change_form(tensor):
 
 
 def corrupt(tensor):
-    """Overwrites a random element of a tensor, and returns the tensor."""
     number = tensor[tuple(rng.randrange(size) for size in tensor.shape)]
     if tensor.dtype == torch.int64:
         number.fill_(extreme())
@@ -77,7 +77,7 @@ def corrupt(tensor):
 
 
 class Columns:
-    """A call of run_columns whose program has all kinds of steps."""
+    """A call of run_columns, the operator that samples, encodes or decodes an image row, with steps of all kinds."""
 
     def __init__(self):
         self.dtype = rng.choice([torch.float32, torch.float64])
@@ -106,14 +106,12 @@ class Columns:
         return [first, last, rng.randint(-(2**63), LARGEST), FULL_RANGE, n * s // count, n * (s + 1) // count]
 
     def buffer(self, channels, dtype=None, below=None):
-        """Adds a buffer of random numbers and returns its index."""
         tensor = zeros([self.columns, self.images, channels], dtype or self.dtype)
         if 0 not in tensor.shape:
             tensor.copy_(torch.randint(below, tensor.shape) if below else torch.randn(tensor.shape))
         return self.add(tensor)
 
     def packed(self, outputs, gates, channels):
-        """Adds packed weights and returns their index and block size."""
         block = ops.column_block(gates, self.dtype == torch.float64)
         weights = -(-outputs // block) * channels * gates * block
         return self.add(torch.ones(min(weights, 2**16), dtype=self.dtype)), block
@@ -156,7 +154,7 @@ class Columns:
                 [*code[:i], number, *code[i + 1 :]],
                 [*code[:i], *code[i + 1 :]],
                 [number if x == old else x for x in code],
-                code * 2,  # runs the program twice: steps read earlier outputs
+                code * 2,  # runs the program twice; the second run starts from results of the first
             ]
         )
 
@@ -225,10 +223,11 @@ def main(library, calls):
     torch.manual_seed(0)
     reached = refused = 0
     for _ in range(int(calls)):
-        ops.set_instruction_set(rng.randrange(3))  # ignored if this CPU lacks it
+        ops.set_instruction_set(rng.randrange(3))  # has no effect if this CPU lacks the instruction set
         call = create(rng.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
         for _ in range(rng.choice([0, 1, 1, 2, 3])):
-            with suppress(*REFUSALS, IndexError, AttributeError):  # a damaged tensor may not allow further damage
+            # damage() may raise an error for a tensor that an earlier damage() has changed.
+            with suppress(*REFUSALS, IndexError, AttributeError):
                 call.damage()
         try:
             call.run()

@@ -8,16 +8,15 @@ using cpu::Merge;
 using cpu::Shape;
 using pixelrnn::Formula;
 
-// Which optional operands are present. The input is present if the shape has input channels.
 struct Operands { bool x = false, bias = false, h0 = false, c0 = false, peephole = false; };
 
-// Layout of weights. kDense is [directions][taps][hidden][gates][channels]. kAsParameters is
-// [directions][gates][hidden][channels][taps], as a layer stores them.
+// The order of the axes of weights. kDense is [directions][taps][hidden][gates][channels]. kAsParameters is
+// [directions][gates][hidden][channels][taps], as in a layer's parameters.
 using Layout = bool;
 constexpr Layout kDense = false, kAsParameters = true;
 template <class T> struct Inputs {
   std::vector<T> x, weight, h0, c0, input, weight_ih, bias, peephole, dh;
-  Merge merge = Merge::kNone;  // unless kNone, dh is the gradient of the merged map
+  Merge merge = Merge::kNone;
   Formula formula = Formula::kStable;
   double scale = 1;
   Layout layout = kDense;
@@ -28,7 +27,7 @@ template <class T> struct Outputs {
 
 template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
     &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
-constexpr int kForwardOutputs = 4, kOutputCount = 12;  // kOutputs has the outputs of forward, then the gradients
+constexpr int kForwardOutputs = 4, kOutputCount = 12;
 #define OUTPUT(name) #name, &Outputs<T>::name
 template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{OUTPUT(merged)}, {OUTPUT(h)}, {OUTPUT(c)},
     {OUTPUT(gates)}, {OUTPUT(dx)}, {OUTPUT(dh0)}, {OUTPUT(dc0)}, {OUTPUT(dinput)}, {OUTPUT(dweight), true},
@@ -72,7 +71,8 @@ template <class T> Outputs<T> nan_outputs(const Shape& s, const Inputs<T>& in) {
   return out;
 }
 
-// Fills a map [maps][images][height][width][values] with NaN outside the images.
+// Fills a feature map [maps][images][height][width][values] with NaN outside the images, to detect kernels that read
+// there.
 template <class T> void poison_outside(const Shape& s, std::vector<T>& map, int maps, int values) {
   if (!s.sizes) return;
   T* value = map.data();
@@ -110,7 +110,7 @@ void forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, i
           in.merge, data(out.merged), cell_of(in)},
       team(d), level);
 }
-// Computes the gradients whose vectors in `out` are not empty.
+// Computes each gradient whose vector in `out` is not empty.
 template <class T>
 void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, int level) {
   cpu::backward<T>(s,
@@ -122,8 +122,8 @@ void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, 
       team(d), level);
 }
 
-// Runs forward and backward. Neither may change an input, nor backward an output of forward. No output may have a NaN,
-// except c and gates, which are not written outside the images.
+// Runs the forward and the backward of a scan. Neither may change an input, and the backward may not change an output
+// of the forward. No output may have a NaN, except c and gates, which are not written outside the images.
 template <class T>
 Outputs<T> scan(const Shape& s, const Inputs<T>& in, TeamSize d, int level) {
   const Inputs<T> in_before = in;
@@ -141,10 +141,9 @@ Outputs<T> scan(const Shape& s, const Inputs<T>& in, TeamSize d, int level) {
   return out;
 }
 
-// Checks that a gradient has the same bits if the caller leaves out other gradients.
 template <class T>
 void check_subsets(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, TeamSize d, int level) {
-  // Computes gradient `index` alone, or all gradients except it.
+  // Computes only output `index` of the backward, or all others if `alone` is false.
   const auto check_subset = [&](int index, bool alone) {
     Outputs<T> out = nan_outputs(s, in), expected = all;
     for (int i = 0; i < kOutputCount; ++i) {
@@ -156,7 +155,7 @@ void check_subsets(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, T
     for (const auto& [name, values, is_sum] : kOutputs<T>)
       check_same_bits(name + std::string(alone ? " alone" : " without dx"), out.*values, expected.*values);
   };
-  check_subset(kForwardOutputs, false);  // all but dx
+  check_subset(kForwardOutputs, false);
   if (d.shares == 1)
     for (int i = kForwardOutputs; i < kOutputCount; ++i) check_subset(i, true);
 }

@@ -1,9 +1,9 @@
-"""Prints variables that make torch's libraries and our kernels compute as on another processor.
+"""Prints environment variables that make torch's libraries and our kernels compute as on another processor.
 
     env $(python tests/repository/other_processors.py 2) pytest -n 2
 
-The argument is any number; `.ci/run` passes the number of commits. Its remainder by four chooses a row of ENVIRONMENTS.
-Each row mixes slow and fast values, so that all take similar times. Values that this processor lacks are left out.
+The row of ENVIRONMENTS is the number modulo four. `.ci/run` passes the number of commits, so that successive commits
+try all rows. Leaves out values for instructions that this processor lacks.
 """
 
 import sys

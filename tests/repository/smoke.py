@@ -1,4 +1,4 @@
-"""Checks an installed pixelrnn_ext with nothing but torch."""
+"""Checks that an installed pixelrnn_ext works with no other package but torch."""
 
 import re
 import zlib
@@ -38,12 +38,14 @@ if config["cuda"]:
     is_resident = plan.forward.startswith("forward_bf16_") and plan.backward.startswith("backward_bf16_")
     expect(is_resident, "resident kernels for compute capability 9.0", plan)
 
-# Parameters and images without torch's random numbers: the file is the same with every torch.
+# Parameters and images come from formulas. With torch's random numbers the compressed file could change with the
+# version of torch.
 model = px.PixelRNN("diagonal", image_channels=3, levels=5, hidden_channels=6, num_layers=2, head_channels=7)
 with torch.no_grad():
     for parameter in model.parameters():
         parameter.copy_(((torch.arange(parameter.numel()) * 37 % 101 - 50) / 64).view(parameter.shape))
-images = (torch.arange(70 * 3 * 4 * 5) ** 2 // 7 % 5).view(70, 3, 4, 5)  # more images than one block of the codec
+# A block of the codec holds 64 images, so these 70 images need two blocks.
+images = (torch.arange(70 * 3 * 4 * 5) ** 2 // 7 % 5).view(70, 3, 4, 5)
 file = model.compress(images)
 expect(zlib.crc32(file) == 237086900, "the codec's known file", f"{len(file)} bytes, CRC-32 {zlib.crc32(file)}")
 expect(torch.equal(model.decompress(file), images), "the images that were compressed", "others")

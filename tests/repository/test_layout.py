@@ -1,4 +1,4 @@
-"""A module imports only modules below it, so that it can be read, and imported, without the modules above it."""
+"""The package's modules form layers: a module imports only modules of lower layers."""
 
 import ast
 import importlib.util
@@ -12,7 +12,6 @@ import pixelrnn_ext
 from helpers.root import ROOT
 
 PACKAGE = Path(pixelrnn_ext.__file__).parent
-# The source file of each module of the package.
 SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -40,20 +39,22 @@ def test_no_import_circle(depth):
         below.setdefault(prefix(name), set()).update(prefix(other) for other in imports(name) if other in SOURCES)
     for name, others in below.items():
         others.discard(name)
-    order = list(TopologicalSorter(below).static_order())  # raises CycleError, which shows the circle
+    # Raises CycleError, which shows the cycle, if modules import each other.
+    order = list(TopologicalSorter(below).static_order())
     for chain in (["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]):
         assert sorted(chain, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == chain
 
 
 TESTS = ROOT / "tests"
-# Folders from which a test may import by an absolute name.
+# Folders of tests/ from which a test in any folder may import.
 SHARED = {"helpers", "core", "emulator", "sass_model"}
 
 
 def test_no_test_imports_from_a_test():
-    """A helper lies in the folder of the tests that import it, or in tests/helpers."""
+    """Tests import modules only from their own folder and from shared folders such as tests/helpers."""
     folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
-    private = folders - SHARED - {"benchmarks"}  # tests import the repository's benchmarks/
+    # An import of `benchmarks` means the repository's folder, not tests/benchmarks.
+    private = folders - SHARED - {"benchmarks"}
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):

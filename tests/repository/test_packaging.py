@@ -1,4 +1,7 @@
-"""The package builds from its sdist, works from another folder, and says what it was built without."""
+"""Tests how the package is built and installed.
+
+The sdist suffices to build the wheel, the wheel works anywhere, and the package says why it lacks some of its kernels.
+"""
 
 import os
 import re
@@ -18,14 +21,13 @@ from pixelrnn_ext import build_config
 
 SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
-# Builds as pip does in isolation, but without a network, with the installed setuptools and ninja.
+# Calls the build backend as pip does in an isolated build, but with the installed setuptools and ninja, without a
+# network.
 HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
 
 
 def python(*arguments, cwd, **environment):
-    # Drops the build settings and the import path of this process.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PIXELRNN_") and k != "PYTHONPATH"}
-    # The installed ninja need not be on PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -47,18 +49,17 @@ def build(kind, source, **environment):
 
 
 def smoke_test(wheel):
-    """Returns the smoke test's output for an unpacked wheel, and the wheel's build information."""
+    """Unpacks a wheel and runs the smoke test with it. Returns the output and the wheel's build information."""
     target = wheel.parent / "installed"
     zipfile.ZipFile(wheel).extractall(target)
     path = [str(target), *(folder for folder in sys.path if folder.endswith("-packages"))]
-    # -S: the finder of an editable installation would find modules that the wheel lacks.
+    # -S hides an editable installation, which could provide modules that the wheel lacks.
     smoke = python("-S", ROOT / "tests/repository/smoke.py", cwd=wheel.parent, PYTHONPATH=os.pathsep.join(path))
     return smoke.stdout, runpy.run_path(str(target / "pixelrnn_ext/_build_info.py"))["BUILD"]
 
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy of the sources, so that builds leave nothing in the repository."""
     copy = tmp_path / "source"
     copy.mkdir()
     generated = shutil.ignore_patterns("__pycache__", "*.so", "_build_info.py")
@@ -86,16 +87,15 @@ def test_sdist_holds_every_source(source, sdist):
 
 
 def with_flag(compiler, flag, folder):
-    """Returns the path of a script that runs ``compiler`` with a last ``flag``."""
     script = folder / "c++"
     script.write_text(f'#!/bin/sh\nexec {shutil.which(compiler)} "$@" {flag}\n')
     script.chmod(0o755)
     return script
 
 
-@pytest.mark.sweep  # compiles the kernels
+@pytest.mark.sweep
 def test_wheel_of_the_sdist_computes(sdist):
-    """Uses Clang if installed, because other tests use GCC. -O0 takes a sixth of the time."""
+    """Builds with Clang if it is installed: other tests use GCC. -O0 makes the build six times as fast."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
@@ -103,7 +103,7 @@ def test_wheel_of_the_sdist_computes(sdist):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
-    if sys.platform == "linux":  # other linkers may record paths of object files
+    if sys.platform == "linux":  # elsewhere the linker may write the paths of object files into the library
         for folder in (sdist, Path(torch.__file__).parent):
             assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
     assert build_info["why_no_cuda"] == "PIXELRNN_CUDA=0"
@@ -146,7 +146,10 @@ def test_the_build_records_the_hash_of_its_sources(setup_names, monkeypatch):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monkeypatch):
-    """An earlier CUDA library keeps its facts. Without a CPU library, which it needs, it is removed."""
+    """``make build`` keeps an earlier CUDA library and its build information.
+
+    A build without the CPU library removes the CUDA library, which needs the CPU library.
+    """
     package = tmp_path / "pixelrnn_ext"
     package.mkdir()
     library, info = package / "_C_cuda.so", package / "_build_info.py"
@@ -165,7 +168,10 @@ def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monke
 
 
 def test_device_code_is_compiled_once(setup_names, tmp_path):
-    """Tests reuse compiled code, so the cache key must cover every input of the compiler."""
+    """A kernel is compiled again whenever an input of the compiler has changed, and only then.
+
+    Other tests use this cache of compiled code, so its key must cover every input.
+    """
     csrc, compiled = tmp_path / "csrc", []
 
     class Compiler:
@@ -182,7 +188,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         assert [(gpu, made.log.read_text()) for gpu, made in found] == [
             (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
         ]
-        return sorted(compiled)  # kernels compile in parallel, in any order
+        return sorted(compiled)  # sorted, because kernels compile in parallel
 
     (csrc / "cuda").mkdir(parents=True)
     files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]
@@ -198,7 +204,6 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
 
 @pytest.fixture
 def choose(setup_names, monkeypatch):
-    """Runs choose_device_code() of setup.py with made-up GPUs and NVRTC versions."""
     for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -1,5 +1,3 @@
-"""Tests .ci/prose.py, a part of `make lint`."""
-
 import runpy
 
 import pytest

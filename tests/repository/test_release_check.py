@@ -1,5 +1,3 @@
-"""Tests .github/release_check.py, a part of `make release-check`."""
-
 import io
 import re
 import runpy
@@ -27,7 +25,6 @@ def check():
 
 @pytest.fixture
 def tree(tmp_path):
-    """A source folder with a wheel and an sdist of the same release."""
     (tmp_path / "dist").mkdir()
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
@@ -68,7 +65,7 @@ def write(name, text):
 
 
 def rename(name):
-    """Returns a function that renames the wheel, and the expected finding."""
+    """Returns a function that renames the wheel, and the message that the release check then prints."""
     found = f"{name}: expected pixelrnn_ext-1.2.0-py3-none"
     return lambda tree: (tree / WHEEL).rename(tree / "dist" / name), found
 

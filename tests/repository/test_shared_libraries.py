@@ -1,5 +1,8 @@
-"""The compiled libraries load into every Python and with every CUDA. In `make wheel`, auditwheel refuses symbols that
-are too new for manylinux_2_28."""
+"""The compiled libraries work with every version of Python and of CUDA.
+
+They export no symbols, and load neither Python nor CUDA. `make wheel` runs auditwheel, which refuses symbols that are
+too new for the platform manylinux_2_28.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Runs the Python blocks of the documents, and parses the options of their commands."""
+"""Tests the examples in the documents: runs the Python code, and parses the options of the commands."""
 
 import argparse
 import importlib
@@ -24,15 +24,14 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 CARD = ROOT / "pixelrnn_ext/pretrained/README.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CARD, *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Maps an argument of `python -m` to the module that has its main().
+# Maps a module that documents run by `python -m` to the module with its function main().
 MAINS = {
     "pixelrnn_ext": "pixelrnn_ext.cli",
     "pixelrnn_ext.training.export": "pixelrnn_ext.training.export",
     "benchmarks.gpu_day": "gpu_day.command",
 }
-# Shortens the tutorial, which takes ten minutes.
+# Maps options of the tutorial, which takes ten minutes, to faster ones for the test.
 SHORTER = {"--epochs 12": "--steps 2", "--count 64": "--count 2"}
-# Placeholders for a model in a command.
 VARIABLES = re.compile(r"\$m\b|\bMODEL\b")
 
 
@@ -45,7 +44,10 @@ def python(document):
 
 
 def commands(text):
-    """Yields a shell block's commands, also those inside loops. A model's name replaces placeholders."""
+    """Yields each command of a shell example as a list of words, including commands in loops.
+
+    A placeholder such as MODEL becomes the name of a model.
+    """
     for line in VARIABLES.sub("row", text.replace("\\\n", "")).splitlines():
         for command in line.split(" && "):
             words = shlex.split(command, comments=True)
@@ -66,7 +68,7 @@ def run(document, text, names):
     exec(compile(text, str(document), "exec"), names)
 
 
-SLOW = {"derivatives.md"}  # documents that take more than a second
+SLOW = {"derivatives.md"}  # documents whose code takes over a second
 PYTHON = [
     pytest.param(
         document, id=document.relative_to(ROOT).as_posix(), marks=pytest.mark.sweep if document.name in SLOW else ()
@@ -84,7 +86,7 @@ def test_python_runs(document):
 
 
 class Parsed(BaseException):
-    """An exception with a program's parsed options, which ends the program before its work."""
+    """Raised with the parsed options instead of running a command."""
 
 
 @pytest.fixture
@@ -100,7 +102,10 @@ def parse_only(monkeypatch):
 
 
 def check_names(options, monkeypatch):
-    """Checks that the names in a command exist: the model, the data set, their options, the pretrained model."""
+    """Checks that a command's model, data set and pretrained model exist.
+
+    The model and the data set must also take the command's options.
+    """
     values = vars(options)
     if values.get("model"):
         builder.check_options(options.model, inputs.select_options(values, MODEL_OPTIONS))
@@ -132,7 +137,7 @@ def call(words, monkeypatch):
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_is_known(words, request, monkeypatch):
-    while "=" in words[0]:  # sets an environment variable
+    while "=" in words[0]:
         words = words[1:]
     if words[0] == "torchrun":
         launch = get_args_parser().parse_args(words[1:])
@@ -149,13 +154,12 @@ def test_a_command_is_known(words, request, monkeypatch):
         (options,) = parsed.value.args
         if hasattr(options, "run"):
             check_names(options, monkeypatch)
-    else:  # test_documents.py checks make targets
+    else:  # test_documents.py checks the targets of `make`
         assert words[0] in ("make", "python3", ".")
 
 
 @pytest.mark.sweep
 def test_the_tutorial(tmp_path, monkeypatch):
-    """Runs the tutorial in an empty folder, shortened by SHORTER."""
     pytest.importorskip("mlxtend", reason="needs the train extra")
     monkeypatch.chdir(tmp_path)
     names, unused = {"__name__": "snippet"}, set(SHORTER)

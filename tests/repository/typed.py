@@ -1,4 +1,4 @@
-"""Types of the package in a user's code. mypy reads this file; nothing runs it."""
+"""Asserts the types that mypy finds in a program that uses this package. No test runs this file."""
 
 import torch
 from torch import Tensor, nn

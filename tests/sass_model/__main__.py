@@ -1,5 +1,5 @@
-"""Predicts the cycles of one line (row or anti-diagonal) of a kernel from its sm_90 machine code. A model, never a
-measurement: see README.md."""
+"""Predicts the cycles that a kernel needs for one line (row or anti-diagonal) of a scan, from the kernel's sm_90
+machine code. The prediction is a model, never a measurement: see README.md."""
 
 import argparse
 import sys

@@ -1,5 +1,5 @@
-// A kernel with the faults of the project's first kernels: IEEE divisions with their slow path, full expf and tanhf, a
-// cluster barrier that releases every store, integer divisions for peer addresses, an array indexed at run time.
+// A test kernel with the faults of the project's first kernels: slow IEEE divisions, full-precision expf and tanhf, a
+// cluster barrier that releases every store, integer divisions for addresses, and an array that is indexed at run time.
 #include <cstdint>
 
 struct Args {

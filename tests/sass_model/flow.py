@@ -1,4 +1,5 @@
-"""Finds the loop over a scan's lines (rows or anti-diagonals) in a kernel, and a warp's path through the loop."""
+"""Finds the loop over the lines of a scan (rows or anti-diagonals) in machine code, and a warp's path through the
+loop."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ class FlowError(RuntimeError):
 
 
 def line_loop(kernel):
-    """Returns the instructions and the entry of the largest loop with a barrier, or else of the largest loop."""
+    """Finds a kernel's loop over the lines of a scan: the largest loop with a barrier, or else the largest loop.
+    Returns the indices of the loop's instructions, and the index of the instruction at which the loop is entered."""
     graph = networkx.DiGraph((n, m) for n in range(len(kernel.code)) for m in kernel.successors(n))
     loops = [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
     if not loops:
@@ -28,10 +30,11 @@ def line_loop(kernel):
 
 @dataclass(frozen=True)
 class Rule:
-    """Decides the branches with a source frame, a text "file:line text", that contains `pattern`.
+    """Decides whether a warp takes certain branches in the loop over the lines of a scan.
 
-    `way` is "taken", "not", or letters such as "ttn" that repeat (taken twice, then not). A number counts the passes of
-    the innermost loop with such a frame. The rule decides its branches from number `first` (from 1) on.
+    A branch matches if its source line ("file:line text") contains `pattern`. The first `first` - 1 matches are
+    skipped. `way` is "taken" (always), "not" (never), a repeated pattern such as "ttn" (taken twice, then not taken),
+    or a number. A number sets the passes of the innermost loop that contains `pattern`.
     """
 
     pattern: str
@@ -58,7 +61,11 @@ class Rule:
 
 
 class Path:
-    """A warp's path through a kernel's line loop. `undecided` has the default way of each branch without a rule."""
+    """The path of a warp through a kernel's loop over the lines of a scan.
+
+    Rules decide which branches the warp takes. At a branch without a rule, the warp stays in the loop, and jumps over
+    code that contains a call. `undecided` maps the index of every other branch to the decision that Path assumes.
+    """
 
     def __init__(self, kernel, rules=()):
         self.kernel = kernel
@@ -79,8 +86,8 @@ class Path:
     def branches_of(self, rule):
         if not rule.passes:
             return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
-        # Any instruction of a loop may match, since the backward branch may have another source line. A rule takes the
-        # innermost of nested loops that match.
+        # The rule decides the branch at the end of a loop, and thus the loop's number of passes. The pattern may match
+        # any source line inside the loop. Among nested loops, the innermost one counts.
         back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
         loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
@@ -89,16 +96,15 @@ class Path:
         return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n].positions))
 
     def taken(self, n, visit):
-        """Returns whether the warp takes the branch at `n` on its visit number `visit` (from 0) in a line."""
         way = self.ways.get(n, [True])
         return way[visit % len(way)]
 
     def default(self, n):
         loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
-            return [target in loop]  # stays in the loop
+            return [target in loop]
         if self.kernel.calls_between(n + 1, n + 7):
-            return [True]  # jumps over a slow path
+            return [True]
         if self.kernel.calls_between(target, target + 6):
             return [False]
         if target == self.start:
@@ -111,7 +117,7 @@ class Path:
 
 
 def facts(kernel):
-    """Returns how often each costly operation occurs in the line loop, on any path."""
+    """Returns {costly operation: number of times that it occurs in the machine code of the loop over lines}."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 
@@ -122,7 +128,7 @@ def facts(kernel):
         "fence of the whole GPU": sum(i.name == "MEMBAR" and not i.opcode.endswith(".CTA") for i in code),
         "invalidation of L1": sum(i.opcode.startswith("CCTL.IVALL") for i in code),
         "call": count("CALL"),
-        # The target of a BSSY is the end of its divergent region.
+        # BSSY begins a divergent region. Its target is the end of the region.
         "slow path": sum(
             kernel.calls_between(n, kernel.target_of(n) or n) for n in loop if kernel.code[n].name == "BSSY"
         ),

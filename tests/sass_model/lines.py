@@ -1,28 +1,31 @@
-"""Models the cost of a line (row or anti-diagonal) in this project's kernels."""
+"""Models the cycles that this project's kernels need for one line (row or anti-diagonal) of a scan."""
 
 from gpu_day.cost_table import Cost
 
 from . import flow, model
 
-# Comments in csrc that mark the loops and branches of a line's code.
+# Comments in csrc contain these tags, which mark the loops and branches in the code that computes a line.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # if taken, jumps over the formulas of other cell types
-ONE_TILE = "[branch: one tile]"  # if taken, jumps to the matrix product
+OTHER_FORMULAS = "[branch: formula]"  # a warp that takes this branch skips the formulas of other cell types
+ONE_TILE = "[branch: one tile]"  # a warp that takes this branch computes the matrix product of a tile
 
 
 def has_one_tile(kernel):
-    """Returns whether a backward warp takes only one tile, as in tiling.h."""
+    """Returns whether a warp of a backward kernel computes only one tile (8 cells) of a line."""
     return kernel.tiles_or_units == 1 or (kernel.tiles_or_units > 0 and kernel.kind == "single")
 
 
 def tiles_at_once(kernel):
-    """Returns how many tiles a warp multiplies at once, as in variants.h."""
     from_memory = kernel.held == "s" and kernel.format != "fp32"
     return 2 if from_memory and kernel.tiles_or_units > 1 and not kernel.backward else 1
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns the rules for the line loop, whose loop over weights in shared memory has `pair_passes` passes."""
+    """Returns the rules that decide the branches in a kernel's loop over lines.
+
+    A warp computes `tiles` tiles of 8 cells. The inner loop over weights in shared memory takes `pair_passes` passes.
+    The inner loop over a thread's cells takes `cells` passes.
+    """
     found = []
     if kernel.backward:
         if not has_one_tile(kernel):
@@ -36,14 +39,20 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     elif kernel.tiles_or_units > 1 and (
         turns := -(-tiles // tiles_at_once(kernel))
     ) < kernel.tiles_or_units // tiles_at_once(kernel):
-        found.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # the unrolled loop's first turn has no guard
+        # The compiler unrolls the loop over tiles. A branch after each turn can end the loop. If the warp takes branch
+        # number `turns`, it leaves the loop after `turns` turns.
+        found.append(flow.Rule(TILE_GUARD, "taken", first=turns))
     if kernel.held == "s":
         found.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
     return found
 
 
 def cost(kernel, code, warps):
-    """Returns the Cost of a line, from simulations that each change one loop count."""
+    """Returns the Cost of a line.
+
+    Simulates the loop over lines once, and again with more tiles, cells or pairs. The difference in cycles is the cost
+    of the added tiles, cells or pairs. A pair is 64 bytes of each row of the weights.
+    """
 
     def walk(**layout):
         return model.walk(code, warps=warps, rules=rules(kernel, **layout), lines=4)
@@ -52,8 +61,9 @@ def cost(kernel, code, warps):
     pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Multiplications with a pair (64 bytes of a weight row): two for each 16-row tile of a slice (slice_rows() in
-        # tiling.h), or in fp32 a thread's rows * 2 cells * 16 values.
+        # The number of multiply instructions that a warp issues for one tile (8 cells) and one pair (64 bytes of each
+        # row of the weights). Tensor cores need two for every 16 rows (slice_rows() in tiling.h). In fp32, a thread
+        # needs 16 for each row and each of its 2 cells.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

@@ -1,6 +1,7 @@
-"""Predicts the cycles of one line (row or anti-diagonal) by simulating the warps of one scheduler in the line loop.
+"""Predicts the cycles of one line (row or anti-diagonal) of a scan, by simulating the warps of one scheduler.
 
-Latencies and busy cycles come from published microbenchmarks of Hopper and Ampere, all else from the machine code.
+Latencies, and the cycles for which an instruction occupies a pipe, come from published microbenchmarks of Hopper and
+Ampere. All else comes from the kernel's machine code.
 """
 
 from collections import Counter, defaultdict
@@ -8,8 +9,8 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles from issue until the instruction's scoreboard is clear. Instructions of fixed latency have stall counts
-# instead.
+# Maps an instruction that sets a scoreboard to the cycles from its issue until its result may be used. For other
+# instructions, the machine code itself states the cycles to wait.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -17,7 +18,8 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Cycles for which a warp's instruction occupies a pipe, times four if the four schedulers share the pipe.
+# Maps a pipe to the cycles for which one instruction of a warp occupies it, and to the instructions that use it. All
+# four schedulers share some pipes. Their cycles are multiplied by four, since the model has one scheduler.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -29,38 +31,40 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# Cycles of a taken branch, of a block's and of a cluster's barrier (from the last arrival to the next instruction), of
-# a fence, and of st.async (to the end of its mbarrier's phase). The last three are the model's least certain numbers.
+# The cycles of a taken branch, a block's barrier, a cluster's barrier, a fence, and a store to another block
+# (st.async). A barrier's cycles count from the last warp's arrival. The last three numbers are the least certain.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
-SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]  # {wait mask: its scoreboards}
+SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]
 
 
 @dataclass
 class Warp:
     pc: int
     ready: float = 0  # earliest cycle in which the warp can issue again
-    clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
+    clear: list = field(default_factory=lambda: [0.0] * 6)  # for each scoreboard: cycle from which it is clear
     issued: int = 0
-    visits: Counter = field(default_factory=Counter)  # {index of a branch: visits in this line}
-    lines: list = field(default_factory=list)  # (cycle, instructions issued) at the start of each line
-    arrived: tuple | None = None  # (cycle, index) of the block barrier that the warp waits at
-    cluster_arrivals: list = field(default_factory=list)  # cycles of arrivals at the cluster barrier
+    visits: Counter = field(default_factory=Counter)  # {index of a branch: times that the warp came to it in this line}
+    lines: list = field(default_factory=list)  # at each line's start: (cycle, number of instructions issued so far)
+    # While the warp waits at the block's barrier: (cycle of its arrival, index of the barrier's instruction). Else
+    # None.
+    arrived: tuple | None = None
+    cluster_arrivals: list = field(default_factory=list)
     cluster_waits: int = 0
-    stored: float = 0  # cycle in which the last store to a peer arrives
-    # For each phase of an mbarrier, the cycle in which the warp's arrival and its earlier stores are complete.
+    stored: float = 0  # cycle in which the warp's last store to another block arrives there
+    # For each phase of an mbarrier: the cycle by which the warp has arrived and its earlier stores are complete.
     phases: list = field(default_factory=list)
 
 
 @dataclass
 class Line:
     cycles: float
-    instructions: int  # instructions of one warp
-    mix: Counter  # {name: number of a warp's instructions}
-    waits: list  # a warp's (cycles, index, reason), the longest first
-    pipes: dict  # {pipe: busy cycles of a scheduler}
-    undecided: dict  # {index of a branch without a rule: its default way}
+    instructions: int
+    mix: Counter  # {name of an instruction: times that one warp issues it}
+    waits: list  # one warp's waits, the longest first: (cycles, index of the instruction that waits, reason)
+    pipes: dict  # {pipe: cycles for which the warps of one scheduler occupy it}
+    undecided: dict  # {index of a branch that no rule decides: text on the assumed decision}
 
     @property
     def products(self):
@@ -89,14 +93,15 @@ class Walk:
             self.issue(self.warps[k], when, reason)
         else:
             raise flow.FlowError(f"{self.kernel.name}: expected a line to end; an inner loop needs a rule")
-        # The mean of two lines, since the first warp may differ between lines.
+        # A line starts when its last warp starts. Another warp may be last in the next line, so two lines may differ in
+        # length. The result is their mean.
         starts = [max(w.lines[n][0] for w in self.warps) for n in (lines - 2, lines)]
         before, after = (self.warps[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
         return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.undecided)
 
     def earliest(self, w):
-        """Returns the first cycle in which a warp can issue its next instruction, and what delays the instruction."""
+        """Returns the first cycle in which warp `w` can issue its next instruction, and what delays the instruction."""
         i = self.code[w.pc]
         when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
         if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:
@@ -108,7 +113,7 @@ class Walk:
         elif i.waits_for_mbarrier:
             if not w.phases and len(w.lines) > 1:
                 raise flow.FlowError(f"{self.kernel.name}: a warp waits at an mbarrier, and arrives at none")
-            complete = self.completion("phases", len(w.phases) - 1)  # the phase of the warp's last arrival
+            complete = self.completion("phases", len(w.phases) - 1)
         else:
             return when, reason
         return (when, reason) if when >= complete else (complete, "barrier")
@@ -179,5 +184,6 @@ class Walk:
 
 
 def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
-    """Simulates `lines` lines with `warps` warps of a scheduler on the path of `rules`. Returns the last Line."""
+    """Simulates `warps` warps of one scheduler in a kernel's loop over lines, for `lines` lines. In the returned Line,
+    `cycles` is the mean of the last two lines. The counts and the waits are of the last line."""
     return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)

@@ -1,12 +1,13 @@
-"""Reads compiled kernels: the instructions of sm_90 machine code with their control words and source lines.
+"""Reads the instructions of compiled kernels from sm_90 machine code, with their control words and source lines.
 
-nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second word are the control word:
+nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second word are the control word. It has these
+fields, from the lowest bit on:
 
     stall 4 bits   cycles until the warp may issue its next instruction
-    yield 1
-    write 3        scoreboard that the instruction sets until its result is ready (7: none)
-    read  3        scoreboard that the instruction sets until its operands are read (7: none)
-    wait  6        mask of the scoreboards that must be clear before the instruction may issue
+    yield 1 bit
+    write 3 bits   number of the scoreboard that the instruction sets until its result is ready; 7 means none
+    read  3 bits   number of the scoreboard that the instruction sets until its operands are read; 7 means none
+    wait  6 bits   mask of the scoreboards that must be clear before the instruction may issue
 
 This encoding holds from Volta to Hopper. NVIDIA does not document it.
 """
@@ -21,8 +22,8 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# The NVRTC that `pip install --group device-code` installs. The tests' bounds and csrc/cuda/costs.h hold for its code
-# only.
+# The version of NVRTC in the dependency group device-code. The tests' bounds and csrc/cuda/costs.h hold only for code
+# that this version compiles.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
@@ -33,7 +34,7 @@ class ToolError(RuntimeError):
 
 @cache
 def version():
-    """Returns NVRTC's version, such as 12.9.86, from its PTX."""
+    """Returns the version of the installed NVRTC, such as "12.9.86", which NVRTC writes into its PTX."""
     [made] = nvrtc.compile_kernels([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
@@ -51,14 +52,14 @@ def nvdisasm():
 class Instruction:
     address: int
     predicate: str
-    opcode: str  # with modifiers: MUFU.EX2
+    opcode: str
     text: str
     stall: int
     write: int
     read: int
     wait: int
     target: str | None = None
-    positions: tuple = ()  # (file, line) of each inlined frame, innermost first
+    positions: tuple = ()  # source lines of the instruction as (file, line), the innermost inlined function first
 
     @cached_property
     def name(self):
@@ -77,10 +78,11 @@ class Instruction:
 class Kernel:
     name: str
     code: list = field(default_factory=list)
-    labels: dict = field(default_factory=dict)  # {label: index of the next instruction}
+    labels: dict = field(default_factory=dict)  # {label: index of the instruction that follows it}
 
     def target_of(self, n):
-        """Returns the index that the branch at `n` jumps to. None if it jumps to another function."""
+        """Returns the index of the instruction that the branch with index `n` jumps to. Returns None for a jump to
+        another function."""
         return self.labels.get(self.code[n].target)
 
     def calls_between(self, n, end):
@@ -107,7 +109,7 @@ _SECTION = re.compile(r"\.text\.([\w$]+):")
 
 @cache
 def kernels(cubin):
-    """Returns {name: Kernel} of a .cubin file."""
+    """Reads a .cubin file. Returns {kernel's name: Kernel}."""
     done = subprocess.run([nvdisasm(), "-hex", "-gi", cubin], capture_output=True, text=True)
     if done.returncode:
         raise ToolError(f"expected a file that nvdisasm reads, got {cubin}: {done.stderr[-2000:]}")
@@ -165,7 +167,8 @@ def _source(path):
 
 @cache
 def frames(positions):
-    """Returns the source frames, "file:line text", of an instruction's positions, without the toolkit's headers."""
+    """Returns the source lines of an instruction, each as "file:line text". Leaves out headers of the CUDA toolkit if
+    there are other source lines."""
     positions = [position for position in positions if "/include/" not in position[0]] or positions
     described = []
     for path, number in positions:

@@ -1,4 +1,4 @@
-"""Models the table in csrc/cuda/costs.h, from which the planner chooses a kernel."""
+"""Computes the table in csrc/cuda/costs.h, from which the planner chooses a kernel: the modelled cycles of a line."""
 
 from gpu_day import cost_table
 from helpers import nvrtc

@@ -8,13 +8,12 @@ from sass_model import flow, model, sass, table
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
 
 
-# ---- the model, on made-up code
 def row(opcode, *, label=None, stall=1, write=NO_SCOREBOARD, wait=0, target=None, predicate=""):
     return label, Instruction(0, predicate, opcode, opcode, stall, write, NO_SCOREBOARD, wait, target)
 
 
 def kernel(*rows):
-    """Returns a Kernel whose instructions come from the source lines a.cu:1, a.cu:2, and so on."""
+    """Returns a Kernel with one instruction for each of ``rows``. Their source lines are a.cu:1, a.cu:2, and so on."""
     made = Kernel("made up")
     for n, (label, instruction) in enumerate(rows):
         if label:
@@ -60,10 +59,11 @@ def test_barriers_are_waited_for():
     assert cycles(row("BAR.SYNC")) == EMPTY + 1 + model.BLOCK_BARRIER - 1
     assert cycles(row("MEMBAR.ALL.GPU")) == EMPTY + 1 + model.FENCE
     assert cycles(row("UCGABAR_ARV"), row("UCGABAR_WAIT")) > EMPTY + model.CLUSTER_BARRIER
-    # Peers are assumed to store when this block does, so a phase ends when this block's own store would arrive.
+    # In the model, all blocks store in the same cycle. The wait for other blocks' stores thus ends when this block's
+    # own store arrives.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
-    # A phase waits only for stores before a warp's arrival. Later stores may be in flight when the phase ends.
+    # A wait at an mbarrier waits only for the stores before the warp's arrival. Later stores may still be in flight.
     work = [row("MOV", stall=3) for _ in range(model.TRANSFER // 2)]
     assert cycles(arrive, *work, push, wait) < EMPTY + 3 * len(work) + 50
     with pytest.raises(flow.FlowError, match="all warps wait at a barrier"):
@@ -143,24 +143,25 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
-    # Costs without a measurement are scaled by the mean ratio measured for their kernel (k1), or for all kernels (k2).
+    # Only kernel k1 was measured, with 2 and with 4 warps on a scheduler. The mean of its two ratios of measured to
+    # modelled cycles scales all other costs.
     scaled = table.scaled("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
     assert scaled.source == "measurements on CARD"
     assert [c.line for c in scaled.rows[0].costs] == [125, 300, 400, 1000]
     assert scaled.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
-# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, bound of the cycles of a line)
+# Rows of (kernel, warps on a scheduler, tiles of a warp, cells of a thread, largest allowed cycles of a line).
 REACHED = [
-    ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, h 16
+    ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, 16 hidden units
     ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
     ("backward_bf16_4_4_256_single", 1, 1, 0, 545),
-    ("forward_bf16_4_1_256_cluster", 1, 1, 0, 738),  # 28 x 28, h 64, 8 blocks
-    ("forward_bf16_8_4_256_cluster", 2, 1, 0, 1098),  # CIFAR, h 128, 8 blocks
+    ("forward_bf16_4_1_256_cluster", 1, 1, 0, 738),  # 28 x 28 pixels, 64 hidden units, 8 blocks
+    ("forward_bf16_8_4_256_cluster", 2, 1, 0, 1098),  # CIFAR, 128 hidden units, 8 blocks
     ("forward_tf32_8s_1_256_cluster", 2, 1, 0, 1541),
     ("forward_bf16_8_1_256_images", 2, 1, 0, 2374),
     ("backward_bf16_4_1_512_cluster", 4, 1, 0, 1283),
-    ("backward_bf16_20s_0_256_single", 2, 4, 8, 8898),  # CIFAR, h 128, 1 block
+    ("backward_bf16_20s_0_256_single", 2, 4, 8, 8898),  # CIFAR, 128 hidden units, 1 block
 ]
 
 
@@ -174,9 +175,8 @@ def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
     assert cost.line + tiles * cost.tile + cells * cost.cell <= reached
 
 
-# ---- the compiled kernels
-
-# Costly operations that a line may have: {(operation, part of its kernels' names): reason}
+# Maps (costly operation, part of a name) to the reason why kernels with this part in their names may have the
+# operation.
 ALLOWED = {
     **dict.fromkeys(
         (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
@@ -185,8 +185,9 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, some lanes store to peers: see DIVERGENT",
 }
 
-# The largest number of divergent regions in a line: {(pass, gates, kind): {Kernel.tiles_or_units: (on tensor cores, in
-# fp32)}}.
+# The largest allowed numbers of divergent regions in a kernel's loop over lines: (on tensor cores, in fp32). The outer
+# keys are (pass, gates, kind of launch). The inner keys are the tiles of a forward warp, or the hidden units of a
+# backward thread.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -208,7 +209,6 @@ def kernel_of(source, name):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without():
-    """The numbers in DIVERGENT hold only for the code of the pinned compiler."""
     found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
         source = f"csrc/cuda/resident{'5' * (kernel.gates == 5)}_{kernel.format}.cu"
@@ -224,7 +224,8 @@ def test_no_line_holds_what_it_should_do_without():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
-    """If the committed table has measured cycles, compares only the names and registers of kernels."""
+    """If the cycles in csrc/cuda/costs.h were measured on a GPU, compares only the kernels' names and registers with
+    the model's."""
     if sass.version() != sass.PINNED:
         pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
     committed, modelled = cost_table.read(), table.modelled()

@@ -1,4 +1,4 @@
-"""Layers and models accept the integers that torch.nn.Conv2d accepts, and no others."""
+"""Tests that layers and models accept the types of integers that torch.nn.Conv2d accepts, and no others."""
 
 import json
 
@@ -25,7 +25,7 @@ def output_of(integer, cls, *layer, **more):
     return model(images_of(model))
 
 
-# {name: function that computes a tensor from arguments of the integer type ``i``}. Parameters of layers are random.
+# {name: function that computes a tensor}. The type ``i`` converts the function's integer arguments.
 COMPUTED = {
     "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(MAP),
     "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(MAP),

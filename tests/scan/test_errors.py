@@ -21,7 +21,7 @@ FUNCTIONS = {
     "lstm2d": dict(weights=[ONE]),
     "masked_conv2d": dict(weight=KERNEL),
 }
-# Arguments that every function refuses: {name: (arguments, exception, message)}
+# Wrong arguments that every function of FUNCTIONS refuses: {case: (arguments, type of the error, its message)}.
 FOR_ALL = {
     "rank": (dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(3, 4, 5\)"),
     "empty": (dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 3, 0, 5\)"),
@@ -62,7 +62,7 @@ def one(**change):
     return dict(weights=[ONE._replace(**change)])
 
 
-# {function: [(changed arguments, message)]}
+# Wrong arguments of each function: {function: [(changed arguments, message of the error)]}.
 WRONG_VALUES = {
     "row_lstm": [
         (dict(weight_hh=torch.randn(16, 4, 2)), "odd number of taps in weight_hh, got 2"),
@@ -138,7 +138,11 @@ WRONG_TYPES = {
 
 
 def cases(wrong_values, wrong_types):
-    """Returns pytest parameters (exception, group, change, message) of two tables {group: [(change, message)]}."""
+    """Returns a list of pytest parameters (type of the error, function or layer, changed arguments, message).
+
+    ``wrong_values`` and ``wrong_types`` are dicts {function or layer: [(changed arguments, message)]}. Changes in the
+    first dict raise a ValueError, changes in the second a TypeError.
+    """
     return [
         pytest.param(error, group, *wrong, id=f"{group}-{wrong[1]}")
         for error, table in ((ValueError, wrong_values), (TypeError, wrong_types))
@@ -154,7 +158,6 @@ def test_one_function(error, function, change, message, backend):
         call(function, **dict(backend=backend) | change)
 
 
-# {layer: [(arguments, message)]}
 WRONG_OPTIONS = {
     "RowLSTM": [
         (dict(kernel_size=2), "an odd kernel_size, got 2"),

@@ -8,9 +8,10 @@ each_geometry = pytest.mark.parametrize("diagonal", [False, True], ids=["row", "
 
 
 class Scan:
-    """A geometry, and an independent definition of the (row, column) of its cells, in the order of the scan.
+    """A Geometry of csrc/geometry.h, and an independent computation of the pixels of its cells.
 
-    The map is `beyond` pixels wider than the image.
+    A scan goes through an image line by line. A line is a row or an anti-diagonal, and its pixels are cells. Rows and
+    columns are counted from the corner where the scan starts. The map is ``beyond`` pixels wider than the image.
     """
 
     def __init__(self, core, diagonal, height, width, mirrored, bottom=False, beyond=0):
@@ -31,7 +32,7 @@ class Scan:
         return row * self.stride + (self.width - 1 - column if self.mirrored else column)
 
     def addresses(self):
-        """Returns every (line, cell) of the image, and some outside of it."""
+        """Lists (number of a line, number of a cell in it) of all cells of the image, and of some outside of it."""
         return [(t, r) for t in range(-2, self.geometry.lines + 2) for r in range(-2, self.geometry.cells + 2)]
 
 
@@ -76,7 +77,7 @@ def test_states_come_from_earlier_lines_and_earlier_pixels(core, half, **scan):
     expected = [(1, 0), (0, 1)] if s.diagonal else [(1, left) for left in range(half, -half - 1, -1)]
     assert places == expected
     for up, left in places:
-        assert s.geometry.lag(core.Displacement(up, left)) == 1  # kernels keep the states of the previous line alone
+        assert s.geometry.lag(core.Displacement(up, left)) == 1  # kernels keep the states of one line only
         assert up > 0 or (up == 0 and left > 0)
     carry = core.carry_tap(s.diagonal)
     assert (carry.up, carry.left) == places[-1 if s.diagonal else half]
@@ -91,7 +92,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """A kernel launch computes all directions, so all need the same active cells in each line."""
+    """A line has the same active cells (pixels of the image) in all directions: one launch computes all directions."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))

@@ -1,4 +1,7 @@
-"""Compares LSTM2d, with imported weights, with loops that are written like the original programs."""
+"""Tests importers.py, which converts the weights of other programs to weights of LSTM2d.
+
+Each test compares an LSTM2d with a loop over pixels that is written like the other program.
+"""
 
 import itertools
 import re
@@ -29,7 +32,8 @@ def matrix(*size):
 def loop(step, x):
     """Returns the outputs (hidden, H, W) of a program that goes over an image (channels, H, W) row by row.
 
-    ``step`` takes a pixel and (state, output) of its left and upper neighbours. It returns the pixel's (state, output).
+    ``step`` takes a pixel, and the tuples (state, output) of its left and its upper neighbour. It returns the tuple
+    (state, output) of the pixel.
     """
     _, height, width = x.shape
     found = {}
@@ -45,7 +49,7 @@ def assert_imported(state, cell, directions, x, want, *sizes, atol=1e-12, **opti
 
 
 def returnn_step(V_h, V_v, W, b, pixel, left, above):
-    """Computes RETURNN's cell, with gates in the order i, f, lambda, o, g."""
+    """Computes a pixel's state and output in the program RETURNN. Its gates are in the order i, f, lambda, o, g."""
     (s_left, y_left), (s_above, y_above) = left, above
     z = pixel @ W + y_left @ V_h + y_above @ V_v + (0 if b is None else b)
     i, f, lam, o = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -64,7 +68,10 @@ def test_returnn(bias, corner):
 
 
 def rnn2d_step(stable, parameters, pixel, left, above):
-    """Computes rnn2d's cell. Its gates are i, f_y, f_x, o, g. The stable cell's gates are i, f, lambda, o, g."""
+    """Computes a pixel's state and output in the program rnn2d.
+
+    Its gates are in the order i, f_y, f_x, o, g. In the stable cell the order is i, f, lambda, o, g.
+    """
     (c_x, y_x), (c_y, y_y) = left, above
     bias, W, U, V = parameters.view(-1, 5 * HIDDEN).split([1, CHANNELS, HIDDEN, HIDDEN])
     q = bias[0] + pixel @ W + y_x @ U + y_y @ V
@@ -91,7 +98,10 @@ def test_rnn2d_and_its_sizes(stable):
 
 
 def pfisterer_step(linears, pixel, left, above):
-    """Computes Pfisterer's cell, with gates i, f, o, lambda, g. lambda weighs the left neighbour."""
+    """Computes a pixel's state and output in Pfisterer's program. Its gates are in the order i, f, o, lambda, g.
+
+    lambda is the weight of the left neighbour's state.
+    """
     (c_left, s_left), (c_above, s_above) = left, above
     z = linears["W"](pixel) + linears["U"](s_left) + linears["V"](s_above)
     i, f, o, lam = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -108,7 +118,11 @@ def test_pfisterer_whose_lambda_is_of_the_left():
 
 
 def from_table(function):
-    """Returns ``function`` as Tesseract reads it in a table: 4096 values 1/256 apart, linear between them, 1 beyond."""
+    """Returns tanh or sigmoid as the program Tesseract computes it, from a table.
+
+    The table has 4096 values of ``function``, 1/256 apart. Between two values the result is linear. Beyond the table it
+    is 1.
+    """
     table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
     def read(x):
@@ -116,7 +130,7 @@ def from_table(function):
         index = place.long()
         value = table[index] + (table[index + 1] - table[index]) * (place - index)
         value = torch.where(x.abs() * 256 >= 4095, 1.0, value)
-        return torch.where(x < 0, 2 * table[0] - value, value)  # tanh is odd about 0, sigmoid about 1/2
+        return torch.where(x < 0, 2 * table[0] - value, value)  # tanh is symmetric about (0, 0), sigmoid about (0, 1/2)
 
     return read
 
@@ -134,7 +148,10 @@ def tesseract_step(matrices, pixel, left, above):
 
 
 def test_tesseract_and_its_tables():
-    """Four layers read the image as it is, mirrored, rotated by 180 degrees, and upside down."""
+    """Imports four layers of the program Tesseract, which computes tanh and sigmoid from tables.
+
+    The layers read the image as it is, mirrored, rotated by 180 degrees, and upside down.
+    """
     corners = ("tl", "tr", "br", "bl")
     x, state, want = image(), {}, []
     for corner in corners:

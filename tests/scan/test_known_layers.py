@@ -1,6 +1,7 @@
-"""Tests that layers of commit 58751dc, in known/layers.safetensors, load and compute the same outputs.
+"""Tests that layers saved by an earlier version still load and compute the same outputs.
 
-That commit computed the outputs without compiled kernels. Parameters are from (-1, 1). The file never changes.
+The file known/layers.safetensors has their parameters, and the outputs that commit 58751dc computed without compiled
+kernels. The file never changes.
 """
 
 from pathlib import Path

@@ -10,12 +10,15 @@ from helpers.scans import KINDS, LAYERS, LSTM2D, MASKED, each_backend, gate_bias
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
-# One layer of each function, for tests that depend neither on the cell nor on a kernel size.
+# Layers for tests in which neither the formula of a cell nor the kernel size of a recurrence matters.
 one_of_each = pytest.mark.parametrize("name", [*KINDS, *MASKED])
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
-    """Returns {name: shape} of the parameters, for 3 input and 5 hidden channels. ``suffixes`` name directions."""
+    """Returns {name: shape} of the parameters of a diagonal layer with 3 input and 5 hidden channels.
+
+    ``rows`` is the number of rows of a weight. ``suffixes`` has the suffix of the parameters' names for each direction.
+    """
     sizes = dict(weight_ih=(rows, 3, 1, 1), weight_hh=(rows, 5, 2))
     sizes |= dict(bias=(rows,)) if bias else {}
     sizes |= dict(h0=(5,), c0=(5,)) if learned else {}
@@ -64,7 +67,7 @@ def test_repr_says_what_is_unusual():
     )
 
 
-# {cell: initial bias of each gate, None if it is random}
+# The initial biases of a new layer: {cell: the bias of each gate, or None where it is random}.
 INITIAL_BIASES = {
     "pixelrnn": [None, None, None, None],
     "stable": [None, 1, None, None, None],
@@ -142,7 +145,7 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
         gradients = torch.autograd.grad(from_float.float().square().sum(), [x, *layer.parameters()])
     assert torch.equal(exact, wide(x.double()))
     assert from_float.dtype == from_half.dtype == dtype and all(g.dtype == torch.float32 for g in gradients)
-    roundings = 2 if name in MASKED else 1  # a convolution's operands are rounded, too
+    roundings = 2 if name in MASKED else 1  # autocast rounds the output and, for a convolution, the operands
     assert_close("output", exact, from_float, roundings * torch.finfo(dtype).eps)
     assert torch.equal(from_half, from_float if name in MASKED else layer(x.to(dtype).float()).to(dtype))
 
@@ -169,12 +172,14 @@ READS_ITS_OUTPUT = {
 @native
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """docs/use_a_layer.md lists layers that no in-place ReLU may follow. After them a ReLU saves one more map."""
+    """No in-place ReLU may follow a layer whose backward reads the output. docs/use_a_layer.md lists these layers.
+
+    An ordinary ReLU after such a layer saves one more feature map for the backward pass.
+    """
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 
     def saved_bytes(activation):
-        """Returns the bytes that autograd saves for the backward pass, and the bytes of the output."""
         saved = []
         with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda nothing: nothing):
             y = activation(layer(x))

@@ -1,4 +1,7 @@
-"""Tests that an output depends on exactly the pixels and colours that the masks and taps reach."""
+"""Tests which pixels and colours the outputs of a layer depend on.
+
+They must be exactly those that an output can reach through the masks and the neighbours of cells (taps).
+"""
 
 import pytest
 import torch
@@ -15,7 +18,10 @@ each_extent = pytest.mark.parametrize("ragged", [False, True], ids=["full", "rag
 
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
-    """Asserts that each output depends on the inputs that ``reach.layer`` names. A ragged map exceeds its image."""
+    """Asserts that a layer has the dependency map that ``reach.layer`` returns.
+
+    If ``ragged`` is true, the feature map is larger than its image.
+    """
     x = randn64(1, in_channels, height + ragged, width + 2 * ragged)
     sizes = torch.tensor([(height, width)]) if ragged else None
     expected = {p: set() for p in reach.identity(*x.shape[2:], colours)}
@@ -49,7 +55,7 @@ def test_a_pixel_of_lstm2d_sees_the_quadrant_of_its_corner(variant, corner, ragg
 @each_colours
 @each_layer
 def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
-    """A gate bias reaches the gates of every colour, and the cells that read the states of these gates."""
+    """A gate bias reaches all colours at its pixel, and all cells that read the states of this pixel."""
     height, width = 4, 3
     layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
     x = randn64(1, in_channels, height, width)

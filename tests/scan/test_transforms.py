@@ -19,17 +19,21 @@ from helpers.selection import swept
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
-# torch.func.linearize warns so.
+# Ignores a warning of torch.func.linearize.
 ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 
 
 def layer_of(name):
-    # A sum of both directions depends on all parameters.
+    # The outputs of an LSTM2d's two directions are summed, so that each value depends on the parameters of both.
     return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))
 
 
 class Problem:
-    """A module, its input and detached parameters, and tangents of input and parameters."""
+    """A module and the arguments of its derivatives.
+
+    ``x`` is its input, and ``parameters`` are its parameters, detached. ``dx`` and ``dparameters`` are random
+    directions of forward derivatives.
+    """
 
     def __init__(self, module, x):
         self.module, self.x = module, x
@@ -55,7 +59,10 @@ def layer_problem(name, height=3, width=4):
 
 
 def compare_backends(p, transform):
-    """Asserts that the transform gives the same tensors on both backends, and returns them."""
+    """Asserts that ``transform(p)`` gives the same tensors, up to rounding, on two backends: native and reference.
+
+    Returns the tensors of the reference backend.
+    """
     results = []
     for backend in ("native", "reference"):
         for module in p.module.modules():
@@ -67,7 +74,7 @@ def compare_backends(p, transform):
 
 
 def check(p, transform):
-    """Compares the backends, and asserts that no result is all zeros, which would show nothing."""
+    """Like :func:`compare_backends`. Also asserts that no tensor is all zeros, which would prove nothing."""
     assert all(expected.abs().max() > 0 for expected in compare_backends(p, transform))
 
 
@@ -144,7 +151,8 @@ TRANSFORMS = {
     )(p.x),
 }
 ALL = list(itertools.product(LAYERS, TRANSFORMS))
-# Each transform with the masked convolution and with one scan. Long tests run the other scans.
+# A plain test run tests each transform on the masked convolution and on one recurrent layer. Long tests run the other
+# cases.
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 
@@ -176,7 +184,7 @@ def test_few_images(name, images):
 
 
 class LogProb(torch.nn.Module):
-    """A module whose forward is a model's log_prob, for functional_call."""
+    """A module whose forward is the method log_prob of a model. torch's functional_call needs such a module."""
 
     def __init__(self, model):
         super().__init__()

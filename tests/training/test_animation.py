@@ -1,4 +1,4 @@
-"""Pixels appear in a GIF in the order in which a model draws them."""
+"""Tests animations, which show an image's pixels in the order in which a model draws them."""
 
 import io
 from itertools import pairwise
@@ -70,7 +70,7 @@ COLOURS = numpy.stack([LEVELS // 64 * 64, LEVELS % 4, GRAY], 2)
         pytest.param([GRAY, PIXEL], id="a pixel"),
         pytest.param([PIXEL, PIXEL], id="nothing"),
         pytest.param([LEVELS[::-1], LEVELS], id="all levels"),
-        # The middle row does not change, but no colour is left for transparency.
+        # A GIF could mark the unchanged middle row as transparent. Here no colour is left for that: all 256 are in use.
         pytest.param([numpy.insert(part, 8, 7, 0) for part in (LEVELS[::-1], LEVELS)], id="all levels but in a row"),
         pytest.param([numpy.zeros_like(COLOURS), COLOURS, COLOURS[::-1]], id="colours"),
     ],

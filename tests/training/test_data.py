@@ -19,8 +19,8 @@ from pixelrnn_ext.training.images import read_image
 load_once = functools.cache(data.load)
 BATCH = dict(seed=3, flip=False, shift=0, share=slice(None), device="cpu", conditional=False)
 
-# name -> ((numbers of images of train, validation and test), (sums of pixel values of validation and test)). A changed
-# split would change every score in the documents.
+# The fixed splits of each data set: (numbers of images of train, validation and test), (sums of the pixel values of
+# validation and test). Another split would change every score in the documents.
 FIXED = {
     "digits": ((1445, 176, 176), (54831, 56073)),
     "mnist5k": ((4000, 500, 500), (51421, 50687)),
@@ -135,7 +135,7 @@ def test_cifar10_as_torchvision_gives_it(monkeypatch, tmp_path):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
     loaded = data.load(f"cifar10:{tmp_path}")
     assert sizes_of(loaded) == (36, 4, 8)
-    assert loaded.splits["test"].images[0, :, 0, 1].tolist() == [3, 4, 5]  # red, green and blue of the second pixel
+    assert loaded.splits["test"].images[0, :, 0, 1].tolist() == [3, 4, 5]
     assert loaded.classes[3] == "frog"
 
 
@@ -245,7 +245,6 @@ def test_wrong_names_and_options(spec, options, message):
 
 
 def test_import_needs_torch_alone(tmp_path):
-    """The package and `pixelrnn info` run without any package of the train extra."""
     blocked = ["matplotlib", "mlxtend", "numpy", "PIL", "safetensors", "skimage", "sklearn", "torchvision", "tqdm"]
     script = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
     script += "import pixelrnn_ext; from pixelrnn_ext import cli; sys.exit(cli.main([]) or cli.main(sys.argv[1:]))"

@@ -1,4 +1,4 @@
-"""Two processes that torchrun started train as one process does on the joint batch."""
+"""torchrun starts two processes, which share each batch, and train a model as one process does."""
 
 import re
 import subprocess
@@ -15,7 +15,8 @@ from pixelrnn_ext.training import checkpoint, journal
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# All options that draw random numbers are set. The last of 11 validation images is a batch for one process.
+# The options switch on everything that draws random numbers. The last validation batch has one image, so one of the two
+# processes gets no image.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -23,9 +24,9 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Runs the same training in one and in two processes. Returns (folder, printed text) of each run.
+    """Runs a training in one process, and the same training in two processes by two_processes.py.
 
-    The last value is the standard error of the two processes, which run all of two_processes.py.
+    Returns (folder of the training, printed text) of both runs, and the standard error of the two processes.
     """
     pictures, one, two = (tmp_path_factory.mktemp(name) for name in ("pictures", "one", "two"))
     training = ["train", "--data", f"folder:{write_named_pictures(pictures, NAMES)}", *OPTIONS.split(), "--out"]
@@ -68,7 +69,7 @@ def test_there_is_one_log(runs):
 
 def test_lstm2d_with_sizes(runs):
     _, (two, _), said = runs
-    assert "Grad strides do not match" not in said  # DistributedDataParallel would copy every gradient
+    assert "Grad strides do not match" not in said  # torch's warning that it copies every gradient
     for rank in range(2):
         got = torch.load(two / f"lstm2d-{rank}.pt")
         torch.testing.assert_close(got, two_processes.train_lstm2d(SINGLE_PROCESS), rtol=1e-9, atol=1e-9)

@@ -16,7 +16,6 @@ COLOURS = numpy.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=numpy.ui
 
 
 def check_pixels(file, pixels):
-    """Asserts that a file is read as these pixels, (H, W) or (H, W, C)."""
     pixels = torch.from_numpy(pixels.copy())
     pixels = pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
     assert torch.equal(read_exact(file, len(pixels), 256), pixels)
@@ -28,13 +27,13 @@ def with_palette(indices, colours):
     return image
 
 
-# The palette of grays has unused colours, and its grays are not in the order of the indices.
+# Pictures with a palette. The palette of FEW_GRAYS has unused colours, and its grays are out of order.
 FEW_COLOURS = with_palette(GRAY // 11, numpy.random.default_rng(1).integers(0, 256, 72, dtype=numpy.uint8))
 REVERSED = GRAY.max() - GRAY
 FEW_GRAYS = with_palette(GRAY // 11, numpy.append(REVERSED.repeat(3), numpy.uint8([1, 2, 3])))
 GRAY_IMAGE, COLOUR_IMAGE, GRAY_IN_RGB = (Image.fromarray(pixels) for pixels in (GRAY, COLOURS, GRAY_CHANNELS))
 LOSSLESS, TURNED = dict(lossless=True), dict(exif=Image.Exif())
-TURNED["exif"][0x0112] = 6  # a quarter turn
+TURNED["exif"][0x0112] = 6  # EXIF orientation 6: a viewer turns the picture by 90 degrees
 PLAIN, COMPRESSIONS = ((GRAY_IMAGE, GRAY), (COLOUR_IMAGE, COLOURS)), ("tiff_lzw", "tiff_deflate", "packbits")
 READABLE = [
     *((image, kind, {}, pixels) for image, pixels in PLAIN for kind in ("PNG", "BMP", "TIFF", "PPM")),
@@ -53,7 +52,10 @@ READABLE = [
 
 @pytest.mark.parametrize(("image", "kind", "options", "pixels"), READABLE)
 def test_what_is_shown_is_kept(tmp_path, image, kind, options, pixels):
-    """Gray may be stored as a palette or as RGB, since some formats have no other gray."""
+    """A file is read as the pixels that a viewer shows.
+
+    Some formats store a gray picture with a palette or as RGB.
+    """
     image.save(tmp_path / "x", kind, **options)
     with Image.open(tmp_path / "x") as picture:
         assert picture.mode == image.mode
@@ -101,7 +103,7 @@ def tiff(pixels, photometric="rgb", **options):
 
 
 def deep_png():
-    """Returns an RGB PNG whose header says 16 bits a channel, which Pillow cannot write."""
+    """Returns an RGB PNG whose header says 16 bits per channel, because Pillow cannot write one."""
     content = bytearray(encode("RGB", "PNG"))
     content[24] = 16
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))

@@ -13,7 +13,6 @@ from pixelrnn_ext.training.files import folder_atomically, is_replaceable, write
 
 @pytest.fixture
 def dead_pid():
-    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
     return process.pid

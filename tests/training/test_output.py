@@ -1,4 +1,7 @@
-"""Tests a training's folder: it has one writer at a time, replaces no other training, and loses nothing by a kill."""
+"""Tests the folder of a training.
+
+Only one training at a time writes there, no files of other trainings are replaced, and a killed training loses nothing.
+"""
 
 import contextlib
 import errno
@@ -19,7 +22,6 @@ from pixelrnn_ext.training.optional import MissingPackage
 
 
 def lock(file):
-    """Locks an open file as a training in another process does."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -143,15 +145,16 @@ def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(tmp_path):
         assert output.resume_path(tmp_path).name == name
 
 
-# Below, a training is killed or interrupted before each write.
+# The tests below kill or interrupt a training before each of its writes in turn.
 
 
 class Killed(BaseException):
-    """An exception that this package never catches."""
+    """Stands for a kill of the process, which the package cannot catch."""
 
 
-WRITES = 17  # writes of a training with STEPS
-STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch has 5 steps: checkpoints also within it
+WRITES = 17  # how often a training with STEPS writes a file or a line of its log
+# An epoch has 5 steps, so that saving every 3 steps also writes within an epoch.
+STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)
 
 
 def train(out, before_write):
@@ -179,7 +182,7 @@ def train(out, before_write):
 
 
 def content(out):
-    """Returns the results that must not depend on interruptions. Leaves out log entries that may depend on them."""
+    """Returns the results of a training that an interruption must not change."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     loaded = [checkpoint.load(out / name) for name in (checkpoint.LAST, checkpoint.BEST)]
     return {
@@ -201,7 +204,8 @@ def uninterrupted(tmp_path_factory):
 
 
 PLACES = range(1, WRITES + 1)
-IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}  # test_training.py interrupts other parts
+# The numbers of the writes during an evaluation.
+IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}
 
 
 @pytest.mark.parametrize(

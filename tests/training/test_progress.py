@@ -12,7 +12,7 @@ MODEL = ["--model", "multiscale", "--hidden-channels", "3", "--num-layers", "1",
 
 @pytest.fixture
 def bars(monkeypatch):
-    """A list of (description, unit, done, total) of every closed bar."""
+    """A list of (description, unit, done, total), one for each progress bar that was closed."""
     ended = []
 
     class Recorded(tqdm.tqdm):
@@ -49,7 +49,7 @@ def test_everything_long_of_a_training_has_a_bar(bars, tmp_path, capsys):
 
 @pytest.mark.parametrize(("rank", "hidden"), [(None, None), ("0", None), ("1", True)])
 def test_one_process_shows_bars(monkeypatch, rank, hidden):
-    """With disable=None tqdm shows a bar only on a terminal."""
+    """disable=None tells tqdm to show a bar only on a terminal."""
     bar_options = []
     monkeypatch.delenv("RANK", raising=False)
     if rank is not None:

@@ -45,7 +45,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
     first = tiny_training(tmp_path / "resumed", **options)
     assert not first.run(stop_before(stop, first)) and first.progress.step == stop
-    torch.manual_seed(99)  # nothing depends on torch's own generator
+    torch.manual_seed(99)  # a training must not use torch's global random generator
     second = resumed_training(tmp_path / "resumed", **options)
     assert second.progress.step == stop and second.run()
 
@@ -58,7 +58,10 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
-    """After a crash the log may have lines of steps after the checkpoint, and half a line."""
+    """A resumed training continues the log at its checkpoint.
+
+    It removes lines of later steps, and half a line, which a crash may have left.
+    """
     assert tiny_training(tmp_path, steps=4).run()
     with (tmp_path / journal.LOG).open("a") as file:
         file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
@@ -113,7 +116,7 @@ def test_evaluation_is_the_mean_over_all_images(batch_size):
 
 
 def test_no_batch_is_checked_again(tmp_path, monkeypatch):
-    """A check of a batch's values would make each step wait for the GPU."""
+    """A training does not check a batch's values, because each step would then have to wait for the GPU."""
     training = tiny_training(tmp_path)
     monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()
@@ -155,7 +158,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
 
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
-    """The loss is computed from the parameters before that step, so it is finite."""
+    """The loss of the last step is finite: the training computes it before the step breaks the parameters."""
     training = tiny_training(tmp_path / "new", steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
     expected = "the validation loss is .* around step 1; there is no checkpoint yet; try a lower learning rate or clip"
     with pytest.raises(FloatingPointError, match=expected):
@@ -230,7 +233,10 @@ def test_training_images_are_a_function_of_seed_and_step(flip):
 
 
 def test_weight_decay_is_decoupled_from_the_gradient():
-    """Decay moves a parameter even if its gradient is zero. For other gradients it adds to the optimiser's step."""
+    """Weight decay moves a parameter even if its gradient is zero.
+
+    If the gradient is not zero, the decay is added to the optimiser's step.
+    """
     for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
         for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
             start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -267,7 +273,7 @@ def test_a_checkpoint_rebuilds_the_averaged_model(saved):
     tensors, _ = checkpoint.load(saved)
     assert_same(checkpoint.tensors_of(tensors, "average"), model.state_dict())
     assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
-    # A folder stands for its best checkpoint.
+    # load_model loads the best checkpoint from a training's folder.
     assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())
 
 
@@ -278,8 +284,6 @@ def flip_a_bit(path):
 
 
 def edited(change):
-    """Returns a function that damages a checkpoint's content and writes a matching checksum."""
-
     def damage(path):
         tensors, facts = checkpoint.load(path)
         change(tensors, facts)
@@ -365,7 +369,6 @@ def test_no_flipped_bit_of_a_checkpoint_changes_anything(tmp_path):
 
 
 def test_a_checkpoint_of_the_first_format_says_that_its_facts_are_unchecked(saved):
-    """The first format's checksum covers the tensors alone."""
     tensors, facts = checkpoint.load(saved)
     checksum = 0
     for name in sorted(tensors):
@@ -413,7 +416,8 @@ def test_a_second_interrupt_ends_at_once(monkeypatch):
     with Interrupt() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)  # torchrun passes the signal on
+        # Interrupt ignores a second signal right after the first, because Ctrl-C arrives twice under torchrun.
+        signal.raise_signal(signal.SIGINT)
         assert stop()
         monkeypatch.setattr(interrupt, "REPEAT_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):

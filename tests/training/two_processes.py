@@ -1,4 +1,7 @@
-"""Program for torchrun: trains an LSTM2d on images of different sizes, then runs a training, then one that fails."""
+"""Program that the tests start by torchrun, in two processes.
+
+It trains an LSTM2d on images of different sizes. Then it runs one training that succeeds, and one that fails.
+"""
 
 import sys
 from contextlib import nullcontext
@@ -14,7 +17,6 @@ IMAGES, HEIGHT, WIDTH, STEPS = 4, 5, 6, 3
 
 
 def train_lstm2d(here):
-    """Returns {name: parameter} after some steps on one batch, which the processes share."""
     torch.manual_seed(0)
     layer = make_layer("stable")
     x, sizes = torch.randn(IMAGES, 2, HEIGHT, WIDTH, dtype=torch.float64), ragged_sizes(IMAGES, HEIGHT, WIDTH)
@@ -28,7 +30,7 @@ def train_lstm2d(here):
 
 
 def command_in_float64(arguments):
-    """Runs a command in float64, so that two processes compute what one does but for rounding. Returns its status."""
+    """Runs a command in float64, so that one and two processes agree up to rounding. Returns its exit status."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -41,7 +43,8 @@ if __name__ == "__main__":
     folder, *training = sys.argv[1:]
     with distributed.world("cpu") as here:
         torch.save(train_lstm2d(here), f"{folder}/lstm2d-{here.rank}.pt")
-        distributed.world = lambda device: nullcontext(here)  # a process can join the group only once
+        # Uses the existing process group, because a process can join a group only once.
+        distributed.world = lambda device: nullcontext(here)
         assert command_in_float64(training) == 0
         status = cli.main(["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"])
     sys.exit(status)

@@ -1,4 +1,4 @@
-// Tiles for the compiler's default instruction set, with vectors that every processor has.
+// The CPU kernels for the compiler's default instruction set.
 #include "../kernels.h"
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16

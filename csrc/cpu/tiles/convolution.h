@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// A tile has more vectors where vectors are short (NEON), and more cells where they are long (AVX-512).
+// The largest tile of a convolution: its number of vectors of outputs, and its number of cells (output pixels).
 constexpr int kConvolutionVectors = kNeon ? 4 : 2, kConvolutionCells = k32Registers && !kNeon ? 14 : kRows;
 
 template <class T, int R, int N>

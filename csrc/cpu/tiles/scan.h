@@ -7,24 +7,24 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// The number of gates that forward_tile accumulates in one loop. Five gates take loops of 2, 2 and 1, or with 32
-// registers of 3 and 2. With 16 registers, two gates x 6 cells read fewer weights than four gates x 3 cells.
+// The number of gates that forward_tile multiplies at a time, so that the accumulators fit into registers. 16 registers
+// suffice for two gates x 6 cells, or four gates x 3 cells. With 6 cells, a tile reads fewer weights per cell.
 template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
-// Three gates leave registers for more cells, which reuse each weight more often.
+// The largest number of cells of a forward tile. AVX-512 has enough registers for three gates x 8 cells.
 template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
-// The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more cache misses than
-// the core can have in flight.
+// The kernels prefetch the operands of the next line in portions of a few cache lines. All portions together would be
+// more cache misses than a core can have in flight.
 
-// Returns the address of a unit's first four gates. `unit` counts the units of all cells. Fifth gates of earlier cells,
-// if any, come before.
+// Returns the address of the first four gates of a hidden unit. `unit` is cell * hidden + u, for unit u of the cell. If
+// G is 5, the address also skips the fifth gates of all earlier cells.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
 }
 
-// Load and store five gates of up to n units, from unit u on, as a vector for each gate. A cell's gates are
-// [hidden][4], then the fifth gates [hidden].
+// These functions load and store the five gates of up to n hidden units of a cell, from unit u on. In memory, a cell's
+// first four gates are [hidden][4], and its fifth gates follow as [hidden].
 template <class T> INLINE FiveGates<Vec<T>> load_five_gates(
     const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
   const T* gates = p + cell * 5 * hidden;
@@ -41,8 +41,8 @@ template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t h
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Computes R cells of five gates from the products z, except h. On return, z[.][0] is `inner` and z[.][1] is `outer` of
-// CellOutput.
+// Computes R cells of five gates from the matrix products z. On return, z[m][0] is CellOutput::inner of cell m, and
+// z[m][1] CellOutput::outer. The caller computes h as outer * tanh(inner).
 template <class T, int R> INLINE void five_gate_cells(
     const Cells<T>& cells, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -69,7 +69,6 @@ template <class T, int R> INLINE void five_gate_cells(
   }
 }
 
-// Computes a tile of the forward scan: R cells x one vector of units.
 template <class T, int G, int R>
 void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>, P = kGatesAtOnce<G>, rest = G % P;
@@ -77,7 +76,7 @@ void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w,
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
   Vec<T> z[R][G];
   UNROLL for (int g0 = 0; g0 < G - rest; g0 += P) {
-    Vec<T> acc[R][P] = {};  // not z itself, which the rolled loop below forces into memory
+    Vec<T> acc[R][P] = {};  // acc stays in registers, while z is in memory
     w = multiply_taps<T, R, P>(cells, i0, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < P; ++g) z[m][g0 + g] = acc[m][g];
   }
@@ -104,16 +103,16 @@ void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w,
       store(maps.c + unit, c, n);
       z[m][0] = c, z[m][1] = a.o;
     }
-  // A second loop computes h, so that the tanh(c) of several cells overlap. In one loop each tanh(c) would wait for its
-  // c.
+  // A second loop computes h, so that the tanh(c) of several cells overlap. In a single loop, each tanh(c) would wait
+  // for c of its own cell.
   ROLL for (int m = 0; m < R; ++m) {
     const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
     store(maps.h + cells.cell[i0 + m] * maps.h_stride + u0, hidden_state<Math>(a, z[m][0]), n);
   }
 }
 
-// Computes a tile of the backward scan: R cells x N vectors of units. dh is the gradient from outside the scan, plus dx
-// of the cells that read this cell's h times the transposed weights.
+// Computes a tile of the backward scan, which is R cells x N vectors of hidden units. The gradient of a cell's h is dh,
+// from outside the scan, plus a matrix product: the transposed weights times dx of the cells that read this h.
 template <class T, int G, int R, int N>
 void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -125,7 +124,8 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // With several vectors, prefetch during the product: the loop below is too short to hide so many misses.
+  // A tile with several vectors prefetches operands of the next line during the matrix product. The loop over the cells
+  // would be too short to hide the cache misses.
   if constexpr (N > 1) multiply_taps<T, R, N>(cells, i0, w, acc, R * N, prefetch_next);
   else multiply_taps<T, R, N>(cells, i0, w, acc);
   Vec<T> product[R][N];
@@ -177,7 +177,8 @@ template <class T, int G> struct ScanTiles {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
-  // Packs the weights as [block][group of kGatesAtOnce gates][channels of all taps][gates of the group][lanes].
+  // Packs the weights as [block of units][group of gates][tap][channel][gate of the group][unit of the block]. A group
+  // has up to kGatesAtOnce gates.
   static void pack_forward(
       int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
     constexpr int P = kGatesAtOnce<G>;
@@ -203,7 +204,7 @@ template <class T, int G> struct ScanTiles {
         }
       }
   }
-  // Packs to [block][taps][columns][vectors][lanes].
+  // Packs the transposed weights as [block of units][tap][column][unit of the block]. A column is one gate of one unit.
   static void pack_backward(int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
     const int units = L * backward_vectors(hidden);
     T* to = packed + (int64_t)b0 * taps * G * hidden * units;

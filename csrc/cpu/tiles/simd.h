@@ -16,8 +16,9 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #define ROLL _Pragma("GCC unroll 1")
 #define VECTOR vector_size(PIXELRNN_VECTOR_BYTES)
 
-// Vector types, and constants of exp, which splits x into n ln2 + r. ln2_hi + ln2_lo is ln2, and n ln2_hi is exact.
-// Adding `magic` rounds to an integer.
+// The SIMD vector types, and the constants of the exponential function. The function splits x into n * ln2 + r, with an
+// integer n. ln2 is stored as ln2_hi + ln2_lo, so that n * ln2_hi is exact. Adding `magic` to a number rounds it to an
+// integer.
 template <class T> struct Simd;
 
 template <> struct Simd<float> {
@@ -28,7 +29,7 @@ template <> struct Simd<float> {
   static constexpr float magic = 12582912.f, log2e = 1.44269504088896341f;
   static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.42860682030941723e-6f;
   static constexpr float exp_limit = 87.3f, tanh_limit = 20.f;
-  static INLINE V tail(V r) {  // minimax polynomial for (e^r - 1 - r) / r^2, |r| <= ln2 / 2
+  static INLINE V tail(V r) {  // minimax polynomial for (e^r - 1 - r) / r^2, where |r| <= ln2 / 2
     V p = 1.3926183588e-3f * r + 8.3631790527e-3f;
     p = p * r + 4.1666554617e-2f;
     p = p * r + 1.6666576989e-1f;
@@ -44,7 +45,7 @@ template <> struct Simd<double> {
   static constexpr double magic = 6755399441055744., log2e = 1.44269504088896338700;
   static constexpr double ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
   static constexpr double exp_limit = 708., tanh_limit = 40.;
-  static INLINE V tail(V r) {  // Taylor polynomial
+  static INLINE V tail(V r) {  // Taylor polynomial of (e^r - 1 - r) / r^2
     V p = 1.6059043836821613e-10 * r + 2.0876756987868099e-09;
     p = p * r + 2.5052108385441719e-08;
     p = p * r + 2.7557319223985891e-07;
@@ -65,7 +66,7 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
-// Loads or stores the first n lanes. A load sets the other lanes to zero.
+// These overloads load or store only the first n lanes. A load sets the other lanes to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
   Vec<T> v{};
@@ -76,14 +77,13 @@ template <class T> INLINE void store(T* p, Vec<T> v, int64_t n) {
   if (n >= lanes<T>) return store(p, v);
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
-// Prefetches `bytes` bytes into L2, which can have more misses in flight than L1.
+// Prefetches into the L2 cache, for which more cache misses can be in flight than for L1.
 template <int bytes> INLINE void prefetch(const void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
-// min, max and multiply_add are intrinsics. The compiler would turn a ternary operator into a compare and a blend, and
-// would fuse a * b + c only in some tiles, which would then round differently. min and max return b if b is NaN.
-// multiply_add is fused if the instruction set can fuse.
+// If the processor has fused multiply-adds, multiply_add is an intrinsic that uses them. Compilers would fuse a plain a
+// * b + c in some tiles only, and tiles would then round differently. min(a, b) and max(a, b) return b if b is NaN.
 #define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \
@@ -124,7 +124,7 @@ template <class T, int... i> struct Shuffle<T, std::integer_sequence<int, i...>>
 };
 #undef SHUFFLE
 
-// Load and store the four gates of n units, in memory [units][4], as one vector for each gate.
+// These functions load and store the gates [units][4] of n hidden units, as one vector for each gate.
 template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
   constexpr int L = lanes<T>;
   using S = Shuffle<T>;
@@ -141,12 +141,12 @@ template <class T> INLINE void store_gates(T* p, int64_t n, const Gates<Vec<T>>&
   UNROLL for (int k = 0; k < 4; ++k) n >= L ? store(p + k * L, m[k]) : store(p + k * L, m[k], 4 * n - k * L);
 }
 
-// Vector functions that saturate, and return NaN for NaN.
+// sigmoid and tanh saturate for large arguments, and return NaN for NaN.
 template <class T> struct VectorMath {
   using S = Simd<T>;
   using V = Vec<T>;
   static INLINE V clamp(V x, T limit) { return min(V{} + limit, max(V{} - limit, x)); }
-  static INLINE void exp_parts(V x, V& s, V& q) {  // e^x = s (1 + q), s a power of two
+  static INLINE void exp_parts(V x, V& s, V& q) {  // computes e^x as s * (1 + q), where s is a power of two
     const V t = x * S::log2e + S::magic;
     const V n = t - S::magic;
     V r = x - n * S::ln2_hi;
@@ -159,7 +159,7 @@ template <class T> struct VectorMath {
     exp_parts(clamp(-x, S::exp_limit), s, q);
     return T(1) / ((s * q + s) + T(1));
   }
-  static INLINE V tanh(V x) {  // through expm1, which is accurate near 0
+  static INLINE V tanh(V x) {  // computed from e^(2x) - 1, so that results near 0 are accurate
     V s, q;
     exp_parts(clamp(x + x, S::tanh_limit), s, q);
     const V e = s * q + (s - T(1));

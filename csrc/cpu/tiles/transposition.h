@@ -3,7 +3,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Returns zero where y <= 0, otherwise v. Like torch, it keeps v where y is NaN.
+// Returns v with zero in the lanes where y <= 0. A lane where y is NaN keeps its v, as in torch.
 template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
@@ -12,7 +12,8 @@ template <class T> void transpose_block(const T* from, const T* y, int64_t from_
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
-  UNROLL for (int step = 1; step < L; step *= 2) {  // swaps a bit of the vector's index with a bit of the lane's index
+  // Transposes the L x L values of v. Each of log2(L) steps interleaves vectors k and k + L/2, for all k.
+  UNROLL for (int step = 1; step < L; step *= 2) {
     UNROLL for (int k = 0; k < L / 2; ++k) {
       mixed[2 * k] = S::low(v[k], v[k + L / 2]);
       mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
@@ -42,7 +43,8 @@ template <class T> struct Transposition {
       return;
     }
     for (int64_t i = 0; i < rows; i += L)
-      for (int64_t j = 0; j < columns; j += L) {  // the last block overlaps the previous one
+      // The last block starts earlier if it would cross the border of the matrix, and then overlaps the previous block.
+      for (int64_t j = 0; j < columns; j += L) {
         const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
         const int64_t index = i0 * from_stride + j0;
         transpose_block(from + index, y ? y + index : y, from_stride, to + j0 * to_stride + i0, to_stride);

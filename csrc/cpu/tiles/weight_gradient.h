@@ -7,8 +7,8 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr int kWeightRows = k32Registers ? 6 : 3;
 
-// Adds the products of n cells to a tile of the sums, R channels x N vectors of outputs. b [n][N][lanes] holds the
-// cells' dy.
+// Adds the weight gradients of n cells to `sum`, for R channels x N vectors of outputs. A gradient is the cell's value
+// in a channel, times its dy for an output. b is dy, as [cell][N][lanes].
 template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;
@@ -26,9 +26,10 @@ void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b,
 
 template <class T> struct WeightGradientTiles {
   static constexpr int L = lanes<T>;
-  static constexpr int kL1Cells = 128;  // cells whose dy stays in L1
+  static constexpr int kL1Cells = 128;  // number of cells whose dy stays in the L1 cache
 
-  // Pads the outputs to groups of four vectors; the last group may have one or two vectors.
+  // Returns the number of outputs, rounded up to whole vectors. accumulate() takes four vectors at a time, so three
+  // remaining vectors are padded to four.
   static int columns(int outputs) {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;

@@ -2,7 +2,8 @@
 #include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
 
-#if defined(PIXELRNN_EMULATED)  // tests/emulator: CPU tensors, no device, one stream
+// In tests, the emulator (tests/emulator) runs CUDA kernels on CPU tensors, without a device or several streams.
+#if defined(PIXELRNN_EMULATED)
 
 namespace pixelrnn::cuda {
 struct DeviceScope {
@@ -17,11 +18,10 @@ inline CUresult enter_current_device() { return CUDA_SUCCESS; }
 
 #include "tensors.h"
 
-// Declared weak, because a torch without CUDA lacks this function.
+// Declared weak, because the library must also load beside a torch without CUDA, which lacks the function.
 #pragma weak aoti_torch_get_current_cuda_stream
 
 namespace pixelrnn::cuda {
-// Makes a tensor's device current while this object lives.
 class DeviceScope {
  public:
   explicit DeviceScope(const torch::stable::Tensor& t) : index_(t.get_device_index()), guard_(index_) {
@@ -39,7 +39,8 @@ class DeviceScope {
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
-// Makes torch's current GPU current in the driver, or the first GPU if the thread has no context or torch lacks CUDA.
+// Makes torch's current GPU the current one in NVIDIA's driver. Takes the first GPU if this thread has no CUDA context,
+// or if torch lacks CUDA.
 inline CUresult enter_current_device() {
   CUcontext context = nullptr;
   if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;

@@ -11,12 +11,14 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Returns an empty string if this library has code for the compute capability, otherwise the reason in a sentence.
+// Returns the reason why this library has no kernels for a compute capability, such as 90 for 9.0. The reason is empty
+// if there are kernels.
 std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns an empty string if this library has code for one of the visible GPUs, otherwise a reason.
+// Returns the reason why this library has kernels for none of the GPUs that NVIDIA's driver sees. The reason is empty
+// if there are kernels for one of them.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;

@@ -43,7 +43,7 @@ Scan::Scan(const ScanArguments& a)
       peephole(aligned(a.peephole)),
       sizes(aligned(a.sizes)),
       path(a.path) {
-  map_type(type);  // throws unless there are kernels for it
+  map_type(type);  // throws unless there are kernels for the dtype
   check_lines(*this, diagonal);
 }
 
@@ -86,8 +86,8 @@ Plan Scan::choose_plan(bool backward) const {
       return p;
     };
     chosen = plan_pass(backward);
-    // A forward that is forced to resident kernels must not begin if the backward cannot run. A path with groups is for
-    // measuring one pass.
+    // If the path requires resident kernels, the forward fails unless they can also run the backward. A path that also
+    // fixes the number of groups is only for measuring one pass, and needs no such check.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan backward_plan = plan_pass(true);
       STD_TORCH_CHECK(backward_plan.variant, "scan: the resident path cannot run backward: ", backward_plan.why_not);

@@ -1,4 +1,3 @@
-// A scan on a GPU: its sizes, its aligned operands and the choice of its kernels.
 #pragma once
 #include <optional>
 #include <tuple>
@@ -13,11 +12,11 @@
 
 namespace pixelrnn::cuda {
 
-// The dtypes of the cell state and of the activated gates, by the dtype of the maps.
+// In a scan whose other feature maps have dtype t, c has the dtype cell_state_type(t), and the activated gates
+// gates_type(t).
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
-// Throws unless a line's hidden units over all images can be counted in 32 bits.
 void check_lines(const ScanSizes&, bool diagonal);
 Problem problem(const ScanSizes&, bool diagonal, Format, bool backward);
 
@@ -30,7 +29,8 @@ struct Scan : ScanSizes {
   Optional h0, c0, peephole, sizes;
   Path path;
 
-  // Checks the arguments. The tensors' device must be current, since operands may be copied.
+  // Checks the arguments. The device of the tensors must be current, because operands are copied if they are not
+  // contiguous and aligned.
   explicit Scan(const ScanArguments&);
 
   bool empty() const { return images * height * width * hidden == 0; }
@@ -38,24 +38,27 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // Returns a new map. It is zero if images have sizes, because kernels write nothing outside images.
+  // Returns a new feature map. It is zero if images have sizes of their own, because kernels write nothing outside
+  // images.
   Tensor new_map(const std::vector<int64_t>& shape) const;
 
-  // Returns the resident kernels' plan, or for the step path (a launch for each line) a plan without a variant.
+  // Returns the plan for the resident kernels, which compute the scan in one launch. If the plan's `variant` is null,
+  // each line needs launches of its own instead.
   Plan choose_plan(bool backward) const;
-  // Packs the weight for one pass. The backward packs again, so that the forward need not save a packed weight.
+  // Packs the weight for the kernel of one pass. The forward does not save its packed weight; the backward packs again.
   Tensor packed_weight(const Plan&, CUstream) const;
 
  private:
   std::optional<Format> format() const;
 };
 
-// Runs one matrix product and one kernel for each line (steps.cpp). Writes h [B, H, W, D, h], c and gates, and nothing
+// Runs the forward scan with one matrix product and one kernel launch for each line. Writes h, c and gates, but nothing
 // outside an image.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
-// Returns the gradients of the initial c of each cell of a line, [D, cells, B, h], and of c above the first row, summed
-// over the row, [D, B, h]. With four gates the second is empty.
+// Runs the backward scan, and returns two gradients of c outside the image. ../arguments.h explains the letters.
+//   First: [D, H, B, h], of c before each row. In a Row LSTM [D, W, B, h], of c above each column.
+//   Second: [D, B, h], of c above the first row, summed over the row. Empty with four gates.
 std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan&, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream);
 

@@ -6,7 +6,7 @@ namespace pixelrnn::cuda {
 namespace {
 
 StepShape step_shape(const Scan& s, int line) {
-  const Geometry g = s.geometry(0);  // all directions have the same active cells
+  const Geometry g = s.geometry(0);  // all directions have the same active cells on a line
   StepShape shape{int(s.directions), int(s.images), s.pixels(), int(s.hidden), int(s.taps), line, g.first(line),
       g.end(line) - g.first(line), {}, s.ragged_images()};
   for (int d = 0; d < kMaxDirections; ++d) shape.geometry[d] = s.geometry(d);
@@ -19,8 +19,9 @@ void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
   (void)stable::detail::to<Tensor>(stack[0]);
 }
 
-// Multiplies the active cells' rows of operand [D, cells * B, K] by weight [D, K, N]. Writes the product to the start
-// of `out`.
+// Multiplies the rows of `operand` that belong to active cells (pixels of the image) by the weight. Returns the
+// product, which is at the start of `out`. operand is [D, cells * B, K], and weight [D, K, N], for D directions and B
+// images.
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
   const Tensor product =
@@ -29,7 +30,8 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
   return product;
 }
 
-// Returns the weight as [D, taps, G h, h], with its gates in the order of x.
+// Returns the weight as [directions, taps, gates, hidden units]. The axis of gates has the order of x: four gates of
+// each unit, then the fifth gates.
 Tensor weight_rows(const Scan& s) {
   Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
@@ -41,7 +43,8 @@ Tensor weight_rows(const Scan& s) {
   return rows;
 }
 
-// Returns the product's operand for the first line: all taps read h0, or zero without h0.
+// Returns the left operand of the first line's matrix product. All neighbours of this line are outside the image, so
+// the operand is h0 for each tap, or zero without h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
   Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
@@ -55,7 +58,6 @@ Tensor initial_operand(const Scan& s, int64_t rows) {
 void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images;
-  // Transposes the weight from [D, taps, G h, h] to [D, taps * h, G h].
   const Tensor matrix =
       stable::reshape(call_permute(weight_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
   const Tensor operand = initial_operand(s, rows),
@@ -81,8 +83,8 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                workspace = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // dc_left and dc_up carry the gradients of c to the cells to the left and above. dc_up has two buffers, for alternate
-  // lines. Each has room for one more cell, below the last row.
+  // dc_left carries gradients of c to the cells on the left, and dc_up to the cells above. dc_up has two parts, which
+  // lines use in turn. Each part has an extra row of zeros below the last row.
   Tensor dc_left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
          dc_up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          dc_above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});

@@ -1,4 +1,4 @@
-"""The operators behind masked_conv2d, registered on import."""
+"""The operators for masked convolutions and their gradients. Importing this package registers them with torch."""
 
 from .rules import masked_conv2d, masked_conv2d_backward
 

@@ -1,6 +1,6 @@
 """The arguments of ``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward``.
 
-Each tuple has the order of its operator's schema (rules.py).
+The fields of each tuple have the order of the operator's schema, which rules.py defines.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,10 @@ class Convolution(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Arguments of ``masked_conv2d_backward``. ``output`` is needed only with a ReLU."""
+    """The arguments of the operator ``masked_conv2d_backward``.
+
+    ``output`` is the result of the convolution. It is needed only if the convolution has a ReLU.
+    """
 
     grad_output: Tensor
     output: Tensor | None

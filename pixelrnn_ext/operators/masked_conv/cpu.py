@@ -1,6 +1,6 @@
 """Runs the masked convolution on a CPU by compiled kernels (csrc/cpu/convolution.cpp), which skip masked weights.
 
-The kernels take float32 and float64 maps in NCHW or channels_last. 16-bit maps are converted to float32.
+The kernels take feature maps of float32 and float64, in NCHW or channels_last. 16-bit maps are converted to float32.
 """
 
 import torch
@@ -10,7 +10,10 @@ from .arguments import Convolution, Gradients
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
-    """Returns channels_last if a pixel's channels are adjacent in memory and pixels do not overlap, else contiguous."""
+    """Returns the memory format in which the operators handle a feature map: channels_last or contiguous_format.
+
+    The format is channels_last if each pixel's channels are adjacent in memory and pixels do not overlap.
+    """
     adjacent = tensor.stride(1) == 1 and tensor.stride(3) >= tensor.shape[1]
     return torch.channels_last if adjacent else torch.contiguous_format
 
@@ -22,7 +25,6 @@ def new_map(like: Tensor, channels: int) -> Tensor:
 
 
 def forward(c: Convolution) -> Tensor:
-    """Returns the convolution in the dtype and the memory format of the input."""
     nhwc = memory_format(c.input) == torch.channels_last
     tensors = _to_kernel(c.input, nhwc), _widened(c.weight), None if c.bias is None else _widened(c.bias)
     output = torch.ops.pixelrnn_ext.masked_conv(*tensors, c.mask_type == "A", c.image_channels, c.gates, c.relu, nhwc)
@@ -30,7 +32,6 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Returns the gradients of the input, the weight and the bias, or None where not needed."""
     nhwc, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
     output = _to_kernel(g.output, nhwc) if g.relu and g.output is not None else None
     tensors = _to_kernel(g.grad_output, nhwc), output, _to_kernel(g.input, nhwc), _widened(g.weight)
@@ -50,7 +51,7 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _to_kernel(map: Tensor, nhwc: bool) -> Tensor:
-    """Returns a map in the kernels' dtype, float32 at least, and their order of axes, NHWC or NCHW."""
+    """Converts a feature map (N, C, H, W) to float32 or float64, and to NHWC if ``nhwc`` is True."""
     return _widened(map.permute(0, 2, 3, 1) if nhwc else map)
 
 

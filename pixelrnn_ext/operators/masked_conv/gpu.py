@@ -14,10 +14,13 @@ from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pa
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_MAX_PIXELS = 2**30  # rounded up to whole blocks, the number of pixels fits an int32
-_TARGET_PROGRAMS = 512  # Triton programs of the weight gradient: a few for each multiprocessor of a large GPU
-_MIN_PIXELS = 512  # fewest pixels that a program of the weight gradient sums over
-_PACK_TILE = 32  # side of the tile of output x input channels that a program of pack_kernel copies
+# The largest number of pixels in a batch. Pixel indices are int32.
+_MAX_PIXELS = 2**30
+# The number of Triton programs that should compute a weight's gradient: a few for each multiprocessor of a large GPU.
+_TARGET_PROGRAMS = 512
+# The smallest number of pixels that one Triton program sums over for a weight's gradient.
+_MIN_PIXELS = 512
+_PACK_TILE = 32
 
 
 def why_not(input: Tensor) -> str | None:
@@ -54,7 +57,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # The kernels take one set of strides for dy and y. These maps are copied only if the input's memory format differs.
+    # The kernels need equal strides of the output and its gradient, so both get the memory format of the input.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -90,8 +93,8 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # The pixels are divided into parts, enough to fill a large GPU. The number of parts depends on the shape alone, so
-    # that sums are reproducible.
+    # Each program sums over one part of the batch's pixels. The number of parts depends on the tensors' shapes alone,
+    # so the order of summation is reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -113,7 +116,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
 
 
 def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
-    """Returns a kernel's arguments dy and y. Without a ReLU the kernel ignores y, so any map will do."""
+    """Returns the output's gradient, and the output. Without a ReLU the kernels read only the first of these."""
     return g.grad_output, g.grad_output if g.output is None else g.output
 
 
@@ -123,7 +126,10 @@ def _live_taps(c: Convolution | Gradients) -> int:
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:
-    """Returns the arguments batch_key to out_channels of a Triton kernel."""
+    """Returns a Triton kernel's arguments batch_key, pixels, height, width, in_channels and out_channels.
+
+    batch_key is the batch size, rounded up to a power of two.
+    """
     n, in_channels, height, width = c.input.shape
     return 1 << (n - 1).bit_length(), n * height * width, height, width, in_channels, c.weight.shape[0]
 
@@ -144,7 +150,10 @@ def _mask_constants(c: Convolution | Gradients) -> dict[str, Any]:
 
 
 def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
-    """Returns the live taps of the masked weight: (taps, in, out), or if ``transposed`` (taps, out, in)."""
+    """Returns a masked copy of the weight's live taps: (taps, in, out), or (taps, out, in) if ``transposed``.
+
+    A live tap is a position of the kernel where the mask leaves a weight.
+    """
     out_channels, in_channels, height, width = c.weight.shape
     taps, weight = _live_taps(c), c.weight.flatten(2)
     packed = weight.new_empty((taps, out_channels, in_channels) if transposed else (taps, in_channels, out_channels))
@@ -161,7 +170,6 @@ def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
 
 
 def _pointwise(matrix: Tensor, map: Tensor, bias: Tensor | None, layout: torch.memory_format) -> Tensor:
-    """Returns the matrix times every pixel's channels, plus bias, by one matrix product of torch."""
     if layout == torch.channels_last:
         return torch.nn.functional.linear(map.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
     n, _, height, width = map.shape

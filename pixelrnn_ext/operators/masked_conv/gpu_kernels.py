@@ -1,13 +1,15 @@
-"""Triton kernels of the masked convolution: implicit GEMMs over the taps that the mask leaves alive.
+"""Triton kernels of the masked convolution: implicit matrix products (GEMMs) over the taps that the mask leaves alive.
 
-The live taps are the taps before the centre in raster order, and the centre unless it is dead (mask A, one colour). The
-kernels read a masked copy of these taps of the weight, (taps, channels of the source, channels of the result), so that
-loads are coalesced and loops do not depend on colours.
+A tap is a position of the convolution's kernel. The taps before the centre in raster order are alive. The centre is
+alive, too, except with mask A and one colour. Kernels that multiply by the weight read a masked copy of the weight's
+live taps. With this copy loads are coalesced, and loops do not depend on colours.
 
-A pixel's index in the batch is int32, since splitting an int64 into image, row and column is slow. Offsets are int64.
+The index of a pixel in the batch is int32, because splitting an int64 into image, row and column is slow. Memory
+offsets are int64.
 """
 
-from __future__ import annotations  # tl.constexpr is missing without Triton
+# Leaves annotations unevaluated, because tl.constexpr is missing without Triton.
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -24,21 +26,24 @@ except ImportError as _error:
 
 
 def _jit(function: Callable[..., Any], **options: Any) -> Any:
-    # gpu.why_not imports this module even without Triton.
+    # Without Triton a kernel stays a plain function, so that this module can be imported.
     return triton.jit(function, **options) if triton else function
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
-    """Decorates a kernel. ``rows``, ``columns`` and ``depth`` name its parameters for the sides of a tile."""
-    # An autotuner measures the tiles once for each combination of these arguments. batch_key is the batch size, rounded
-    # up to a power of two. The channel strides x_c and y_c depend on the memory format.
+    """Decorates a Triton kernel that computes a matrix product in tiles.
+
+    ``rows``, ``columns`` and ``depth`` are the names of the kernel's parameters for the sides of a tile.
+    """
+    # If autotuning is on, Triton measures the tiles once for each combination of these arguments. Two of them, the
+    # strides between channels x_c and y_c, tell NCHW from channels_last.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda code: TiledKernel(_jit(code, do_not_specialize=["pixels", "batch_key"]), rows, columns, depth, key)
 
 
 @_jit
 def _colour(channel, channels, COLOURS: tl.constexpr):
-    """Returns each channel's colour, like masks.colour_groups."""
+    """Returns the colour of each channel, as masks.colour_groups does."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)
@@ -50,10 +55,15 @@ def _alive(
     tap, out, source, out_channels, in_channels,
     CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
 ):  # fmt: skip
-    """Returns where the mask is 1, for output and input channels at taps up to the centre. Shapes broadcast."""
+    """Returns the mask of a convolution: True where the weight is alive.
+
+    ``out`` are output channels, ``source`` input channels, and ``tap`` taps up to the kernel's centre. The arguments
+    broadcast against each other.
+    """
     per_gate = out_channels // GATES
     colour_out = _colour(out % per_gate, per_gate, COLOURS)
-    # All colours of an earlier pixel come before the colours of the centre.
+    # A tap before the centre is alive for all colours. Subtracting COLOURS makes colour_in smaller than every
+    # colour_out.
     colour_in = _colour(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
     if MASK_A:
         return colour_in < colour_out
@@ -67,7 +77,7 @@ def _offset(image, row, column, stride_n, stride_h, stride_w):
 
 @_jit
 def _dot(a, b, total, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr):
-    if INTERPRETED:  # Triton's interpreter holds a bfloat16 as an integer, and would multiply the integers
+    if INTERPRETED:  # Triton's interpreter would multiply the bits of bfloat16 values as integers
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, b, total, input_precision=PRECISION)
 
@@ -78,7 +88,10 @@ def pack_kernel(
     CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes packed[tap, o, c] = weight[o, c, tap] where the mask is 1, else 0."""
+    """Copies the weight, with the taps first: packed[tap, o, c] = weight[o, c, tap] where the mask is 1, else 0.
+
+    o is an output channel and c an input channel.
+    """
     tap = tl.program_id(0)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)
@@ -102,7 +115,10 @@ def output_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o]."""
+    """Computes the masked convolution: y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o].
+
+    p is a pixel, o an output channel, and c an input channel. The kernel also adds the bias and applies the ReLU.
+    """
     pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
@@ -112,7 +128,8 @@ def output_kernel(
     for step in range(TAPS * blocks):
         tap = step // blocks
         source = step % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)
-        source_row = row + tap // KERNEL_WIDTH - KERNEL_HEIGHT // 2  # never below the image
+        # No pixel reads a row below its own, so source_row < height needs no check.
+        source_row = row + tap // KERNEL_WIDTH - KERNEL_HEIGHT // 2
         source_column = column + tap % KERNEL_WIDTH - KERNEL_WIDTH // 2
         inside = (pixel < pixels) & (source_row >= 0) & (source_column >= 0) & (source_column < width)
         x_tile = tl.load(
@@ -147,7 +164,10 @@ def input_gradient_kernel(
     RELU: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c]. dy and y have the same strides."""
+    """Computes the input's gradient: dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c].
+
+    p is a pixel, o an output channel, and c an input channel. The output y and its gradient dy have the same strides.
+    """
     pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
     source = tl.program_id(1) * BLOCK_IN + tl.arange(0, BLOCK_IN)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
@@ -157,7 +177,8 @@ def input_gradient_kernel(
     for step in range(TAPS * blocks):
         tap = step // blocks
         out = step % blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-        reader_row = row - tap // KERNEL_WIDTH + KERNEL_HEIGHT // 2  # never above the image
+        # No pixel is read from a row above its own, so reader_row >= 0 needs no check.
+        reader_row = row - tap // KERNEL_WIDTH + KERNEL_HEIGHT // 2
         reader_column = column - tap % KERNEL_WIDTH + KERNEL_WIDTH // 2
         inside = (pixel < pixels) & (reader_row < height) & (reader_column >= 0) & (reader_column < width)
         inside_tile = inside[:, None] & (out < out_channels)[None, :]
@@ -189,9 +210,10 @@ def weight_gradient_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes sums over the pixels p of each part of the batch.
+    """Computes the gradients of the weight and the bias, separately for each part of the batch's pixels.
 
-    dweight[part, tap, o, c] = sum of dy[p, o] x[p + tap, c], and dbias[part, o] = sum of dy[p, o].
+    dweight[part, tap, o, c] is the sum of dy[p, o] x[p + tap, c] over the pixels p of a part. o is an output channel,
+    and c an input channel. dbias[part, o] is the sum of dy[p, o].
     """
     blocks = tl.cdiv(in_channels, BLOCK_IN)
     out = tl.program_id(0) // blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)

@@ -1,8 +1,8 @@
-"""Chooses the tiles of the masked convolution's GPU kernels: by the sizes alone, or by measuring on request.
+"""Chooses the tile sizes of the masked convolution's GPU kernels, by a fixed rule or by measuring.
 
-With fixed tiles a result depends on the arguments alone, so a resumed training continues exactly. With
-``PIXELRNN_TUNE_TILES=1`` Triton's autotuner measures once for each shape. Two runs may then differ in the last bits,
-unless torch.use_deterministic_algorithms(True) keeps the fixed tiles.
+By default the tiles depend on the sizes of the matrix products alone, so a resumed training gets the same tiles and
+computes the same bits. With ``PIXELRNN_TUNE_TILES=1`` Triton's autotuner measures the tiles once for each shape. Two
+runs may then differ in the last bits. torch.use_deterministic_algorithms(True) prevents measuring.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of the matrix products of one launch, all alike, and their ``number``."""
+    """The matrix products that one kernel launch computes: their common sizes, and their number."""
 
     rows: int
     columns: int
@@ -54,15 +54,19 @@ TILES: tuple[Tiles, ...] = (
     Tiles(128, 16, 32, 4, 3),
 )
 if INTERPRETED:
-    TILES = (Tiles(32, 16, 16, 4, 1),)  # so that a small problem has several tiles
+    TILES = (Tiles(32, 16, 16, 4, 1),)  # so small that even a small test needs several tiles
 
-_CONCURRENT_PROGRAMS = 128  # assumed for every GPU, so that all GPUs compute the same bits
-_LOAD_COST = 32  # cost of loading a value, in multiplications
+# The cost model assumes this number of concurrent Triton programs on every GPU, so all GPUs get the same tiles.
+_CONCURRENT_PROGRAMS = 128
+_LOAD_COST = 32  # the cost of loading a value, in multiplications
 
 
 def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
-    """Returns the fastest of TILES by a cost model: the multiplications and loads of whole tiles in whole waves.
-    ``shared_memory`` (bytes) limits the stages, which do not change the result's bits."""
+    """Returns the element of TILES that has the lowest cost in a cost model.
+
+    The model counts multiplications and loads. A partial tile costs as much as a full one. ``shared_memory`` (bytes)
+    limits the number of pipeline stages. This number does not change the result's bits.
+    """
 
     def cost(tiles: Tiles) -> int:
         programs = ceil_div(gemm.rows, tiles.rows) * ceil_div(gemm.columns, tiles.columns) * gemm.number
@@ -70,7 +74,8 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    # Counts the rows twice, because a kernel with a ReLU loads tiles of dy and of y.
+    # The bytes of one pipeline stage. A kernel with a ReLU loads two tiles of rows: one of the output, and one of the
+    # output's gradient.
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
@@ -83,7 +88,11 @@ Grid = Callable[[dict[str, int]], tuple[int, ...]]
 
 
 class TiledKernel:
-    """A Triton kernel. ``rows``, ``columns`` and ``depth`` are the names of its arguments for the sides of a tile."""
+    """A Triton kernel whose tile sizes are chosen at each launch.
+
+    ``rows``, ``columns`` and ``depth`` are the names of the kernel's arguments for the sides of a tile. If autotuning
+    is on, Triton measures the tiles once for each combination of the arguments that ``key`` names.
+    """
 
     kernel: Any
 
@@ -100,11 +109,14 @@ class TiledKernel:
         return dict(zip(self._names, tiles))
 
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
-        """Launches the kernel on the current device and stream. ``grid`` maps a tile's sides by name to a grid size."""
+        """Launches the kernel on the current device and stream.
+
+        ``grid`` computes the size of the launch grid from a dictionary of the sides of a tile, by name.
+        """
         if AUTOTUNE and not torch.are_deterministic_algorithms_enabled():
             arguments = {**dict(zip(self.kernel.arg_names, args)), **constants}
             shape = *(arguments[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
-            # Measuring waits for the GPU, which a CUDA graph capture does not allow.
+            # The autotuner waits for the GPU, which is not allowed while a CUDA graph is being captured.
             if shape in self._tuned or not _is_capturing(args[0]):
                 self._tuned.add(shape)
                 self.tuner[grid](*args, **constants)
@@ -116,7 +128,7 @@ class TiledKernel:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    if device.type != "cuda":  # Triton's interpreter
+    if device.type != "cuda":  # Triton's interpreter runs on a CPU, without a limit of shared memory
         return sys.maxsize
     return triton.compiler.max_shared_mem(device.index)
 
@@ -127,13 +139,16 @@ def _is_capturing(tensor: torch.Tensor) -> bool:
 
 @contextmanager
 def launch_context(tensor: torch.Tensor) -> Iterator[None]:
-    """Makes the tensor's device current, and relaxes a CUDA graph capture. A kernel's first launch loads code,
-    which the driver allows during a capture only in relaxed mode."""
+    """Makes the tensor's device current, and allows launches while a CUDA graph is being captured.
+
+    A kernel's first launch loads its code. During a capture the driver allows this only in relaxed mode, which is set
+    here.
+    """
     with torch.cuda.device_of(tensor):
         if not _is_capturing(tensor):
             yield
             return
-        mode = ctypes.c_int(2)  # CU_STREAM_CAPTURE_MODE_RELAXED
+        mode = ctypes.c_int(2)  # the driver's constant CU_STREAM_CAPTURE_MODE_RELAXED
         _exchange_capture_mode(mode)
         try:
             yield
@@ -142,7 +157,6 @@ def launch_context(tensor: torch.Tensor) -> Iterator[None]:
 
 
 def _exchange_capture_mode(mode: ctypes.c_int) -> None:
-    """Sets the thread's capture mode to ``mode``, and ``mode`` to the previous one."""
     driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     if status := driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)):
         raise RuntimeError(f"the mode of the capture cannot be changed: CUDA driver error {status}")

@@ -1,4 +1,7 @@
-"""Defines the operators behind masked_conv2d in Python: fake kernels, derivatives, batching, the autocast rule."""
+"""Defines the operators behind masked_conv2d in Python, and registers their rules with torch.
+
+The rules are fake kernels (which compute shapes alone), derivatives, batching for torch.vmap, and autocast.
+"""
 
 from types import ModuleType
 from typing import Any
@@ -31,7 +34,8 @@ _OPS = torch.ops.pixelrnn_ext
 def _kernels(tensor: Tensor) -> ModuleType:
     if not tensor.is_cuda:
         return cpu
-    from . import gpu  # here, so that importing the package does not import triton
+    # ``gpu`` is imported only when it is used, because it imports triton.
+    from . import gpu
 
     return gpu
 
@@ -42,7 +46,6 @@ def masked_conv2d(*args: Any) -> Tensor:
 
 
 def masked_conv2d_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Computes the gradients of the input, the weight and the bias. A gradient that is not needed is empty."""
     g = Gradients(*args)
     formats = memory_format(g.input), memory_format(g.weight), torch.contiguous_format
     dinput, dweight, dbias = (
@@ -85,7 +88,11 @@ def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Ten
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    """Returns the gradients of each vmap member. One batched product computes all gradients of weights."""
+    """Returns the gradients for each member of a vmap batch.
+
+    One batched matrix product computes the weight's gradients of all members. If the weight itself is batched, the
+    operator runs once for each member instead.
+    """
     if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.run_each_member(_OPS.masked_conv2d_backward, info, in_dims, args)
     axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}
@@ -108,7 +115,7 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
     ("masked_conv2d", masked_conv2d, _fake, _batch),
     ("masked_conv2d_backward", masked_conv2d_backward, _backward_fake, _backward_batch),
 ):
-    # backward() may be called inside an autocast region.
+    # Autocast is switched off here, because backward() may be called inside an autocast region.
     _checked = runs_without_autocast(on_one_device(getattr(_OPS, _name).default, _kernel))
     for _device in ("CPU", "CUDA"):
         _library.impl(_name, _checked, _device)

@@ -1,4 +1,4 @@
-"""Runs a masked convolution on the requested backend: the operator ``masked_conv2d``, or the reference."""
+"""Runs a masked convolution on the requested backend: by the operator ``masked_conv2d``, or in plain PyTorch."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from .arguments import Convolution
 
 def run(c: Convolution, backend: str) -> Tensor:
     chosen = backends.uses_kernels(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input))
-    # Without a mask PyTorch's own convolution is faster, but does not compute 16-bit maps in float32.
+    # If the mask removes nothing, PyTorch's convolution is faster than the kernels. But it does not compute 16-bit maps
+    # in float32, so the kernels take these maps.
     wide = c.input.dtype in (torch.float32, torch.float64)
     if chosen and not (wide and removes_nothing(c.weight, c.mask_type, c.image_channels)):
         return torch.ops.pixelrnn_ext.masked_conv2d(*c)
@@ -22,7 +23,7 @@ def _why_not(input: Tensor) -> str | None:
     if input.device.type != "cuda":
         return backends.why_not_native(input.device)
     try:
-        from . import gpu  # here, because it imports triton
+        from . import gpu
     except ImportError as error:
         return f"triton cannot be imported ({error})"
     return gpu.why_not(input)

@@ -1,3 +1,3 @@
-"""The recurrence of every layer, ``torch.ops.pixelrnn_ext.scan``: rows and diagonals, from any corner."""
+"""The recurrence of every layer, ``torch.ops.pixelrnn_ext.scan``. It scans rows or diagonals from any corner."""
 
 from . import rules as rules

@@ -1,6 +1,7 @@
-"""The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of their schemas.
+"""The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of the operators' schemas.
 
-csrc/operators/arguments.h and scan.cpp describe the arguments.
+csrc/operators/arguments.h and scan.cpp describe the arguments. In shapes, D is the number of directions, B the number
+of images, h the number of hidden units, and G the number of gates of a unit.
 """
 
 from collections.abc import Sequence
@@ -11,24 +12,24 @@ from torch import Tensor
 
 from ...cells import CELLS
 
-# The differentiable arguments of a scan, which come first.
+# The names of a scan's differentiable arguments, its operands. They come first in the schema.
 OPERANDS = "input", "weight_ih", "bias", "x", "weight_hh", "h0", "c0", "peephole"
-# The operands that all images share.
+# The operands whose gradients the operator can return separately for each image.
 SHARED = "h0", "c0", "peephole"
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of the cell state, and of the gradients of initial states and peepholes."""
+    """Returns the dtype of the cell state, and of the gradients of initial states and peepholes: float32 or wider."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def gates_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of the activated gates: float16 in place of bfloat16, as it is more precise in (-1, 1)."""
+    """Returns the dtype of stored activated gates: ``dtype``, but for bfloat16 the more precise float16."""
     return torch.float16 if dtype == torch.bfloat16 else dtype
 
 
 class Scan(NamedTuple):
-    """Arguments of ``scan``. The operator checks that ``x``, ``input`` or both are present."""
+    """The arguments of the operator ``scan``. The operator checks that ``x``, ``input`` or both are present."""
 
     input: Tensor | None
     weight_ih: Tensor | None
@@ -52,18 +53,18 @@ class Scan(NamedTuple):
         return {name: t for name, t in zip(OPERANDS, self) if isinstance(t, Tensor)}
 
     def with_operands(self, operands: dict[str, Tensor]) -> "Scan":
-        return self._replace(**operands)  # type: ignore[arg-type]  # every name is one of OPERANDS
+        return self._replace(**operands)  # type: ignore[arg-type]  # the names are those of fields
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """The number of images, and the height and width of their maps."""
+        """The number of images, and the height and the width of their feature maps."""
         if self.x is not None:
             return tuple(self.x.shape[1:4])  # type: ignore[return-value]
-        assert self.input is not None  # checked by the operator
+        assert self.input is not None  # the operator has checked that x or input is present
         return tuple(self.input.shape[:3])  # type: ignore[return-value]
 
     def new_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns uninitialised maps (y, h, c, gates)."""
+        """Returns uninitialised tensors for the merged map y, the states h and c, and the activated gates."""
         directions, images, height, width, columns = self.shapes["x"]
         hidden, empty, dtype = self.weight_hh.shape[2], self.weight_hh.new_empty, self.weight_hh.dtype
         return (
@@ -79,7 +80,10 @@ class Scan(NamedTuple):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each operand and its gradient. An absent operand has 0 channels or taps."""
+        """The shape of each operand, by name. Its gradient has the same shape.
+
+        An absent input has 0 channels, and an absent weight_ih has 0 taps.
+        """
         directions, taps, hidden, _, _ = self.weight_hh.shape
         gates, (images, height, width) = len(CELLS[self.cell].gates), self.size
         channels = 0 if self.input is None else self.input.shape[3]
@@ -97,10 +101,11 @@ class Scan(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Arguments of ``scan_gradients``: the outputs that the scan saved, which gradients are wanted, and the scan.
+    """The arguments of the operator ``scan_gradients``.
 
-    ``dh`` is the gradient with respect to y if the scan merges its directions, else with respect to h. The gradients of
-    :data:`SHARED` are sums over the images. If ``shares``, they are separate for each image, [D, B, ...].
+    ``dh`` is the gradient with respect to the merged map y if the scan merges its directions, otherwise with respect to
+    h. The gradients of h0, c0 and the peepholes are sums over the images. But if ``shares`` is True, each image has its
+    own gradients: [D, B, ...] for D directions and B images.
     """
 
     dh: Tensor
@@ -113,7 +118,7 @@ class Gradients(NamedTuple):
 
     @classmethod
     def bind(cls, *args: Any) -> "Gradients":
-        """Builds the tuple from the operator's flat arguments, or from the batch dimension of each argument."""
+        """Makes a Gradients from the operator's arguments. Under torch.vmap, ``args`` may be their batch dimensions."""
         dh, h, c, gates, wanted, shares, *scan = args
         return cls(dh, h, c, gates, wanted, shares, Scan(*scan))
 
@@ -122,7 +127,10 @@ class Gradients(NamedTuple):
         return (*self[:-1], *self.scan)
 
     def wants(self, operand: str) -> bool:
-        """Returns whether a gradient is wanted and exists. The gradient of ``x`` exists even where ``x`` is absent."""
+        """Returns whether the gradient of an operand is wanted and exists.
+
+        An absent operand has no gradient. The exception is ``x``: its gradient is that of the gates' pre-activations.
+        """
         return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
 
     def gradient_shape(self, operand: str) -> tuple[int, ...]:
@@ -130,11 +138,10 @@ class Gradients(NamedTuple):
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
     def outputs(self, grads: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Returns the operator's outputs from the wanted gradients. Every other gradient has a last axis of size 0."""
+        """Returns the operator's outputs, given the wanted gradients by name. All other gradients are empty tensors."""
         return tuple(grads[name] if self.wants(name) else self.new_gradient(name) for name in OPERANDS)
 
     def new_gradient(self, operand: str) -> Tensor:
-        """Returns an uninitialised gradient, or an empty one if it is not wanted."""
         shape, like = self.gradient_shape(operand), self.scan.weight_hh
         dtype = state_dtype(like.dtype) if operand in SHARED else like.dtype
         return like.new_empty(shape if self.wants(operand) else (*shape[:-1], 0), dtype=dtype)

@@ -1,4 +1,8 @@
-"""The scan operators in differentiable PyTorch: converts layouts for reference.py. 16-bit maps compute in float32."""
+"""The scan operators in differentiable PyTorch.
+
+reference.py computes the scan. This module converts tensors to the layouts of reference.py and back. 16-bit maps are
+computed in float32.
+"""
 
 from collections.abc import Sequence
 
@@ -16,21 +20,25 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def scan(s: Scan) -> Outputs:
-    """Returns the scan's outputs y, h, c and gates."""
+    """Runs a scan. Returns the merged map y, the states h and c of each direction, and the activated gates."""
     return _scan(_expand_shared(s))
 
 
 def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
-    """Returns the gradients by running the scan again, so that second derivatives depend on the operands alone."""
+    """Runs a scan again, and returns the gradients of its operands.
+
+    The scan runs again so that second derivatives depend on the operands alone, not on saved outputs.
+    """
     cotangents = (g.dh, None, None, None) if g.scan.merges else (None, g.dh, None, None)
     grads = operand_gradients(cotangents, g.scan, g.wanted)
     return g.outputs(grads if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in grads.items()})
 
 
 def operand_gradients(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
-    """Returns the wanted gradients of operands from the gradients of y, h, c and the gates, any of which may be None.
+    """Returns the wanted gradients of a scan's operands, by name.
 
-    The gradients of h0, c0 and peephole have an axis of images.
+    ``cotangents`` are the gradients with respect to the outputs y, h, c and the gates. Any of them may be None.
+    ``wanted`` has a flag for each operand. The gradients of h0, c0 and peephole have an axis of images.
     """
     s, wants = _expand_shared(s), dict(zip(OPERANDS, wanted))
     if wants["x"] and s.x is None:
@@ -56,7 +64,7 @@ def _expand_shared(s: Scan) -> Scan:
 
 def _scan(s: Scan) -> Outputs:
     if 0 in s.size[1:]:
-        return s.new_outputs()  # the reference's loops need a pixel
+        return s.new_outputs()  # reference.py would fail on a map without pixels
     dtype = s.weight_hh.dtype
     s = s.with_operands({name: t.to(state_dtype(dtype)) for name, t in s.operands.items()})
     images = Images(s.sizes, (s.input if s.input is not None else s.x[0]).permute(0, 3, 1, 2))  # type: ignore[index]
@@ -70,29 +78,35 @@ def _scan(s: Scan) -> Outputs:
 
 
 def merge_directions(h: Tensor, s: Scan) -> Tensor:
-    """Merges the directions of h [B, H, W, D, h], zero outside images. Without a merge the result has no channels."""
+    """Merges the D directions of h [B, H, W, D, hidden] into one map, which is zero outside the images.
+
+    Without a merge the result has no channels.
+    """
     if not s.merges:
         return h.new_empty(*h.shape[:3], 0)
     y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
-    # The shifted direction reaches a row below its image.
+    # Zeroes the pixels outside the images, because the merge "shift" moves an image's last row below the image.
     return fill_outside(y, s.sizes, 0) if s.merge == "shift" else y
 
 
 def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:
-    """Returns h, c and the gates of a direction, (N, channels, H, W)."""
+    """Returns h, c and the activated gates of one direction, each (N, channels, H, W)."""
     x = None
     if s.weight_ih is not None:
-        kernel = s.weight_ih[d].permute(2, 1, 3, 0).flatten(0, 1).unsqueeze(2)  # (G * h, channels, 1, taps)
+        # conv2d takes the weight as (G * h, channels, 1, taps), for h hidden units with G gates each.
+        kernel = s.weight_ih[d].permute(2, 1, 3, 0).flatten(0, 1).unsqueeze(2)
         kernel = F.pad(kernel, (0, s.input_kernel - kernel.shape[3]))
         x = F.conv2d(images.flipped(images.maps, corner), kernel, padding=(0, s.input_kernel // 2))
     if s.x is not None:
-        blocks = unpack_gates(s.x[d], s.weight_hh.shape[2]).transpose(-1, -2).flatten(-2)  # [..., G * h], gate-major
+        # Reorders the gates of each pixel: the first gate of all hidden units, then the second gate of all, and so on.
+        blocks = unpack_gates(s.x[d], s.weight_hh.shape[2]).transpose(-1, -2).flatten(-2)
         added = images.flipped(images.clear_outside(blocks.permute(0, 3, 1, 2)), corner)
         x = added if x is None else x + added
-    assert x is not None  # checked by the operator
+    assert x is not None
     if s.bias is not None:
         x = x + s.bias[d].t().flatten()[:, None, None]
-    weight = s.weight_hh[d].permute(2, 1, 3, 0).flatten(0, 1)  # (G * h, h, taps)
+    # reference.py takes the weight as (G * h, h, taps), for h hidden units with G gates each.
+    weight = s.weight_hh[d].permute(2, 1, 3, 0).flatten(0, 1)
     h0, c0 = (None if t is None else t[d].unsqueeze(1) for t in (s.h0, s.c0))
     if s.diagonal:
         peephole = None if s.peephole is None else s.peephole[d].transpose(0, 1).unsqueeze(2)

@@ -1,4 +1,7 @@
-"""Runs the operators on a GPU: a compiled recurrence, and torch's matrix products before and after it."""
+"""Runs the scan operators on a GPU.
+
+A compiled operator runs the recurrence, and torch runs the matrix products before and after it.
+"""
 
 from functools import partial
 from typing import Any
@@ -16,7 +19,6 @@ from .sizes import fill_outside
 
 
 def register(namespace: str, device: str) -> None:
-    """Makes the scan operators of ``namespace`` run on ``device``, by the namespace's ``recurrence``."""
     ops = getattr(torch.ops, namespace)
     for name, kernel in (
         ("scan", lambda *args: scan(ops, Scan(*args))),
@@ -41,7 +43,10 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
         grads["input"] = input_gradient(s, dx)
     for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
         grads[name] = _with_strides_of(s.operands[name], gradient.squeeze(1))
-    if g.wants("h0"):  # sums weight_hh times dx over the taps and the pixels whose neighbour is outside
+    # h0 is the state outside the image. For each tap, border_sums() sums dx, the gradient of the gates'
+    # pre-activations, over the pixels whose neighbour lies outside. The gradient of h0 is the product of these sums and
+    # weight_hh.
+    if g.wants("h0"):
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
         rows = pack_gates(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
         grads["h0"] = outside @ rows.to(outside.dtype)
@@ -57,9 +62,9 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
 
 
 def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
-    """Returns the gradient of h [B, H, W, D, h] from the gradient of the merged map.
+    """Returns the gradient of h [B, H, W, D, hidden], given the gradient ``dy`` of the merged map.
 
-    The recurrence ignores gradients outside the images. The shift would move some inside, so they are cleared first.
+    For the merge ``"shift"``, gradients outside the images are zeroed, because the shift would move some into an image.
     """
     if s.merge == "none":
         return dy
@@ -70,12 +75,15 @@ def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Gathers the neighbours' values that each pixel reads, by a kernel. See :data:`Neighbours`."""
+    """Implements :data:`products.Neighbours` by a compiled kernel."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 
 def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tensor:
-    """Returns each image's sums of the gates' gradients times the c that the gate sees, [D, B, 4, h]."""
+    """Returns the gradient of the peephole weights for each image, [D, B, 4, hidden], for D directions and B images.
+
+    It is a sum over the pixels: the gradient of a gate's pre-activation, times the c that the gate reads.
+    """
     s, c, hidden = g.scan, g.c, g.c.shape[-1]
     dx = dx.to(c.dtype)
     i, f, _, o = dx[..., : 4 * hidden].unflatten(-1, (hidden, 4)).unbind(-1)
@@ -87,6 +95,6 @@ def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tens
 
 
 def _with_strides_of(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Returns the gradient of a weight or bias in the memory layout that the fake kernel gives it."""
+    """Copies a gradient of a weight or bias if its strides differ from those that the fake kernel returns."""
     expected = torch.empty_like(weight)
     return gradient if gradient.stride() == expected.stride() else expected.copy_(gradient)

@@ -1,4 +1,4 @@
-"""Asks the planner (csrc/cuda/plan.h) which CUDA kernel runs a recurrence."""
+"""Asks the planner (csrc/cuda/plan.h), which chooses CUDA kernels, what it would choose for a recurrence."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,12 @@ from .. import library
 
 
 class ResidentPlan(NamedTuple):
-    """Describes the kernel that ``backend="native"`` launches on a GPU: its name, layout and expected time, or ``"step
-    path: "`` and the reason. A time comes from a model, unless the text says that a card was measured."""
+    """Describes the kernels that ``backend="native"`` launches on a GPU, for the forward and the backward pass.
+
+    A description has the kernel's name, its blocks and threads, and the expected time. If no resident kernel (one
+    launch for the whole scan) is used, it is ``"step path: "`` and the reason. The time comes from a model, unless the
+    text says that a GPU was measured.
+    """
 
     forward: str
     backward: str
@@ -31,19 +35,23 @@ def resident_plan(
     capability: tuple[int, int] | None = None,
     cell: str | None = None,
 ) -> ResidentPlan:
-    """Returns the resident CUDA kernel that runs a scan and its layout, or the reason why none does.
+    """Returns which resident CUDA kernel runs a scan, with its layout, or the reason why no such kernel runs.
+
+    A resident kernel computes a whole scan in one launch. Its layout is the division of the scan into blocks and
+    threads.
 
     Args:
-        height, width: of the map.
-        hidden: hidden channels of one direction.
-        diagonal, taps: lines are diagonals with 2 taps if ``diagonal``, else rows with an odd number of taps.
-        images: size of the batch.
+        height, width: size of the feature map.
+        hidden: number of hidden channels of one direction.
+        diagonal, taps: the lines of the scan, and how many pixels of earlier lines a pixel reads. If ``diagonal``,
+            lines are diagonals with 2 taps. Otherwise they are rows with an odd number of taps.
+        images: number of images in the batch.
         directions: 1, 2 for a Diagonal BiLSTM, or up to 4 with ``cell``.
-        dtype: float32, float16 or bfloat16. float64 always takes the step path.
-        tf32: whether products of float32 maps are in tf32.
-        capability: compute capability of a GPU, present or not, such as (9, 0). None: the current GPU.
-        cell: a cell of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes. It needs the default ``diagonal`` and
-            ``taps``. None: PixelRNN's layers.
+        dtype: float32, float16 or bfloat16. float64 always takes the step path, which launches kernels for every line.
+        tf32: whether matrix products of float32 maps are in tf32.
+        capability: compute capability of a GPU, such as (9, 0). The GPU need not be present. None: the current GPU.
+        cell: a cell of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes. A cell needs the default ``diagonal``
+            and ``taps``. None: the cell of PixelRNN's layers.
 
     Raises:
         RuntimeError: the CUDA kernels are not built, or there is neither a GPU nor a capability.

@@ -1,4 +1,4 @@
-"""The arguments of a recurrent layer by the user's names, and their checks."""
+"""The arguments of a recurrent layer as users name them, and the checks of these arguments."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,9 @@ from .sizes import check_sizes
 
 
 class Problem(NamedTuple):
-    """A call of a recurrent layer; shapes as in :mod:`pixelrnn_ext.functional`.
+    """One call of a recurrent layer: its tensors and options. :mod:`pixelrnn_ext.functional` describes the shapes.
 
-    ``merge`` is one of :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"`` for the BiLSTM. ``cell`` is None for
-    PixelRNN's layers, which do not have this option.
+    ``merge`` may also be ``"shift"``, for the Diagonal BiLSTM. ``cell`` is None for the layers of PixelRNN.
     """
 
     input: Tensor
@@ -40,7 +39,6 @@ class Problem(NamedTuple):
         return len(CELLS[self.cell or "pixelrnn"].gates)
 
     def to(self, dtype: torch.dtype) -> "Problem":
-        """Returns this call with parameters and maps in ``dtype``, and gate_bias expanded to the maps."""
         gate_bias = self.gate_bias
         if gate_bias is not None:
             gate_bias = gate_bias.to(dtype).expand(self._gate_bias_shape())
@@ -79,7 +77,6 @@ class Problem(NamedTuple):
             check_sizes(self.sizes, self.input)
 
     def _suffixes(self) -> list[str]:
-        """Returns the suffix of each direction's tensor names. A single direction of PixelRNN's layers has none."""
         unnamed = self.cell is None and len(self.corners) == 1
         return [""] if unnamed else [SUFFIXES[corner] for corner in self.corners]
 

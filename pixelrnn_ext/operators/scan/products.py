@@ -1,6 +1,7 @@
-"""The matrix products before and after a recurrence, in torch. On a CPU only torch.vmap of a backward runs them.
+"""The matrix products before and after a recurrence, in torch.
 
-A pixel's gates are a row of G * h values: the first four gates of each hidden unit, then all fifth gates.
+A GPU runs them for every scan, a CPU only for torch.vmap of a backward. The gates of a pixel are a row of G * h values,
+for h hidden units with G gates each: the first four gates of each unit, then the fifth gates of all units.
 """
 
 from collections.abc import Callable
@@ -13,15 +14,21 @@ from ...directions import CORNERS
 from .arguments import Gradients, Scan
 from .sizes import fill_outside
 
-_MAX_TAPS = 4  # taps gathered at once: a hidden unit has at least 4 gates, so the gathered states are no larger than dx
+# The largest number of taps (neighbours of a pixel) for which one copy holds the states. With 4 taps the copy is no
+# larger than the gates' gradient, which has 4 or more values for each hidden unit.
+_MAX_TAPS = 4
 
-# A function of (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps). It returns the values
-# that each pixel's taps read from the map, [D, B, H, W, taps, h].
+# A function that gathers, for each pixel, the states of its neighbours (taps). It takes the states [B, H, W, D, h], the
+# states outside the image [D, h] or None for zero, the scan, the first tap, and the number of taps. It returns [D, B,
+# H, W, taps, h]. There are D directions, B images and h hidden units.
 Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
 def input_to_state(s: Scan) -> Tensor | None:
-    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h]; None without input and x."""
+    """Returns the gates' pre-activations without the recurrent product, or None if the scan has neither input nor x.
+
+    They are [D, B, H, W, G * h], for D directions, B images, and h hidden units of G gates.
+    """
     if s.input is None or s.weight_ih is None:
         return s.x if s.x is None or s.bias is None else s.x + pack_gates(s.bias[:, None, None, None])
     directions, taps = s.weight_ih.shape[:2]
@@ -40,7 +47,10 @@ def input_to_state(s: Scan) -> Tensor | None:
 
 
 def input_gradient(s: Scan, dx: Tensor) -> Tensor:
-    """Returns the transposed convolution of dx with the input's weights, summed over directions."""
+    """Returns the input's gradient: the transposed convolution of dx with weight_ih, summed over directions.
+
+    dx is the gradient of the gates' pre-activations.
+    """
     assert s.weight_ih is not None
     _, taps, _, _, channels = s.weight_ih.shape
     matrices = pack_gates(s.weight_ih.permute(0, 1, 4, 2, 3)).flatten(1, 2).transpose(1, 2)
@@ -58,18 +68,23 @@ def input_gradient(s: Scan, dx: Tensor) -> Tensor:
 
 
 def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbours) -> dict[str, Tensor]:
-    """Returns the wanted gradients of weight_ih, bias and weight_hh, [D, groups, ...].
+    """Returns the wanted gradients of weight_ih, bias and weight_hh, each [D, groups, ...], for D directions.
 
-    Each gradient is the sum over one of ``groups`` equal groups of successive images.
+    The images are divided into ``groups`` equal groups of successive images. Each gradient is a sum over one group.
+    ``dx`` is the gradient of the gates' pre-activations.
     """
     s = g.scan
     directions, taps, hidden, _, _ = s.weight_hh.shape
     images, height, width = s.size
-    pixels = images // groups * height * width  # reshape to -1 fails without pixels
+    # With -1 for this size reshape would fail without pixels.
+    pixels = images // groups * height * width
     rows = dx.reshape(directions, groups, pixels, dx.shape[-1])
 
     def product(values: Tensor, rows: Tensor) -> Tensor:
-        """Returns the taps' values times the gates' gradients, [..., taps, h, G, channels]."""
+        """Multiplies the values that a pixel reads by the gradients of the pixel's gates. Sums over the pixels.
+
+        The result is [..., taps, h, G, channels], for h hidden units with G gates each.
+        """
         taps, channels = values.shape[-2:]
         values = values.reshape(*rows.shape[:-1], taps * channels)
         return unpack_gates(values.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
@@ -87,9 +102,9 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Gathers the neighbours' values that each pixel reads, by differentiable operations. See :data:`Neighbours`."""
+    """Implements :data:`Neighbours` by differentiable operations of PyTorch."""
     taps = s.weight_hh.shape[1]
-    # The neighbour that each tap reads: (rows above, columns before) in the order of the scan.
+    # Each tap's place: how many rows above the pixel, and how many columns before it, in the scan's order.
     moves = ([(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)])[first : first + count]
 
     def gather(d: int, down: int, right: int) -> Tensor:
@@ -101,15 +116,18 @@ def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, coun
 
 
 def signs(s: Scan) -> list[tuple[int, int]]:
-    """Returns each direction's step over the rows and over the columns, 1 or -1."""
+    """Returns the steps of each direction's scan, from row to row and from column to column. A step is 1 or -1."""
     return [list(CORNERS.values())[corner] for corner in s.corners]
 
 
 def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Tensor:
-    """Returns the pixel ``up`` rows above and ``left`` columns before each pixel of m [B, H, W, C], or the border."""
+    """Returns a map in which each pixel has the value of the pixel ``up`` rows above it and ``left`` columns before it.
+
+    ``m`` is [B, H, W, C]. Values outside the map are ``border``, or zero if ``border`` is None.
+    """
     _, height, width, _ = m.shape
 
-    # Calls narrow, because a slice of a whole axis is aten::alias, for which torch.vmap has no rule here.
+    # Slices are not used: a slice of a whole axis calls aten::alias, which torch.vmap cannot batch here.
     def move(t: Tensor) -> Tensor:
         t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
         return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)
@@ -118,19 +136,22 @@ def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Te
 
 
 def pack_gates(t: Tensor) -> Tensor:
-    """Converts [..., h, G] to rows [..., G * h]."""
+    """Converts gates [..., h, G], for h hidden units with G gates each, to rows [..., G * h].
+
+    A row has the first four gates of each unit, then the fifth gates of all units.
+    """
     return t.flatten(-2) if t.shape[-1] == 4 else torch.cat([t[..., :4].flatten(-2), t[..., 4]], -1)
 
 
 def unpack_gates(rows: Tensor, hidden: int) -> Tensor:
-    """Converts rows [..., G * h] to [..., h, G]."""
+    """Converts rows [..., G * h] to gates [..., h, G]. Inverts :func:`pack_gates`."""
     if rows.shape[-1] == 4 * hidden:
         return rows.unflatten(-1, (hidden, 4))
     return torch.cat([rows[..., : 4 * hidden].unflatten(-1, (hidden, 4)), rows[..., 4 * hidden :, None]], -1)
 
 
 def _input_neighbours(s: Scan) -> Tensor:
-    """Returns the values that the input's taps read, [D, B, H, W, taps, channels]."""
+    """Returns the input values that each pixel reads, [D, B, H, W, taps, channels], for D directions and B images."""
     assert s.input is not None and s.weight_ih is not None
     directions, taps = s.weight_ih.shape[:2]
     pixels = fill_outside(s.input, s.sizes, 0)

@@ -1,4 +1,7 @@
-"""Registers what the compiled library leaves to Python: fake kernels, derivatives, batching, the autocast rule."""
+"""Registers the rules of the scan operators with torch: fake kernels, derivatives, batching and autocast.
+
+A fake kernel computes shapes alone.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,9 +18,10 @@ from .arguments import OPERANDS, SHARED, Gradients, Scan
 from .products import displaced_states, weight_gradients
 
 Operator = Callable[..., tuple[Tensor, ...]]
-# The axis of the images. In the weights' gradients it is the axis of groups of images.
+# The positions of the axis of images in the operators' tensors. Gradients of weights have an axis of groups of images
+# instead.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
-_AXES_OF_OUTPUTS = 0, 0, 1, 1  # y, h, c, gates
+_AXES_OF_OUTPUTS = 0, 0, 1, 1  # for the outputs y, h, c and gates
 _AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
 _AXES_OF_GRADIENTS = {name: 0 if name == "input" else 1 for name in OPERANDS}
 _WEIGHTS = "weight_ih", "bias", "weight_hh"
@@ -25,8 +29,8 @@ _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
 def _register() -> None:
     library = register_rules("pixelrnn_ext")
-    # On a CPU autocast leaves a scan in float32, for the precision of the state. The CUDA kernels keep c and
-    # accumulators in float32, so there a scan runs in the autocast dtype, as torch's own matrix products do.
+    # On a CPU autocast leaves a scan in float32, for the precision of the cell state. The CUDA kernels keep the cell
+    # state in float32 in any case, so on a GPU a scan runs in autocast's dtype.
     torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
@@ -34,7 +38,6 @@ def _register() -> None:
 
 
 def register_rules(namespace: str) -> torch.library.Library:
-    """Registers fake kernels, derivatives and batching of the operators of ``namespace``."""
     ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
     _libraries.append(library)
     for name, fake, batch in (
@@ -48,12 +51,13 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-_libraries: list[torch.library.Library] = []  # torch drops the registrations of a deleted library
+# Keeps torch.library.Library objects alive, because deleting one removes the rules that it registered.
+_libraries: list[torch.library.Library] = []
 
 
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
     g = Gradients.bind(*args)
-    # The gradients of weights have the strides of the operands.
+    # Gives a weight's gradient the strides of the weight, as real kernels do.
     grads = {name: torch.empty_like(g.scan.operands[name]) for name in _WEIGHTS if g.wants(name)}
     return tuple(grads.get(name, g.new_gradient(name)) for name in OPERANDS)
 
@@ -64,7 +68,10 @@ def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
-    """Runs one backward for the whole vmap batch. Each member's weight gradients are products over its images."""
+    """Runs one backward pass for the whole vmap batch, or one for each member if parameters are batched.
+
+    A pass for the whole batch omits the weights' gradients. Matrix products over each member's images compute them.
+    """
     in_dims = _tensor_dims(in_dims)
     dims = Gradients.bind(*in_dims).scan
     if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):
@@ -93,12 +100,12 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
 
 
 def _tensor_dims(in_dims: Sequence[Any]) -> batching.Dims:
-    """Returns each argument's batch dimension. It is None for an argument that is a list."""
+    """Replaces each list in ``in_dims`` by None. torch.vmap gives a list for an argument that is a list."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors = len(OPERANDS) + 1  # the operands and sizes
+    tensors = len(OPERANDS) + 1
     ctx.options = inputs[tensors:]
     ctx.save_for_backward(*inputs[:tensors], *output[1:])
 
@@ -106,14 +113,15 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 def _backward(
     ops: Any, ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    *tensors, h, c, gates = ctx.saved_tensors  # read once, as activation checkpoints demand
+    # Reads saved_tensors only once, because activation checkpointing forbids a second read.
+    *tensors, h, c, gates = ctx.saved_tensors
     s, wanted = Scan(*tensors, *ctx.options), list(ctx.needs_input_grad[: len(OPERANDS)])
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
     with without_autocast(h.device.type):  # backward() may be called inside an autocast region
-        # Differentiates in plain PyTorch in two cases. One is a gradient among ``others``, present only in a second
-        # derivative or if the operator is called directly. The other is an active jvp: there PyTorch forbids the
-        # torch.func.vjp that scan_gradients' decomposition would start.
+        # Plain PyTorch computes the gradients in two cases. In the first, an output that the layers do not use, such as
+        # c, has a gradient, as in second derivatives. In the second, torch.func.jvp is active. Inside an operator
+        # PyTorch then forbids torch.func.vjp, which the decomposition of scan_gradients calls.
         if any(t is not None for t in others) or (outer is not None and autograd.is_inside_jvp()):
             shares: dict[str, Tensor] = eager.operand_gradients((dy, dh, dc, dgates), s, wanted)
             grads = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}

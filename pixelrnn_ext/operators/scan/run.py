@@ -1,4 +1,4 @@
-"""Runs a recurrent layer on the requested backend, and converts its arguments to the operator's."""
+"""Runs a recurrent layer on the requested backend. Converts the layer's arguments to those of the scan operator."""
 
 import torch
 from torch import Tensor
@@ -14,15 +14,14 @@ from .arguments import Scan
 from .problem import Problem
 from .products import pack_gates
 
-_NATIVE_MERGES = "shift", "sum"  # merges that the operator computes
+_NATIVE_MERGES = "shift", "sum"
 
 
 def run(problem: Problem, backend: str) -> Tensor:
-    """Returns the maps of all directions, merged."""
     problem.check()
     path = backends.choose(backend, problem.input.device)
     device, dtype = problem.input.device.type, result_dtype(problem.input)
-    # The CUDA kernels take 16-bit maps. Elsewhere 16-bit maps are converted to float32.
+    # The CUDA kernels take 16-bit maps. Everywhere else 16-bit maps are converted to float32.
     problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         if backend == "reference":
@@ -36,21 +35,21 @@ def run(problem: Problem, backend: str) -> Tensor:
 
 
 def scan_arguments(p: Problem, path: str) -> Scan:
-    """Returns the operator's arguments.
+    """Returns the arguments of the scan operator for a call of a layer.
 
-    One direction's weights are views of its parameters, unless a mask copies weight_ih. Several directions' weights are
-    stacked copies.
+    For one direction the weights are views of the layer's parameters, except a masked weight_ih. For several directions
+    the weights are stacked copies.
     """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
-    live_taps = kernel if p.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
+    live_taps = kernel if p.mask_type is None else kernel // 2 + 1  # a mask removes the taps to the right of the centre
     weight_ih = _stacked([d.weight_ih for d in directions])
     weight_ih = masked_weight(weight_ih, p.mask_type, image_channels=p.image_channels, gates=gates).squeeze(3)
     weight_hh = _stacked([d.weight_hh for d in directions])
     x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
 
     def optional(name: str, *size: int) -> Tensor | None:
-        """Stacks an optional parameter, with zeros for a direction without it. Returns None if no direction has it."""
+        """Stacks a parameter of all directions. Zeros replace a missing one. Returns None if all are missing."""
         tensors = [getattr(d, name) for d in directions]
         if all(t is None for t in tensors):
             return None
@@ -82,5 +81,5 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 
 def _unit_major(weights: Tensor, gates: int) -> Tensor:
-    """Views (directions, gates * hidden, channels, taps) as [directions, taps, hidden, gates, channels]."""
+    """Views weights (directions, gates * hidden, channels, taps) as [directions, taps, hidden, gates, channels]."""
     return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

@@ -1,9 +1,9 @@
-// Tells the emulator the buffers of the kernels of benchmarks/gpu_day/exchange.cu.
+// Tells the emulator which memory the kernels of benchmarks/gpu_day/exchange.cu may access.
 #include "emulator.h"
 
 namespace {
 
-// Mirrors Args of exchange.cu, whose blocks have 256 threads.
+// Args of exchange.cu, with the same memory layout.
 struct Args {
   long long* cycles;
   unsigned* is_right;

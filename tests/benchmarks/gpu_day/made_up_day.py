@@ -12,7 +12,8 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """Collects a job's reports in ``results``, {provider: result}. A provider's first report must be "running"."""
+    """Records what a job reports. ``results`` maps a provider (implementation) to its last result. A provider must be
+    reported as "running" before its result."""
 
     def __init__(self):
         self.results, self.running = {}, []
@@ -25,7 +26,9 @@ class Report:
             self.results[provider] = {"status": status, **({"note": note} if note else {}), **facts}
 
 
-START = 2000 + 4096 / 32  # cycles before the first line of 28x28 h16, with one block per multiprocessor
+# Cycles before a scan's first line: 2000 to start a block, and 4096 / 32 to load its 4096 bytes of weights at 32 bytes
+# a cycle.
+START = 2000 + 4096 / 32
 
 
 def plan_text(kernel="forward_bf16_2_1_256_single", blocks=1, threads=256, at_once=132, cycles=600):

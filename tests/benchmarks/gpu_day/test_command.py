@@ -25,12 +25,15 @@ NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu")
 
 
 class Machine:
-    """A made-up machine with a GPU. ``done`` lists the commands and jobs that ran."""
+    """A made-up machine with a GPU. Its methods replace the functions that run commands and jobs.
+
+    ``done`` records the commands and jobs that ran. Tests set ``rebuilt``, the build configuration after a build.
+    """
 
     def __init__(self):
         self.facts, self.config, self.rebuilt = FACTS, CONFIG, CONFIG
         self.done, self.interrupted = [], None
-        self.status, self.printed = 0, "1 passed in 2.50s"  # pytest's exit status and output
+        self.status, self.printed = 0, "1 passed in 2.50s"  # exit status and output of pytest, which tests set
 
     def probe(self, folder):
         return self.facts, self.config
@@ -45,7 +48,7 @@ class Machine:
         return 0
 
     def measure(self, part, jobs, results, seconds):
-        """Gives each job one good result. Raises KeyboardInterrupt at the job ``interrupted``."""
+        """Reports a success for each unfinished job, but raises KeyboardInterrupt at the job ``self.interrupted``."""
         for job in (job for job in jobs if not results.is_finished(part, job)):
             self.done.append(job)
             if job == self.interrupted:
@@ -154,11 +157,10 @@ def test_budget():
     assert budget.seconds_for("exchange") == 20
     now += 300
     assert budget.seconds_for("exchange") == 0
-    assert Budget(240, SESSIONS[1], lambda: now).seconds_for("build") == 240 - 180  # 180 s are for later parts
+    assert Budget(240, SESSIONS[1], lambda: now).seconds_for("build") == 240 - 180
     assert Budget(100, ["tests"], lambda: now).seconds_for("tests") == 100
     for parts in SESSIONS.values():
         assert sum(PARTS[part].reserved_seconds for part in parts) + PARTS["build"].max_seconds <= 530
-    # Without a build, each tool of compute-sanitizer gets two minutes.
     assert Budget(530, SESSIONS[3], lambda: now + 150).seconds_for("sanitizer") >= 3 * 120 + child.GRACE + child.START
 
 
@@ -177,7 +179,7 @@ def test_what_tells_most_comes_first(machine, gpu_day, tmp_path):
 
 
 def test_the_tests_are_all_that_need_a_gpu_and_none_twice():
-    # Matches files with tests marked ``cuda``, or with a decorator of tests/scan/cuda/gpus.py.
+    # Matches test files that need a GPU: by the pytest mark ``cuda``, or by a decorator of tests/scan/cuda/gpus.py.
     on_gpus = re.compile(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", re.MULTILINE)
     files = [path for path in ROOT.glob("tests/*/**/test_*.py") if on_gpus.search(path.read_text())]
     marked = {path.relative_to(ROOT).as_posix() for path in files}
@@ -219,7 +221,7 @@ def test_results_of_another_card_or_source_are_not_mixed(name, tmp_path):
     earlier.start(facts)
     earlier.data["measurements"] = [measurement("step")]
     earlier.start({**facts, "date": "another"})
-    read = results.Results(tmp_path)  # as the next process does
+    read = results.Results(tmp_path)
     assert len(read.select("small")) == 1
     read.start({**facts, name: "another"})
     assert read.select("small") == results.Results(tmp_path).select("small") == []
@@ -240,7 +242,7 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(machine, gpu_day, m
 def test_a_build_that_fails_ends_the_day(session, machine, gpu_day, tmp_path):
     machine.config = machine.rebuilt = NO_KERNELS
     assert gpu_day(*session) == 1
-    assert len(machine.done) == 1  # no test and no benchmark ran
+    assert len(machine.done) == 1
     assert statuses(tmp_path) == {**dict.fromkeys(PARTS, "not run"), "build": "failed"}
 
 
@@ -333,7 +335,6 @@ def test_the_hash_of_the_sources_knows_their_names_and_contents(tmp_path):
 
 
 def test_a_checkout_without_git_has_its_sources_alone(monkeypatch, tmp_path):
-    """A git repository around the checkout is not the checkout's own."""
     nested = tmp_path / "nested"
     (nested / "csrc").mkdir(parents=True)
     (nested / "csrc/a.h").touch()

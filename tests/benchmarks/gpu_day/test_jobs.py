@@ -38,7 +38,11 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs scripted jobs that need ``needed`` seconds. Returns {job: {provider: (status, note)}}."""
+    """Runs one scripted job for each string in ``words``.
+
+    Each word of a string names a provider (implementation) for its behaviour, such as "hang". A job begins only if
+    ``needed`` seconds are left. Returns {job: {provider: (status, note)}}.
+    """
     results = Results(folder)
     child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
     found = {}
@@ -62,9 +66,9 @@ def failed(end):
         ("a exit b", {"exit": failed("exit status 3"), "b": OK, None: OK}),
         ("a crash b", {"crash": failed("SIGSEGV"), "b": OK, None: OK}),
         ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
-        # No provider was running when the process ended.
+        # No implementation is running when this process ends, so the whole job fails.
         ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
-        # A provider without a result is measured again.
+        # The provider "later" has no result yet when the process ends. The next process measures it again.
         ("later a exit", {"later": OK, "exit": failed("exit status 3"), None: OK}),
     ],
 )
@@ -82,18 +86,18 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     stopped, job = ("not run", "stopped"), ScriptedJob("a later hang")
     found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
     assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
-    # The process is killed while it sends its last message.
     receiver, sender = multiprocessing.Pipe(duplex=False)
     for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
         child._report(sender, job, provider, status)
-    os.write(sender.fileno(), b"\0\0\1\0torn")  # a message begins with its length
+    os.write(sender.fileno(), b"\0\0\1\0torn")  # a message that announces 256 bytes, but ends after four
     sender.close()
     killed = Results(tmp_path)
     child._receive(receiver, "small", killed)
     saved = killed.path.read_text()
     results = Results(tmp_path)
     assert results.finished_providers("small", job) == {"a"} and not results.is_finished("small", job)
-    assert killed.path.read_text() == saved  # --report only reads: jobs may be running
+    # --report reads the results while another process may be writing them, so it must not write the file.
+    assert killed.path.read_text() == saved
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
     assert {(m["status"], m["note"]) for m in results.select("small") if m["provider"] != "a"} == {stopped}
     found = measured(tmp_path, str(job), "c", needed=40)

@@ -14,7 +14,6 @@ from .made_up_day import Report
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Measures a case at a tiny size on the CPU. Returns the results by provider."""
     small = {name: replace(case, size=case.size.tiny()) for name, case in providers.CASES.items()}
     monkeypatch.setattr(measure, "CASES", small)
     monkeypatch.setattr(measure, "TIMING", {"seconds": 0.0, "fewest": 2})
@@ -90,7 +89,11 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A made-up GPU: cycles of its pauses, milliseconds between events, and cycles of the launches."""
+    """Replaces torch.cuda's events and pauses by a made-up GPU.
+
+    ``slept`` records the cycles of each pause. Tests set ``milliseconds()``, the time between two events, and
+    ``launches``, the cycles that launching takes.
+    """
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
     event.query = lambda: gpu.slept[-1] < gpu.launches
@@ -102,7 +105,6 @@ def gpu(monkeypatch):
 
 
 def test_device_clock(gpu):
-    """The clock doubles the pause until it hides the launches, and gives up at the longest pause."""
     calls, gpu.launches = [], 4 << 20
     function = lambda: calls.append(1)  # noqa: E731
     clock = clocks.DeviceClock(calls=3)
@@ -114,7 +116,8 @@ def test_device_clock(gpu):
 
 
 def test_the_sm_clock_by_two_pauses(gpu):
-    gpu.milliseconds = lambda: (gpu.slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
+    # A pause of n cycles takes n / 1500 + 7 microseconds.
+    gpu.milliseconds = lambda: (gpu.slept[-1] / 1500 + 7) / 1e3
     assert clocks.sm_megahertz() == pytest.approx(1500)
     gpu.milliseconds = lambda: 0.0
     assert clocks.sm_megahertz() is None

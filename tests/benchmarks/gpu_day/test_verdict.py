@@ -9,7 +9,7 @@ LARGE, LIKE_LSTM = "diagonal B64 64x64 h256", "RowLSTM layer k=1 B16 28x28 h64"
 LSTM2D = "LSTM2d, 4 directions, ragged B16 16x200 h32"
 
 
-# Microseconds of the forward and of the backward, each in FP32, TF32 and 16 bits.
+# Floors (lower bounds) in microseconds: the forward's in float32, TF32 and 16 bits, then the backward's.
 MODEL = {
     "diagonal B16 28x28 h16": [(12, 12, 12), (18, 18, 17)],
     "row k=3 B16 28x28 h16": [(6, 6, 6), (10, 10, 9)],
@@ -57,13 +57,13 @@ def test_verdict_where_something_is_missing():
     cannot = measurement("resident", status="cannot run")
     step = measurement("step", device=1.0, over={"good loop": 0.01})
     assert kinds() == ["not run"] * 3
-    assert kinds(cannot, step) == ["PASS"] * 3  # this size has no resident kernel
+    assert kinds(cannot, step) == ["PASS"] * 3  # no resident kernel runs this size, so the step path is judged
     assert kinds(cannot) == ["not run"] * 3
     for status in ("failed", "mismatch"):
         assert kinds(measurement("resident", status=status), step) == ["FAILED"] * 3
     assert kinds(measurement(None, status="failed")) == ["FAILED"] * 3
     assert kinds(measurement(None, status="not run")) == ["not run"] * 3
-    assert kinds(measurement("resident", device=1.0)) == ["PASS", "PASS", "not run"]  # the loop failed
+    assert kinds(measurement("resident", device=1.0)) == ["PASS", "PASS", "not run"]
     everything = verdicts([])
     assert {line.verdict for line in everything} == {"not run"}
     assert summary(everything) == f"0 PASS, 0 MISS, 0 FAILED, {len(everything)} not run"
@@ -72,7 +72,7 @@ def test_verdict_where_something_is_missing():
 @pytest.mark.parametrize(
     ("case", "provider", "over", "expected"),
     [
-        (LARGE, "resident", {"good loop": 0.1}, ["-", "-", "-"]),  # this case has no target
+        (LARGE, "resident", {"good loop": 0.1}, ["-", "-", "-"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 0.5}, ["PASS", "PASS"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 1.0}, ["PASS", "PASS"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 1.01}, ["MISS", "MISS"]),

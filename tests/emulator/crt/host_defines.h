@@ -1,4 +1,5 @@
-// Replaces a header that nvidia-cuda-runtime-cu12 includes but lacks. In host code most of CUDA's keywords are empty.
+// Replaces a CUDA header that PyPI's package nvidia-cuda-runtime-cu12 lacks. Most of CUDA's keywords are empty here,
+// because they mean nothing in host code.
 #pragma once
 
 #define __align__(bytes) __attribute__((aligned(bytes)))

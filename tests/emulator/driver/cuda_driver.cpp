@@ -1,6 +1,7 @@
-// Replaces NVIDIA's driver: defines the functions that host code calls, with the driver's errors, and functions for
-// tests. A launch runs its translated kernel to the end. If no kernels are translated, a module has the kernels that
-// its machine code or PTX names, and a launch runs nothing.
+// Replaces NVIDIA's driver library, so that programs that use CUDA run without a GPU. Defines the driver functions that
+// our host code calls, with NVIDIA's errors, and functions with which tests inspect the calls. A launch runs the kernel
+// on the CPU, as C++ that was translated from PTX, and returns at its end. If the library has no translated kernels, a
+// launch runs nothing.
 #include <cuda.h>
 
 #include <algorithm>
@@ -39,14 +40,14 @@ std::optional<unsigned> cluster_of(const Function& f, const CUlaunchConfig& c) {
   return blocks;
 }
 
-// Returns the error of a launch or an occupancy query with these arguments.
 CUresult check_block(Call& call, const Function& f, int64_t threads, int64_t shared) {
   if (f.context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
   if (threads < 1 || threads > 1024) return CUDA_ERROR_INVALID_VALUE;
   if (shared < 0 || shared > f.max_dynamic) return refuse_shared(shared, f.max_dynamic);
   return CUDA_SUCCESS;
 }
-// cuda.h documents an error for wrong cluster sizes. No GPU has confirmed which sizes give this error.
+// Checks the sizes of the grid and of the clusters. No GPU has confirmed yet for which cluster sizes the driver returns
+// CUDA_ERROR_INVALID_CLUSTER_SIZE.
 CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
@@ -58,7 +59,7 @@ CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   return CUDA_SUCCESS;
 }
 CUresult check_stream(Call& call, CUstream stream) {
-  if (!stream) {  // the default stream, which waits for all streams
+  if (!stream) {  // the default stream waits for all streams, which is an error during a capture
     for (auto& [other, capture] : call.state().captures) {
       capture.broken = true;
       return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
@@ -71,9 +72,10 @@ CUresult check_stream(Call& call, CUstream stream) {
                                                                           : CUDA_SUCCESS;
 }
 
-// Returns how many blocks fit on a multiprocessor, at most 32. The number of registers is unknown.
+// Returns how many blocks of a kernel fit on one multiprocessor at once. Ignores registers, because the emulator does
+// not know how many a kernel takes.
 int blocks_per_multiprocessor(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
-  constexpr int64_t reserved = 1024;  // bytes that the system takes per block
+  constexpr int64_t reserved = 1024;  // bytes of shared memory that CUDA reserves for each block
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);
   return int(std::min({by_memory, 2048 / threads, int64_t(32)}));
 }
@@ -100,7 +102,8 @@ int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.bl
 
 }  // namespace
 
-// Macros that begin a driver function. They return an error if state that it needs is missing, or `device` is no GPU.
+// The first lines of a driver function. They return an error if the driver is not ready for the call (see Needs), or if
+// `device` is not the number of a GPU.
 #define BEGIN(needs)                 \
   Call call(__func__, Needs::needs); \
   if (call.refused()) return call.refused()
@@ -195,7 +198,7 @@ CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
 
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   BEGIN(loading);
-  if (!translated_kernels().empty()) {  // every module has all translated kernels
+  if (!translated_kernels().empty()) {  // translated kernels run instead of the code in `image`
     *module = reinterpret_cast<CUmodule>(new Module{call.context().number, {}});
     return call.result();
   }
@@ -241,7 +244,8 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction fun
   *blocks = blocks_per_multiprocessor(call.gpu(), f, threads, shared);
   return call.result();
 }
-// A cluster lies within one GPC. The last GPC may have fewer multiprocessors.
+// Counts the clusters of each GPC (graphics processing cluster) separately, because the blocks of a thread-block
+// cluster share a GPC. The last GPC may have fewer multiprocessors.
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
   BEGIN_WITH_FUNCTION(loading);
   CUresult error = check_block(call, f, threads_of(*config), config->sharedMemBytes);

@@ -14,10 +14,10 @@
 
 namespace emulator {
 
-// The primary context of a GPU. After a reset the same address holds a new context, with a new number.
+// The primary context of one GPU. A reset of the device gives it a new `number` at the same address.
 struct Context {
   int device = 0;
-  unsigned long long number = 0;  // 0: no context
+  unsigned long long number = 0;  // 0: the GPU has no context now
 };
 struct Module {
   unsigned long long context;
@@ -26,7 +26,7 @@ struct Module {
 struct Function {
   unsigned long long context;
   std::string kernel;
-  const Translated* translated;  // null: a launch runs nothing
+  const Translated* translated;  // the kernel translated to C++; null if a launch runs nothing
   int static_shared;
   int max_dynamic = kSharedWithoutOptIn - static_shared;
 };
@@ -42,11 +42,11 @@ inline constexpr const char* schedule_names[] = {"forward", "reverse", "random",
 struct State {
   bool initialised = false;
   unsigned long long contexts_made = 0;
-  std::vector<Context> contexts;  // by GPU
+  std::vector<Context> contexts;
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
-  Launch launch;         // schedule of later launches
-  int extra_shared = 0;  // bytes added to every kernel's static shared memory
+  Launch launch;         // schedule, seed, preemption and resident blocks of later launches
+  int extra_shared = 0;  // bytes that tests add to the static shared memory of every kernel
   std::mutex mutex;
 };
 inline State& the_state() {
@@ -56,15 +56,16 @@ inline State& the_state() {
 struct Thread {
   Context* context = nullptr;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
-  std::string invalid_value;  // text for CUDA_ERROR_INVALID_VALUE, set by each call
+  std::string invalid_value;  // error text for CUDA_ERROR_INVALID_VALUE; each call of a driver function sets it anew
 };
 inline thread_local Thread this_thread;
 
-// The state that a driver function needs before it looks at its arguments.
+// The precondition of a driver function: none, an initialised driver, a current context, or a context that allows
+// loading code now.
 enum class Needs { nothing, initialisation, context, loading };
 
-// One call of a driver function. Locks the state, refuses a call whose Needs are not met, and records the call as
-// "FUNCTION DETAILS @CONTEXT", followed by " -> ERROR" if it fails.
+// One call of an emulated driver function, with the driver's lock held. Refuses the call if something that it needs is
+// missing. Records the call as the text "FUNCTION DETAILS @CONTEXT", followed by " -> ERROR" if the call fails.
 class Call {
  public:
   Call(const char* function, Needs needs) {
@@ -81,7 +82,8 @@ class Call {
   CUresult result(CUresult error = CUDA_SUCCESS) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    if (translated_kernels().empty()) state_.calls.push_back(line_.str());  // otherwise there are too many calls
+    // Records no calls if there are translated kernels, because the list would grow too long.
+    if (translated_kernels().empty()) state_.calls.push_back(line_.str());
     return error;
   }
   template <class T> Call& operator<<(const T& detail) {
@@ -99,7 +101,8 @@ class Call {
   CUresult refused_ = CUDA_SUCCESS;
   std::ostringstream line_;
 
-  // Refuses to load code in a stream capture, by the rules of cuThreadExchangeStreamCaptureMode.
+  // Returns an error if code is loaded while a stream capture forbids it, as the driver's documentation says for
+  // cuThreadExchangeStreamCaptureMode.
   CUresult check_loading() {
     if (this_thread.mode == CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_SUCCESS;
     CUresult error = CUDA_SUCCESS;

@@ -1,7 +1,8 @@
-"""Translates the PTX of NVRTC and nvcc to C++ that calls runtime.h. An unknown instruction raises UnknownInstruction.
+"""Translates PTX, as NVRTC and nvcc write it, to C++ that runs on a CPU.
 
-A kernel NAME becomes `void ptx_NAME(const void* args)`. The C++ registers this function with the Sites (runtime.h) of
-its synchronisation.
+A kernel NAME becomes a C++ function `void ptx_NAME(const void* args)`, which calls the functions of ptx.h and
+runtime.h. The C++ registers the kernel with its Sites, the synchronisation instructions that a test can break. An
+instruction without a translation raises UnknownInstruction.
 """
 
 from .module import Module

@@ -7,7 +7,7 @@ from .operands import Operands
 from .parser import Instruction, Places, UnknownInstruction, UnknownPart
 from .synchronisation import control, synchronisation, warp
 
-# Each function returns the C++ of an instruction, or None if it does not know the instruction.
+# Each function translates one kind of instruction to C++, and returns None for any other kind.
 TRANSLATIONS = (control, synchronisation, warp, memory, conversion, arithmetic)
 
 

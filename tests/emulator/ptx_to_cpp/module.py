@@ -10,7 +10,8 @@ class Module:
         self.places = Places(text)
         text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).split(".section")[0]
         self.text = text
-        self.shared = {}  # name -> (alignment, bytes); bytes is None for dynamic memory
+        # Maps each shared variable to (alignment, bytes). The bytes are None for dynamic shared memory.
+        self.shared = {}
         for m in re.finditer(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(\[(\d*)\])?", text):
             count = 1 if not m[4] else int(m[5]) if m[5] else None
             self.shared[m[3]] = int(m[1]), count and count * size_of(m[2])

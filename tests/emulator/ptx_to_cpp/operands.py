@@ -13,7 +13,7 @@ SPECIAL = {
 class Operands:
     def __init__(self, module, parameters):
         self.module = module
-        self.scopes = [{}]  # register -> (C++ variable, C++ type)
+        self.scopes = [{}]  # for each scope, {register: (C++ variable, C++ type)}
         self.local = set()
         self.declarations = []
         self.parameters, offset = {}, 0
@@ -27,7 +27,10 @@ class Operands:
         self.args_bytes = offset
 
     def place_shared(self, body):
-        """Assigns offsets to the static shared variables that the kernel uses, then to its dynamic shared memory."""
+        """Gives each shared variable that the kernel uses an offset in the block's shared memory.
+
+        Dynamic shared memory follows the static variables.
+        """
         self.shared, self.static_shared = {}, 0
         used = [name for name in self.module.shared if re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", body)]
         for name in used:
@@ -62,7 +65,7 @@ class Operands:
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def value(self, operand, t):
-        """Returns the C++ expression of an operand, read as the PTX type t."""
+        """Returns a C++ expression for an operand, read as PTX type ``t``."""
         c = TYPES[t]
         if t == "pred" and operand[0] == "!":
             return "!" + self.value(operand[1:], t)
@@ -91,7 +94,10 @@ class Operands:
         return [self.value(operand, t) for operand, t in zip(i.operands[1:], types, strict=True)]
 
     def assign(self, operand, expression, t):
-        """Returns C++ that stores an expression of the PTX type t, sign-extended if t is signed."""
+        """Returns a C++ statement that stores an expression of the PTX type ``t`` in a register.
+
+        A narrower value is sign-extended if ``t`` is signed, and zero-extended otherwise.
+        """
         if operand == "_":
             return f"(void)({expression});"
         if not self.register(operand):

@@ -4,15 +4,17 @@ SPACES = ("global", "shared", "local", "param", "const")
 
 
 class UnknownInstruction(Exception):
-    """An instruction has no translation. The message has its kernel and source position."""
+    """The PTX has an instruction that cannot be translated.
+
+    The message names its kernel and its position in the source.
+    """
 
 
 class UnknownPart(Exception):
-    """Part of an instruction has no translation."""
+    """An operand, type or modifier of a PTX instruction cannot be translated."""
 
 
 def split(text):
-    """Splits text at the commas outside brackets."""
     parts, depth = [""], 0
     for c in text:
         depth += (c in "{[") - (c in "}]")
@@ -28,7 +30,10 @@ def elements(operand):
 
 
 class Places:
-    """The source position of the last .loc, as text from the innermost inlined function outwards."""
+    """Keeps the source position of the current PTX instruction, from the last directive .loc before it.
+
+    The text "a.h:7 < b.cu:30" begins in the innermost inlined function, and continues with the place of each call.
+    """
 
     def __init__(self, text):
         self.files = {m[1]: m[2].rsplit("/", 1)[-1] for m in re.finditer(r'\.file\s+(\d+)\s+"([^"]+)"', text)}

@@ -15,7 +15,10 @@ def size_of(t):
 
 
 def container(t):
-    """Returns the C++ type of a register: an unsigned integer, whose bits instructions reinterpret."""
+    """Returns the C++ type of a register of the PTX type ``t``: `bool` for a predicate, otherwise an unsigned integer.
+
+    Each instruction reads the integer's bits as the type that it names.
+    """
     return "bool" if t == "pred" else f"uint{max(16, 8 * size_of(t))}_t"
 
 

@@ -5,7 +5,6 @@
 
 namespace emulator {
 
-// Reports a warp whose lanes do not execute the same sequence of aligned barriers.
 static void check_aligned(Fiber& f, Place place) {
   Warp& warp = warp_of(f);
   for (const Collective& c : warp.collectives)
@@ -39,7 +38,7 @@ void block_barrier(bool aligned, Place place) {
     return;
   }
   checker->threads_joined(block.at_barrier);
-  wake_all(std::exchange(block.at_barrier, {}));  // the last thread to arrive also queues to run
+  wake_all(std::exchange(block.at_barrier, {}));
   suspend();
 }
 

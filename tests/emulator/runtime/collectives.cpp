@@ -37,7 +37,9 @@ void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out
     for (Collective& idle : warp.collectives)
       if (!idle.arrived) c = &idle;
     if (!c) {
-      warp.collectives.reserve(32);  // at most one collective per lane, so that pointers stay valid
+      // A lane waits at one collective at a time, so a warp has at most 32 collectives. Reserving room for them keeps
+      // pointers to them valid.
+      warp.collectives.reserve(32);
       c = &warp.collectives.emplace_back();
     }
     c->mask = mask, c->place = place, c->aligned_barriers = f.aligned_barriers;

@@ -8,7 +8,8 @@
 #if !defined(__x86_64__)
 #error "switching fibers is written for x86-64"
 #endif
-// void emulator_switch(void** save_stack_pointer, void* load_stack_pointer)
+// emulator_switch(save_stack_pointer, load_stack_pointer) saves the registers and the stack pointer of the running
+// fiber, and restores those of the next fiber.
 asm(R"(
 .text
 .hidden emulator_switch
@@ -37,7 +38,7 @@ extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void**, vo
 namespace emulator {
 
 Fiber* self = nullptr;
-static Fiber scheduler;  // the launching thread
+static Fiber scheduler;  // the operating-system thread that called launch(), which picks the next fiber
 std::deque<Fiber*> ready;
 
 constexpr size_t kStack = 128 << 10;
@@ -49,7 +50,9 @@ void allocate_stacks() {
     machine.stacks_total = 0;
     machine.stacks = static_cast<Byte*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    if (machine.threads <= 16384)  // a guard page splits a mapping, and a process has at most about 65,000 mappings
+    // Only launches of up to 16384 threads get guard pages, because Linux allows a process about 65,000 memory
+    // mappings. Each guard page splits a mapping.
+    if (machine.threads <= 16384)
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
 }

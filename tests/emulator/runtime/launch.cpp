@@ -135,7 +135,7 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
     while (!machine.async_stores.empty() && first_error.empty()) deliver_words();
     for (const Region& r : machine.regions)
       if (r.access == Access::out && first_error.empty()) checker->require_written(r);
-  } catch (const std::runtime_error& e) {  // a fault outside any kernel thread
+  } catch (const std::runtime_error& e) {  // thrown outside the kernel's threads
     first_error = e.what();
   }
   machine.async_stores.clear();

@@ -7,7 +7,8 @@
 
 namespace emulator {
 
-Checker* checker = nullptr;  // set by the library's checker at load time
+// The race checker or the profiler, which registers itself when the library is loaded.
+Checker* checker = nullptr;
 
 void fill_with_nan(Byte* low, size_t bytes) {
   constexpr uint32_t kNan = 0x7fbadbad;

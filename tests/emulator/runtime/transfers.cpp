@@ -7,7 +7,8 @@
 
 namespace emulator {
 
-constexpr int64_t kMaxBytes = (1 << 20) - 1, kMaxArrivals = (1 << 20) - 1;  // limits of an mbarrier
+// The largest numbers of bytes and of arrivals that an mbarrier can count.
+constexpr int64_t kMaxBytes = (1 << 20) - 1, kMaxArrivals = (1 << 20) - 1;
 
 static Mbarrier& find_mbarrier(const Byte* where, Place place) {
   const auto found = machine.mbarriers.find(where);
@@ -50,8 +51,7 @@ void mbarrier_arrive(uint32_t address, int64_t expected_bytes, Place place) {
 bool mbarrier_wait(uint32_t address, uint32_t parity, Place place) {
   Fiber& f = *self;
   Mbarrier& b = find_mbarrier(own_shared(address), place);
-  // mbarrier.try_wait may return false at any time. Here only lane 0 gets an early false, because lane 0 takes part in
-  // every wait.
+  // PTX allows mbarrier.try_wait to return false at any time. The emulator does so at random, and only for lane 0.
   if (!is_in_order() && f.lane == 0 && machine.random() % 8 == 0) {
     yield();
     return false;
@@ -91,7 +91,7 @@ bool delivery_is_due() {
   switch (machine.launch.schedule) {
     case Schedule::random: return machine.random() % 2;
     case Schedule::burst: return machine.random() % 32 == 0;
-    default: return false;  // schedule starve: words arrive only when no thread is ready
+    default: return false;  // in the schedule `starve`, words arrive only when no thread can run
   }
 }
 void store_async(uint32_t cluster_address, const uint32_t (&data)[4], uint32_t cluster_barrier, Place place) {

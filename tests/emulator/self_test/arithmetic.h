@@ -1,5 +1,5 @@
-// The kernels' arithmetic. g++ compiles the same functions for the expected results. They call no inexact libm
-// function, because its result may differ from CUDA's.
+// Functions that an emulated kernel computes. g++ compiles them for the host too, where they give the expected results.
+// They call no function of the C library that rounds inexactly, because CUDA's result may differ.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -29,7 +29,6 @@ KERNEL(64, reverse) {
   if (a.way != leaves_out_unwritten || t != 63) out[first + t] = v;
 }
 
-// Neighbouring lanes swap their values through shared memory.
 KERNEL(64, swap) {
   float* const s = shared_floats();
   const int t = threadIdx.x;
@@ -39,7 +38,7 @@ KERNEL(64, swap) {
   output(a)[index()] = s[t ^ 1];
 }
 
-// All threads read one value, which the last thread then changes.
+// All threads of a block read a value in shared memory. Then the last thread changes it, and all threads read it again.
 KERNEL(64, broadcast) {
   float* const s = shared_floats();
   const int t = threadIdx.x;
@@ -65,7 +64,7 @@ KERNEL(64, sum) {
   output(a)[index()] = v;
 }
 
-// Every warp adds 1 to all its values until all are at least 256.
+// The lanes of a warp add 1 to their values until a vote finds that all are at least 256.
 KERNEL(64, agree) {
   const int t = threadIdx.x;
   float v = input(a)[index()];
@@ -74,7 +73,8 @@ KERNEL(64, agree) {
   output(a)[index()] = v;
 }
 
-// Each lane reads its own sector of global memory, and all lanes use one bank of shared memory.
+// The worst memory access: each lane reads a different sector of global memory, and all lanes use one bank of shared
+// memory.
 KERNEL(32, strided) {
   float* const s = shared_floats();
   const int t = threadIdx.x;

@@ -5,8 +5,8 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 3;
 
-// Three times, each block adds 1 to its 64 values and stores them in the next block of the cluster. Two buffers
-// alternate.
+// Three steps: each block adds 1 to its 64 values, and stores them in the shared memory of the cluster's next block.
+// Two buffers take turns.
 KERNEL(64, ring) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, me = cluster_rank(), ranks = 2;
@@ -37,7 +37,7 @@ KERNEL(64, ring) {
   output(a)[index()] = shared_floats(256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
 
-// Each block loads 64 values from its peer's static shared memory.
+// Each block loads 64 values from the static shared memory of its peer, the other block of its cluster.
 KERNEL(64, pull) {
   __shared__ float s[64];
   const int t = threadIdx.x;

@@ -15,7 +15,7 @@ class Args(ctypes.Structure):
     _fields_ += [(name, ctypes.c_int) for name in ("in_bytes", "out_bytes", "way")]
 
 
-compiler = None  # set by the tests
+compiler = None  # the CUDA compiler; the tests set it before they load the kernels
 
 
 class Kernels(Emulator):
@@ -25,7 +25,7 @@ class Kernels(Emulator):
         self.set_device(arch)
 
     def run(self, kernel, inputs, outputs, *, way="right", blocks=4, threads=64, cluster=0, shared=256, opt_in=0):
-        """Launches a kernel on two tensors. Returns the driver's error, or ""."""
+        """Launches a kernel that reads one tensor and writes another. Returns the text of the driver's error, or ""."""
         error = self._launch(
             kernel,
             cuda.launch_config((blocks, 1, 1), threads, shared, cluster),
@@ -53,7 +53,6 @@ class Kernels(Emulator):
 
 @cache
 def load(arch="sm_90", checks="race"):
-    """Returns the test kernels for an emulated GPU of architecture `arch`."""
     names = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
     path = toolchain.build_library(
         f"self_test_{arch}_{checks}",

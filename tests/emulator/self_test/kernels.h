@@ -1,7 +1,7 @@
-// Arguments of the kernels in this folder. `way` is `right`, or names a way to break the kernel.
+// Arguments of the kernels by which the emulator tests itself. `way` is `right`, or names a deliberate error.
 #pragma once
 
-// driver.py parses these names.
+// The Python module driver.py reads the names below from this file.
 // clang-format off
 enum Way : int {
   right,

@@ -1,11 +1,13 @@
-// A tensor-core product: out[16][8] = a[16][32] b[8][32]^T. `in` holds a, then b, row by row.
+// Multiplies two matrices with tensor cores: out = a times the transpose of b. `in` holds the 16 rows of a, then the 8
+// rows of b. Each row has 32 values.
 #include "kernels.h"
 #include "primitives.cuh"
 
 using namespace emulator::primitive;
 
 template <class Value, class Multiply> __device__ __forceinline__ void product(const Args& a, Multiply multiply) {
-  constexpr int kRow = 32 * sizeof(Value), kHalf = 16;  // bytes of a row, and of half the depth (k) of an mma
+  // kRow and kHalf are bytes. An mma takes 2 * kHalf = 32 bytes of each row.
+  constexpr int kRow = 32 * sizeof(Value), kHalf = 16;
   unsigned char* const b = dynamic_shared();
   const int lane = threadIdx.x, q = lane / 4, p = lane % 4;
   const unsigned char* const in = static_cast<const unsigned char*>(a.in);

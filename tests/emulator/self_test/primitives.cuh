@@ -1,4 +1,4 @@
-// Inline PTX for operations that CUDA C++ lacks.
+// Wraps PTX instructions that CUDA C++ lacks, such as mma and st.async, in inline assembly.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

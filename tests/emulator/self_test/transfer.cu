@@ -9,8 +9,9 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
 }
 
-// Five times, each block adds 1 to its 64 values and stores them in its peer block. Two buffers alternate. A step has
-// 8 stores of 16 bytes by each warp. Each buffer has an mbarrier, which counts the bytes and one arrival per warp.
+// Five steps: each block adds 1 to its 64 values, and stores them in the shared memory of its peer, the other block of
+// its cluster. Two buffers take turns. Each warp stores 8 times 16 bytes asynchronously. The buffer's mbarrier counts
+// these bytes, and one arrival by each warp.
 KERNEL(64, relay) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
@@ -43,7 +44,7 @@ KERNEL(64, relay) {
     const int bytes = a.way == too_few_bytes ? 112 : a.way == half_a_piece ? 124 : a.way == too_many_bytes ? 144 : 128;
     if (lane == 0 && (a.way != no_arrival || t == 0)) mbarrier_arrive(barrier, bytes);
     if (lane == 0 && a.way == arrives_twice) mbarrier_arrive(barrier, bytes);
-    const bool other = a.way == waits_for_other_buffer && step > 0;  // waits for the previous step's phase again
+    const bool other = a.way == waits_for_other_buffer && step > 0;
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
     if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
       mbarrier_wait(other ? barriers + 8 * from : barrier, parity);
@@ -52,12 +53,12 @@ KERNEL(64, relay) {
   output(a)[index()] = shared_floats(256 * (kSteps % 2))[t];
 }
 
-// Every block reverses its 64 values. Its threads arrive at an mbarrier without announcing bytes.
+// Every block reverses the order of its 64 values. Its threads meet at an mbarrier, which counts no bytes.
 KERNEL(64, meet) {
   float* const s = shared_floats();
   const int t = threadIdx.x;
   const uint32_t barrier = shared_address(s + 64);
-  if (t == 0) init_without_fence(barrier, 64);  // no fence: no other block uses the mbarrier
+  if (t == 0) init_without_fence(barrier, 64);  // no fence is needed, because no other block uses this mbarrier
   if (a.way != no_start) __syncthreads();
   s[t] = input(a)[index()];
   if (a.way != no_arrival || t != 40) arrive(barrier);

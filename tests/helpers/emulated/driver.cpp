@@ -1,4 +1,4 @@
-// Implements csrc/cuda/driver.h with the emulator's driver functions, which are linked into this library.
+// Implements csrc/cuda/driver.h with the functions of the emulator, which runs CUDA kernels on a CPU.
 #include "cuda/driver.h"
 
 namespace pixelrnn::cuda {

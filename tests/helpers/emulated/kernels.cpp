@@ -1,4 +1,5 @@
-// Tells the emulator which buffers a kernel may access, and registers csrc/operators/cuda's operators for CPU tensors.
+// Adapts the CUDA code of csrc to the emulator, which runs CUDA kernels on a CPU. For every kernel, this file tells the
+// emulator which buffers the kernel may access. It also registers the operators of csrc/operators/cuda for CPU tensors.
 #include <torch/csrc/stable/library.h>
 
 #include "cuda/driver.h"
@@ -16,7 +17,8 @@ using emulator::Access;
 using Buffers = std::vector<emulator::Buffer>;
 using enum Access;
 
-struct ValueBytes { size_t map, compute; };  // bytes of a value in maps, and of a value in computations
+// Bytes of a value in a feature map (`map`), and bytes of a value in the kernel's arithmetic (`compute`).
+struct ValueBytes { size_t map, compute; };
 template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
 
 Buffers buffers(const PackArgs& a, dim3 grid) {
@@ -32,7 +34,8 @@ emulator::Buffer sizes_buffer(const RaggedImages& maps, int images) {
   return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), in, "sizes"};
 }
 
-// `map` is a kernel's access to the maps that it writes: out, or in_out if pixels outside of images keep their values.
+// `map` says how the kernel accesses the feature maps that it writes. It is `out` if the kernel writes all pixels. If
+// images are smaller than the map, it is `in_out`, because pixels outside of an image keep their values.
 template <int G> Buffers buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
@@ -74,8 +77,8 @@ Buffers buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// Numbers of values of a step kernel's buffers. A launch writes one line of a map and keeps the others, so that its
-// access is in_out.
+// Numbers of values in the buffers of a step kernel, which computes one line of a scan: an image row or an
+// anti-diagonal. A launch writes one line of each map and keeps the other lines, so its access to a map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -156,7 +159,7 @@ Buffers emulator::buffers_of(const std::string& kernel, const void* args, dim3 g
   throw std::runtime_error("expected a kernel of csrc/cuda, got " + kernel);
 }
 
-// Packs weights for test_pack.py. Returns the driver's error message, empty on success.
+// Launches the kernel that packs weights, for test_pack.py. Returns the driver's error message, or "" on success.
 extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* packed, int directions) {
   const CUresult error = pack({weight, packed, *s}, directions, nullptr);
   const char* text = "";
@@ -164,7 +167,8 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
   return text;
 }
 
-// The build defines another PIXELRNN_NAMESPACE for each library, so that one process can load several libraries.
+// Operators are registered in the namespace PIXELRNN_NAMESPACE. The build defines a different one for each library, so
+// one process can load several libraries.
 #define REGISTER(name)                                                  \
   STABLE_TORCH_LIBRARY(name, m) { define_recurrences(m); }              \
   STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { implement_recurrences(m); } \

@@ -1,7 +1,10 @@
-"""Builds the CUDA scan operators for the emulator and loads them as a torch namespace.
+"""Builds the CUDA operators of a scan for the emulator, and loads them as a namespace of torch.ops.
 
-Each combination of options has its own namespace, so that one process can load several libraries. The environment
-variable PIXELRNN_ONLY_KERNELS can name a few resident kernels. A build of these alone takes seconds.
+The emulator (tests/emulator) runs CUDA kernels on a CPU. Each combination of build options has its own namespace, so
+one process can load several libraries.
+
+The environment variable PIXELRNN_ONLY_KERNELS can name a few resident kernels (a resident kernel computes a whole scan
+in one launch). A library with only these few kernels is built in seconds.
 """
 
 import os
@@ -32,9 +35,13 @@ HOST = [
 
 
 def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
-    """Builds a library and returns its path and namespace.
+    """Builds a library of operators. Returns the library's path and the name of its torch namespace.
 
-    nvcc, not NVRTC, compiles the .cu files with the stems `by_nvcc`. The file `step_kernels` replaces step_kernels.cu.
+    Args:
+        arch: the architecture of the emulated GPU, such as "sm_90".
+        checks: "race" checks the memory accesses of kernels, "profile" counts their memory transactions.
+        by_nvcc: names, without the suffix, of the .cu files that nvcc compiles. NVRTC compiles all other .cu files.
+        step_kernels: the path of a file that replaces step_kernels.cu, or None.
     """
     namespace = "_".join(("pixelrnn", arch, checks, *by_nvcc, *([step_kernels.stem] if step_kernels else [])))
     files = KERNELS
@@ -44,7 +51,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
         files = [resident, *(file for file in KERNELS if not file.stem.startswith("resident"))]
     if step_kernels:
         files = [step_kernels if file.name == "step_kernels.cu" else file for file in files]
-    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # for kernels.cuh
+    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # the generated .cu file includes kernels.cuh from this folder
     path = toolchain.build_library(
         namespace,
         compiler=nvrtc.compiler(),
@@ -65,7 +72,10 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 
 
 def _device_code(arch, kernels, flags):
-    """Writes the table of csrc/cuda/device_code.h: all kernels, one architecture, placeholder PTX. Returns its file."""
+    """Writes a C++ file with the table of compiled kernels that csrc/cuda/device_code.h declares. Returns its path.
+
+    The table has a single entry, for ``arch``. The entry has the names of all kernels, and a placeholder for PTX code.
+    """
     ptx = "".join(compiled.ptx.read_text() for compiled in nvrtc.compile_kernels(kernels, arch, flags))
     names = " ".join(re.findall(r"\.entry\s+(\w+)", ptx))
     content = (
@@ -79,8 +89,11 @@ def _device_code(arch, kernels, flags):
 
 
 def load(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
-    """Builds and loads a library. Returns its operators (`ops`) and the emulator's controls (`emulator`)."""
-    return _load(arch, checks, by_nvcc, step_kernels)  # positional, so that equal options share a cache entry
+    """Builds a library of operators and loads it. The options are those of :func:`build`.
+
+    Returns an object. Its ``ops`` are the operators, and its ``emulator`` controls the emulated GPU.
+    """
+    return _load(arch, checks, by_nvcc, step_kernels)  # positional: @cache stores keyword calls separately
 
 
 @cache

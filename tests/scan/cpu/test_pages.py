@@ -20,7 +20,8 @@ def give_back(pages, blocks):
     return {address for address, _ in blocks}
 
 
-# A positive step takes a block of that many bytes. A negative step is the index of a used block to give back.
+# Random steps for a test of csrc/cpu/pages.h, a cache of memory blocks. A positive step requests a block of that many
+# bytes. A negative step frees one of the blocks in use.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -32,7 +33,6 @@ def test_blocks_in_use_are_apart_and_idle_ones_bounded(core, steps):
             address, size = pages.take(step)
             assert step <= size <= step * 9 / 8 + 80 * KIB
             assert all(address + size <= a or a + s <= address for a, s in used)
-            # The block is writable up to its last byte.
             ctypes.c_char.from_address(address).value = ctypes.c_char.from_address(address + step - 1).value = b"x"
             used.append((address, size))
         elif used:
@@ -51,13 +51,13 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     pages.give(first)
     assert pages.take(1000 * KIB) == first
     pages.give(first)
-    assert pages.take(950 * KIB)[0] == first[0]  # a kept block serves a request that is slightly smaller
+    assert pages.take(950 * KIB)[0] == first[0]  # a block in the cache serves a slightly smaller request
     pages.give(first)
     assert pages.take(500 * KIB)[0] != first[0]
 
 
 def test_a_step_s_maps_are_all_kept(pages):
-    """A training step's maps have several sizes and lifetimes. The second step takes no new memory."""
+    """A second training step must get the same memory blocks as the first."""
 
     def step():
         first, *others = [pages.take(size * KIB) for size in (100, 101, 400)]
@@ -68,7 +68,7 @@ def test_a_step_s_maps_are_all_kept(pages):
 
 
 def lazily_free():
-    """Returns the bytes of this process that the system may reclaim."""
+    """Returns how many bytes of this process's memory the operating system may reclaim."""
     with open("/proc/self/smaps_rollup") as lines:
         return next(int(line.split()[1]) * KIB for line in lines if line.startswith("LazyFree:"))
 
@@ -82,7 +82,7 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
     pages.give(large)
     assert (pages.used_bytes, pages.idle_bytes, pages.reclaimable_bytes) == (0, small[1], large[1])
     assert lazily_free() - before > MAX_IDLE
-    assert pages.take(1000 * KIB) == small  # the large block has not evicted the small one
+    assert pages.take(1000 * KIB) == small
     assert pages.take(2 * MAX_IDLE) == large
     ctypes.memset(large[0], 2, large[1])
     assert ctypes.string_at(large[0], large[1]) == b"\2" * large[1]
@@ -91,7 +91,10 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
 
 
 def test_what_nobody_asks_for_gives_way(pages):
-    """Nine small blocks are used once. Then two steps take three larger blocks each. Both steps get the same blocks."""
+    """The cache must free idle blocks that steps no longer request, to keep the blocks they do request.
+
+    Nine small blocks are used once. Then two steps request larger blocks. The second must get the blocks of the first.
+    """
     give_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
     first, second = (give_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
     assert first == second

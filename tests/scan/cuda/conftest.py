@@ -7,12 +7,12 @@ from .gpus import CARD, MARKS, Gpu
 
 @pytest.fixture(params=[pytest.param(name, marks=mark) for name, mark in MARKS.items()])
 def gpu(request, record_property):
-    """A GPU of gpus.py. A test may change the properties of an emulated GPU."""
+    """Yields a GPU of gpus.py. A test may change an emulated GPU's properties, which are reset after the test."""
     name = request.param
     if name == "card":
         gpu = CARD
     else:
-        from helpers.emulated import library  # its import needs a CUDA compiler
+        from helpers.emulated import library  # the import of this module needs a CUDA compiler
 
         emulated = library.load(name)
         emulated.emulator.set_schedule("burst")

@@ -1,4 +1,7 @@
-"""The GPUs of this folder's tests: two emulated GPUs (tests/emulator), and this machine's card, if there is one."""
+"""The GPUs on which the tests of this folder run.
+
+They are two GPUs that the emulator (tests/emulator) simulates, and this machine's card, if it has one.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +18,8 @@ from helpers.scans import OPS, OUTPUTS
 from . import bounds
 from .kernel_paths import hidden_sizes, variant_kernels
 
-# {GPU: most thread blocks that share an image}. It is 1 without clusters, and 0 without resident kernels.
+# The most thread blocks that may share an image, by GPU. 0 means that the GPU cannot run resident kernels, which
+# compute a scan in one launch.
 MAX_BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
@@ -25,7 +29,10 @@ all_formats = pytest.mark.parametrize("format", FORMATS)
 
 
 def on_gpus(names=(), cases=((),), where=lambda gpu, *case: True):
-    """Parametrizes a test with every case on every GPU for which ``where(gpu, *case)`` is true."""
+    """Parametrizes a test by a GPU and a case, a tuple of values for the parameters ``names``.
+
+    The test gets each GPU and case for which ``where(gpu, *case)`` is true.
+    """
     runs = [(gpu, *case) for gpu in MAX_BLOCKS for case in cases if where(gpu, *case)]
     parameters = [pytest.param(*run, marks=MARKS[run[0]]) for run in runs]
     ids = lambda value: f"C{value}" if isinstance(value, int) else None  # noqa: E731
@@ -54,13 +61,13 @@ def fits_some_size(gates, format, suffix, blocks):
 
 @dataclass
 class Gpu:
-    """An emulated GPU, or the card.
+    """An emulated GPU, or this machine's card.
 
     Attributes:
-        ops: the namespace of the GPU's operators.
-        device: the torch device of their tensors.
-        emulator: the controls of an emulated GPU; None for a card.
-        worst: {(format, kind of results): the largest error ratio so far}.
+        ops: the namespace of torch.ops with the operators that run on this GPU.
+        device: the torch device of the operators' tensors. It is "cpu" for an emulated GPU.
+        emulator: the controls of an emulated GPU. None for a card.
+        worst: {(number format, kind of results): the largest error ratio so far}.
     """
 
     name: str
@@ -71,14 +78,14 @@ class Gpu:
 
     @property
     def keys(self):
-        """Returns the keys for an operator's redispatch(), which skips the dispatcher's checks."""
+        """Returns this GPU's dispatch keys for redispatch(), which skips the checks of torch's dispatcher."""
         return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
 
     def plan(self, problem, path="auto"):
         return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
 
     def run(self, problem, path="auto"):
-        """Returns {name: tensor} of the outputs and of all operands' gradients, on the CPU."""
+        """Runs a scan and its backward pass on this GPU. Returns all results on the CPU, as {name: tensor}."""
         got = problem.run(self.ops, problem.dtype, path, self.device)
         return {name: tensor.cpu() for name, tensor in got.items()}
 
@@ -88,7 +95,10 @@ class Gpu:
         return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
-        """Runs a problem, compares the results with the CPU's in float64, and returns the results."""
+        """Runs a scan and its backward pass on this GPU. Returns the results, as {name: tensor}.
+
+        Asserts that they agree with ``expected``, by default the results of the CPU in float64.
+        """
         expected = expected or problem.run(OPS, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():
@@ -100,7 +110,10 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks that results are right, with equal bits in all schedules of the emulator, or in two runs of a card."""
+        """Checks that results are right, and have the same bits in every run.
+
+        The emulator runs the threads in another order in each run. A card makes two runs.
+        """
         expected, first = problem.run(OPS, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:

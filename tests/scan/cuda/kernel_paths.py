@@ -1,26 +1,33 @@
-"""Makes scans for a variant of the resident kernels (format, name in a path, blocks), and the path that forces it."""
+"""Makes scans that test one variant of the resident kernels, and the path that forces this variant.
+
+A resident kernel computes a scan in one launch. A variant is (number format, name, number of thread blocks that share
+an image). The path is an argument of the operators (csrc/cuda/path.h).
+"""
 
 from helpers.kernels import kernels
 from helpers.scans import DTYPES, LAYER_OPTIONS, Problem
 
-# (images, height, width): one cell, a row, a column, several tiles, more lines than cells, more cells than lines.
+# Sizes of feature maps, (images, height, width). Among them are one pixel, a row, a column, and rows of more than 8
+# cells, the size of a tile.
 MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4, 34)]
-SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {blocks of a cluster: smallest hidden size in tests}
-# {layer: (height, width)}, with active cells that start and end inside a tile, a wide map, and lines of two tiles.
+SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {thread blocks of a cluster: smallest hidden size in tests}
+# {layer: (height, width) of its images}. Some lines start or end inside a tile of 8 cells.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11), "stable": (12, 5)}
-OPTIONS = {4: dict(input=False), 5: dict(corners=(1, 2))}  # {gates of a unit: options of a Problem}
+OPTIONS = {4: dict(input=False), 5: dict(corners=(1, 2))}  # {gates of a hidden unit: options of a Problem}
 
 
 def pairs(kernel, hidden, taps, blocks):
-    """Computes Tiling::pairs() of csrc/cuda/tiling.h, the 64-byte pieces of a row. test_tiling.py compares both."""
+    """Returns the number of 64-byte pieces in each row of a block's weights. csrc/cuda/tiling.h calls them pairs."""
     values = kernel.gates * hidden // blocks if kernel.backward else hidden
     return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
 
 
 def hidden_sizes(kernel, blocks, taps):
-    """Returns the tests' smallest hidden size, or none if its weights do not fit the kernel's registers.
+    """Returns the hidden sizes with which a kernel is tested.
 
-    A kernel with weights in registers and in shared memory gets all sizes that use both.
+    A kernel that keeps weights in registers and in shared memory gets all sizes up to 256 whose weights fit, but not
+    into registers alone. Any other kernel gets the tests' smallest size, or no size if its registers cannot hold the
+    weights.
     """
     registers, shared = kernel.pairs
     if registers and shared:
@@ -35,14 +42,14 @@ def variant_kernels(gates, format, suffix, blocks):
 
 
 def variant_problem(gpu, gates, format, suffix, blocks, geometry, images, **options):
-    """Returns a problem that all kernels of a variant take, and the path that forces the variant.
+    """Returns a scan (a Problem) that all kernels of a variant can compute, and the path that forces the variant.
 
-    The problem has the taps of the geometry if the variant takes them, else one or three taps.
+    The scan is one of the layer ``geometry`` or, if the variant cannot compute it, of a Row LSTM of kernel size 1 or 3.
     """
     path, found = f"resident:{suffix}:{blocks}", variant_kernels(gates, format, suffix, blocks)
     for name in (geometry, "row1", "row3") if gates == 4 else (geometry,):
         sizes = {size for kernel in found for size in hidden_sizes(kernel, blocks, LAYER_OPTIONS[name].taps)}
-        # Tries small hidden sizes first, but large sizes first for two geometries, so that both are tested.
+        # Two layers get the largest possible size, the other layers the smallest.
         for hidden in sorted(sizes, reverse=geometry in ("diagonal-reverse", "stable")):
             problem = Problem(format, name, hidden, (images, *SHAPES[geometry]), **OPTIONS[gates] | options)
             plans = gpu.plan(problem, path)

@@ -1,4 +1,7 @@
-"""Makes layers on the GPUs of gpus.py. The emulator gets no half-precision layers, which a CPU computes in float32."""
+"""Makes layers for tests on the GPUs of gpus.py.
+
+The emulator gets no layers in half precision: it uses CPU tensors, for which such layers compute in float32.
+"""
 
 import copy
 
@@ -13,7 +16,10 @@ NATIVE = ("native", "step", "resident")
 
 
 def can_run(gpu, name, backend, format, *_):
-    """Returns whether this layer, backend and format are tested on a GPU. One emulated GPU, sm_90, is enough."""
+    """Returns whether a GPU tests this layer with this backend and number format.
+
+    Of the emulated GPUs only sm_90 tests layers.
+    """
     no_kernel = format == "fp64" or name in ("row5", "graves-peepholes", "halved-peepholes")
     has_format = gpu == "card" or (gpu == "sm_90" and format in ("fp32", "fp64"))
     return has_format and (backend != "resident" or (MAX_BLOCKS[gpu] >= 1 and not no_kernel))
@@ -25,7 +31,7 @@ def on_gpus_with_layers(names=("row3", "bilstm"), backends=("step", "resident"),
 
 
 def layer_and_maps(gpu, name, backend, format="fp32", hidden=None, maps=None, **options):
-    """Returns a layer and its input, and their float64 copies, which run on the reference backend."""
+    """Returns a layer, its input, and a copy of each in float64. The copy of the layer has the reference backend."""
     hidden, maps = hidden or (16 if gpu.emulator else 32), maps or ((3, 5, 6) if gpu.emulator else (5, 9, 12))
     torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
     layer = make_layer(name, 3, hidden, backend=backend, dtype=DTYPES[format], **options).to(gpu.device)

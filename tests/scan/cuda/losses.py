@@ -1,4 +1,7 @@
-"""Computes how much slower scans would be without a kernel, by the planner's own model."""
+"""Computes how much slower scans would be if a resident kernel did not exist.
+
+A resident kernel computes a scan in one launch. The planner estimates the times.
+"""
 
 from itertools import product
 from typing import NamedTuple
@@ -7,11 +10,16 @@ from helpers.kernels import every_kernel
 
 from .sizes import SIZES, Size
 
-KEEP_ABOVE = 1.05  # kernel_list.h keeps a kernel if some size takes longer without it by more than this factor
+# kernel_list.h keeps a kernel if, without it, the time of some scan would grow by more than this factor.
+KEEP_ABOVE = 1.05
 
 
 class Slowdown(NamedTuple):
-    """The size that slows down most without a kernel, and by which factor."""
+    """The scan that would slow down most without a kernel.
+
+    ``factor`` is the time without the kernel, divided by the time with it. ``next_best`` would compute the scan
+    instead.
+    """
 
     factor: float = 1.0
     size: Size | None = None
@@ -19,7 +27,11 @@ class Slowdown(NamedTuple):
 
 
 def fastest(candidates, step, without=""):
-    """Returns the seconds and the name of the kernel that plan() of csrc/cuda/plan.cpp would choose."""
+    """Returns the time of a scan in seconds, and the name of the kernel that computes it.
+
+    Chooses like plan() of csrc/cuda/plan.cpp, but never the kernel ``without``. ``step`` is the time of the step path,
+    which launches a kernel for each line.
+    """
     plans = [plan for plan in candidates if plan.variant.name != without]
     fastest = min(plans, key=lambda plan: plan.cost, default=None)
     if fastest is None or fastest.seconds > step:
@@ -28,7 +40,7 @@ def fastest(candidates, step, without=""):
 
 
 def slowdowns(core):
-    """Returns {kernel: its largest Slowdown over SIZES}."""
+    """Returns {name of a kernel: the largest Slowdown that a scan of SIZES has without this kernel}."""
     found = {kernel.name: Slowdown() for kernel in every_kernel()}
     for size in SIZES:
         problem, card = size.problem(core), core.known_device(size.capability)
@@ -41,7 +53,7 @@ def slowdowns(core):
 
 
 def indispensable_kernels(core):
-    """Returns each kernel without which some hidden size would have no resident kernel."""
+    """Returns the names of all kernels that are the only resident kernel for some hidden size."""
     found = set()
     sizes = product((80, 90, 120), core.Format, (False, True), range(8, 257, 8), ((1, 4), (2, 4), (3, 4), (2, 5)))
     for capability, format, backward, hidden, (taps, gates) in sizes:

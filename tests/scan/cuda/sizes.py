@@ -1,4 +1,4 @@
-"""Lists the sizes of scans for which the CUDA kernels were chosen."""
+"""Lists the scans for which the CUDA kernels were selected, by their sizes and number formats."""
 
 from itertools import product
 from typing import NamedTuple
@@ -7,7 +7,10 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """A pass of a scan on a capability's best-known card. ``size`` is (height, width), or the side of a square."""
+    """One forward or backward pass of a scan. Its GPU is known_device(capability) of csrc/cuda/estimate.h.
+
+    ``size`` is (height, width) of the images, or the side of square images.
+    """
 
     capability: int
     format: str
@@ -29,7 +32,8 @@ class Size(NamedTuple):
         return core.plan(self.problem(core), core.known_device(self.capability), core.Restriction(**restriction))
 
 
-# (taps, directions, gates): Row LSTM, Diagonal BiLSTM, and LSTM2d with cells of five gates.
+# Layers as (number of neighbours that a cell reads, directions, gates of a hidden unit). They are a Row LSTM, a
+# Diagonal BiLSTM, and LSTM2d in one to four directions.
 LAYERS = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
 SIZES = [
     Size(capability, format, backward, hidden, taps, size, images, directions, gates)
@@ -38,7 +42,6 @@ SIZES = [
     )
 ]
 
-# The scans in the table of docs/kernels_verified.md.
 DOCUMENTED = {
     "MNIST h16, forward": Size(90, "bf16", False, 16, 2, 28, 16, 2),
     "MNIST h16, forward in tf32": Size(90, "tf32", False, 16, 2, 28, 16, 2),

@@ -1,4 +1,7 @@
-"""Tests the compiled CUDA kernels: spills, tensor-core instructions, bank conflicts and wasted sectors."""
+"""Tests the machine code of the CUDA kernels.
+
+It should have no register spills, bank conflicts or wasted sectors of global memory, and should use the tensor cores.
+"""
 
 import re
 from functools import cache
@@ -15,8 +18,8 @@ from sass_model import sass
 pytestmark = pytest.mark.emulated
 each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
-# Spills with NVRTC 12.9: {architecture: (most kernels that spill, most bytes that a thread stores)}. With nvcc 13.0 no
-# kernel spills.
+# Register spills of kernels that NVRTC 12.9 compiles: {architecture: (how many kernels may spill, how many bytes a
+# thread may store)}. nvcc 13.0 compiles all kernels without spills.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -30,13 +33,16 @@ def test_no_kernel_spills(arch):
 
 
 def without_lines(ptx):
-    """Returns PTX statements without comments and without what -lineinfo adds: .loc, and all from .file on."""
+    """Returns the statements of a PTX text, without comments and without line numbers.
+
+    The compiler's option -lineinfo adds the line numbers: .loc statements, and everything from .file on.
+    """
     lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
     return [line for line in lines if line and not line.startswith((".loc", "//"))]
 
 
 def test_the_code_is_a_wheels():
-    """The emulator and tests/sass_model read the code of a wheel, with line numbers added."""
+    """The code that the tests compile must equal a wheel's code, except for line numbers."""
     compiled = nvrtc.compile_kernels(library.KERNELS), nvrtc.compile_for_wheel("sm_90")
     for source, made, wheel in zip(library.KERNELS, *compiled):
         assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
@@ -50,19 +56,21 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """A load of four 16-bit values is unpacked right away, so that a prefetch would wait for memory."""
+    """Kernels in half precision must load and store four 16-bit values as whole 32-bit registers.
+
+    The compiler unpacks separate 16-bit values right after their load, so a prefetch would wait for memory.
+    """
     for _, file, _ in nvrtc.compile_kernels(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
 
-# Tensor-core products: m16n8k16 for halves, m16n8k8 for tf32, none for strict float32.
+# The tensor-core instruction of each number format: m16n8k16 for halves, m16n8k8 for tf32. Strict float32 has none.
 INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
 
 
 @cache
 def functions(arch):
-    """Returns {kernel: its instructions}."""
     _, cubins = resources_and_cubins(arch)
     return {name: kernel.code for cubin in cubins for name, kernel in sass.kernels(cubin).items()}
 
@@ -71,7 +79,7 @@ def functions(arch):
 def test_tensor_core_instructions_are_there(arch):
     for kernel in every_kernel():
         if kernel.kind != "single" and arch == "sm_80":
-            continue  # an empty kernel: sm_80 has no clusters
+            continue  # sm_80 has no clusters of thread blocks, so this kernel is empty
         found = {i.opcode for i in functions(arch)[kernel.name] if i.name == "HMMA"}
         assert found == {INSTRUCTIONS[kernel.format]} - {None}, kernel.name
 
@@ -80,15 +88,15 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """Checks that the code has no instruction of a division.
+    """Checks that kernels that pack (reorder) weights contain no integer division.
 
-    A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal. CALL is
-    allowed, since NVRTC may end a kernel with it. Forward and backward have one packing kernel.
+    A 64-bit division calls a function that returns. A 32-bit division uses a floating-point reciprocal. The instruction
+    CALL is allowed, since NVRTC may end a kernel with it.
     """
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
-    values = 8 if format in ("bf16", "fp16") else 4  # values in a piece of 16 bytes
-    per_value = 27 if name == "pack5" else 22  # most instructions for a value
+    values = 8 if format in ("bf16", "fp16") else 4
+    per_value = 27 if name == "pack5" else 22
     assert len(code) <= 2 * (120 + per_value * values)
 
 
@@ -97,7 +105,7 @@ TWO_PLACES = (
     "but L1 keeps the rest of a sector for the second load."
 )
 SHARED_BANKS = "with fewer than 32 units in a block, values of two cells share banks. Padding would make {} conflict."
-# {text of a source line: why its memory access costs more than the minimum}
+# Memory accesses that may need extra transactions: {text in the source line of the access: reason}.
 COSTLY = {
     "part[k]": SHARED_BANKS.format("the 16-byte stores to other blocks") + " Once a line.",
     "as_bits<Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
@@ -125,7 +133,7 @@ PROFILED = [
 
 @pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
 def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
-    """Rows fill whole tiles, so that all lanes of a warp are active."""
+    """Counts the memory transactions of a scan whose image rows fill whole tiles, so all lanes of a warp are active."""
     emulated = library.load("sm_90", "profile")
     emulated.emulator.set_schedule("forward")
     emulated.emulator.profile()

@@ -1,4 +1,7 @@
-"""Tests that operators refuse tensors of two devices, CPU and meta, if a caller skips the dispatcher's check."""
+"""Tests that operators refuse tensors of two devices, CPU and meta.
+
+The tests skip torch's dispatcher, so the operators have to check the devices.
+"""
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 
 @pytest.fixture(scope="module")
 def on_cpu():
-    """A namespace with the GPU's operators for CPU tensors, whose kernels no test runs."""
+    """Yields a namespace with a GPU's operators for CPU tensors. No test runs their kernels."""
     library = define_gpu_scans("pixelrnn_devices")
     yield torch.ops.pixelrnn_devices
     library._destroy()

@@ -1,4 +1,7 @@
-"""Tests operators/scan/gpu.py, the code around a GPU's recurrence. PyTorch on a CPU replaces the kernels."""
+"""Tests operators/scan/gpu.py, which does everything for a scan on a GPU except the recurrence.
+
+Here PyTorch computes the recurrence on a CPU.
+"""
 
 import pytest
 import torch
@@ -13,18 +16,26 @@ from .borders import border_sums, neighbour_states
 
 
 class PythonRecurrence:
-    """A namespace of operators that compute a scan in PyTorch. c and the gates are NaN outside the images."""
+    """Replaces the namespace of the CUDA operators. Its operators compute a recurrence in PyTorch.
+
+    Outside of the images, c and the gates are NaN, since gpu.py must not use them there.
+    """
 
     neighbour_states, border_sums = staticmethod(neighbour_states), staticmethod(border_sums)
 
     def recurrence(self, *args):
-        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x includes the input
+        # The pre-activations x already include the product of input and weight_ih, and the bias.
+        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")
         _, h, c, gates = eager.scan(s)
         inside = True if s.sizes is None else inside_mask(s.sizes, *c.shape[2:4], c.device)[..., None]
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
 
     def recurrence_backward(self, dh, c, gates, *args):
-        """Returns the gradients. An image's first row (diagonal) or column has the gradient of c0, others have 0."""
+        """Returns the gradients of the recurrence with respect to x and to c0, the cell state outside of the images.
+
+        A CUDA kernel returns the gradient of c0 as partial sums, one for each row of a diagonal scan or each column of
+        a row scan. Here the first one is the whole gradient, and the others are 0.
+        """
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)
         wanted = [name in ("x", "c0") for name in OPERANDS]
@@ -58,5 +69,4 @@ def test_the_gpus_side_is_the_decomposition(layer, layout, sources, states, ragg
 @pytest.mark.parametrize("maps", [(0, 3, 4), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("layer", ["row3", "bilstm", "graves-peepholes"])
 def test_an_empty_batch_and_a_single_pixel(layer, maps):
-    """Without an image the gradients of parameters are zero."""
     compare(Problem("fp64", layer, 3, maps))

@@ -1,4 +1,4 @@
-"""Tests csrc/cuda/kernel_list.h, and the files that `make kernels` writes."""
+"""Tests csrc/cuda/kernel_list.h, the list of resident kernels, and the files that `make kernels` writes from it."""
 
 import pytest
 
@@ -22,7 +22,10 @@ def test_every_kernel_has_its_costs():
 
 
 def test_one_variant_fits_no_hidden_size_and_all_others_run():
-    """Tests run eight blocks with at least 64 hidden units. Their tf32 weights exceed the registers of this variant."""
+    """Tests do not run the variant 2_1_256 in tf32 with clusters of eight thread blocks.
+
+    Tests of such clusters use at least 64 hidden units. This variant's registers cannot hold so many weights.
+    """
     everyone = [(gates, *variant) for gates in (4, 5) for variant in variants(gates)]
     assert [variant for variant in everyone if not fits_some_size(*variant)] == [(4, "tf32", "2_1_256", 8)]
 

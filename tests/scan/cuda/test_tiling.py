@@ -1,4 +1,7 @@
-"""Tests csrc/cuda/tiling.h: tiles cover the product, nothing overlaps, and every weight is packed once."""
+"""Tests csrc/cuda/tiling.h, which divides the matrix product of a scan's line into blocks, warps and tiles.
+
+The tiles must cover the product without overlap, and every weight must be packed (reordered) once.
+"""
 
 from types import SimpleNamespace
 
@@ -13,7 +16,10 @@ from . import kernel_paths
 
 @st.composite
 def layouts(draw, hidden=1024):
-    """Draws layouts that the planner may choose. Hidden sizes are at most ``hidden``, but at least 8 for each block."""
+    """Draws random divisions of a scan into blocks, warps and tiles that the planner may choose.
+
+    Hidden sizes are at most ``hidden``, but at least 8 for each block.
+    """
     blocks = draw(st.sampled_from([1, 2, 4, 8]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -35,7 +41,7 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    # Tensor-core kernels pad five gates to six. FMA kernels pad rows to whole warps of the packing kernel.
+    # Fewer than `padding` rows of zeros pad the matrix. Kernels on tensor cores pad five gates of a unit to six.
     padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
     rows = s.hidden if s.backward else s.gates * s.units
     assert 0 <= s.slices() * s.slice_rows() - rows < padding
@@ -50,7 +56,7 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
     for first in range(0, s.matrix_rows(), s.slice_rows()):
         end = first + s.slice_rows()
         assert sorted(units[first:end]) == list(range(first, end))
-    if not s.fma():  # one thread's rows q, q + 8, ... are neighbouring hidden units
+    if not s.fma():
         assert [units[row + 8] - units[row] for row in range(8)] == [1] * 8
 
 
@@ -82,7 +88,10 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 
 @given(layouts())
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
-    """ldmatrix reads 16 bytes of eight rows at once. Together they should lie in all 32 banks of four bytes."""
+    """The instruction ldmatrix reads 16 bytes from each of eight rows of shared memory.
+
+    To avoid bank conflicts, these 128 bytes should lie in all 32 banks, of four bytes each.
+    """
     s = tiling(core, layout)
     assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
 
@@ -93,7 +102,8 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
     diagonal = s.taps == 2
     g = core.Geometry.diagonal(s.cells(), width) if diagonal else core.Geometry.row(width, s.cells())
     for tap in range(s.taps):
-        # In the backward a cell reads the gates of the cells that read its state. The order of the taps is reversed.
+        # The forward pass reads neighbours at certain offsets (taps). The backward pass reads at the opposite offsets,
+        # in reversed order.
         source = s.taps - 1 - tap if s.backward else tap
         shift = g.shift(core.state_tap(diagonal, s.taps, source)) * (-1 if s.backward else 1)
         for cell in (0, s.cells() - 1):
@@ -103,7 +113,10 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """Partial sums are floats in the order [cell][units / 4][block of the cluster][4 units]."""
+    """In the backward pass, each block of a cluster sends partial sums to the other blocks.
+
+    A block receives them as floats in the order [cell][units / 4][block of the cluster][4 units].
+    """
     s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
     places = [
         cell * s.part_stride() + four * s.part_step() + 4 * rank
@@ -134,21 +147,25 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """The forward sums over a neighbour's hidden units, the backward over the gates of the cells that read a unit."""
+    """Each packed weight must lie where a kernel multiplies it by the right value.
+
+    In the forward pass this value is a hidden unit of a neighbour. In the backward pass it is the gradient of a gate of
+    a cell that reads the hidden unit.
+    """
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))
     tap, value = data.draw(st.integers(0, s.taps - 1)), data.draw(st.integers(0, s.tap_width() - 1))
     source = s.weight_at(rank, row, tap, value)
     if source == -1:
         slices_end = row >= s.gates * s.units if s.fma() else row % s.slice_rows() >= 8 * s.gates
-        assert value >= s.tap_values() or (s.unit_of_row(row) >= s.hidden if s.backward else slices_end)  # padding
+        assert value >= s.tap_values() or (s.unit_of_row(row) >= s.hidden if s.backward else slices_end)
         return
     rest, read = divmod(source, s.hidden)
     rest, gate = divmod(rest, s.gates)
     source_tap, unit = divmod(rest, s.hidden)
     assert unit // s.units == rank
-    local = unit - rank * s.units  # index of the unit in its block
-    index = 4 * local + gate if gate < 4 else 4 * s.units + local  # the fifth gates follow all other gates
+    local = unit - rank * s.units
+    index = 4 * local + gate if gate < 4 else 4 * s.units + local  # all fifth gates lie behind the other gates
     if s.backward:
         assert (source_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and index == value
     else:

@@ -1,4 +1,7 @@
-"""Tests the error bounds of tf32 with a float64 Row LSTM whose operands are rounded or truncated to tf32."""
+"""Tests the error bounds for the number format tf32.
+
+A Row LSTM is computed in float64, except that the operands of its matrix products are rounded or truncated to tf32.
+"""
 
 import torch
 
@@ -18,13 +21,15 @@ def truncated(t):
 
 
 def rounded(t):
-    """Rounds to the nearest tf32 number, as csrc/cuda does."""
     bits = t.float().contiguous().view(torch.int32) + (1 << CUT_BITS - 1)
     return (bits & -(1 << CUT_BITS)).view(torch.float32).double()
 
 
 class Product(torch.autograd.Function):
-    """Computes a @ b and both gradients. ``cut`` has three functions, which round the operands of these products."""
+    """Computes the product a @ b with rounded operands.
+
+    ``cut`` has three rounding functions: for the operands of a @ b, of the gradient of a, and of the gradient of b.
+    """
 
     @staticmethod
     def forward(ctx, a, b, cut):
@@ -39,7 +44,11 @@ class Product(torch.autograd.Function):
 
 
 def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
-    """Returns h of a Row LSTM of three taps. x: [n, H, W, C], weight_hh: [3, h, 4h]."""
+    """Computes a Row LSTM in which each cell reads three cells of the row above. Returns its hidden states.
+
+    ``x`` is [N, H, W, C], and ``weight_hh`` is [3, h, 4 h] for h hidden units. ``input_cut`` and ``state_cut`` round
+    the operands of the products with ``weight_ih`` and ``weight_hh``.
+    """
     n, height, width, channels = x.shape
     hidden = weight_hh.shape[1]
     gates = (Product.apply(x.reshape(-1, channels), weight_ih, input_cut) + bias).view(n, height, width, -1)
@@ -57,7 +66,11 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 
 
 def errors(products, hidden, channels):
-    """Returns the error ratios of h and of the worst gradient."""
+    """Compares a Row LSTM whose matrix products have rounded operands with an exact Row LSTM.
+
+    ``products`` rounds the operands of the products that cuBLAS computes on a GPU. Returns the error ratio of the
+    hidden states, and the largest error ratio of a gradient.
+    """
     uniform = [torch.rand(size) * 2 - 1 for size in ((channels, 4 * hidden), (3, hidden, 4 * hidden), (4 * hidden,))]
     scale = channels**-0.5, hidden**-0.5, hidden**-0.5
     leaves = [torch.randn(2, 6, 7, channels), *(u * s for u, s in zip(uniform, scale))]
@@ -68,7 +81,8 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # csrc/cuda rounds the operands of the recurrent products, except in the gradient of weight_hh, made by cuBLAS.
+    # The gradient of weight_hh is the only product of the recurrence that cuBLAS computes. The kernels of csrc/cuda
+    # compute the other products, and round their operands.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)
@@ -77,7 +91,7 @@ def errors(products, hidden, channels):
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
     assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    # The bounds are tight: errors exceed half of each bound if operands are truncated, but not if they are rounded.
+    # Truncated operands cause errors above half of each error bound, rounded operands errors below half.
     assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2

@@ -1,4 +1,7 @@
-"""Runs compute-sanitizer on a few small scans. It takes minutes, so benchmarks/gpu_day runs this file last."""
+"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on a few small scans.
+
+This takes minutes, so benchmarks/gpu_day runs this file last.
+"""
 
 import os
 import re
@@ -15,7 +18,8 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# Tests for pytest's -k. Their scans have lines that start and end inside a tile, and all numbers of blocks an image.
+# Small scans, as an expression for pytest's option -k. Their images have lines that start or end inside a tile of 8
+# cells. Together, the scans use every number of thread blocks that may share an image.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"
@@ -23,7 +27,8 @@ SCANS = (
 TOOLS = {
     "memcheck": SCANS,
     "synccheck": SCANS,
-    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # racecheck does not know distributed shared memory
+    # racecheck does not support distributed shared memory, which clusters of 2, 4 or 8 blocks use.
+    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",
 }
 
 
@@ -32,7 +37,7 @@ def test_compute_sanitizer(tool):
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
-    # Every tensor has its own allocation, so that memcheck sees an access beyond it.
+    # Every tensor gets an allocation of its own, so the tool memcheck finds accesses beyond a tensor.
     environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
     files = [ROOT / "tests" / "scan" / "cuda" / name for name in ("test_step.py", "test_kernels.py")]
@@ -47,4 +52,4 @@ def test_compute_sanitizer(tool):
     if "Device not supported" in text:
         pytest.skip("compute-sanitizer does not support this GPU")
     assert done.returncode == 0, text[-6000:]
-    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # each file has tests that ran
+    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # a test in each file passed

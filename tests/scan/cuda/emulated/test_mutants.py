@@ -1,7 +1,8 @@
-"""Tests that a fault in any synchronisation or any peer address of a resident kernel is found.
+"""Tests that the other tests would find any fault in how the threads and blocks of a resident kernel synchronise.
 
-The emulator (tests/emulator) breaks one instruction at a time, a mutant: it drops or weakens a barrier, an arrival, a
-wait or a store to another block, or gives it a wrong operand. It must report an error, or results must be wrong.
+A resident kernel computes a whole scan in one launch. The emulator (tests/emulator) breaks one instruction of a kernel
+at a time, such as a barrier or a store to another thread block. For every broken kernel (a mutant), the emulator must
+report an error, or the results must be wrong.
 """
 
 from functools import partial
@@ -20,7 +21,7 @@ from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
 
-# (instruction, how it is broken) of the mutants that break the communication between the blocks of a cluster.
+# Mutants that break the communication between the blocks of a cluster: (instruction, how it is broken).
 CLUSTER_MUTANTS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
     *(("mbarrier init", mode) for mode in ("dropped", "less", "more")), ("mbarrier fence", "dropped"),
@@ -29,9 +30,8 @@ CLUSTER_MUTANTS = {
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
-# {gates: scans (layer, factor of the smallest hidden size, height, width)}. A kernel gets the first scan that it takes.
-# Kernels with few weights in registers need one tap, kernels with weights in registers and in shared memory three taps.
-# Threads with one cell need short lines.
+# Scans for mutants: {gates: [(layer, factor, height, width)]}. The hidden size is the factor times the smallest size of
+# the kernel's tests. A test uses the first scan that the kernel can compute.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -42,10 +42,14 @@ SCANS = {
 
 
 class Launch:
-    """A launch of a kernel, and the results that the step path gives in float64."""
+    """A launch of a resident kernel on one of SCANS, and the expected results in float64.
+
+    ``exists`` is false if the kernel can compute none of the scans.
+    """
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward kernel with several tiles a warp gets one group of warps, so that a long line fills all tiles.
+        # A forward kernel whose warps can compute several tiles gets one group of warps. A long line then fills all
+        # tiles.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.tiles_or_units > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
@@ -72,7 +76,7 @@ class Launch:
             self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
 
     def is_wrong(self):
-        """Returns whether the emulator reports an error, or results are wrong."""
+        """Launches the kernel. Returns whether the emulator reports an error, or the results are wrong."""
         try:
             got = self.launch()
         except RuntimeError as error:
@@ -110,13 +114,14 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.clear_mutations()
     assert survivors == []
-    # Eight blocks need 64 hidden units or more. A kernel whose registers hold fewer weights never runs in eight blocks.
+    # Launches must reach every mutated instruction. If no scan runs with some number of blocks, launches may miss
+    # instructions that address other blocks or store to them.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     allowed = set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}
     assert unreached <= allowed, "not reached"
 
 
-# The index into h in step.cuh, whose layout joins the directions: [images][pixels][directions][hidden].
+# The index into the hidden states h, in step.cuh. Their shape is [images][pixels][directions][hidden].
 JOINED = "((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit"
 WRONG = {
     "the first direction's": JOINED.replace(" + direction)", ")"),

@@ -1,4 +1,7 @@
-"""Tests that csrc/cuda/pack.cuh packs the weights in the order of weight_source() in csrc/cuda/tiling.h."""
+"""Tests the kernel of csrc/cuda/pack.cuh, which packs (reorders) weights for the resident kernels.
+
+The function weight_source() of csrc/cuda/tiling.h defines the order.
+"""
 
 import ctypes
 
@@ -40,6 +43,6 @@ def test_every_value_comes_from_where_it_should(core, format, gates, backward, a
         expected = torch.where(source >= 0, weight[:, source.clamp(min=0)], 0)
         assert torch.equal(packed, rounded_to_tf32(expected) if format == "tf32" else expected), (blocks, taps, units)
         padded.add(bool((source < 0).any()))
-    # Tensor-core kernels pad five gates to six.
+    # Forward kernels on tensor cores pad the five gates of a unit to six, so their weights always have padding.
     always = gates == 5 and not backward and format != "fp32"
     assert padded == ({True} if always else {False, True})

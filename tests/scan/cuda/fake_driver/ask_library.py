@@ -1,8 +1,9 @@
-"""Calls the library _C_cuda over fake drivers and GPUs, with a process for each case.
+"""Calls the library _C_cuda with fake NVIDIA drivers, in a new process for each case.
 
-`ask_library.py FOLDER CASES`: CASES is a JSON list of [path of a driver or null, FAKE_GPUS]. Each case replaces
-FOLDER/libcuda.so.1, which the loader has to find first. Prints a line of JSON for each case: the results of
-why_no_gpu() and describe_plan(), and the loaded device code.
+The command is `ask_library.py FOLDER CASES`. CASES is a JSON list of [path of a fake driver or null, value of the
+variable FAKE_GPUS]. The program links FOLDER/libcuda.so.1 to the driver. The loader must look in FOLDER first. For each
+case the program prints, as JSON, the results of why_no_gpu() and describe_plan(), and the device code that the driver
+loaded.
 """
 
 import ctypes

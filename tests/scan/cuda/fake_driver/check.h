@@ -1,13 +1,14 @@
-// Checks for programs over the fake driver. The first check that fails ends the process.
+// Checks for test programs that call the fake NVIDIA driver. The first check that fails ends the process.
 #pragma once
 #include <cstdlib>
 #include <iostream>
 #include <string>
 
-// Functions that only the fake driver has.
 extern "C" {
-const char* fake_calls();            // all calls since the last fake_forget(), one a line
-int fake_count(const char* prefix);  // number of calls whose text, with a space added at its end, begins with `prefix`
+// Returns all calls of driver functions since the last fake_forget(), one call a line.
+const char* fake_calls();
+// Counts the lines of fake_calls() that begin with `prefix`. A space at the end of `prefix` also matches a line's end.
+int fake_count(const char* prefix);
 void fake_forget();
 }
 

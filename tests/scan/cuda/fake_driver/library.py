@@ -1,6 +1,6 @@
-"""Builds a fake driver of NVIDIA GPUs, and the program host_code.cpp, which runs csrc/cuda's host code over it.
+"""Builds a fake NVIDIA driver, and the program host_code.cpp, which calls the host code of csrc/cuda with this driver.
 
-The environment variable FAKE_GPUS, such as "8.0 9.0", has the compute capabilities of the driver's GPUs.
+The environment variable FAKE_GPUS has the compute capabilities of the fake GPUs, such as "8.0 9.0".
 """
 
 import os
@@ -29,7 +29,6 @@ def _cuda_include():
 
 
 def why_not():
-    """Returns None, or a sentence on why the driver and the program cannot be built."""
     if sys.platform != "linux" or shutil.which("g++") is None:
         return "expected g++ on Linux"
     if _cuda_include() is None:
@@ -48,7 +47,10 @@ def _objects(sources, flags):
 
 @cache
 def build_driver(without="", flags=()):
-    """Returns the path of the fake libcuda.so.1. Like an older driver, it lacks the function ``without``."""
+    """Builds the fake driver. Returns the path of its library, which takes the place of libcuda.so.1.
+
+    If ``without`` names a function, the driver lacks this function, like an older driver.
+    """
     hide = []
     if without:
         script = build_cache.folder() / f"without-{without}.map"
@@ -66,5 +68,4 @@ def build_host_code(flags=()):
 
 
 def library_path(folder):
-    """Returns {"LD_LIBRARY_PATH": paths}, with which a process loads libcuda.so.1 from the folder."""
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}

@@ -1,4 +1,7 @@
-"""Builds the table of build_tools/device_code.py for a release's GPUs, with kernels that have no instructions."""
+"""Builds a release's table of device code from made-up kernels, which have no instructions.
+
+build_tools/device_code.py writes the table. A made-up compiler gives it machine code and PTX for each GPU.
+"""
 
 import struct
 from itertools import accumulate
@@ -8,21 +11,26 @@ from emulator import build_cache
 from helpers.kernels import FORMATS, every_kernel
 from helpers.nvrtc import device_code
 
-GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]  # GPUs of an AArch64 release: RELEASED in setup.py
+# Compute capabilities for which a release for AArch64 has code, as RELEASED in setup.py lists them.
+GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]
 TYPES = "float32", "float64", "float16", "bfloat16"
 KERNELS = {
     "resident": [kernel.name for kernel in every_kernel()] + [f"{p}_{f}" for p in ("pack", "pack5") for f in FORMATS],
     "others": [f"step_{p}_{t}_{gates}" for p in ("forward", "backward") for t in TYPES for gates in (4, 5)]
     + [f"border_sums_{t}" for t in TYPES]
     + [f"neighbours_{size}" for size in (2, 4, 8, 16)],
-}  # {stem of a .cu file: its kernels}
+}
 
-FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")  # Elf64_Ehdr, Elf64_Shdr
-CUDA = 190  # e_machine in an ELF header
+# The C structs Elf64_Ehdr and Elf64_Shdr: the headers of an ELF file and of a section.
+FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")
+CUDA = 190  # value of e_machine in the ELF header of CUDA code
 
 
 def machine_code(capability, kernels):
-    """Returns an ELF file with a section for each kernel. The header is newer for compute capability 10.0 and later."""
+    """Returns the bytes of an ELF file with a section for each of ``kernels``.
+
+    From compute capability 10.0 on, the file's header has a newer format.
+    """
     names = [f".text.{kernel}\0".encode() for kernel in kernels]
     new, sections = capability >= 100, len(names) + 2
     identity = b"\x7fELF" + bytes([2, 1, 1, 0, 8 if new else 7])
@@ -39,7 +47,7 @@ def ptx(capability, kernels):
 
 
 class Compiler:
-    """Stands in for NVRTC. The .cu files are empty, and KERNELS has the names of their kernels."""
+    """Replaces the compiler NVRTC. The .cu files are empty, and KERNELS has the names of their kernels."""
 
     path = Path(__file__)
 
@@ -49,7 +57,6 @@ class Compiler:
 
 
 def table():
-    """Writes the table and returns the path of its C++ file."""
     known = build_cache.hash_of(*build_cache.content_hashes([__file__, device_code.__file__]), KERNELS)
     folder = build_cache.folder() / f"made_up_code-{known}"
     with build_cache.locked(folder.name):

@@ -1,4 +1,4 @@
-// Replaces the kernels of the emulator's driver: a launch does nothing.
+// Lets tests of host code build the emulator's driver without kernels. A launch does nothing.
 #include "runtime.h"
 
 namespace emulator {

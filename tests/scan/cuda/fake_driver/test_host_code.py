@@ -1,4 +1,4 @@
-"""Tests the host code of the CUDA kernels over a fake driver that refuses the calls that NVIDIA's driver refuses."""
+"""Tests the host code of the CUDA kernels with a fake driver, which refuses the calls that NVIDIA's driver refuses."""
 
 import json
 import os
@@ -12,14 +12,17 @@ from pixelrnn_ext.operators.library import BUILD, why_no_cuda
 
 from . import library as fake_driver
 
-pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # sweep: compiles the host code
+pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]
 
 SCENARIOS = re.findall(r"^SCENARIO\((\w+)\)", (fake_driver.HERE / "host_code.cpp").read_text(), re.MULTILINE)
 TWO_GPU_SCENARIOS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
-    """Runs a scenario of host_code.cpp over the fake driver. Links ``folder``/libcuda.so.1 to the driver."""
+    """Runs a scenario of host_code.cpp in a process that loads the fake driver.
+
+    ``folder``/libcuda.so.1 becomes a link to the driver.
+    """
     (folder / "libcuda.so.1").symlink_to(fake_driver.build_driver(flags=flags))
     gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "9.0"}
     environment = os.environ | fake_driver.library_path(folder) | gpus
@@ -38,10 +41,11 @@ def test_threads_do_not_race(scenario, tmp_path):
     run(scenario, tmp_path, flags=("-fsanitize=thread",))
 
 
-RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # GPUs of an x86-64 release: RELEASED in setup.py
+# Compute capabilities for which a release for x86-64 has code, as RELEASED in setup.py lists them.
+RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}
 ARCHS = BUILD["cuda_archs"] or ""
 BUILT = set(ARCHS.split(";"))
-# {compute capability of a GPU: the machine code (sm_) or PTX (compute_) of a release that the GPU loads}
+# The code of a release that a GPU loads, by compute capability: machine code (sm_), PTX (compute_), or no code (None).
 CODE = {
     "7.0": None, "7.2": None, "7.5": "sm_75", "8.0": "sm_80", "8.6": "sm_86", "8.7": "sm_87", "8.9": "sm_86",
     "9.0": "sm_90", "10.0": "sm_100", "10.1": "compute_90", "10.3": "sm_100", "11.0": "compute_90", "12.0": "sm_120",
@@ -54,7 +58,6 @@ NO_CODE = (
 
 
 def expected_answers(gpu):
-    """Returns the answers of why_no_gpu() and describe_plan(), and the code that is loaded."""
     code = CODE[gpu] if gpu != "8.7" or gpu in BUILT else None
     if code is None:
         return NO_CODE.format(gpu), f"pixelrnn_ext: {NO_CODE.format(gpu)}", []
@@ -70,11 +73,11 @@ def shortened(answer):
     return why, plan, sorted(set(loaded))
 
 
-# One test for all cases, so that one process imports torch and forks for each.
+# Importing torch takes long, so all cases share one test. One process imports torch, and forks for each case.
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
-    """With several GPUs the library answers for the first one."""
+    """Asks the library _C_cuda about fake GPUs. If there are two, describe_plan() must describe the first."""
     says = {
         ("none", ""): "expected NVIDIA's driver, got none: ...",
         ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",

@@ -1,4 +1,4 @@
-"""Tests that the fake driver refuses wrong calls, since the tests of host code rely on it."""
+"""Tests that the fake NVIDIA driver refuses wrong calls. The tests of the host code rely on its refusals."""
 
 import ctypes
 import shutil
@@ -12,16 +12,16 @@ from emulator.cuda import Error
 from . import library as fake_driver
 from .made_up_code import machine_code, ptx
 
-pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # sweep: compiles the driver
+pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]
 
 SUCCESS, INVALID = Error.SUCCESS, Error.INVALID_VALUE
-OPT_IN = 227 << 10  # most bytes of shared memory of a block of compute capability 9.0
+OPT_IN = 227 << 10  # most bytes of shared memory that a block may have on compute capability 9.0
 DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
-out = ctypes.byref(ctypes.c_void_p())  # takes results that no test reads
+out = ctypes.byref(ctypes.c_void_p())
 
 
 class FakeDriver(cuda.Driver):
-    """A driver with its own state. Its GPUs have compute capabilities 9.0, 8.0, 8.7 and 8.9."""
+    """A fake NVIDIA driver for one test. Its four GPUs have the compute capabilities 9.0, 8.0, 8.7 and 8.9."""
 
     kernel = None
 
@@ -130,7 +130,8 @@ def test_shared_memory(fresh):
     assert driver.launch(shared=left + 1) == INVALID
 
 
-# A call that loads or queries code invalidates a graph capture unless its thread is in relaxed mode.
+# Calls that invalidate the capture of a CUDA graph: (capture mode, error of the call, call). Most calls load or query
+# code, which only the relaxed mode allows.
 UNSUPPORTED = Error.STREAM_CAPTURE_UNSUPPORTED
 BREAKING = [
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),

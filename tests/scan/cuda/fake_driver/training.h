@@ -1,4 +1,4 @@
-// Calls csrc/cuda as a training does: it plans, packs, scans by resident and step kernels, and computes gradients.
+// Calls the functions of csrc/cuda that a training step needs. They plan scans, pack weights and launch kernels.
 #pragma once
 #include "check.h"
 #include "cuda/gradients.h"
@@ -66,6 +66,6 @@ inline void run_everything(CUstream stream) {
   }
   run_gradients(stream);
 }
-constexpr int kLaunches = 4 * 2 + 4 * kLines + 2;  // launches of run_everything()
+constexpr int kLaunches = 4 * 2 + 4 * kLines + 2;
 
 }  // namespace training
