@@ -13,9 +13,11 @@ from torch import Tensor
 
 from . import likelihood
 from ._arguments import check_dtype, check_number, integer
+from .incremental.block import BlockSampler
 from .incremental.network import PixelModel, RowNetwork
-from .incremental.run import run_rows
+from .incremental.run import run_rows, runs_native
 from .incremental.steps import Draw
+from .operators import columns
 from .operators.autocast import without_autocast
 from .operators.operands import check_memory, unexpanded
 
@@ -43,14 +45,15 @@ def incremental(
         model: a PixelRNN or PixelCNN.
         draws: the uniform numbers and the known values.
         condition: broadcastable to (N, condition_channels, H, W).
-        progress: called with (rows done, rows) after every row.
+        progress: called with (rows done, rows) after every row, or on a GPU after every launch.
     """
-    values = []
+    values, height, done = [], draws.values.shape[2], 0
     with without_autocast(draws.values.device.type):
-        for row, (values_of_row, _) in enumerate(_rows(model, draws, condition), 1):
-            values.append(values_of_row)
+        for values_of_rows, _ in _rows(model, draws, condition, with_logits=False):
+            values.append(values_of_rows)
+            done += values_of_rows.shape[2]
             if progress:
-                progress(row, draws.values.shape[2])
+                progress(done, height)
     return torch.cat(values, 2)
 
 
@@ -59,12 +62,18 @@ def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None
     all_known = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), all_known, images.long(), 1.0)
     with torch.no_grad(), without_autocast(images.device.type):
-        return torch.cat([logits for _, logits in _rows(model, draws, condition)], 2)
+        rows = _rows(model, draws, condition, with_logits=True)
+        return torch.cat([logits for _, logits in rows if logits is not None], 2)
 
 
-def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the values and the logits of each row, as maps of height 1."""
-    n, colours, _, width = draws.values.shape
+def _rows(
+    model: PixelModel, draws: Draws, condition: Tensor | None, with_logits: bool
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields the values and the logits of one row or several rows, from top to bottom.
+
+    If not ``with_logits``, the logits may be None.
+    """
+    n, colours, height, width = draws.values.shape
     network = RowNetwork(model, n, width, condition)
     rows = network.rows
     uniform, known = rows.buffer(colours, torch.float64), rows.buffer(colours, torch.bool)
@@ -72,9 +81,26 @@ def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator
     scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
     operands = network.output, uniform, known, values, scaled, network.input
     steps = [Draw(*operands, colour, draws.temperature) for colour in range(colours)]
+    if n > 0 and runs_native(model.backend, rows.device) and columns.is_gpu(rows.device):
+        block = BlockSampler(network, steps, height)
+        if block.why_not is None:
+            yield from _rows_of_launches(block, draws, network.output if with_logits else None)
+            return
+        del block  # and its copies of weights
     inputs = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
     for _ in run_rows(model, network, steps, inputs):
         yield rows.map(values).clone(), rows.map(network.output).clone()
+
+
+def _rows_of_launches(
+    block: BlockSampler, draws: Draws, output: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields the values and the logits of the rows of each launch. ``output`` is the network's buffer of logits."""
+    n, _, height, width = draws.values.shape
+    values = draws.values.clone(memory_format=torch.contiguous_format)
+    logits = None if output is None else output.new_empty(height, width, n, output.shape[2])
+    for first, last in block.draw(draws.uniform.contiguous(), draws.known.contiguous(), values, logits):
+        yield values[:, :, first:last].clone(), None if logits is None else logits[first:last].permute(2, 3, 0, 1)
 
 
 def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:

@@ -87,8 +87,7 @@ template <class T> class RowRun {
 
   // Returns a valid index of `scaled`. An earlier step may have overwritten the value after it was checked.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
-    const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
-    return 0 <= value && value <= last ? value : last;
+    return 0 <= value && value <= last_level(s) ? value : last_level(s);
   }
 
   // Sets unknown values to value_of(logits, index of the image). Writes all values, scaled, to the images.

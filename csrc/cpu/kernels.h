@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "../columns/steps.h"
 #include "../formula.h"
 
 namespace pixelrnn::cpu {
@@ -109,11 +110,6 @@ template <class T> struct WeightGradientKernels {
       T* const* to, int64_t to_stride);
   void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
-
-// The sizes of the blocks in which run_columns, the sampler's kernel, expects packed weights. Weights of a linear layer
-// are [blocks][channels of all taps][outputs of a block]. Weights of an LSTM cell are [blocks][channels of all taps][4
-// gates][units of a block]. Blocks are padded with zeros.
-struct ColumnBlocks { int outputs, units; };
 
 // The values of all images at one pixel of a row. column[i] points to the values of image i.
 template <class T> struct Column {

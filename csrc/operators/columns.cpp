@@ -1,28 +1,17 @@
-// The operators of sampling and coding. run_columns runs a program (../cpu/column_program.h) on the pixels of a row.
+// The operators of sampling and coding. run_columns runs a program (../columns/program.h) on the pixels of a row.
+#include "columns.h"
+
 #include <algorithm>
 #include <iterator>
 #include <string>
 #include <vector>
 
-#include "../cpu/column_program.h"
+#include "../cpu/columns.h"
 #include "../cpu/range_coder.h"
 #include "operators.h"
 
 namespace pixelrnn {
 namespace {
-
-cpu::View view(const Tensor& t) {
-  cpu::View v{cpu::View::kOther, t.mutable_data_ptr(), std::vector<int64_t>(t.dim()), t.is_contiguous()};
-  for (int64_t i = 0; i < t.dim(); ++i) v.sizes[i] = t.size(i);
-  switch (t.scalar_type()) {
-    case ScalarType::Float: v.type = cpu::View::kFloat; break;
-    case ScalarType::Double: v.type = cpu::View::kDouble; break;
-    case ScalarType::Bool: v.type = cpu::View::kBool; break;
-    case ScalarType::Long: v.type = cpu::View::kInt64; break;
-    default: break;
-  }
-  return v;
-}
 
 // A row of `streams` is a cpu::Stream: first, last, offset, range, position, end. Decoding changes offset, range and
 // position.
@@ -43,37 +32,56 @@ void write_streams(const std::vector<cpu::Stream>& all, const Tensor& streams) {
     row[2] = int64_t(s.offset), row[3] = int64_t(s.range), row[4] = s.position, row += kFields;
 }
 
+// Checks the streams, which must cover all images in order, and returns the settings of a run.
+template <class T> cpu::ColumnRun checked_run(const ColumnProgram<T>& program, double temperature, bool on_grid,
+    std::vector<cpu::Stream>* streams, const uint8_t* data, int64_t bytes) {
+  expect(!on_grid || kViewType<T> == TensorView::kDouble, "expected float64 on the grid");
+  expect(!program.decodes() || program.images() == 0 || (streams && !streams->empty()), "expected streams to decode");
+  int64_t covered = 0;
+  if (streams)
+    for (const cpu::Stream& s : *streams) {
+      expect(covered == s.first && s.first <= s.last, "a stream has the images ", s.first, " to ", s.last, " behind ",
+          covered);
+      expect(0 <= s.position && s.position <= int64_t(1) << 62 && s.end <= bytes && s.range >= cpu::kMinRange,
+          "a stream is not one that was opened in ", bytes, " bytes");
+      covered = s.last;
+    }
+  expect(
+      !streams || covered == program.images(), "there are streams of ", covered, " of ", program.images(), " images");
+  return {program.margin(), program.width(), program.images(), temperature, on_grid,
+      streams ? streams->data() : nullptr, streams ? int64_t(streams->size()) : 0, data};
+}
+
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
     bool on_grid, Optional streams, Optional bytes) {
-  STD_TORCH_CHECK(!tensors.empty(), "run_columns: expected buffers");
   STD_TORCH_CHECK(streams.has_value() == bytes.has_value(), "run_columns: expected streams and their bytes, got one");
   STD_TORCH_CHECK(!bytes || (bytes->scalar_type() == ScalarType::Byte && bytes->is_contiguous()),
       "run_columns: expected contiguous bytes");
-  std::vector<cpu::View> views;
-  for (const Tensor& t : tensors) views.push_back(view(t));
+  const std::vector<TensorView> described = views(tensors);
   std::vector<cpu::Stream> opened;
   if (streams) opened = read_streams(*streams);
   const int level = instruction_set;  // read once: another thread may change it
   dispatch(tensors[0], [&](auto zero) {
     using T = decltype(zero);
-    const cpu::ColumnProgram<T> program(views, code, margin, cpu::column_blocks<T>(level));
-    cpu::run_columns<T>(program.steps,
-        program.run(temperature, on_grid, streams ? &opened : nullptr, in<uint8_t>(bytes), bytes ? bytes->numel() : 0),
-        team(), level);
+    const ColumnProgram<T> program(described, code, margin, cpu::column_blocks<T>(level));
+    program.check_values();
+    const cpu::ColumnRun run = checked_run(
+        program, temperature, on_grid, streams ? &opened : nullptr, in<uint8_t>(bytes), bytes ? bytes->numel() : 0);
+    cpu::run_columns<T>(program.steps, run, team(), level);
   });
   if (streams) write_streams(opened, *streams);
 }
 
-// Returns how many outputs, each with `gates` gates, a block of packed weights has (../cpu/kernels.h).
+// Returns how many outputs, each with `gates` gates, a block of packed weights has (../columns/steps.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;
 }
 
 int64_t column_step(std::string name) {
-  const auto found = std::find(std::begin(cpu::kStepNames), std::end(cpu::kStepNames), name);
-  STD_TORCH_CHECK(found != std::end(cpu::kStepNames), "column_step: expected the name of a step, got ", name);
-  return found - cpu::kStepNames;
+  const auto found = std::find(std::begin(kStepNames), std::end(kStepNames), name);
+  STD_TORCH_CHECK(found != std::end(kStepNames), "column_step: expected the name of a step, got ", name);
+  return found - kStepNames;
 }
 
 // Encodes intervals of cumulative frequencies, each as start << 32 | stop, to bytes.
@@ -106,9 +114,7 @@ void round_to_grid(Tensor x, int64_t bits, double limit) {
 }  // namespace pixelrnn
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
-  m.def(
-      "run_columns(Tensor(a!)[] tensors, int[] code, int margin, float temperature, bool on_grid=False, "
-      "Tensor(b!)? streams=None, Tensor? bytes=None) -> ()");
+  m.def(PIXELRNN_RUN_COLUMNS);
   m.def("range_encode(Tensor intervals) -> Tensor");
   m.def("round_to_grid(Tensor(a!) x, int bits, float limit) -> ()");
   m.def("column_block(int gates, bool of_double) -> int");

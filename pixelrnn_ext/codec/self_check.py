@@ -17,7 +17,7 @@ from torch import Tensor
 from ..incremental.grid import Grid
 from ..incremental.range_coder import PRECISION
 from ..incremental.rows import Rows
-from ..incremental.run import runner_type
+from ..incremental.run import make_runner
 from ..incremental.steps import CellStep, Encode
 
 # Tests of each function: the 32 inputs whose results are nearest to a rounding tie, and the rounded results. The unit
@@ -124,7 +124,7 @@ def _cell_state(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor
         base[:, :, gate * units : (gate + 1) * units] = value
     carried.fill_(1.0)
     step = CellStep([], base, carried, 0, c, h, rows.buffer(units), output, 0, units)
-    runner_type(backend, rows.device)(rows, [step]).run()
+    make_runner(backend, rows, [step]).run()
     return c[-1, 0]
 
 
@@ -138,5 +138,5 @@ def _first_ends(backend: str, grid: Grid, inputs: Tensor) -> list[int]:
     logits[0, :, 1] = -inputs
     values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
     step = Encode(logits, values, intervals, torch.zeros(2, dtype=torch.float64), image, 0)
-    runner_type(backend, rows.device)(rows, [step]).run()
+    make_runner(backend, rows, [step]).run()
     return (intervals[0, :, 0] & 0xFFFFFFFF).tolist()

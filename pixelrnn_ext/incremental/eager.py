@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import likelihood
+from .graph import capture
 from .range_coder import cumulative
 from .rows import Rows
 from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
@@ -21,24 +22,12 @@ class EagerRow:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self) -> None:
-        self.column.fill_(self.rows.margin)
         if self.rows.device.type == "cuda" and self._graph is None and self.steps:
-            self._capture()
+            self.column.fill_(self.rows.margin)
+            self._graph = capture(self.rows.device, self._run_steps, warm_up=True)
+        self.column.fill_(self.rows.margin)  # a column that the warm-up ran gets the same values again
         for _ in range(self.rows.width if self.steps else 0):
             self._graph.replay() if self._graph else self._run_steps()
-
-    def _capture(self) -> None:
-        with torch.cuda.device(self.rows.device):  # a graph is captured on a stream of the current device
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                self._run_steps()  # warm-up; repeating a column writes the same values
-                self.column.fill_(self.rows.margin)
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream):
-                self._run_steps()
-            self._graph = graph
 
     def _run_steps(self) -> None:
         for step in self.steps:

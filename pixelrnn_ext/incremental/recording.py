@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .. import functional
+from .._dynamo import outside_dynamo
 from .._recordable import Recorded, op_name
 from .._sentences import reason
 from .wrappers import check_unsharded, plain_name, uncompiled
@@ -151,7 +152,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
 
     Raises TypeError if the network is more than layers, ReLUs and sums, or changes a value that is read later.
     """
-    operations, images, condition, logits = _call_outside_dynamo(model, conditional)
+    operations, images, condition, logits = outside_dynamo(_call)(model, conditional)
     _remove_in_place(operations)
     output = logits.args[0]
     needed = {output}
@@ -184,17 +185,12 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 def check_hooks(model: nn.Module, conditional: bool) -> None:
     """Raises TypeError if a hook changes images, condition or logits of a multi-scale model."""
-    _, images, condition, logits = _call_outside_dynamo(model, conditional)
+    _, images, condition, logits = outside_dynamo(_call)(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
 
 
 _Call = tuple[list[Operation], Operation, Operation | None, Operation]
-
-
-def _call_outside_dynamo(model: nn.Module, conditional: bool) -> _Call:
-    """Runs :func:`_call` uncompiled, even in a compiled caller. Does not import Dynamo."""
-    return (torch.compiler.disable(_call) if "torch._dynamo" in sys.modules else _call)(model, conditional)
 
 
 @torch.no_grad()

@@ -7,18 +7,29 @@ from torch import Tensor
 
 from ..operators import columns
 from .eager import EagerRow
+from .gpu import GpuRow
 from .native import NativeRow
 from .network import Network, PixelModel
 from .row_steps import RowStep, RowSum, run_row_steps
+from .rows import Rows
 from .steps import Step
 
 
 def runs_native(backend: str, device: torch.device) -> bool:
-    return backend != "reference" and columns.can_run_on(device)
+    return backend != "reference" and columns.why_not_on(device) is None
 
 
-def runner_type(backend: str, device: torch.device) -> type[NativeRow] | type[EagerRow]:
-    return NativeRow if runs_native(backend, device) else EagerRow
+def make_runner(backend: str, rows: Rows, steps: list[Step]) -> NativeRow | EagerRow:
+    """Returns an object whose method ``run`` runs ``steps`` at each column of a row.
+
+    The steps run compiled if kernels for the device can run them and ``backend`` is not "reference", else in PyTorch.
+    """
+    if not runs_native(backend, rows.device):
+        return EagerRow(rows, steps)
+    if not columns.is_gpu(rows.device):
+        return NativeRow(rows, steps)
+    gpu_row = GpuRow(rows, steps)
+    return gpu_row if gpu_row.why_not is None else EagerRow(rows, steps)
 
 
 def run_rows(
@@ -31,8 +42,7 @@ def run_rows(
         row_inputs: pairs of buffer and map (N, channels, H, W). Before a row runs, its map row is copied to the buffer.
     """
     steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
-    runner = runner_type(model.backend, network.rows.device)
-    row, mirrored = runner(network.rows, steps), runner(network.rows, network.mirrored_steps())
+    row, mirrored = (make_runner(model.backend, network.rows, s) for s in (steps, network.mirrored_steps()))
     inputs: list[RowStep] = [RowSum(network.rows.within(buffer), map=map) for buffer, map in row_inputs]
     height = row_inputs[0][1].shape[2]
     for r in range(height):

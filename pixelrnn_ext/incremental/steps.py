@@ -4,7 +4,7 @@ A buffer is [margin + W, N, channels]: the columns of a row for all images, afte
 which hold zeros or a layer's border state. A step writes the channels start..stop - 1 of the current column, which
 belong to one colour. The step runs when all earlier colours are known, so every feature is computed once.
 
-A step has its fields in the order of a compiled program (csrc/cpu/column_program.h).
+A step has its fields in the order of a compiled program (csrc/columns/program.h).
 """
 
 from typing import NamedTuple

@@ -96,7 +96,8 @@ class AutoregressiveModel(nn.Module):
                 is True.
             known: bool, broadcastable to (n, C, H, W): True where the value of ``given`` is kept.
             condition: broadcastable to (n, condition_channels, H, W), for a model with ``condition_channels``.
-            progress: a function that is called with (finished rows, all rows) after every row of pixels. True writes
+            progress: a function that is called with (finished rows, all rows) after every row of pixels, or on a GPU
+                after every launch. True writes
                 these numbers to stderr.
 
         Returns:

@@ -1,25 +1,106 @@
 """Calls the operators of sampling and coding (csrc/operators/columns.cpp) for incremental/native.py."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .library import why_no_native
+from .._dynamo import outside_dynamo
+from .._sentences import reason
+from . import library
 
 
-def can_run_on(device: torch.device) -> bool:
-    return device.type == "cpu" and why_no_native() is None
+def is_gpu(device: torch.device) -> bool:
+    """Returns whether the CUDA kernels run the steps of tensors on ``device``. Tests with the emulator replace this."""
+    return device.type == "cuda"
+
+
+def why_not_on(device: torch.device) -> str | None:
+    """Returns one sentence why no compiled kernels can run steps on ``device``, or None if they can."""
+    if is_gpu(device):
+        return library.why_no_cuda() or library.why_no_code(device)
+    return library.why_no_native() if device.type == "cpu" else f"expected a CPU or a CUDA GPU, got {device.type}"
+
+
+def run(
+    tensors: list[Tensor], code: list[int], margin: int, temperature: float, on_grid: bool, *streams: Tensor | None
+) -> None:
+    """Runs a program (csrc/columns/program.h) at each column of a row. ``streams``: streams to decode, their bytes."""
+    torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature, on_grid, *streams)
+
+
+class CannotRun(Exception):
+    """One sentence why the CUDA kernels cannot run a program, or should not, because another way is faster."""
+
+
+def launches(tensors: list[Tensor], code: list[int], margin: int) -> int:
+    """Returns how many launches of a kernel run one column of a program on a GPU. Raises CannotRun."""
+    return _plan(torch.ops.pixelrnn_ext.column_launches, tensors, code, margin)
+
+
+def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a planner. Its refusals begin with the name of the operator run_columns, unlike errors of torch or CUDA."""
+    try:
+        return outside_dynamo(operator)(*arguments)
+    except RuntimeError as error:
+        sentence = reason(error)
+        if sentence.startswith("run_columns: "):
+            raise CannotRun(sentence.removeprefix("run_columns: ")) from None
+        raise
+
+
+def plan_rows(
+    tensors: list[Tensor],
+    main: list[int],
+    mirrored: list[int],
+    before_row: list[int],
+    after_row: list[int],
+    margin: int,
+    height: int,
+    capability: int = 0,
+) -> tuple[int, int]:
+    """Returns the bytes of shared memory that :func:`draw_rows` needs, and its rounds for one pixel of all images.
+
+    ``capability`` is 10 * major + minor of a GPU's compute capability, or 0 for the tensors' GPU. Raises CannotRun if
+    the GPU cannot run the programs in one launch, or would be slower.
+    """
+    codes = main, mirrored, before_row, after_row
+    return _plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *codes, margin, height, capability)
+
+
+def draw_rows(
+    tensors: list[Tensor],
+    main: list[int],
+    mirrored: list[int],
+    before_row: list[int],
+    after_row: list[int],
+    margin: int,
+    uniform: Tensor,
+    known: Tensor,
+    values: Tensor,
+    logits: Tensor | None,
+    temperature: float,
+    first_row: int,
+    last_row: int,
+) -> None:
+    """Draws rows of images in one launch (csrc/operators/cuda/columns.h)."""
+    codes = main, mirrored, before_row, after_row
+    maps = uniform, known, values, logits
+    torch.ops.pixelrnn_ext.draw_rows(tensors, *codes, margin, *maps, temperature, first_row, last_row)
 
 
 @functools.cache
 def step_code(name: str) -> int:
-    """Returns the opcode of a named step of the sampler's program (csrc/cpu/column_program.h)."""
+    """Returns the opcode of a named step of the sampler's program (csrc/columns/program.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
-def block_width(gates: int, dtype: torch.dtype) -> int:
-    """Returns how many outputs, of ``gates`` gates each, a block of packed weights has (csrc/cpu/kernels.h)."""
+def block_width(gates: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Returns how many outputs, of ``gates`` gates each, a block of packed weights has (csrc/columns/steps.h)."""
+    if is_gpu(device):
+        return 4 // gates  # csrc/cuda/columns.h: kColumnBlocks
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 

@@ -12,7 +12,7 @@ from pixelrnn_ext.operators import columns, library
 @pytest.fixture(params=["PyTorch", *library.instruction_sets()])
 def arithmetic(request, monkeypatch):
     if request.param == "PyTorch":
-        monkeypatch.setattr(columns, "why_no_native", lambda: "none")
+        monkeypatch.setattr(library, "why_no_native", lambda: "none")
         yield
     else:
         with using_instruction_set(request.param):

@@ -1,15 +1,10 @@
-// A small network of the sampler's steps (csrc/cpu/columns.h), which reads the pixel values that it draws or codes.
+// A small network of the sampler's steps (csrc/columns/steps.h), which reads the pixel values that it draws or codes.
 #pragma once
 #include "check.h"
 
 #include "../../csrc/cpu/columns.h"
 
 namespace check {
-
-using cpu::ColumnStep;
-using cpu::ColumnTap;
-using cpu::RowBuffer;
-using cpu::StepKind;
 
 struct Size {
   const char* name;
@@ -44,7 +39,7 @@ template <class T> std::vector<T> packed(const std::vector<T>& weight, int chann
 // logits (linear) -> the next values of image
 template <class T> struct Network {
   Size s;
-  cpu::ColumnBlocks blocks;
+  ColumnBlocks blocks;
   bool on_grid;
   double scale;
   Row<T> image{s, s.colours}, wide{s, s.wide}, base{s, s.wide}, gates{s, 4 * s.hidden}, c{s, s.hidden}, h{s, s.hidden},

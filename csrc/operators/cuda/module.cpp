@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../../cuda/kernel_loader.h"
+#include "columns.h"
 #include "recurrence.h"
 #include "tensors.h"
 
@@ -43,11 +44,16 @@ std::string why_no_gpu() try {
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
   pixelrnn::cuda::define_recurrences(m);
+  pixelrnn::cuda::define_sampling(m);
   m.def("why_no_code(int capability) -> str");
   m.def("why_no_gpu() -> str");
 }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { pixelrnn::cuda::implement_recurrences(m); }
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) {
+  pixelrnn::cuda::implement_recurrences(m);
+  pixelrnn::cuda::implement_sampling(m);
+}
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
+  pixelrnn::cuda::implement_sampling_plans(m);
   m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan));
   m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_unsupported));
   m.impl("why_no_gpu", TORCH_BOX(&pixelrnn::cuda::why_no_gpu));

@@ -2,12 +2,17 @@
 // emulator which buffers the kernel may access. It also registers the operators of csrc/operators/cuda for CPU tensors.
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
+
+#include "cuda/block_kernel.h"
+#include "cuda/column_kernel.h"
 #include "cuda/driver.h"
 #include "cuda/gradients.h"
 #include "cuda/resident.h"
 #include "cuda/step.h"
 #include "cuda/tiling.h"
 #include "emulator.h"
+#include "operators/cuda/columns.h"
 #include "operators/cuda/recurrence.h"
 
 namespace {
@@ -139,6 +144,91 @@ Buffers buffers(const BorderSumsArgs& a, ValueBytes type) {
   };
 }
 
+// Adds what a launch reads of the operands of some steps to `memory`: byte ranges, which may overlap.
+struct Memory {
+  std::vector<std::pair<const char*, const char*>> ranges;
+  template <class T> void add(const T* data, size_t values) {
+    if (data && values)
+      ranges.push_back({reinterpret_cast<const char*>(data), reinterpret_cast<const char*>(data + values)});
+  }
+  template <class Column> void add_column(const Column& column, int images, size_t channels) {
+    add(column.data, size_t(images - 1) * column.stride + channels);
+  }
+  // Returns the ranges as buffers. Overlapping ranges become one buffer.
+  Buffers merged(Access access, const char* name) {
+    std::sort(ranges.begin(), ranges.end());
+    Buffers found;
+    const char* end = nullptr;
+    for (const auto& [first, last] : ranges) {
+      if (found.empty() || first >= end) found.push_back({first, 0, access, name}), end = first;
+      end = std::max(end, last);
+      found.back().bytes = size_t(end - static_cast<const char*>(found.back().data));
+    }
+    return found;
+  }
+};
+template <class T> Buffers buffers(const ColumnStageArgs<T>& a) {
+  Memory constants, columns;
+  for (int i = 0; i < a.steps; ++i) {
+    const StageStep<T>& s = a.step[i];
+    const bool is_draw = s.kind == StageKind::draw, is_cell = s.kind == StageKind::cell;
+    columns.add_column(s.base, a.images, is_cell ? 3 * s.gate_stride + s.count : s.count);
+    for (const auto& operand : {s.addend, s.carried}) columns.add_column(operand, a.images, s.count);
+    for (const auto& output : {s.c, s.h, s.output}) columns.add_column(output, a.images, is_draw ? 1 : s.count);
+    for (int t = 0; t < s.taps; ++t)
+      if (s.tap[t].channels) columns.add_column(s.tap[t], a.images, s.tap[t].channels);
+    for (int f = 0; f < s.fused; ++f) {
+      columns.add_column(s.pointwise[f].other, a.images, s.count);
+      columns.add_column(s.pointwise[f].output, a.images, s.count);
+    }
+    constants.add(s.packed, size_t(is_cell ? s.count : (s.count + kQuad - 1) / kQuad) * s.channels * kQuad);
+    if (!is_draw) continue;
+    const size_t values = size_t(a.images - 1) * s.colours + 1;
+    columns.add(s.values, values), constants.add(s.uniform, values), constants.add(s.known, values);
+    constants.add(s.scaled, s.last_level + 1);
+  }
+  Buffers found = columns.merged(in_out, "columns");
+  for (const auto& constant : constants.merged(in, "constants")) found.push_back(constant);
+  return found;
+}
+
+// The kernel that draws whole images accesses what the lists in its memory name.
+template <class T> Buffers buffers(const BlockArgs<T>& a) {
+  Memory constants, rows;
+  const size_t pixels = size_t(a.images) * a.colours * a.height * a.width,
+               columns = size_t(a.margin + a.width) * a.images;
+  constants.add(a.uniform, pixels), constants.add(a.known, pixels);
+  rows.add(a.values, pixels), rows.add(a.logit_map, pixels * a.logits);
+  const auto list = [&](auto* type, int64_t offset) { return reinterpret_cast<decltype(type)>(a.memory + offset); };
+  const auto* const row_step = list((const RowStepArgs<T>*)nullptr, a.row_steps);
+  const auto* const row_tap = list((const RowTapArgs<T>*)nullptr, a.row_taps);
+  const auto* const copies = list((const BlockWeights<T>*)nullptr, a.weights);
+  for (int i = 0; i < a.weight_copies; ++i) constants.add(copies[i].from, copies[i].count);
+  for (int i = 0; i < a.before_row + a.after_row; ++i) {
+    const RowStepArgs<T>& s = row_step[i];
+    const size_t row_columns = size_t(s.columns) * a.images;
+    rows.add(s.output, row_columns * s.outputs);
+    for (int t = 0; t < s.taps; ++t)
+      rows.add(row_tap[s.first_tap + t].source, row_columns * row_tap[s.first_tap + t].channels);
+    constants.add(s.bias, s.outputs);
+    constants.add(s.packed, size_t(s.outputs + kQuad - 1) / kQuad * s.channels * kQuad);
+    constants.add(s.map, (a.images - 1) * s.map_image + (s.outputs - 1) * s.map_channel + (a.height - 1) * s.map_row +
+                             (s.columns - 1) * s.map_column + 1);
+  }
+  size_t end = size_t(copies + a.weight_copies);
+  for (const auto& p : {a.main, a.mirrored}) {
+    const auto* const loads = list((const BlockLoad<T>*)nullptr, p.load);
+    for (int i = 0; i < p.loads; ++i) rows.add(loads[i].data, columns * loads[i].channels);
+    const auto* const moves = list((const BlockMove<T>*)nullptr, p.moves);
+    for (int i = 0; i < p.moves_per_column; ++i)
+      if (moves[i].row) rows.add(moves[i].row, (columns - 1) * moves[i].channels + moves[i].count);
+  }
+  Buffers found = rows.merged(in_out, "rows");
+  for (const auto& constant : constants.merged(in, "constants")) found.push_back(constant);
+  found.push_back({a.memory, end - size_t(a.memory), in, "programs"});
+  return found;
+}
+
 }  // namespace
 
 Buffers emulator::buffers_of(const std::string& kernel, const void* args, dim3 grid) {
@@ -154,6 +244,10 @@ Buffers emulator::buffers_of(const std::string& kernel, const void* args, dim3 g
   if (is("backward5_")) return buffers(as<BackwardArgs5>(args), grid);
   if (is("step_forward_")) return buffers(as<StepForwardArgs>(args), type, gates);
   if (is("step_backward_")) return buffers(as<StepBackwardArgs>(args), type, gates);
+  if (is("block_sampler_float32")) return buffers(as<BlockArgs<float>>(args));
+  if (is("block_sampler_float64")) return buffers(as<BlockArgs<double>>(args));
+  if (is("column_stage_float32")) return buffers(as<ColumnStageArgs<float>>(args));
+  if (is("column_stage_float64")) return buffers(as<ColumnStageArgs<double>>(args));
   if (is("border_sums_")) return buffers(as<BorderSumsArgs>(args), type);
   if (is("neighbours_")) return buffers(as<NeighboursArgs>(args), std::stoul(kernel.substr(kernel.find('_') + 1)));
   throw std::runtime_error("expected a kernel of csrc/cuda, got " + kernel);
@@ -169,8 +263,15 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
 
 // Operators are registered in the namespace PIXELRNN_NAMESPACE. The build defines a different one for each library, so
 // one process can load several libraries.
-#define REGISTER(name)                                                  \
-  STABLE_TORCH_LIBRARY(name, m) { define_recurrences(m); }              \
-  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { implement_recurrences(m); } \
+#define REGISTER(name)                      \
+  STABLE_TORCH_LIBRARY(name, m) {           \
+    define_recurrences(m);                  \
+    m.def(PIXELRNN_RUN_COLUMNS);            \
+    define_sampling(m);                     \
+  }                                         \
+  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { \
+    implement_recurrences(m);               \
+    implement_sampling(m);                  \
+  }                                         \
   STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&describe_plan)); }
 REGISTER(PIXELRNN_NAMESPACE)

@@ -9,53 +9,27 @@
 //   (encode, logits, values, intervals, scaled, image, colour),
 //   (decode, logits, known, values, scaled, image, colour).
 // Buffers (columns.h, contiguous), packed and scaled are indices of tensors. right is -1 if absent. uniform is float64,
-// known bool, values and intervals int64, all others of one dtype. block is the operator column_block's result when the
-// weights were packed.
+// known bool, values and intervals int64, all others of one dtype. block is the number of outputs or units of a block
+// (ColumnBlocks) when the weights were packed.
 #pragma once
 #include <initializer_list>
-#include <sstream>
-#include <stdexcept>
 #include <vector>
 
-#include "columns.h"
+#include "../cpu/range_coder.h"
+#include "steps.h"
+#include "tensor_view.h"
 
-namespace pixelrnn::cpu {
-
-// A tensor, described without torch.
-struct View {
-  enum Type { kOther, kFloat, kDouble, kBool, kInt64 } type;
-  void* data;
-  std::vector<int64_t> sizes;
-  bool contiguous;
-
-  int64_t numel() const {
-    uint64_t n = 1;  // unsigned: the product may wrap before it meets a size of 0
-    for (int64_t size : sizes) n *= uint64_t(size);
-    return int64_t(n);
-  }
-};
-template <class T> constexpr View::Type kViewType = View::kOther;
-template <> constexpr View::Type kViewType<float> = View::kFloat;
-template <> constexpr View::Type kViewType<double> = View::kDouble;
-template <> constexpr View::Type kViewType<uint8_t> = View::kBool;  // read as bytes, which may have any value
-template <> constexpr View::Type kViewType<int64_t> = View::kInt64;
-
-template <class... Words> void expect(bool condition, const Words&... words) {
-  if (condition) return;
-  std::ostringstream message;
-  message << "run_columns: ";
-  (message << ... << words);
-  throw std::runtime_error(message.str());
-}
+namespace pixelrnn {
 
 template <class T> class ColumnProgram {
  public:
   // The steps keep the tensors' data pointers, but not `code`.
-  ColumnProgram(const std::vector<View>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
+  ColumnProgram(
+      const std::vector<TensorView>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
       : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {
     expect(!tensors.empty() && tensors[0].sizes.size() == 3, "expected buffers");
     columns_ = tensors[0].sizes[0], images_ = tensors[0].sizes[1];
-    expect(columns_ < kLimit && images_ < kLimit, "expected fewer than 2^31 columns and images, got ", columns_,
+    expect(columns_ < kMaxSize && images_ < kMaxSize, "expected fewer than 2^31 columns and images, got ", columns_,
         " and ", images_);
     expect(margin >= 0 && columns_ > margin, "expected 0 <= margin < columns, got ", margin, " and ", columns_);
     while (position_ < code_.size()) steps.push_back(step());
@@ -63,50 +37,44 @@ template <class T> class ColumnProgram {
 
   std::vector<ColumnStep<T>> steps;
 
-  // Checks the streams, which must cover all images in order, and returns the settings of a run.
-  ColumnRun run(
-      double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
-    expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
-    expect(!decodes_ || images_ == 0 || (streams && !streams->empty()), "expected streams to decode");
-    int64_t covered = 0;
-    if (streams)
-      for (const Stream& s : *streams) {
-        expect(covered == s.first && s.first <= s.last, "a stream has the images ", s.first, " to ", s.last, " behind ",
-            covered);
-        expect(0 <= s.position && s.position <= int64_t(1) << 62 && s.end <= bytes && s.range >= kMinRange,
-            "a stream is not one that was opened in ", bytes, " bytes");
-        covered = s.last;
-      }
-    expect(!streams || covered == images_, "there are streams of ", covered, " of ", images_, " images");
-    return {margin_, columns_ - margin_, images_, temperature, on_grid, streams ? streams->data() : nullptr,
-        streams ? int64_t(streams->size()) : 0, data};
+  int64_t margin() const { return margin_; }
+  int64_t width() const { return columns_ - margin_; }
+  int64_t images() const { return images_; }
+  bool decodes() const { return decodes_; }
+
+  // Checks that known values, and the values that encode steps read, are levels. Reads the tensors' memory.
+  void check_values() const {
+    for (const ColumnStep<T>& s : steps) {
+      if (!s.values.data) continue;
+      const int64_t last = last_level(s), colours = s.output.channels;
+      for (int64_t i = s.colour; i < columns_ * images_ * colours; i += colours)
+        expect((s.known.data && !s.known.data[i]) || (0 <= s.values.data[i] && s.values.data[i] <= last),
+            "expected known values in [0, ", last + 1, "), got ", s.values.data[i]);
+    }
   }
 
  private:
-  // The limit of columns, images and channels, so that a product of two such sizes fits 64 bits.
-  static constexpr int64_t kLimit = int64_t(1) << 31;
-
   int64_t read() {
     expect(position_ < code_.size(), "the program ends within a step");
     return code_[position_++];
   }
-  const View& tensor(View::Type type) {
+  const TensorView& tensor(TensorView::Type type) {
     const int64_t index = read();
     expect(index >= 0 && index < int64_t(tensors_.size()), "there is no tensor ", index);
-    const View& t = tensors_[index];
+    const TensorView& t = tensors_[index];
     expect(t.type == type && t.contiguous, "tensor ", index, " has a wrong dtype or is not contiguous");
     return t;
   }
   template <class U = T> RowBuffer<U> buffer() {
-    const View& t = tensor(kViewType<U>);
+    const TensorView& t = tensor(kViewType<U>);
     expect(t.sizes.size() == 3 && t.sizes[0] == columns_ && t.sizes[1] == images_, "expected a buffer [", columns_,
         ", ", images_, ", channels]");
-    expect(t.sizes[2] < kLimit, "expected fewer than 2^31 channels, got ", t.sizes[2]);
+    expect(t.sizes[2] < kMaxSize, "expected fewer than 2^31 channels, got ", t.sizes[2]);
     return {static_cast<U*>(t.data), t.sizes[2]};
   }
   RowBuffer<T> optional_buffer() {
     if (position_ < code_.size() && code_[position_] == -1)
-      return ++position_, RowBuffer<T>{nullptr, kLimit};  // enough channels for read_range()
+      return ++position_, RowBuffer<T>{nullptr, kMaxSize};  // enough channels for read_range()
     return buffer();
   }
   int64_t read_shift() {
@@ -122,7 +90,7 @@ template <class T> class ColumnProgram {
   }
   // Reads the weights and taps of a step with `gates` gates, whose blocks have `size` outputs.
   void read_taps(ColumnStep<T>& s, int gates, int size) {
-    const View& packed = tensor(kViewType<T>);
+    const TensorView& packed = tensor(kViewType<T>);
     const int64_t block = read();
     expect(block == size, "the weights are packed in blocks of ", block, ", and the kernels read blocks of ", size);
     int64_t all = 0;
@@ -133,7 +101,7 @@ template <class T> class ColumnProgram {
           channels >= 0 && channels <= input.channels, "a tap reads ", channels, " of ", input.channels, " channels");
       s.taps.push_back({input, shift, channels});
       all += channels;
-      expect(all < kLimit, "expected taps of fewer than 2^31 channels, got ", all);
+      expect(all < kMaxSize, "expected taps of fewer than 2^31 channels, got ", all);
     }
     const int64_t weights = (s.stop - s.start + size - 1) / size * all * gates * size;
     expect(packed.numel() == weights, "expected ", weights, " packed weights, got ", packed.numel());
@@ -143,7 +111,7 @@ template <class T> class ColumnProgram {
   // Reads the operands of a draw, encode or decode step from `scaled` on. counts: channels of the buffers that need one
   // channel for each colour.
   void read_value(ColumnStep<T>& s, std::initializer_list<int64_t> counts) {
-    const View& scaled = tensor(kViewType<T>);
+    const TensorView& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);
     s.output = buffer(), s.colour = read();
     const int64_t colours = s.output.channels;
@@ -152,11 +120,8 @@ template <class T> class ColumnProgram {
     const int64_t logits = s.base.channels / colours, levels = logits == 1 ? 2 : logits;
     for (int64_t channels : counts)
       expect(channels == colours && scaled.numel() == levels, "expected ", colours, " colours of ", levels, " levels");
-    expect(s.kind == StepKind::kDraw || levels <= Distribution::kMaxSymbols, "expected at most ",
-        int64_t(Distribution::kMaxSymbols), " levels to code, got ", levels);
-    for (int64_t i = s.colour; i < columns_ * images_ * colours; i += colours)
-      expect((s.known.data && !s.known.data[i]) || (0 <= s.values.data[i] && s.values.data[i] < levels),
-          "expected known values in [0, ", levels, "), got ", s.values.data[i]);
+    expect(s.kind == StepKind::kDraw || levels <= cpu::Distribution::kMaxSymbols, "expected at most ",
+        int64_t(cpu::Distribution::kMaxSymbols), " levels to code, got ", levels);
     s.start = s.colour * logits, s.stop = s.start + logits;
   }
 
@@ -201,7 +166,7 @@ template <class T> class ColumnProgram {
     return s;
   }
 
-  const std::vector<View>& tensors_;
+  const std::vector<TensorView>& tensors_;
   const std::vector<int64_t>& code_;
   const int64_t margin_;
   const ColumnBlocks blocks_;
@@ -210,4 +175,4 @@ template <class T> class ColumnProgram {
   bool decodes_ = false;
 };
 
-}  // namespace pixelrnn::cpu
+}  // namespace pixelrnn

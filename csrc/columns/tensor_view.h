@@ -1,0 +1,41 @@
+// Descriptions of tensors for the parsers of programs, and their errors.
+#pragma once
+#include <cstdint>
+#include <sstream>
+#include <stdexcept>
+#include <vector>
+
+namespace pixelrnn {
+
+// The limit of columns, images and channels, so that a product of two such sizes fits 64 bits.
+constexpr int64_t kMaxSize = int64_t(1) << 31;
+
+// A tensor, described without torch.
+struct TensorView {
+  enum Type { kOther, kFloat, kDouble, kBool, kInt64 } type;
+  void* data;
+  std::vector<int64_t> sizes;
+  bool contiguous;
+
+  int64_t numel() const {
+    uint64_t n = 1;  // unsigned: the product may wrap before it meets a size of 0
+    for (int64_t size : sizes) n *= uint64_t(size);
+    return int64_t(n);
+  }
+};
+template <class T> constexpr TensorView::Type kViewType = TensorView::kOther;
+template <> constexpr TensorView::Type kViewType<float> = TensorView::kFloat;
+template <> constexpr TensorView::Type kViewType<double> = TensorView::kDouble;
+template <> constexpr TensorView::Type kViewType<uint8_t> =
+    TensorView::kBool;  // read as bytes, which may have any value
+template <> constexpr TensorView::Type kViewType<int64_t> = TensorView::kInt64;
+
+template <class... Words> void expect(bool condition, const Words&... words) {
+  if (condition) return;
+  std::ostringstream message;
+  message << "run_columns: ";
+  (message << ... << words);
+  throw std::runtime_error(message.str());
+}
+
+}  // namespace pixelrnn

@@ -1,0 +1,135 @@
+#include "columns.h"
+
+#include <climits>
+
+#include "column_stages.h"
+#include "launch.h"
+
+namespace pixelrnn::cuda {
+namespace {
+
+constexpr int kLargeTile = 4;  // images that share a load of weights, in batches of at least as many images
+
+// Writes the arguments of launches for one column.
+template <class T> class ColumnRecords {
+ public:
+  ColumnRecords(const ColumnProgram<T>& program, int64_t column)
+      : images_(program.images()), column_(column), tile_(image_tile(program.images())) {}
+
+  static int image_tile(int64_t images) { return images < kLargeTile ? 1 : kLargeTile; }
+
+  // Appends a step to a launch of `blocks` blocks, and returns the new number of blocks.
+  int64_t add(const FusedStep<T>& fused, int64_t blocks, ColumnStageArgs<T>& args) const {
+    StageStep<T>& record = args.step[args.steps++];
+    record = {};
+    const ColumnStep<T>& s = fused.first;
+    record.first_block = int(blocks), record.count = int(s.stop - s.start), record.relu = s.relu;
+    record.base = input(s.base, 0, s.start), record.output = output(s.output, s.start);
+    int64_t threads = 0;
+    switch (s.kind) {
+      case StepKind::kLinear:
+        record.kind = StageKind::linear;
+        for (const auto& next : fused.pointwise) add_pointwise(record, next);
+        threads = add_taps(record, s, (record.count + kQuad - 1) / kQuad);
+        break;
+      case StepKind::kCell:
+        record.kind = StageKind::cell, record.gate_stride = int(s.h.channels);
+        record.carried = input(s.carried, s.shift, s.start), record.addend = input(s.addend, 0, s.start);
+        record.c = output(s.c, s.start), record.h = output(s.h, s.start);
+        threads = add_taps(record, s, record.count);
+        break;
+      case StepKind::kPointwise:
+        record.kind = StageKind::pointwise, record.addend = input(s.addend, 0, s.start);
+        threads = images_ * record.count;
+        break;
+      default:
+        record.kind = StageKind::draw, record.output = output(s.output, s.colour);
+        record.colours = int(s.output.channels), record.last_level = int(last_level(s));
+        record.uniform = output(s.uniform, s.colour).data, record.known = output(s.known, s.colour).data;
+        record.values = output(s.values, s.colour).data, record.scaled = s.scaled;
+        threads = 32 * images_;
+    }
+    blocks += (threads + kStageThreads - 1) / kStageThreads;
+    expect(blocks <= INT_MAX, "expected fewer images, got ", images_);
+    return blocks;
+  }
+
+ private:
+  template <class U> StageColumn<U> output(const RowBuffer<U>& b, int64_t channel, int64_t shift = 0) const {
+    if (!b.data) return {nullptr, 0};
+    return {b.data + (column_ + shift) * images_ * b.channels + channel, int(b.channels)};
+  }
+  StageColumn<const T> input(const RowBuffer<T>& b, int64_t shift, int64_t channel) const {
+    const StageColumn<T> column = output(b, channel, shift);
+    return {column.data, column.stride};
+  }
+  void add_pointwise(StageStep<T>& record, const ColumnStep<T>& s) const {
+    const StageColumn<T> before = record.fused ? record.pointwise[record.fused - 1].output : record.output;
+    const StageColumn<const T> left = input(s.base, 0, s.start), right = input(s.addend, 0, s.start);
+    record.pointwise[record.fused++] = {left.data == before.data ? right : left, output(s.output, s.start), s.relu};
+  }
+  // Adds the taps of a step, and returns the number of threads.
+  int64_t add_taps(StageStep<T>& record, const ColumnStep<T>& s, int64_t quads) const {
+    record.packed = s.packed;
+    expect(reinterpret_cast<uintptr_t>(s.packed) % 16 == 0, "expected weights aligned to 16 bytes");
+    for (const auto& tap : s.taps) {
+      const StageColumn<const T> column = input(tap.input, tap.shift, 0);
+      record.tap[record.taps++] = {column.data, column.stride, int(tap.channels)};
+      record.channels += int(tap.channels);
+    }
+    // At least four lanes, because each finishes an image. A lane then has about eight channels, if a warp has enough
+    // lanes. (Assumed: the balance of loads in order, and of shuffles, has not been measured on a GPU.)
+    record.log_lanes = 2;
+    while (record.log_lanes < 5 && record.channels > 8 << record.log_lanes) ++record.log_lanes;
+    return quads * ((images_ + tile_ - 1) / tile_) << record.log_lanes;
+  }
+
+  const int64_t images_, column_;
+  const int tile_;
+};
+
+template <class T> constexpr const char* kTypeName = "float32";
+template <> constexpr const char* kTypeName<double> = "float64";
+
+}  // namespace
+
+template <class T> int64_t count_launches(const ColumnProgram<T>& program) {
+  int64_t launches = 0;
+  for (const auto& stage : column_stages(program.steps))
+    launches += (stage.size() + kMaxStageSteps - 1) / kMaxStageSteps;
+  return launches;
+}
+template int64_t count_launches(const ColumnProgram<float>&);
+template int64_t count_launches(const ColumnProgram<double>&);
+
+template <class T> CUresult run_columns(const ColumnProgram<T>& program, double temperature, CUstream stream) {
+  if (program.images() == 0) return CUDA_SUCCESS;
+  const auto stages = column_stages(program.steps);
+  const int tile = ColumnRecords<T>::image_tile(program.images());
+  CUfunction kernel = nullptr;
+  CUresult error = load_kernel(std::string("column_stage_") + kTypeName<T> + "_" + std::to_string(tile), kernel);
+  for (int64_t column = program.margin(); column < program.margin() + program.width(); ++column) {
+    const ColumnRecords<T> records(program, column);
+    for (const auto& stage : stages)
+      for (size_t first = 0; first < stage.size() && !error; first += kMaxStageSteps) {
+        ColumnStageArgs<T> args{0, int(program.images()), temperature, {}};
+        int64_t blocks = 0;
+        for (size_t i = first; i < std::min(stage.size(), first + kMaxStageSteps); ++i)
+          blocks = records.add(stage[i], blocks, args);
+        error = launch(kernel, {unsigned(blocks), 1, kStageThreads}, args, stream);
+      }
+  }
+  return error;
+}
+template CUresult run_columns(const ColumnProgram<float>&, double, CUstream);
+template CUresult run_columns(const ColumnProgram<double>&, double, CUstream);
+
+template <class T> CUresult draw_rows(const BlockPlan<T>& plan, const BlockArgs<T>& args, CUstream stream) {
+  if (args.images == 0 || args.row0 >= args.row1) return CUDA_SUCCESS;
+  const LaunchShape shape{unsigned(args.images), 1, plan.threads, plan.shared_memory};
+  return launch(std::string("block_sampler_") + kTypeName<T>, shape, args, stream);
+}
+template CUresult draw_rows(const BlockPlan<float>&, const BlockArgs<float>&, CUstream);
+template CUresult draw_rows(const BlockPlan<double>&, const BlockArgs<double>&, CUstream);
+
+}  // namespace pixelrnn::cuda

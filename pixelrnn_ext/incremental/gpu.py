@@ -1,0 +1,42 @@
+"""Runs the steps of a whole row on a GPU, as one replay of a CUDA graph."""
+
+import torch
+
+from ..operators import columns
+from .graph import capture
+from .native import NativeRow
+from .rows import Rows
+from .steps import Step
+
+# A graph's node takes about 4 kB of the driver's memory, so longer rows are launched anew each time.
+_MAX_NODES = 2**14
+
+
+class GpuRow(NativeRow):
+    """Compiles steps to launches of a kernel (csrc/cuda/columns.h), and captures a row's launches as a CUDA graph.
+
+    At each column, one launch computes all steps that do not depend on each other, for all images.
+    ``launches`` is the number of launches for a column. ``why_not`` is one sentence why the kernel cannot run the
+    steps, or None. Then :meth:`run` must not be called.
+    """
+
+    def __init__(self, rows: Rows, steps: list[Step]) -> None:
+        super().__init__(rows, steps)
+        self.launches: int = 0
+        self.why_not: str | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        try:
+            if steps:
+                self.launches = columns.launches(self._program.tensors, self._code, rows.margin)
+        except columns.CannotRun as refusal:
+            self.why_not = str(refusal)
+
+    def run(self) -> None:
+        nodes = self.launches * self._rows.width * min(1, self._rows.images)
+        if nodes == 0:
+            return None
+        if nodes > _MAX_NODES:
+            return super().run()
+        if self._graph is None:
+            self._graph = capture(self._rows.device, super().run)
+        self._graph.replay()

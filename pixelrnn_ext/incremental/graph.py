@@ -1,0 +1,29 @@
+"""CUDA graphs and waiting, for samplers on a GPU."""
+
+from collections.abc import Callable
+
+import torch
+
+
+def capture(device: torch.device, run: Callable[[], None], warm_up: bool = False) -> torch.cuda.CUDAGraph:
+    """Returns a CUDA graph of the work that ``run`` launches on ``device``. Other threads may use the GPU meanwhile.
+
+    If ``warm_up``, ``run`` is also executed once before. PyTorch's operations need this, because their first call
+    allocates workspaces.
+    """
+    with torch.cuda.device(device):  # a graph is captured on a stream of the current device
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream.wait_stream(current)
+        if warm_up:
+            with torch.cuda.stream(stream):
+                run()
+            current.wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            run()
+    return graph
+
+
+def wait(device: torch.device) -> None:
+    """Waits until the GPU has done all work of the current stream."""
+    torch.cuda.current_stream(device).synchronize()

@@ -1,0 +1,12 @@
+// The rounds of a row of csrc/cuda/block_kernel.cuh, if all steps are of one kind, for the model of their cycles.
+#include "../../csrc/cuda/block_kernel.cuh"
+
+#define ROUNDS(kind, is_cell)                                                                                \
+  extern "C" __global__ void __launch_bounds__(160, 1)                                                       \
+      rounds_of_##kind(const __grid_constant__ pixelrnn::cuda::BlockArgs<float> a) {                         \
+    using namespace pixelrnn::cuda;                                                                          \
+    const BlockSampler<float> sampler(a);                                                                    \
+    sampler.for_each_round(a.main, [&](const BlockRecord& r, int) { sampler.product<is_cell>(a.main, r); }); \
+  }
+ROUNDS(cells, true)
+ROUNDS(linear_steps, false)

@@ -1,0 +1,30 @@
+"""Bounds the modelled cycles of a round of the kernel that draws whole images (csrc/cuda/block_kernel.h)."""
+
+import pytest
+
+from helpers import nvrtc
+from helpers.root import ROOT
+from sass_model import flow, model, sass
+
+# Rules for a step whose quads are each shared by eight lanes, and fit the threads of its warps.
+COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
+
+
+@pytest.mark.emulated
+@pytest.mark.xdist_group("the model's compiler")
+@pytest.mark.parametrize(
+    ("kernel", "rules", "most"),
+    [
+        ("rounds_of_cells", COMMON, 1000),  # two taps
+        ("rounds_of_linear_steps", [*COMMON, "if (r.taps() > 1)=taken"], 700),  # one tap, and two pointwise steps
+    ],
+    ids=["cell", "linear"],
+)
+def test_cycles_of_a_round(kernel, rules, most):
+    if sass.version() != sass.PINNED:
+        pytest.skip(f"the bounds are for NVRTC {sass.PINNED}, this is {sass.version()}")
+    [compiled] = nvrtc.compile_kernels([ROOT / "tests/sass_model/block_rounds.cu"])
+    cycles = model.walk(
+        sass.kernels(compiled.cubin)[kernel], warps=1, rules=[flow.Rule.parse(rule) for rule in rules]
+    ).cycles
+    assert most / 2 < cycles <= most
