@@ -1,6 +1,6 @@
 """Exact ancestral sampling: pixel by pixel in raster order, colour by colour (section 2).
 
-All samplers take the same arguments. From the same uniform numbers they draw the same image, up to rounding.
+All samplers take the same arguments. If they get the same uniform numbers, they draw the same image, up to rounding.
 """
 
 import math
@@ -28,8 +28,8 @@ class Draws(NamedTuple):
     """A request to a sampler. All tensors are (N, C, H, W)."""
 
     uniform: Tensor  # float64, in [0, 1)
-    known: Tensor  # bool
-    values: Tensor  # int64, read where known
+    known: Tensor  # bool: which values are known
+    values: Tensor  # int64; a sampler reads only the known ones
     temperature: float
 
 
@@ -58,7 +58,7 @@ def incremental(
 
 
 def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None) -> Tensor:
-    """Returns the logits of images as :func:`incremental` computes them, (N, C * levels, H, W), colour by colour."""
+    """Returns the logits that :func:`incremental` computes for images, (N, C * levels, H, W), colour by colour."""
     all_known = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), all_known, images.long(), 1.0)
     with torch.no_grad(), without_autocast(images.device.type):
@@ -69,7 +69,7 @@ def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None
 def _rows(
     model: PixelModel, draws: Draws, condition: Tensor | None, with_logits: bool
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yields the values and the logits of one row or several rows, from top to bottom.
+    """Yields the values and the logits of one row after the other, or of several rows together, from top to bottom.
 
     If not ``with_logits``, the logits may be None.
     """
@@ -86,7 +86,7 @@ def _rows(
         if block.why_not is None:
             yield from _rows_of_launches(block, draws, network.output if with_logits else None)
             return
-        del block  # and its copies of weights
+        del block  # frees its copies of weights
     inputs = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
     for _ in run_rows(model, network, steps, inputs):
         yield rows.map(values).clone(), rows.map(network.output).clone()
@@ -95,7 +95,10 @@ def _rows(
 def _rows_of_launches(
     block: BlockSampler, draws: Draws, output: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yields the values and the logits of the rows of each launch. ``output`` is the network's buffer of logits."""
+    """Yields the values and the logits of the rows of each launch.
+
+    ``output`` is the network's buffer of logits. If it is None, the logits are None, too.
+    """
     n, _, height, width = draws.values.shape
     values = draws.values.clone(memory_format=torch.contiguous_format)
     logits = None if output is None else output.new_empty(height, width, n, output.shape[2])
@@ -104,14 +107,14 @@ def _rows_of_launches(
 
 
 def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
-    """Draws images with a pass of the network over the whole image for every value, for tests and benchmarks."""
+    """Draws images. Runs the network over the whole image for every value. For tests and benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=False)
 
 
 def cropped(
     model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
 ) -> Tensor:
-    """Draws images with a pass of the network over the rows down to the pixel for every value, for benchmarks."""
+    """Draws images. For every value, runs the network over the rows down to the value's pixel. For benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=True)
 
 
@@ -134,7 +137,7 @@ def _by_passes(
 
 
 def progress_callback(progress: bool | Progress) -> Progress | None:
-    """Returns the callback for (rows done, rows). For True returns one that writes to stderr, for False None."""
+    """Returns the callback for (rows done, rows): for True one that writes to stderr, for False None."""
     if isinstance(progress, bool):
         return _to_stderr if progress else None
     if not callable(progress):
@@ -147,14 +150,14 @@ def _to_stderr(done: int, rows: int) -> None:
 
 
 class Report:
-    """Reports the progress of successive computations to the one callback ``progress`` as (rows done, ``total``)."""
+    """Joins the progress of successive computations. Calls ``progress`` with (rows done, ``total``) of all."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
         self._call = progress_callback(progress)
         self._before, self._total = 0, total
 
     def next_part(self, rows: int) -> Progress | None:
-        """Returns the callback for the next part. It maps the part's progress to ``rows`` of the total."""
+        """Returns the callback of the next part. It scales the part's progress to ``rows`` of the total."""
         call, before, total = self._call, self._before, self._total
         self._before += rows
         return call and (lambda done, whole: call(before + rows * done // whole, total))
@@ -169,7 +172,7 @@ def checked_draws(
     given: Tensor | None,
     known: Tensor | None,
 ) -> Draws:
-    """Checks the arguments of ``model.sample``, draws the uniform numbers, and moves all to the model's device."""
+    """Checks the arguments of ``model.sample``. Draws the uniform numbers. Moves all tensors to the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
     n = integer("n", n, 0)
@@ -193,7 +196,7 @@ def checked_draws(
         is_known = torch.zeros(size, dtype=torch.bool, device=parameter.device)
     else:
         values, is_known = _known_values(model, size, given, known)
-    # Drawn on the generator's device, so that a seed gives the same image whatever the model's device.
+    # The generator's device draws the numbers, so that a seed gives the same image on whatever device the model is.
     device = generator.device if generator else "cpu"
     uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
     uniform, is_known, values = (tensor.to(parameter.device) for tensor in (uniform, is_known, values))

@@ -1,16 +1,17 @@
-// Parses and checks a program of pixelrnn_ext/incremental/native.py. Whatever integers the program has, its steps
-// access only the given tensors. An invalid program throws std::runtime_error with one sentence.
+// Parses and checks a program: integers that pixelrnn_ext/incremental/program.py writes for the steps of a column.
+// Whatever the integers are, the parsed steps access only the given tensors. If a program is invalid, the parser throws
+// std::runtime_error with one sentence.
 //
-// `code` is a list of integers, step by step. A step is its kind (StepKind), then integers:
+// `code` lists the integers of one step after another. A step begins with its kind (StepKind), then come its operands:
 //   (linear, base, output, start, stop, relu, packed, block, taps, for each tap: input, shift, channels),
 //   (cell, base, carried, shift, c, h, addend, output, start, stop, packed, block, taps, then taps as above),
 //   (pointwise, left, right, output, start, stop, relu),
 //   (draw, logits, uniform, known, values, scaled, image, colour),
 //   (encode, logits, values, intervals, scaled, image, colour),
 //   (decode, logits, known, values, scaled, image, colour).
-// Buffers (columns.h, contiguous), packed and scaled are indices of tensors. right is -1 if absent. uniform is float64,
-// known bool, values and intervals int64, all others of one dtype. block is the number of outputs or units of a block
-// (ColumnBlocks) when the weights were packed.
+// Buffers (steps.h, contiguous), packed and scaled are indices of tensors. right is -1 if the step has no right
+// operand. The dtype of uniform is float64, of known bool, of values and intervals int64. All other tensors share one
+// dtype. block is the number of outputs or units in a block of packed weights (ColumnBlocks).
 #pragma once
 #include <initializer_list>
 #include <vector>
@@ -23,7 +24,7 @@ namespace pixelrnn {
 
 template <class T> class ColumnProgram {
  public:
-  // The steps keep the tensors' data pointers, but not `code`.
+  // The parsed steps point into the tensors' memory. They do not refer to `code`.
   ColumnProgram(
       const std::vector<TensorView>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
       : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {
@@ -42,7 +43,7 @@ template <class T> class ColumnProgram {
   int64_t images() const { return images_; }
   bool decodes() const { return decodes_; }
 
-  // Checks that known values, and the values that encode steps read, are levels. Reads the tensors' memory.
+  // Checks that all known values are levels, and all values that encode steps read. Reads the values from memory.
   void check_values() const {
     for (const ColumnStep<T>& s : steps) {
       if (!s.values.data) continue;
@@ -74,7 +75,7 @@ template <class T> class ColumnProgram {
   }
   RowBuffer<T> optional_buffer() {
     if (position_ < code_.size() && code_[position_] == -1)
-      return ++position_, RowBuffer<T>{nullptr, kMaxSize};  // enough channels for read_range()
+      return ++position_, RowBuffer<T>{nullptr, kMaxSize};  // so large that read_range() accepts an absent buffer
     return buffer();
   }
   int64_t read_shift() {
@@ -88,7 +89,8 @@ template <class T> class ColumnProgram {
       expect(0 <= s.start && s.start <= s.stop && s.stop <= b.channels, "channels ", s.start, " to ", s.stop,
           " are not in a buffer");
   }
-  // Reads the weights and taps of a step with `gates` gates, whose blocks have `size` outputs.
+  // Reads the packed weights and the taps of a step. An output has `gates` gates. The kernels need `size` outputs in a
+  // block.
   void read_taps(ColumnStep<T>& s, int gates, int size) {
     const TensorView& packed = tensor(kViewType<T>);
     const int64_t block = read();
@@ -108,8 +110,8 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads the operands of a draw, encode or decode step from `scaled` on. counts: channels of the buffers that need one
-  // channel for each colour.
+  // Reads the last operands of a draw, encode or decode step: scaled, image and colour. `counts` are numbers of
+  // channels of other buffers of the step. Each must be one channel for each colour.
   void read_value(ColumnStep<T>& s, std::initializer_list<int64_t> counts) {
     const TensorView& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

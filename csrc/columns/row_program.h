@@ -1,14 +1,14 @@
-// Parses and checks the row steps of pixelrnn_ext/incremental/row_steps.py, which compute all columns of an image row
-// at once. Whatever integers the program has, its steps access only the given tensors. An invalid program throws
-// std::runtime_error with one sentence.
+// Parses and checks the row steps of pixelrnn_ext/incremental/row_steps.py. A row step computes all columns of an image
+// row together. Whatever the integers are, the parsed steps access only the given tensors. If a program is invalid, the
+// parser throws std::runtime_error with one sentence.
 //
-// `code` is a list of integers, step by step:
+// `code` lists the integers of one step after another:
 //   (0, output, bias, map, packed, taps, then for each tap: source),
 //   (1, output, source, mirrored).
-// output and source are indices of tensors [columns, images, channels], all of one step with as many columns. The other
-// operands are -1 if absent: bias [outputs], map [images or 1, outputs, height or 1, columns or 1], packed [quads,
-// channels of all taps, 4], the weights of four outputs side by side. A tap is the product of a source and its weights.
-// All tensors have one dtype.
+// output and source are indices of tensors [columns, images, channels]. In one step, these tensors have the same number
+// of columns. The other operands are indices, too, or -1 if absent: bias [outputs], map [images or 1, outputs, height
+// or 1, columns or 1], packed [quads, channels of all taps, 4]. packed has the weights of four outputs side by side. A
+// tap is the product of a source and its weights. All tensors have one dtype.
 #pragma once
 #include <vector>
 
@@ -24,10 +24,10 @@ template <class T> struct RowStep {
     const T* source;
     int64_t channels;
   };
-  std::vector<Tap> taps;  // a copy has one tap, the source
-  int64_t channels;       // of all taps
+  std::vector<Tap> taps;  // a copy has one tap, whose source it copies
+  int64_t channels;       // sum over the taps
   const T *bias, *map, *packed;
-  int64_t map_image, map_channel, map_row, map_column;  // strides of the map, 0 where it has one element
+  int64_t map_image, map_channel, map_row, map_column;  // strides; 0 for an axis of size 1
 };
 
 template <class T> class RowProgram {

@@ -10,10 +10,13 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer numbers is faster than waking a thread
-constexpr int64_t kImagesAtOnce = 64;  // most images of joined streams; equals BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer numbers takes less time than waking a thread
+// A thread decodes neighbouring streams together if they have at most this number of images. It equals BLOCK in
+// pixelrnn_ext/codec/container.py.
+constexpr int64_t kImagesAtOnce = 64;
 
-// Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
+// Runs all columns of a row for the images image0 to image1 - 1. `streams` is null, or the first stream of these
+// images.
 template <class T> class RowRun {
  public:
   RowRun(
@@ -21,7 +24,7 @@ template <class T> class RowRun {
       : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), streams_(streams) {}
 
   void run(const std::vector<ColumnStep<T>>& steps) {
-    if (count_ == 0) return;  // buffers without images may have no memory
+    if (count_ == 0) return;  // a buffer for 0 images may be a null pointer
     for (int64_t column = run_.margin; column < run_.margin + run_.width; ++column)
       for (const auto& s : steps) step(s, column);
   }
@@ -85,12 +88,14 @@ template <class T> class RowRun {
     }
   }
 
-  // Returns a valid index of `scaled`. An earlier step may have overwritten the value after it was checked.
+  // Returns the value if it is a level, else the last level. An earlier step may have overwritten the value after its
+  // check.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     return 0 <= value && value <= last_level(s) ? value : last_level(s);
   }
 
-  // Sets unknown values to value_of(logits, index of the image). Writes all values, scaled, to the images.
+  // Sets each unknown value to value_of(logits, index of the image). Writes every value, scaled, to the image that the
+  // network reads.
   template <class F> void set_values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = view(s.known, column, s.colour);
     const auto values = view(s.values, column, s.colour);
@@ -116,8 +121,8 @@ template <class T> class RowRun {
     }
   }
 
-  // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py), or at
-  // temperature 0 the most likely. A single logit belongs to the value 1; the value 0 then has the logit 0.
+  // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py). At temperature
+  // 0 it returns the most likely value. A single logit is that of the value 1. Then the value 0 has the logit 0.
   int64_t draw(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);

@@ -1,6 +1,6 @@
-// Runs the steps of ../columns/steps.h for the pixels of an image row, column by column. Images are independent: a
-// thread runs its images through the whole row. The same data and instruction set give the same bits: threads use the
-// default floating-point environment.
+// Runs the steps of ../columns/steps.h for an image row on a CPU, column by column. Images do not depend on each other,
+// so a thread runs its images through the whole row. Every thread uses the default floating-point environment. So the
+// same data give the same bits with the same instruction set.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -14,9 +14,9 @@ namespace pixelrnn::cpu {
 
 struct ColumnRun {
   int64_t margin, width, images;
-  double temperature;  // of draw steps; 0 takes the most likely value
-  bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // The streams that decode steps read, or null. A stream has consecutive images, which one thread decodes.
+  double temperature;  // for draw steps; 0 takes the most likely value
+  bool on_grid;        // the kernels round all results to the grid (grid.h); double only
+  // The streams that decode steps read, or null. A stream encodes consecutive images, and one thread decodes them all.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;

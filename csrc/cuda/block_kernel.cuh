@@ -4,7 +4,7 @@
 
 namespace pixelrnn::cuda {
 
-// Draws one image. See block_kernel.h.
+// Draws rows of one image, with one block of threads (block_kernel.h).
 template <class T> class BlockSampler {
  public:
   PIXELRNN_DEVICE explicit BlockSampler(const BlockArgs<T>& a)
@@ -35,7 +35,7 @@ template <class T> class BlockSampler {
   template <class U> PIXELRNN_DEVICE const U* shared_list(int64_t offset) const {
     return reinterpret_cast<const U*>(memory_ + offset);
   }
-  // Copies the programs and all weights, once a launch.
+  // Copies the programs and all weights to shared memory, once in each launch.
   PIXELRNN_DEVICE void copy_to_shared() const {
     for (int64_t i = thread_; i < a_.bytes / 16; i += blockDim.x)
       reinterpret_cast<uint4*>(memory_)[i] = reinterpret_cast<const uint4*>(a_.memory)[i];
@@ -47,15 +47,16 @@ template <class T> class BlockSampler {
     }
   }
 
-  // ---- row steps: a thread computes four outputs of a column at once.
-  // The index of an image's first value at a column of a row in memory.
+  // ---- Row steps: each thread computes four outputs of a column together.
+
+  // Returns the index of the image's first value at a column, in a row's buffer in global memory.
   PIXELRNN_DEVICE int64_t row_index(int column, int channels) const {
     return (int64_t(column) * a_.images + image_) * channels;
   }
   PIXELRNN_DEVICE void row_step(int i, int row) const {
     const RowStepArgs<T> s = list<RowStepArgs<T>>(a_.row_steps)[i];
     const RowTapArgs<T>* const taps = list<RowTapArgs<T>>(a_.row_taps) + s.first_tap;
-    __syncthreads();  // the results of earlier steps are there
+    __syncthreads();  // wait until all threads have finished the step before
     if (s.is_copy) copy_row(s, taps->source);
     else sum_row(s, taps, row);
   }
@@ -93,16 +94,17 @@ template <class T> class BlockSampler {
     }
   }
 
-  // ---- the columns of a row, one after the other. A record is read before the barrier in front of its round.
+  // ---- The columns of a row, one after the other. A warp reads the record of a round before the barrier that begins
+  // the round.
   PIXELRNN_DEVICE void columns(const BlockProgram<T>& p, int row) const {
-    __syncthreads();  // row steps have written what the rings begin with, and nobody reads the rings any more
+    __syncthreads();  // wait until row steps have written what the rings load, and no thread reads the rings
     fill_rings(p, row);
     for_each_round(p, [&](const BlockRecord& r, int column) { run_record(p, r, column, row); });
-    __syncthreads();  // the last column is complete
+    __syncthreads();  // wait until all warps have finished the last column
     if (warp_ == p.warps) store_last_column(p);
   }
-  // Calls run(record, column) for this warp's records [period][rounds][warps], with a barrier before rounds that need
-  // it.
+  // Calls run(record, column) for each record of this warp. The records are [period][rounds][warps]. Before a round
+  // that needs it, the warp waits at a barrier.
   template <class Run> PIXELRNN_DEVICE void for_each_round(const BlockProgram<T>& p, const Run& run) const {
     const BlockRecord* const records = shared_list<BlockRecord>(p.records) + warp_;
     const int warps = p.warps + 1, column_records = p.rounds * warps;
@@ -119,7 +121,8 @@ template <class T> class BlockSampler {
       now = next;
     }
   }
-  // Loads the columns before the row, and the first column of buffers that the program only reads.
+  // Loads the columns to the left of the row into the rings. If the program only reads a buffer, this also loads the
+  // buffer's first column of the row.
   PIXELRNN_DEVICE void fill_rings(const BlockProgram<T>& p, int row) const {
     for (int i = 0; i < p.loads; ++i) {
       const BlockLoad<T> load = shared_list<BlockLoad<T>>(p.load)[i];
@@ -145,8 +148,8 @@ template <class T> class BlockSampler {
     }
   }
 
-  // Adds the products of one tap. A lane takes four channels at once, so that their loads do not wait for each other.
-  // In place of channels behind the last one it reads the last one again, times zero.
+  // Adds the products of one tap to the lane's sums. A lane loads four channels before it multiplies them, so that the
+  // loads overlap. If fewer than four are left, it loads the last channel again and uses zero as its value.
   PIXELRNN_DEVICE static void add(T (&sum)[kQuad], const T* x, int width, const T* w, int lane, int lanes) {
     int k = lane;
     do {
@@ -167,7 +170,7 @@ template <class T> class BlockSampler {
       k += 4 * lanes;
     } while (k < width);
   }
-  // Returns the sum over `lanes` lanes, 4 or more, of sum[i]. Lane l gets i = 2 * (l % 2) + l / 2 % 2.
+  // Returns one of the four totals of sum[i] over `lanes` lanes, 4 or more. Lane l gets i = 2 * (l % 2) + l / 2 % 2.
   PIXELRNN_DEVICE T reduce(const T (&sum)[kQuad], int lanes) const {
     const bool is_odd = lane_ & 1, is_upper = lane_ & 2;
     T pair[2], one;
@@ -181,10 +184,10 @@ template <class T> class BlockSampler {
   }
   template <bool is_cell> PIXELRNN_DEVICE void product(const BlockProgram<T>& p, const BlockRecord& r) const {
     const int lanes = 1 << r.log_lanes(), thread = r.first_thread + lane_, lane = thread & (lanes - 1);
-    const int part = 2 * (lane & 1) + (lane >> 1 & 1);  // the lane's output of a quad, or its gate of a unit
+    const int part = 2 * (lane & 1) + (lane >> 1 & 1);  // which sum reduce() returns: an output or a gate
     for (int first = 0; first < r.quads; first += r.threads >> r.log_lanes()) {  // [block sampler: passes]
       const int own = first + (thread >> r.log_lanes()), quad = min(own, r.quads - 1);
-      // The lanes that finish the quad: one for a unit, one for each output of a linear step.
+      // Whether this lane writes a result. One lane does so for a unit, and one lane for each output of a linear step.
       const bool finishes = own < r.quads && lane < (is_cell ? 1 : kQuad) && (is_cell || quad * kQuad + part < r.count);
       const Operands operands = load_operands<is_cell>(r, quad, part, finishes);
       const T* w = weights_ + r.weights + quad * r.channels * kQuad;
@@ -200,11 +203,13 @@ template <class T> class BlockSampler {
       else if (finishes) outputs(r, y, operands, quad * kQuad + part);
     }
   }
-  // The other operands of a step, loaded before its product, so that nothing waits for them.
+  // Operands of a step other than its taps. The lane loads them before it computes the product, so that it need not
+  // wait for them later.
   struct Operands {
-    T base, first, second;  // cell: carried and addend; linear: the right operands of pointwise steps
+    T base, first, second;  // cell: carried and addend; linear: right operands of the pointwise steps
   };
-  // Only the lane that finishes a result reads what its step may overwrite.
+  // A step may overwrite its operands. So only the lane that writes a result reads the operands that this result may
+  // replace.
   template <bool is_cell>
   PIXELRNN_DEVICE Operands load_operands(const BlockRecord& r, int quad, int part, bool finishes) const {
     const auto read = [&](int place) { return rings_[finishes ? place : 0]; };
@@ -222,7 +227,8 @@ template <class T> class BlockSampler {
     y = rectified(y + operands.second, r.has_relu(2));
     if (r.place[3] >= 0) rings_[r.place[3] + o] = y;
   }
-  // z is the pre-activation of gate `gate`: lanes 0, 2, 1, 3 have i, f, g, o.
+  // Computes a unit of a cell. z is the lane's pre-activation, of gate `gate`. Lanes 0, 2, 1 and 3 of four have the
+  // gates i, f, g and o.
   PIXELRNN_DEVICE void cell(
       const BlockRecord& r, T z, const Operands& operands, int unit, int gate, bool finishes) const {
     const T a = gate == 2 ? CellMath<T>::tanh(z) : CellMath<T>::sigmoid(z);
@@ -244,7 +250,9 @@ template <class T> class BlockSampler {
     }
   }
 
-  // ---- values. Index of a colour's value in the image.
+  // ---- Values of pixels.
+
+  // Returns the index of a colour's value in `uniform`, `known` and `values`.
   PIXELRNN_DEVICE int64_t value_index(int colour, int column, int row) const {
     return ((int64_t(image_) * a_.colours + colour) * a_.height + row) * a_.width + column - a_.margin;
   }
@@ -270,7 +278,8 @@ template <class T> class BlockSampler {
     rings_[r.output] = scaled;
   }
 
-  // ---- the last warp
+  // ---- The last warp, which copies columns between global and shared memory.
+
   PIXELRNN_DEVICE void move(const BlockMove<T>& m, int column, int row) const {
     const bool has_next = column + 1 < a_.margin + a_.width, has_previous = column > a_.margin;
     if (m.kind == MoveKind::fetch && has_next) fetch(row, column + 1, lane_, 32);

@@ -1,11 +1,12 @@
-// The arguments of the kernel that draws whole images in one launch. A block of threads draws one image: for each image
-// row it runs the row steps, and then the program of the row at each column. T is float or double.
+// The arguments of the kernel that draws rows of whole images in one launch. A block of threads draws one image. For
+// each image row, the block alternates between row steps and column programs. A column program runs at each column of
+// the row. T is float or double.
 //
-// All weights of the column programs lie in shared memory, and the columns of buffers that steps read. A buffer there
-// is a ring of 1, 2, 4 ... columns. The steps of a column are divided into rounds. In a round a warp runs at most one
-// step, which it reads from a record. A record has all places in shared memory at its column. Since rings repeat, a few
-// columns of records (the period) serve a whole row. The last warp runs no steps. It moves columns between shared
-// memory and memory.
+// Shared memory holds all weights of the column programs. It also holds the columns of buffers that steps read. There,
+// a buffer is a ring of 1, 2, 4 ... columns. The steps of a column are divided into rounds. In each round a warp runs
+// at most one step. A record describes this work, with all places in shared memory at one column. Because rings repeat,
+// the records of a few columns (the period) serve a whole row. The last warp runs no steps. It copies columns between
+// shared and global memory.
 #pragma once
 #include <cstdint>
 
@@ -15,28 +16,29 @@ namespace pixelrnn::cuda {
 
 constexpr int kRecordTaps = 2;
 
-// Places are indices of values of T from the start of the rings, unless a comment says something else. Absent operands
-// lie in a place of zeros. The place of a result that nothing reads is -1.
+// A place is an index, counted in values of T from the start of the rings, unless a comment says something else. An
+// absent operand has a place that holds zeros. A result that no step reads has the place -1.
 enum class BlockKind : int { idle, linear, cell, pointwise, draw, move };
 struct alignas(16) BlockRecord {
-  unsigned flags;                          // the functions below tell what its bits mean
-  int first_thread, threads;               // the warp's first thread among the `threads` threads that run the step
-  int count, quads;                        // outputs, units or logits; their quads
-  int weights, channels;                   // the index of the first shared weight, the channels of all taps;
-                                           // move: the index of the round's first move
-  int x[kRecordTaps], width[kRecordTaps];  // the first taps: places and numbers of channels
-  int more_taps;                           // the index in BlockProgram::taps of the third tap
-  int base, output;                        // draw: the logits, and the colour in the image
-  int place[5];                            // indexed by the constants below
+  unsigned flags;                          // bits, which the functions below read
+  int first_thread, threads;               // this warp's first thread among the step's threads; their number
+  int count, quads;                        // the number of outputs, units or logits; the number of quads
+  int weights, channels;                   // linear, cell: index of the first weight; channels of all taps
+                                           // move: `weights` is the index of the round's first move
+  int x[kRecordTaps], width[kRecordTaps];  // the first two taps: their places and numbers of channels
+  int more_taps;                           // index of the third tap in the list BlockProgram::taps
+  int base, output;                        // places; in a draw: the logits, and the colour in the image
+  int place[5];                            // other operands; the constants below are its indices
   int unused;
 
   PIXELRNN_HOST_DEVICE BlockKind kind() const { return BlockKind(flags & 7); }
-  PIXELRNN_HOST_DEVICE bool is_barrier() const { return flags >> 3 & 1; }  // whether all warps meet before the round
-  PIXELRNN_HOST_DEVICE bool is_first() const { return flags >> 4 & 1; }    // whether the round is a column's first one
-  // 2^log_lanes() lanes share the sums of a quad (column_kernel.h) of a linear or a cell step.
+  // Returns whether all warps wait for each other before the round.
+  PIXELRNN_HOST_DEVICE bool is_barrier() const { return flags >> 3 & 1; }
+  PIXELRNN_HOST_DEVICE bool is_first() const { return flags >> 4 & 1; }  // whether the round is its column's first
+  // 2^log_lanes() lanes of a warp share the sums of a quad: four outputs of a linear step, or four gates of a unit.
   PIXELRNN_HOST_DEVICE int log_lanes() const { return flags >> 5 & 7; }
-  PIXELRNN_HOST_DEVICE int taps() const { return flags >> 8 & 15; }  // at least 1 for linear and cell steps
-  // Whether ReLU follows the step itself (0), or its pointwise step i - 1 (i).
+  PIXELRNN_HOST_DEVICE int taps() const { return flags >> 8 & 15; }  // at least 1 in linear and cell steps
+  // Returns whether a ReLU follows the step itself (i = 0), or the step's fused pointwise step i - 1 (i > 0).
   PIXELRNN_HOST_DEVICE bool has_relu(int i) const { return flags >> (12 + i) & 1; }
 
   void set(BlockKind kind, int log_lanes, size_t taps) {
@@ -46,32 +48,33 @@ struct alignas(16) BlockRecord {
   void set_round(bool is_barrier, bool is_first) { flags |= unsigned(is_barrier) << 3 | unsigned(is_first) << 4; }
 };
 static_assert(sizeof(BlockRecord) == 80, "records are read in pieces of 16 bytes");
-// The constants are indices of BlockRecord::place. A cell step has kGateStride to kH, where kGateStride is the number
-// of values from one gate of `base` to the next. A linear step has, for its fused pointwise step i, the right operand
-// in place[2 * i] and the output in place[2 * i + 1]. If there is no pointwise step, its operand is zero. A pointwise
-// step has its right operand in place[0]. A draw has its colour and its largest value, which are no places.
+// Indices of BlockRecord::place. A cell step uses kGateStride to kH. kGateStride is the distance in values between two
+// gates of `base`. A linear step has the right operand of its fused pointwise step i in place[2 * i], and the output of
+// this pointwise step in place[2 * i + 1]. Without such a step, place[2 * i] is a place of zeros. A pointwise step has
+// its right operand in place[0]. A draw uses kColour and kLastLevel for two numbers that are no places: its colour and
+// its largest value.
 enum { kGateStride, kCarried, kAddend, kC, kH };
 enum { kColour, kLastLevel };
 struct BlockTap { int x, width; };
 
-// A copy of up to 128 channels of a buffer, which the last warp makes in a round. `load` copies from memory to the
-// ring, for the next column. `store` copies from the ring to memory, for the column before: row steps and the other
-// program use the buffer in memory. `fetch` gets a FetchedValue for each colour of the next column.
+// A copy of up to 128 channels of a buffer, which the last warp makes in a round. `load` copies the next column from
+// global memory to the ring. `store` copies the previous column from the ring to global memory, where row steps or the
+// other column program read it. `fetch` gets a FetchedValue for each colour of the next column.
 enum class MoveKind : int { none, load, store, fetch };
 template <class T> struct alignas(16) BlockMove {
   MoveKind kind;
-  int count, place;  // the number of channels, and the place of the first one
-  T* row;            // the first channel in memory: row[(column * images + image) * channels]
+  int count, place;  // the number of channels, and the first channel's place
+  T* row;            // the copied channels begin at row[(column * images + image) * channels]
   int channels;
 };
-// A ring that is filled from memory at the start of a row, with the columns before the row. If `is_ahead`, it also gets
-// the first column of the row.
+// A ring that the block fills at the start of a row, with the columns to the left of the row. If `is_ahead`, the block
+// also loads the first column of the row.
 template <class T> struct BlockLoad {
   const T* data;
   int channels, place, mask;  // the ring has mask + 1 columns
   int is_ahead;
 };
-// The uniform number of a value of the next column, the value, and whether it is known.
+// The inputs of a draw at the next column: the uniform number, the value, and whether this value is known.
 struct alignas(16) FetchedValue {
   double uniform;
   int value, is_known;
@@ -81,10 +84,10 @@ template <class T> struct BlockWeights {
   int to, count;
 };
 
-// One column program. Lists are at offsets in bytes from the start of the programs' memory.
+// One column program. records, moves, taps and load are lists: offsets in bytes from the start of the programs' memory.
 template <class T> struct BlockProgram {
   int rounds, period, warps, loads;
-  int moves_per_round, moves_per_column;  // moves_per_column counts those of all rounds
+  int moves_per_round, moves_per_column;  // moves of the last warp in a round, and in all rounds of a column
   int64_t records, moves, taps, load;
 };
 
@@ -92,7 +95,7 @@ template <class T> struct RowTapArgs {
   const T* source;
   int channels, unused;
 };
-// A row step (../columns/row_program.h). Rows are [columns][images][channels].
+// A row step (../columns/row_program.h). Its buffers are [columns][images][channels].
 template <class T> struct RowStepArgs {
   int is_copy, is_mirrored;
   T* output;
@@ -103,17 +106,18 @@ template <class T> struct RowStepArgs {
 
 template <class T> struct BlockArgs {
   BlockProgram<T> main, mirrored;
-  const unsigned char* memory;  // all lists. The first `bytes` bytes, those of the programs, go to shared memory
+  // All lists. The block copies the first `bytes` bytes, which are the column programs, to shared memory.
+  const unsigned char* memory;
   int64_t bytes, row_steps, row_taps, weights;
-  int before_row, after_row;  // numbers of row steps
+  int before_row, after_row;  // how many row steps run before and after a row's columns
   int weight_copies, weight_values, ring_values;
-  int images, width, height, margin, colours, logits;  // logits of a colour
-  int row0, row1;                                      // the rows to draw are row0 to row1 - 1
+  int images, width, height, margin, colours, logits;  // logits: their number for one colour
+  int row0, row1;                                      // the launch draws rows row0 to row1 - 1
   double temperature;
-  const double* uniform;  // [images][colours][height][width], like known and values
+  const double* uniform;  // uniform, known and values: [images][colours][height][width]
   const uint8_t* known;
   int64_t* values;
-  T* logit_map;  // [height][width][images][colours * logits], or null
+  T* logit_map;  // all logits for the caller, [height][width][images][colours * logits], or null
 };
 
 }  // namespace pixelrnn::cuda

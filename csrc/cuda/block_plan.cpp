@@ -10,14 +10,15 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// More images than this for each multiprocessor are faster with a launch for each stage. (Estimated, docs/sampling.md.)
+// The most images for each multiprocessor that this kernel draws. By estimate, a launch for each stage draws more
+// images faster (docs/sampling.md).
 constexpr int kMaxWaves = 2;
-constexpr int kWarps = 4;               // that run steps: one for each scheduler of a multiprocessor
-constexpr int kMovedChannels = 4 * 32;  // of one move of the last warp
+constexpr int kWarps = 4;               // warps that run steps: one for each scheduler of a multiprocessor
+constexpr int kMovedChannels = 4 * 32;  // the most channels of one move of the last warp
 
 struct Ring { int offset, channels, mask; };
 
-// Memory that the kernel copies to the GPU: arrays one behind the other, aligned to 16 bytes.
+// Collects arrays that the kernel reads in one piece of memory. Each array is aligned to 16 bytes.
 class Blob {
  public:
   template <class U> int64_t add(const std::vector<U>& values) {
@@ -35,7 +36,7 @@ template <class T> bool contains(const RowBuffer<T>& buffer, int64_t columns, co
   return buffer.data <= address && address < buffer.data + columns * buffer.channels;
 }
 
-// The memory that row steps read and write.
+// The addresses that row steps read and write.
 template <class T> struct RowStepAccess {
   std::vector<const T*> reads, writes;
   void add(const RowProgram<T>& program) {
@@ -46,8 +47,8 @@ template <class T> struct RowStepAccess {
   }
 };
 
-// Calls reads(buffer, shift, first channel, end) and writes(buffer, first channel, end) for the buffers of a step that
-// a warp computes.
+// Calls reads(buffer, shift, first channel, end) for each buffer that the step reads. Calls writes(buffer, first
+// channel, end) for each buffer that it writes.
 template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s, const R& reads, const W& writes) {
   const bool is_cell = s.kind == StepKind::kCell;
   for (const auto& tap : s.taps) reads(tap.input, tap.shift, 0, tap.channels);
@@ -59,21 +60,21 @@ template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s
   writes(s.output, is_draw ? s.colour : s.start, is_draw ? s.colour + 1 : s.stop);
 }
 
-// Returns how many channels an absent operand may need: as many as a step of the program has.
+// Returns the largest number of channels that a step of the program may read of an absent operand.
 template <class T> int most_channels(const ColumnProgram<T>& program) {
   int64_t most = 1;
   for (const auto& s : program.steps) most = std::max(most, s.stop);
   return int(most);
 }
 
-// Plans one column program. The rings of the two programs of a row lie at the same places, because the programs run one
-// after the other, and each fills its rings anew at the start of a row. Zeros come before the rings, for `channels`
-// channels.
+// Plans one of the two column programs of a row. The programs run one after the other, and each fills its rings at the
+// start of a row, so the rings of both use the same memory. This memory begins with zeros for `channels` channels.
 template <class T> class ProgramPlanner {
   using Buffer = RowBuffer<T>;
 
  public:
-  // other: the other program of the row. weights, weight_values: the weights in shared memory, to which this adds.
+  // other: the other column program of the row. The constructor adds this program's weights to `weights`, and their
+  // number to `weight_values`.
   ProgramPlanner(const ColumnProgram<T>& program, const ColumnProgram<T>& other, const RowStepAccess<T>& rows,
       int channels, std::vector<BlockWeights<T>>& weights, int& weight_values)
       : ring_values(channels),
@@ -107,12 +108,12 @@ template <class T> class ProgramPlanner {
   struct Use {
     Buffer buffer;
     bool is_written = false;
-    int64_t depth = 0;  // how many columns back a step reads
+    int64_t depth = 0;  // how many columns back steps read
     int readers = 0, writers = 0;
-    bool is_kept = false;  // whether row steps or the other program read the buffer
+    bool is_kept = false;  // whether row steps read the buffer, or the other program uses it
     std::vector<bool> written = {};
 
-    // The channels of a column that the steps so far have written. Memory has no values for others in a ring.
+    // Notes that a step writes channels of the current column. Until then, the ring holds no values of these channels.
     void add_written(int64_t first, int64_t end) {
       written.resize(size_t(buffer.channels));
       std::fill(written.begin() + first, written.begin() + end, true);
@@ -164,7 +165,7 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // The output of a linear step that only its own pointwise step reads needs no ring.
+  // Drops the outputs that only a fused pointwise step reads. The kernel keeps them in registers, so they need no ring.
   void drop_intermediates(const std::vector<ColumnStage<T>>& stages) {
     for (const auto& stage : stages)
       for (const auto& fused : stage) {
@@ -181,7 +182,8 @@ template <class T> class ProgramPlanner {
   void allocate_rings() {
     for (const auto& [data, use] : uses_) {
       if (is_dropped(data)) continue;
-      // A column is loaded while the column before is current, and stored while the next column is current.
+      // While the warps compute a column, the last warp loads the next one or stores the previous one. The ring has
+      // room for it.
       const bool is_loaded = !use.is_written, is_stored = use.is_written && use.is_kept;
       int size = 1;
       while (size < std::max<int64_t>(use.depth + 1 + is_loaded, 1 + is_stored)) size *= 2;
@@ -232,9 +234,10 @@ template <class T> class ProgramPlanner {
     warp.weights = weight_values_;
     weights_.push_back({s.packed, weight_values_, int(count)});
     weight_values_ += int(count);
-    // Assumed, as no GPU has run it: 8 cycles for a channel in turn, 30 for a level of shuffles, 60 for a pass.
+    // Cycles by estimate, not measured on a GPU: 8 for each channel that a lane multiplies, 30 for each level of
+    // shuffles, 60 for each pass.
     double least = INFINITY;
-    for (int log_lanes = 2; log_lanes <= 5; ++log_lanes) {  // at least four: each finishes an output
+    for (int log_lanes = 2; log_lanes <= 5; ++log_lanes) {  // 4 lanes or more, because each finishes one output
       double in_turn = 0;
       for (const auto& tap : s.taps) in_turn += std::ceil(double(tap.channels) / (1 << log_lanes));
       const double passes = std::ceil(double(quads(s)) / (32 * warp.warps >> log_lanes));
@@ -243,13 +246,14 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // A part of a buffer, which the last warp moves in one go.
+  // Channels of a buffer that the last warp copies in one move.
   struct Part {
     MoveKind kind;
     const T* data;
     int first;
   };
-  // Divides the moves among the rounds. Loads come first, so that a round has few of them: they take long.
+  // Divides the last warp's moves among the rounds of a column. Loads take long. The plan assigns them first, so that
+  // few loads share a round.
   void plan_moves() {
     for (const auto& s : program_.steps)
       if (s.kind == StepKind::kDraw && parts_.empty()) parts_.push_back({MoveKind::fetch, nullptr, 0});
@@ -281,7 +285,8 @@ template <class T> class ProgramPlanner {
         }
       }
   }
-  // Returns the move in the rounds of `column`: it loads the next column, or stores the column before.
+  // Returns the last warp's move while other warps compute `column`. It loads the next column or stores the previous
+  // one.
   BlockMove<T> move_of(const Part& part, int column) const {
     BlockMove<T> move{};
     move.kind = part.kind;
@@ -311,7 +316,7 @@ template <class T> class ProgramPlanner {
     const auto used = taps(s);
     const auto set_kind = [&](BlockKind kind) { r.set(kind, warp.log_lanes, std::max<size_t>(used.size(), 1)); };
     r.more_taps = int(more_taps_.size());
-    if (used.empty()) r.x[0] = kZeros, r.width[0] = 1;  // times the zero weights of place_weights()
+    if (used.empty()) r.x[0] = kZeros, r.width[0] = 1;  // zeros times the zero weights of place_weights()
     for (size_t t = 0; t < used.size(); ++t) {
       const BlockTap tap{at(used[t].input, used[t].shift, 0), int(used[t].channels)};
       if (t < size_t(kRecordTaps)) r.x[t] = tap.x, r.width[t] = tap.width;
@@ -330,14 +335,14 @@ template <class T> class ProgramPlanner {
         break;
       case StepKind::kPointwise: set_kind(BlockKind::pointwise), r.place[0] = at(s.addend, 0, s.start); break;
       default:
-        // One warp draws the value of the image.
+        // A draw may have several warps. Only the first one draws the value.
         set_kind(w == warp.first_warp ? BlockKind::draw : BlockKind::idle);
         r.output = at(s.output, 0, s.colour), r.weights = place_scaled(s);
         r.place[kColour] = int(s.colour), r.place[kLastLevel] = int(last_level(s));
     }
     return r;
   }
-  // Places the table of the scaled values of all levels between the weights, once for all colours.
+  // Puts the scaled values of all levels among the weights, and returns their index there. All colours share one table.
   int place_scaled(const ColumnStep<T>& s) {
     const auto [found, is_new] = scaled_.try_emplace(s.scaled, weight_values_);
     if (is_new) {
@@ -361,13 +366,13 @@ template <class T> class ProgramPlanner {
     }
   }
   const ColumnProgram<T>& program_;
-  const int64_t columns_;  // the number of values of a channel in a buffer
+  const int64_t columns_;  // the number of columns times the number of images
   std::vector<BlockWeights<T>>& weights_;
   int& weight_values_;
   std::map<const T*, Use> uses_;
   std::vector<const T*> dropped_;
   std::map<const T*, Ring> rings_;
-  static constexpr int kZeros = 0;  // the place of the zeros
+  static constexpr int kZeros = 0;  // zeros come first in the rings' memory
   int period_ = 1;
   std::map<const T*, int> scaled_;
   std::vector<Round> rounds_;
@@ -411,7 +416,7 @@ template <class T> BlockPlan<T> plan_block(const ColumnProgram<T>& main, const C
       mirrored_plan(mirrored, main, rows, channels, weights, a.weight_values);
   Blob blob;
   a.main = main_plan.add_to(blob), a.mirrored = mirrored_plan.add_to(blob);
-  a.bytes = int64_t(blob.bytes.size() + 15) / 16 * 16;  // the part that the kernel copies to shared memory
+  a.bytes = int64_t(blob.bytes.size() + 15) / 16 * 16;  // so far, the list holds only the column programs
   std::vector<RowStepArgs<T>> row_steps;
   std::vector<RowTapArgs<T>> row_taps;
   add_row_steps(before_row, main.images(), row_steps, row_taps);

@@ -1,4 +1,4 @@
-// Arithmetic of the sampler's steps, for the kernel that runs a stage and the kernel that draws whole images.
+// Arithmetic of the sampler's two CUDA kernels: one runs a stage, the other draws whole images.
 #pragma once
 #include "../cell.h"
 #include "column_kernel.h"
@@ -8,18 +8,20 @@ namespace pixelrnn::cuda {
 
 template <class T> struct alignas(16) Quad { T v[kQuad]; };
 
-// sigmoid and tanh of the cell. FullMath has no division, whose slow path would spill registers, and no float64.
+// Chooses the class with sigmoid and tanh of the cell. For float this is FullMath, which has no division. A division's
+// slow path would make the compiler spill registers. FullMath has no float64 version.
 template <class T> struct CellMathOf { using Type = StepMath; };
 template <> struct CellMathOf<float> { using Type = FullMath; };
 template <class T> using CellMath = typename CellMathOf<T>::Type;
 
 template <class T> PIXELRNN_DEVICE T rectified(T y, bool relu) { return relu && y < T(0) ? T(0) : y; }  // NaN stays NaN
 
-// Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py), or at
-// temperature 0 the most likely value. Each lane has adjacent values, in order.
+// Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py). At temperature 0
+// it returns the most likely value. All lanes of a warp call this together. Each lane handles a range of adjacent
+// values.
 template <class T> PIXELRNN_DEVICE int draw(
     const T* logits, int count, int last_level, int lane, double uniform, double temperature) {
-  // A single logit belongs to the value 1. The value 0 then has the logit 0.
+  // A single logit is that of the value 1. Then the value 0 has the logit 0.
   const auto logit = [&](int value) { return count > 1 ? double(logits[value]) : value ? double(*logits) : 0.; };
   const int levels = last_level + 1, share = (levels + 31) / 32;
   const int first = min(levels, lane * share), end = min(levels, first + share);
@@ -36,18 +38,18 @@ template <class T> PIXELRNN_DEVICE int draw(
   const auto weight = [&](int value) { return ::exp((logit(value) - top) / temperature); };
   double sum = 0;
   for (int i = first; i < end; ++i) sum += weight(i);
-  double cumulative = sum;  // of the values of this lane and of the lanes before it
+  double cumulative = sum;  // after the loop: the sum over this lane and all lanes before it
   for (int distance = 1; distance < 32; distance *= 2) {
     const double before = __shfl_up_sync(~0u, cumulative, distance);
     if (lane >= distance) cumulative += before;
   }
   const double total = __shfl_sync(~0u, cumulative, 31);
-  if (!(total > 0)) return 0;  // a logit is NaN
+  if (!(total > 0)) return 0;  // only if a logit is NaN
   const double passed = uniform * total;
   const double before = __shfl_up_sync(~0u, cumulative, 1);
   cumulative = lane ? before : 0;
-  // The first value that exceeds `passed`, and the last value that is possible at all. The sums round differently in
-  // different lanes, so that only the test of the weight keeps impossible values from being drawn.
+  // `value` is the first value whose cumulative weight exceeds `passed`. `last` is the last value with a weight above
+  // 0. Lanes round their sums differently. So only the test w > 0 makes sure that the drawn value is possible.
   int value = levels, last = 0;
   for (int i = first; i < end; ++i) {
     const double w = weight(i);

@@ -1,5 +1,5 @@
 // Divides the steps of a column (../columns/steps.h) into stages. The steps of a stage do not depend on each other, so
-// one launch can run a stage. Two different buffers share no memory.
+// one launch can run the stage. This assumes that two different buffers share no memory.
 #pragma once
 #include <algorithm>
 #include <stdexcept>
@@ -10,15 +10,16 @@
 
 namespace pixelrnn::cuda {
 
-// A step, and pointwise steps that only change its outputs further. The thread that computes an output of a linear step
-// also computes the pointwise steps, so that they need no stage of their own.
+// A step, and the pointwise steps that are fused with it: they only change its outputs further. The thread that
+// computes an output also runs the pointwise steps on it, so they need no stage of their own.
 template <class T> struct FusedStep {
   ColumnStep<T> first;
   std::vector<ColumnStep<T>> pointwise;
 };
 template <class T> using ColumnStage = std::vector<FusedStep<T>>;
 
-// Channels of a buffer in the current column. Reads of earlier columns are left out: earlier launches wrote them.
+// A range of channels of a buffer at the current column. Reads of earlier columns need no range, because earlier
+// launches wrote these columns.
 struct ChannelRange {
   const void* data;
   int64_t start, stop;
@@ -34,7 +35,7 @@ struct ChannelAccess {
       return std::any_of(b.begin(), b.end(), [&](const ChannelRange& y) { return x.overlaps(y); });
     });
   }
-  // Returns whether `later` reads results of this access, or overwrites its operands or its results.
+  // Returns whether `later` must run later: it reads results of this access, or overwrites its operands or its results.
   bool precedes(const ChannelAccess& later) const {
     return overlap(writes, later.reads) || overlap(reads, later.writes) || overlap(writes, later.writes);
   }
@@ -71,8 +72,8 @@ template <class T> ChannelAccess access_of(const ColumnStep<T>& s) {
   return access;
 }
 
-// Returns whether a pointwise step can join the step before it: it reads the outputs that `before` wrote last, the same
-// channels, and no other output of `before`. It writes no channel that another thread of `before` reads.
+// Returns whether a pointwise step can be fused with `before`. It must read exactly the channels that `before` writes
+// last, and no other output of `before`. It must not write channels that other threads of `before` read.
 template <class T> bool can_fuse(const FusedStep<T>& before, const ColumnStep<T>& s) {
   if (before.first.kind != StepKind::kLinear || s.kind != StepKind::kPointwise ||
       before.pointwise.size() == size_t(kMaxFused))
@@ -86,8 +87,8 @@ template <class T> bool can_fuse(const FusedStep<T>& before, const ColumnStep<T>
          !ChannelAccess::overlap(tap_reads(before.first), access_of(s).writes);
 }
 
-// Puts each step into the first stage behind all stages that it depends on. Throws std::runtime_error with one sentence
-// if a launch cannot run a step.
+// Puts each step into the stage after the last stage that it depends on. Throws std::runtime_error with one sentence if
+// a kernel cannot run a step.
 template <class T> std::vector<ColumnStage<T>> column_stages(const std::vector<ColumnStep<T>>& steps) {
   std::vector<FusedStep<T>> fused;
   std::vector<ChannelAccess> accesses;

@@ -8,9 +8,10 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kLargeTile = 4;  // images that share a load of weights, in batches of at least as many images
+// In batches of at least this size, a group of lanes loads each weight once for this number of images.
+constexpr int kLargeTile = 4;
 
-// Writes the arguments of launches for one column.
+// Writes the records of steps at one column. A launch has these records as its argument.
 template <class T> class ColumnRecords {
  public:
   ColumnRecords(const ColumnProgram<T>& program, int64_t column)
@@ -18,7 +19,7 @@ template <class T> class ColumnRecords {
 
   static int image_tile(int64_t images) { return images < kLargeTile ? 1 : kLargeTile; }
 
-  // Appends a step to a launch of `blocks` blocks, and returns the new number of blocks.
+  // Adds a step to a launch that has `blocks` blocks of threads. Returns the new number of blocks.
   int64_t add(const FusedStep<T>& fused, int64_t blocks, ColumnStageArgs<T>& args) const {
     StageStep<T>& record = args.step[args.steps++];
     record = {};
@@ -68,7 +69,7 @@ template <class T> class ColumnRecords {
     const StageColumn<const T> left = input(s.base, 0, s.start), right = input(s.addend, 0, s.start);
     record.pointwise[record.fused++] = {left.data == before.data ? right : left, output(s.output, s.start), s.relu};
   }
-  // Adds the taps of a step, and returns the number of threads.
+  // Writes the weights and taps of a step to its record. Returns the number of threads that the step needs.
   int64_t add_taps(StageStep<T>& record, const ColumnStep<T>& s, int64_t quads) const {
     record.packed = s.packed;
     expect(reinterpret_cast<uintptr_t>(s.packed) % 16 == 0, "expected weights aligned to 16 bytes");
@@ -77,8 +78,9 @@ template <class T> class ColumnRecords {
       record.tap[record.taps++] = {column.data, column.stride, int(tap.channels)};
       record.channels += int(tap.channels);
     }
-    // At least four lanes, because each finishes an image. A lane then has about eight channels, if a warp has enough
-    // lanes. (Assumed: the balance of loads in order, and of shuffles, has not been measured on a GPU.)
+    // At least four lanes share a quad, because each of them finishes one image. More lanes share it as long as a lane
+    // has more than eight channels. (Eight is an assumption, not measured on a GPU. More lanes need fewer loads in a
+    // row, but more shuffles.)
     record.log_lanes = 2;
     while (record.log_lanes < 5 && record.channels > 8 << record.log_lanes) ++record.log_lanes;
     return quads * ((images_ + tile_ - 1) / tile_) << record.log_lanes;

@@ -1,4 +1,4 @@
-// The schema and the arguments of the operator run_columns, for the CPU and the GPU.
+// The schema of the operator run_columns, and the description of its tensors, for the CPU and the GPU.
 #pragma once
 #include <vector>
 

@@ -1,4 +1,4 @@
-"""Draws rows of whole images in one launch, on a GPU (csrc/cuda/block_kernel.h)."""
+"""Draws rows of all images in one launch of a CUDA kernel (csrc/cuda/block_kernel.h)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,17 +10,17 @@ from .network import RowNetwork
 from .program import Program
 from .steps import Step
 
-# A launch takes at most about so many seconds, so that Ctrl-C and progress come in time. Both are estimates.
+# A launch takes at most _LAUNCH_SECONDS, so that Ctrl-C and progress need not wait longer. A round takes
+# _ROUND_SECONDS. Both times are estimates.
 _LAUNCH_SECONDS = 0.05
 _ROUND_SECONDS = 1e-6
 
 
 class BlockSampler:
-    """A network's row steps and steps, compiled for launches that draw some rows of all images.
+    """A network's steps and row steps, compiled for a kernel that draws rows of all images in one launch.
 
-    ``value_steps`` are each colour's draw. ``why_not`` is one sentence why the GPU cannot run the network like this, or
-    should not, because another way is faster. Otherwise it is None. If it is a sentence, :meth:`draw` must not be
-    called.
+    ``value_steps`` has the draw step of each colour. ``why_not`` is None, or one sentence why the GPU cannot run the
+    network in this way, or why another way is faster. Call :meth:`draw` only if ``why_not`` is None.
     """
 
     def __init__(self, network: RowNetwork, value_steps: Sequence[Step], height: int) -> None:
@@ -34,7 +34,7 @@ class BlockSampler:
         self.why_not: str | None = None
         self.rows_per_launch: int = height
         try:
-            self._plan(height)  # without the row steps, whose maps may take much memory
+            self._plan(height)  # a first check without row steps, whose maps may take much memory
             if not program.has_finite_weights():
                 raise columns.CannotRun("expected finite weights to draw images in one launch, got infinity or NaN")
             row_steps = program.compile_row_steps(network.before_row), program.compile_row_steps(network.after_row)
@@ -46,16 +46,19 @@ class BlockSampler:
             self.rows_per_launch = max(1, int(_LAUNCH_SECONDS / (_ROUND_SECONDS * rounds * rows.width)))
 
     def _plan(self, height: int) -> int:
-        """Returns the number of rounds for a pixel. Raises columns.CannotRun."""
+        """Returns the number of rounds for a pixel.
+
+        Raises columns.CannotRun if the GPU cannot draw images in this way, or if another way is faster.
+        """
         _, rounds = columns.plan_rows(self._program.tensors, *self._codes, self._margin, height)
         return rounds
 
     def draw(self, uniform: Tensor, known: Tensor, values: Tensor, logits: Tensor | None) -> Iterator[tuple[int, int]]:
-        """Draws all rows, from top to bottom. Yields the first row of each launch, and the row behind its last.
+        """Draws all rows, from top to bottom. For each launch, yields its first row and the row after its last.
 
         Args:
-            uniform, known, values: contiguous (N, C, H, W). Values that are not known are written.
-            logits: written unless it is None, (H, W, N, channels).
+            uniform, known, values: contiguous (N, C, H, W). The kernel writes the unknown values to ``values``.
+            logits: (H, W, N, channels), to which the kernel writes all logits, or None.
         """
         program, height = self._program, values.shape[2]
         for first in range(0, height, self.rows_per_launch):

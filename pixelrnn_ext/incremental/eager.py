@@ -1,4 +1,4 @@
-"""Runs steps in PyTorch, on any device. This is the definition of csrc/cpu/columns.cpp."""
+"""Runs steps in PyTorch, on any device. csrc/cpu/columns.cpp must do the same."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
-    """Runs the steps at each column of a row. ``column`` is a tensor, so one CUDA graph serves all columns."""
+    """Runs the steps at each column of a row. One CUDA graph serves all columns, because ``column`` is a tensor."""
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows: Rows = rows
@@ -25,7 +25,7 @@ class EagerRow:
         if self.rows.device.type == "cuda" and self._graph is None and self.steps:
             self.column.fill_(self.rows.margin)
             self._graph = capture(self.rows.device, self._run_steps, warm_up=True)
-        self.column.fill_(self.rows.margin)  # a column that the warm-up ran gets the same values again
+        self.column.fill_(self.rows.margin)  # the warm-up may have run this column; a second run gives the same values
         for _ in range(self.rows.width if self.steps else 0):
             self._graph.replay() if self._graph else self._run_steps()
 
@@ -35,7 +35,7 @@ class EagerRow:
         self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
-        """Returns a buffer's column at ``shift`` from the current column, (N, channels)."""
+        """Returns one column of a buffer, (N, channels): ``shift`` columns from the current column."""
         return buffer.index_select(0, self.column + shift).squeeze(0)
 
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
@@ -97,7 +97,7 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes a pixel's value, which is ``new`` or the known value, and the scaled value, which the network reads."""
+    """Writes a pixel's value and the scaled value, which the network reads. A known value has priority over ``new``."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

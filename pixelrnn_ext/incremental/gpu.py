@@ -1,4 +1,4 @@
-"""Runs the steps of a whole row on a GPU, as one replay of a CUDA graph."""
+"""Runs the steps of a whole row on a GPU by replaying one CUDA graph."""
 
 import torch
 
@@ -8,16 +8,16 @@ from .native import NativeRow
 from .rows import Rows
 from .steps import Step
 
-# A graph's node takes about 4 kB of the driver's memory, so longer rows are launched anew each time.
+# A node of a CUDA graph takes about 4 kB of the driver's memory. A row with more launches than this gets no graph.
 _MAX_NODES = 2**14
 
 
 class GpuRow(NativeRow):
-    """Compiles steps to launches of a kernel (csrc/cuda/columns.h), and captures a row's launches as a CUDA graph.
+    """Compiles a row's steps to launches of a kernel (csrc/cuda/columns.h), and captures them as a CUDA graph.
 
-    At each column, one launch computes all steps that do not depend on each other, for all images.
-    ``launches`` is the number of launches for a column. ``why_not`` is one sentence why the kernel cannot run the
-    steps, or None. Then :meth:`run` must not be called.
+    At each column, one launch runs steps that do not depend on each other, for all images. ``launches`` is the number
+    of launches for one column. ``why_not`` is None, or one sentence why the kernel cannot run the steps. Call
+    :meth:`run` only if ``why_not`` is None.
     """
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:

@@ -1,4 +1,4 @@
-"""CUDA graphs and waiting, for samplers on a GPU."""
+"""Captures CUDA graphs, and waits for a GPU."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ import torch
 
 
 def capture(device: torch.device, run: Callable[[], None], warm_up: bool = False) -> torch.cuda.CUDAGraph:
-    """Returns a CUDA graph of the work that ``run`` launches on ``device``. Other threads may use the GPU meanwhile.
+    """Captures the work that ``run`` launches on ``device`` as a CUDA graph. Other threads may use the GPU meanwhile.
 
-    If ``warm_up``, ``run`` is also executed once before. PyTorch's operations need this, because their first call
+    If ``warm_up``, first calls ``run`` without capturing. PyTorch's operations need this, because their first call
     allocates workspaces.
     """
-    with torch.cuda.device(device):  # a graph is captured on a stream of the current device
+    with torch.cuda.device(device):  # the capture needs a stream of the current device
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
         if warm_up:

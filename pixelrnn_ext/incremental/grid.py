@@ -1,4 +1,4 @@
-"""Fixed-point grids on which the codec's sums are exact (docs/compression.md)."""
+"""The codec's fixed-point grids. Sums of numbers on such a grid are exact (docs/compression.md)."""
 
 import math
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from ..operators import columns, library
 
 
 class Grid(NamedTuple):
-    """A fixed-point grid: activations are multiples of 2**-activation in [-limit, limit], weights of 2**-weight.
+    """A fixed-point grid for activations and weights. csrc/cpu/grid.h has the same numbers.
 
-    csrc/cpu/grid.h has the same numbers.
+    Activations are multiples of 2**-activation from -limit to limit. Weights are multiples of 2**-weight.
     """
 
     activation: int = 14
@@ -33,14 +33,14 @@ class Grid(NamedTuple):
 
 
 def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
-    """Returns the nearest multiples of 2**-bits, ties to even, clamped to [-limit, limit]."""
+    """Returns ``x`` rounded to multiples of 2**-bits, ties to even, and clamped to [-limit, limit]."""
     return _round(x.clone(memory_format=torch.contiguous_format), bits, limit)
 
 
 def _round(x: Tensor, bits: int, limit: float) -> Tensor:
-    """Rounds and clamps in place. PyTorch's result depends on the thread's rounding mode (codec/self_check.py)."""
+    """Rounds and clamps ``x`` in place. PyTorch rounds as the thread's rounding mode says (codec/self_check.py)."""
     if x.device.type != "cpu" or library.why_no_native():
-        # Both factors are powers of two, so only ``round_`` rounds.
+        # Multiplying by a power of two is exact, so only ``round_`` rounds.
         return x.mul_(math.ldexp(1, bits)).round_().mul_(math.ldexp(1, -bits)).clamp_(-limit, limit)
     contiguous = x.contiguous()
     columns.round_to_grid(contiguous, bits, limit)

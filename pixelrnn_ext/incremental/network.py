@@ -1,4 +1,4 @@
-"""Turns a recorded network of masked layers into layer states and steps, which run the network row by row."""
+"""Turns a recorded network of masked layers into layer states, whose steps run the network row by row."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ class PixelModel(Protocol):
 
 
 class Network:
-    """A network that reads scaled images from the buffer ``input`` and writes logits to ``output``, row by row."""
+    """A network that runs row by row, from scaled images in the buffer ``input`` to logits in ``output``."""
 
     rows: Rows
     input: Tensor
@@ -54,10 +54,10 @@ class Network:
 class RowNetwork(Network):
     """The layer states and steps of a model, for ``images`` images of ``width`` columns.
 
-    Between :meth:`begin_row` and :meth:`end_row`, ``steps(colour)`` compute a colour's logits at a column, once
-    ``input`` holds all earlier pixels and colours. After :meth:`end_row`, ``mirrored_steps()`` run over the row.
-    ``map_channels`` is the number of channels of maps that do not depend on the images. Without a ``recording``,
-    the constructor records the model.
+    :meth:`begin_row` starts a row and :meth:`end_row` ends it. In between, ``steps(colour)`` compute the logits of a
+    colour at a column. They need all earlier pixels and colours in ``input``. After :meth:`end_row`,
+    ``mirrored_steps()`` run over the row. ``map_channels`` is the number of channels of maps that do not depend on the
+    images. If there is no ``recording``, the constructor records the model.
     """
 
     def __init__(
@@ -133,6 +133,6 @@ class RowNetwork(Network):
 
 
 def _margin(recording: Recording) -> int:
-    """Returns the most columns to the left of a pixel that a layer reads."""
+    """Returns how far to the left of a pixel the layers read, in columns."""
     weights = [layer.kwargs.get("weight", layer.kwargs.get("weight_ih")) for layer in recording.layers()]
     return max(3, *(weight.shape[3] for weight in weights if isinstance(weight, Tensor))) // 2

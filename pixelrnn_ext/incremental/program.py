@@ -1,4 +1,4 @@
-"""Compiles steps and row steps to lists of integers, which the compiled kernels read (csrc/columns)."""
+"""Compiles steps and row steps to programs: lists of integers, which csrc/columns parses."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from .steps import CellStep, Step, Tap
 
 
 class Program:
-    """The tensors of one or several compiled programs, and the settings that all their steps share.
+    """Compiles steps. Holds the tensors of all compiled programs, and the settings that the programs share.
 
-    ``temperature`` is that of draw steps, ``streams`` are those of decode steps.
+    ``temperature`` is for draw steps, ``streams`` are for decode steps.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -24,12 +24,12 @@ class Program:
         self._packed: list[Tensor] = []
 
     def has_finite_weights(self) -> bool:
-        """Returns whether all weights of compiled steps are finite. Waits for the GPU."""
+        """Returns whether all weights of the compiled steps are finite. This waits for the GPU."""
         weights = [packed.flatten() for packed in self._packed]
         return bool(torch.cat(weights).isfinite().all()) if weights else True
 
     def compile_steps(self, steps: list[Step]) -> list[int]:
-        """Returns the program of the steps of a column (csrc/columns/program.h)."""
+        """Returns the program of steps that run at each column (csrc/columns/program.h)."""
         return [number for step in steps for number in self._step(step)]
 
     def compile_row_steps(self, steps: list[RowStep]) -> list[int]:

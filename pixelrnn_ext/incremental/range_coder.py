@@ -1,8 +1,8 @@
-"""A range coder in Python integers, its integer probabilities, and streams that are being decoded.
+"""A range coder in Python integers, its symbols' integer probabilities, and streams during decoding.
 
-csrc/cpu/range_coder.h writes the same bytes. A symbol's interval is start..stop - 1 of 2^24 parts of the current range.
-A stream is a number in the interval that its symbols narrow down to, in the fewest bytes, at least one. The decoder
-reads zeros after the end of the stream.
+csrc/cpu/range_coder.h writes the same bytes. The coder divides its current range into 2^24 parts. A symbol's interval
+is the parts start..stop - 1, which become the next range. A stream is any number in the last range, in the fewest bytes
+that suffice, at least one. After the end of a stream the decoder reads zeros.
 """
 
 from bisect import bisect_right
@@ -19,14 +19,14 @@ _MAX_DISTANCE = 18.0  # 2^24 * e^-18 rounds to 0
 
 _WORD = 64
 _MASK = 2**_WORD - 1
-_MIN_RANGE = 2**48  # dividing a range of this size into 2^24 parts wastes less than 2^-24 of it
+_MIN_RANGE = 2**48  # dividing such a range, or a larger one, into 2^24 parts wastes less than 2^-24 of it
 
 
 def cumulative(logits: Tensor) -> Tensor:
     """Returns the bounds of the symbols' intervals, (..., levels + 1): increasing integers from 0 to 2^24.
 
-    The logits are finite float64 (..., levels) on the codec's grid, so that exp, rounded to 2^-24, is the same on every
-    machine. A single logit is symbol 1's; symbol 0 then has the logit 0.
+    The logits are finite float64 numbers (..., levels) on the codec's grid. There, exp, rounded to 2^-24, is the same
+    on every machine. A single logit is that of symbol 1. Then symbol 0 has the logit 0.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -43,7 +43,8 @@ def cumulative(logits: Tensor) -> Tensor:
 
 class Encoder:
     def __init__(self) -> None:
-        self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: bits of the interval's start that follow _out
+        # _low has the low bits of the range's start. _out has the bits before them.
+        self._low, self._range, self._out = 0, _MASK, bytearray()
 
     def encode(self, start: int, stop: int) -> None:
         """Encodes the symbol with the interval ``start``..``stop - 1``. Raises ValueError for an invalid interval."""
@@ -57,7 +58,7 @@ class Encoder:
             self._range <<= 8
 
     def finish(self) -> bytes:
-        for left in range(_WORD - 8, -1, -8):  # ``left``: low bits that the stream omits, most first
+        for left in range(_WORD - 8, -1, -8):  # ``left``: number of low bits that the stream omits
             up = -self._low % 2**left
             if up < self._range:
                 break
@@ -68,7 +69,7 @@ class Encoder:
 
     def _add(self, amount: int) -> None:
         self._low += amount
-        if self._low > _MASK:  # carries into the written bytes, which cannot overflow: the interval ends below 1
+        if self._low > _MASK:  # a carry into written bytes; they do not overflow, as the range ends below 1
             self._low &= _MASK
             last = len(self._out) - 1
             while self._out[last] == 255:
@@ -82,14 +83,15 @@ class Encoder:
 
 
 class Decoder:
-    """Decodes symbols from a stream, from its beginning or from the ``state`` of an earlier decoder.
+    """Decodes symbols from a stream. Starts at its beginning, or at the ``state`` where an earlier decoder stopped.
 
-    Any bytes decode to symbols; ``past_end`` and ``finished`` detect a stream of the wrong length.
+    A decoder decodes any bytes without an error. ``past_end`` and ``finished`` tell whether the stream has the right
+    length.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
-        self._data, self._position = data, 0  # _position: bytes read, including zeros after the end
-        self._offset, self._range = 0, _MASK  # _offset: the stream's number minus the start of the current interval
+        self._data, self._position = data, 0  # _position: how many bytes were read, with zeros after the end
+        self._offset, self._range = 0, _MASK  # _offset: distance of the stream's number from the start of the range
         if state:
             self._offset, self._range, self._position = state
         else:
@@ -101,7 +103,7 @@ class Decoder:
         return self._offset, self._range, self._position
 
     def decode(self, bounds: Sequence[int]) -> int:
-        """Returns the next symbol. ``bounds`` are the encoder's, from :func:`cumulative`."""
+        """Returns the next symbol. The encoder must have used the same ``bounds``, from :func:`cumulative`."""
         part = self._range >> PRECISION
         symbol = bisect_right(bounds, min(self._offset // part, 2**PRECISION - 1)) - 1
         start, stop = bounds[symbol], bounds[symbol + 1]
@@ -114,7 +116,7 @@ class Decoder:
 
     @property
     def past_end(self) -> bool:
-        """Whether more symbols were read than the stream holds. The last symbol needs at most 7 zeros after the end."""
+        """Whether the decoder has read past the stream's end. A valid stream needs at most 7 zeros after its end."""
         return self._position > len(self._data) + 7
 
     @property
@@ -128,10 +130,10 @@ class Decoder:
 
 
 class Streams(NamedTuple):
-    """Streams that compiled steps or PyTorch decode. ``data`` joins the streams' bytes.
+    """Streams during decoding, for compiled steps and PyTorch. ``data`` joins the bytes of all streams.
 
-    ``state`` (streams, 6), int64, has for each stream: first image, last image + 1, the decoder's offset and range
-    (unsigned 64 bits), its position in ``data``, and the stream's end in ``data``.
+    ``state`` is int64, (streams, 6). Each row has, in this order: the first image of the stream, the last image + 1,
+    the decoder's offset and range (unsigned 64 bits), its position in ``data``, and the end of the stream in ``data``.
     """
 
     state: Tensor
@@ -148,12 +150,12 @@ class Streams(NamedTuple):
         return cls(torch.tensor(rows, dtype=torch.int64).view(-1, 6), data)
 
     def assign_images(self, images: Sequence[int]) -> None:
-        """Assigns the next images to the streams in order: ``images[s]`` of them to stream s."""
+        """Assigns images to the streams in order. Stream s gets the next ``images[s]`` images."""
         ends = torch.tensor(images).cumsum(0)
         self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
     def decode(self, bounds: Tensor, known: Tensor) -> Tensor:
-        """Decodes a value per image, (N,) int64, 0 where ``known``. ``bounds`` are from :func:`cumulative`."""
+        """Decodes one value of each image, (N,) int64, or 0 if it is ``known``. :func:`cumulative` gives ``bounds``."""
         values, rows, skip, data = [0] * len(bounds), bounds.tolist(), known.tolist(), self.data.numpy().data
         for row, (first, last, offset, range_, position, end) in zip(self.state, self.state.tolist()):
             decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, position))
@@ -175,7 +177,7 @@ def _signed(number: int) -> int:
 
 
 def encode(intervals: Tensor) -> bytes:
-    """Returns the stream of the symbols with the intervals start << 32 | stop, int64, in the tensor's order."""
+    """Encodes symbols in the tensor's order to one stream. The tensor has their intervals: start << 32 | stop."""
     encoder = Encoder()
     for interval in intervals.flatten().tolist():
         encoder.encode(interval >> 32, interval & 0xFFFFFFFF)

@@ -1,7 +1,7 @@
-"""Records a model's operations between the scaled images and the logits, by calling its ``forward``.
+"""Records which operations a model's ``forward`` computes between the scaled images and the logits.
 
-The arguments are tensors that record operations (_recordable.py). Modules, hooks and parametrisations run as in any
-call. torch.fx is not used, because its tracer replaces methods of torch.nn.Module for all threads.
+The model is called with tensors that record operations (_recordable.py). Modules, hooks and parametrisations run as in
+any call. torch.fx is not used, because its tracer replaces methods of torch.nn.Module for all threads.
 """
 
 import sys
@@ -22,17 +22,17 @@ from .._sentences import reason
 from .wrappers import check_unsharded, plain_name, uncompiled
 
 LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bilstm)
-# Functions and methods that allocate their results.
+# Functions and methods whose result is always a new tensor.
 _ALLOCATING = {"add", "relu", "conv2d", "conv_transpose2d"}
 _READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__len__", "__array__", "item", "tolist"}
-_MODEL_DTYPE = type("ModelDtype", (), {})()  # stands for the model's dtype in a recording
+_MODEL_DTYPE = type("ModelDtype", (), {})()  # stands for the model's dtype in recorded arguments
 _EXPECTED = "expected a network of masked layers, ReLUs and sums"
 _CALL = nn.Module._call_impl.__code__
 
 
 @dataclass(eq=False, repr=False)
 class Operation:
-    """A recorded call of a function or method. An argument that is an Operation stands for the result of that call."""
+    """A recorded call of a function or method. If an argument is an Operation, it stands for that call's result."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -62,7 +62,7 @@ class Operation:
         return TypeError(f"{_EXPECTED}, got {self}")
 
     def compute(self, values: dict["Operation", Any], dtype: torch.dtype) -> Any:
-        """Computes the result from ``values``, the results of the inputs, with parameters cast to ``dtype``."""
+        """Computes the call's result, with parameters in ``dtype``. ``values`` maps the inputs to their results."""
 
         def parameter(tensor: Tensor) -> Tensor:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
@@ -70,16 +70,16 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_MODEL_DTYPE), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if op_name(self.function) == "__getitem__":  # recorded as a Tensor method, but torch.chunk returns a tuple
+        if op_name(self.function) == "__getitem__":  # the recorded method is Tensor's, but torch.chunk returns a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
 
 class Recording(NamedTuple):
-    """The operations that the logits depend on, in order, without ``input`` and ``condition``.
+    """The operations on which the logits depend, in order. They do not include ``input`` and ``condition``.
 
-    ``input`` stands for the scaled images. ``output`` computes the logits as channels. ``image_dependent`` holds
-    ``input`` and the operations that depend on it.
+    ``input`` stands for the scaled images. ``output`` is the operation whose result is the logits, as channels.
+    ``image_dependent`` holds ``input`` and all operations that depend on it.
     """
 
     operations: list[Operation]
@@ -95,7 +95,7 @@ class Recording(NamedTuple):
         return tree_leaves([(o.args, o.kwargs) for o in self.operations])
 
     def last_uses(self) -> dict[Operation, list[Operation]]:
-        """Returns, for each operation, the inputs that no later operation reads."""
+        """Returns, for each operation, those of its inputs that no later operation reads."""
         reader = {read: operation for operation in self.operations for read in operation.inputs}
         return {o: [read for read in dict.fromkeys(o.inputs) if reader[read] is o] for o in self.operations}
 
@@ -117,7 +117,7 @@ class _Recorder:
         return Recorded.create(self, operation)
 
     def module_of(self, frame: FrameType | None) -> str:
-        """Returns the name of the innermost module that is called on the stack of ``frame``."""
+        """Returns the name of the innermost module whose call is on the stack of ``frame``."""
         while frame and frame.f_code is not _CALL:
             frame = frame.f_back
         if frame is None:
@@ -127,7 +127,8 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-# Placeholder functions: a recorded call of one stands for the images, the condition, the scaled images or the logits.
+# Placeholder functions. A recorded call of such a function stands for the images, the condition, the scaled images or
+# the logits.
 def _images() -> None: ...
 def _condition() -> None: ...
 def _scaled(images: Tensor) -> None: ...
@@ -143,14 +144,15 @@ def record_logits(map: Recorded) -> Tensor:
 
 
 def record_multi_scale(images: Recorded, condition: Tensor | None) -> Tensor:
-    """Records the arguments of a multi-scale model, for :func:`check_hooks`."""
+    """Records the arguments that a multi-scale model gets, so that :func:`check_hooks` can compare them."""
     return images.recorder.record(_logits, (images, images, condition), {})
 
 
 def record(model: nn.Module, conditional: bool) -> Recording:
     """Records the network of a PixelRNN or PixelCNN.
 
-    Raises TypeError if the network is more than layers, ReLUs and sums, or changes a value that is read later.
+    Raises TypeError if the network has more than layers, ReLUs and sums. Also raises it if an operation changes a value
+    in place that a later operation reads.
     """
     operations, images, condition, logits = outside_dynamo(_call)(model, conditional)
     _remove_in_place(operations)
@@ -175,7 +177,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
 
 
 def _casts(input: Operation, images: Operation) -> set[Operation]:
-    """Returns the images, and the operations that only cast them before they are scaled."""
+    """Returns the operation of the images, and the operations that only cast them before the model scales them."""
     found = {input.args[0]}
     while (cast := input.args[0]) is not images and op_name(cast.function) in ("to", "long", "int", "contiguous"):
         input = cast
@@ -184,7 +186,7 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 
 def check_hooks(model: nn.Module, conditional: bool) -> None:
-    """Raises TypeError if a hook changes images, condition or logits of a multi-scale model."""
+    """Raises TypeError if a hook changes the images, the condition or the logits of a multi-scale model."""
     _, images, condition, logits = outside_dynamo(_call)(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
@@ -195,7 +197,7 @@ _Call = tuple[list[Operation], Operation, Operation | None, Operation]
 
 @torch.no_grad()
 def _call(model: nn.Module, conditional: bool) -> _Call:
-    """Calls the model. Returns all operations, and the operations that stand for images, condition and logits."""
+    """Calls the model. Returns all recorded operations, and those that stand for images, condition and logits."""
     check_unsharded(model)
     model = uncompiled(model)
     recorder = _Recorder(model)
@@ -216,7 +218,7 @@ def _call(model: nn.Module, conditional: bool) -> _Call:
 
 
 def _restore(saved: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Removes recorded tensors that hooks stored in modules, and restores earlier values."""
+    """Removes the recording tensors that hooks stored in modules. Restores the values that were there before."""
     for owner, before in saved:
         for name in [name for name, value in owner.items() if isinstance(value, Recorded)]:
             if name in before:
@@ -235,9 +237,10 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
 
 
 def _remove_in_place(operations: list[Operation]) -> None:
-    """Makes in-place sums and ReLUs out-of-place.
+    """Replaces in-place sums and ReLUs by operations that return a new tensor.
 
-    Raises TypeError for other in-place operations, and if the changed tensor itself is read later.
+    Raises TypeError for other in-place operations, and if a later operation reads the operand, which would have
+    changed.
     """
     read_later: set[Operation] = set()
     aliased = {read for operation in operations if not _allocates(operation) for read in operation.inputs}

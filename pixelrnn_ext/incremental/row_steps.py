@@ -1,6 +1,6 @@
-"""The steps that compute all columns of an image row at once, before or after its pixels.
+"""Row steps: they compute all columns of an image row together, before or after the steps of its pixels.
 
-``output``, ``source`` and ``columns`` are buffers of an image row (steps.py), or some of their columns.
+``output``, ``source`` and ``columns`` are buffers of an image row (steps.py), or only some columns of such buffers.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Product(NamedTuple):
-    """Convolution of ``columns`` [W + taps - 1, N, channels] and ``weight`` (taps, channels, outputs) along the row."""
+    """A convolution along a row: ``columns`` [W + taps - 1, N, channels] with ``weight`` (taps, channels, outputs)."""
 
     columns: Tensor
     weight: Tensor
@@ -30,7 +30,7 @@ class RowSum(NamedTuple):
 
 
 class RowCopy(NamedTuple):
-    """output = source. If ``mirrored``, output has the columns of ``source`` from right to left."""
+    """output = source. If ``mirrored``, the columns of ``source`` go to ``output`` from right to left."""
 
     output: Tensor
     source: Tensor
@@ -55,7 +55,7 @@ def _sum(step: RowSum, row: int) -> None:
     if step.bias is not None:
         step.output.copy_(step.bias)
     if step.map is not None:
-        row = min(row, step.map.shape[2] - 1)  # a map of height 1 has the same row everywhere
+        row = min(row, step.map.shape[2] - 1)  # a map of height 1 has one row for all image rows
         values = step.map[:, :, row].permute(2, 0, 1)
         step.output.copy_(values) if step.bias is None else step.output.add_(values)
     for columns, weight in step.products:

@@ -10,9 +10,10 @@ from .grid import Grid
 
 @dataclass
 class Rows:
-    """Allocates buffers of one image row: ``margin`` columns, then ``width`` columns, of ``images`` images.
+    """Allocates the buffers of one image row: ``margin`` columns, then ``width`` columns, for ``images`` images.
 
-    Layers round their outputs to ``grid``, unless it is None. ``bytes_per_column`` counts bytes per column and image.
+    If ``grid`` is not None, layers round their outputs to it. ``bytes_per_column`` is the size of all buffers, for one
+    column of one image.
     """
 
     images: int
@@ -40,5 +41,5 @@ class Rows:
         return buffer[self.margin :]
 
     def map(self, buffer: Tensor) -> Tensor:
-        """Returns the row of a buffer as a map (N, channels, 1, W), a view."""
+        """Returns a buffer's columns without the margin as a map (N, channels, 1, W), which is a view."""
         return self.within(buffer).permute(1, 2, 0).unsqueeze(2)

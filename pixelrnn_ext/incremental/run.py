@@ -22,7 +22,8 @@ def runs_native(backend: str, device: torch.device) -> bool:
 def make_runner(backend: str, rows: Rows, steps: list[Step]) -> NativeRow | EagerRow:
     """Returns an object whose method ``run`` runs ``steps`` at each column of a row.
 
-    The steps run compiled if kernels for the device can run them and ``backend`` is not "reference", else in PyTorch.
+    Compiled kernels run the steps, if there are kernels for the device and ``backend`` is not "reference". Otherwise
+    PyTorch runs them.
     """
     if not runs_native(backend, rows.device):
         return EagerRow(rows, steps)
@@ -35,11 +36,11 @@ def make_runner(backend: str, rows: Rows, steps: list[Step]) -> NativeRow | Eage
 def run_rows(
     model: PixelModel, network: Network, value_steps: Sequence[Step], row_inputs: Sequence[tuple[Tensor, Tensor]]
 ) -> Iterator[int]:
-    """Runs a network row by row. Yields each row's index when the row is complete.
+    """Runs a network row by row. Yields the index of each row after the row is complete.
 
     Args:
-        value_steps: each colour's last step, which reads the logits and writes the value to ``network.input``.
-        row_inputs: pairs of buffer and map (N, channels, H, W). Before a row runs, its map row is copied to the buffer.
+        value_steps: the last step of each colour, which reads the logits and writes the value to ``network.input``.
+        row_inputs: pairs of buffer and map (N, channels, H, W). Each row first copies its row of the map to the buffer.
     """
     steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
     row, mirrored = (make_runner(model.backend, network.rows, s) for s in (steps, network.mirrored_steps()))

@@ -1,9 +1,10 @@
-"""The state that each layer keeps while images are made row by row, and the layer's steps.
+"""The states that layers keep while a network runs row by row, and the layers' steps.
 
-A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. Its methods return
-steps. The steps of ``before_row`` compute the contribution of the rows above. ``steps`` add the contribution of the
-current row for a pixel and a colour. ``after_row`` stores the values that later rows and ``mirrored_steps`` read.
-``mirrored_steps`` run on mirrored buffers, for layers that scan the complete row from right to left.
+A state takes the arguments of the layer's function in functional.py, and writes to its ``output`` buffer. Its methods
+return steps. ``before_row`` returns row steps that compute the contribution of the rows above. ``steps`` returns steps
+that add the contribution of the current row for one pixel and colour. ``after_row`` returns row steps that store what
+later rows and ``mirrored_steps`` read. ``mirrored_steps`` run on mirrored buffers, for layers that scan the complete
+row from right to left.
 """
 
 import itertools
@@ -20,7 +21,7 @@ from .steps import CellStep, Linear, Pointwise, Step, Tap
 
 
 class State(ABC):
-    """State of a layer. After a row it keeps nothing, unless it has ``after_row``."""
+    """State of a layer. Only a state with ``after_row`` stores something after a row."""
 
     output: Tensor
 
@@ -58,7 +59,7 @@ class PointwiseState(State):
 
 
 class MaskedConvState(State):
-    """State of a masked convolution: the input rows above the current row, kernel height // 2 of them."""
+    """State of a masked convolution: kernel height // 2 rows of its input, those above the current row."""
 
     def __init__(self, rows: Rows, input: Tensor, *, weight: Tensor, bias: Tensor | None, **options: Any) -> None:
         self._mask = mask = Mask(options["mask_type"], options["image_channels"], options["gates"])
@@ -103,7 +104,7 @@ class RowLSTMState(State):
         self._side = scan.weight_hh.shape[2] // 2
         self._h_above = rows.zeros(rows.width + 2 * self._side, scan.hidden).copy_(scan.h0)
         self._c_above, self._zeros = rows.buffer(scan.hidden), rows.buffer(scan.hidden)
-        # h and the output are one buffer: no step reads h in the margin, where an output is zero.
+        # The output can share a buffer with h. In the margin the output is zero, and no step reads h there.
         self.output: Tensor = scan.h
         self.output[: rows.margin] = 0
 
@@ -123,7 +124,7 @@ class DiagonalBiLSTMState(State):
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         self._rows = rows
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
-        # h of the right-to-left scan in the row above: in scan order, and from left to right. Both are 0 before row 0.
+        # h of the right-to-left scan in the row above, in scan order and from left to right. Both are 0 above row 0.
         self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
         self._zeros = rows.buffer(self._left.hidden)
         self.output: Tensor = rows.buffer(self._left.hidden)
@@ -150,7 +151,7 @@ class DiagonalBiLSTMState(State):
 def _scans(
     rows: Rows, *inputs: Tensor, mask_type: str | None, gate_bias: Tensor | None, image_channels: int, **options: Any
 ) -> list["_Scan"]:
-    """Returns a scan for each direction. ``inputs`` are the row and, for a second direction, the mirrored row."""
+    """Returns one scan for each direction. ``inputs`` has the row and, for a second direction, the mirrored row."""
     if mask_type is None:
         raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
     mask = Mask(mask_type, image_channels, 4)
@@ -164,7 +165,7 @@ def _scans(
 
 
 class _Scan:
-    """One direction of a recurrent layer: its parameters in the run's dtype, and its buffers."""
+    """One direction of a recurrent layer: its parameters, in the dtype of ``rows``, and its buffers."""
 
     def __init__(self, rows: Rows, input: Tensor, direction: Direction2d, mask: Mask, gate_bias: Tensor | None) -> None:
         weight_ih, weight_hh = (weight.detach().to(rows.dtype) for weight in direction[:2])
@@ -174,20 +175,20 @@ class _Scan:
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight_hh
         self.base = rows.buffer(4 * self.hidden)
         self.bias, self.h0 = rows.vector(4 * self.hidden, direction.bias), rows.vector(self.hidden, direction.h0)
-        # Above the first row, every column has the initial state.
+        # In the row above the image, every pixel has the initial h and c.
         self.h = rows.buffer(self.hidden).copy_(self.h0)
         self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
 
     def above(self) -> Product:
-        """Returns a diagonal scan's product with h of the pixel above."""
+        """Returns the product of a diagonal scan's weights with h of the pixel above."""
         return Product(self.rows.within(self.h), _taps_first(self.weight_hh[:, :, :1]))
 
     def row_sum(self, products: list[Product]) -> RowSum:
-        """Returns the step that writes the sum of the gates' bias, condition and ``products`` to ``base``."""
+        """Returns the row step for ``base``: the sum of the gates' bias, their condition and ``products``."""
         return RowSum(self.rows.within(self.base), self.bias, self.gate_bias, products)
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
-        """Returns a colour's cell step. It also reads h of the pixel ``shift`` columns away, unless ``shift`` is 0."""
+        """Returns a colour's cell step. Unless ``shift`` is 0, it also reads h of the pixel ``shift`` columns away."""
         units = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def select_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
@@ -200,7 +201,7 @@ class _Scan:
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:
-    """Returns the taps in the current row that a colour reads. weight is (outputs, channels, kernel width)."""
+    """Returns the taps with which a colour reads the current row. weight is (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
     if channels != input.shape[2]:
         raise ValueError(f"expected an input of {channels} channels, got {input.shape[2]}")

@@ -1,8 +1,8 @@
-"""The steps that compute one pixel, over buffers of one image row.
+"""The steps that compute one pixel of all images, on buffers of one image row.
 
-A buffer is [margin + W, N, channels]: the columns of a row for all images, after a margin of columns outside the image,
-which hold zeros or a layer's border state. A step writes the channels start..stop - 1 of the current column, which
-belong to one colour. The step runs when all earlier colours are known, so every feature is computed once.
+A buffer is [margin + W, N, channels]. Its first ``margin`` columns lie to the left of the image, and hold zeros or a
+layer's border state. A step writes the channels start..stop - 1 of the current column, which belong to one colour. The
+step runs when all earlier colours are known, so every feature is computed once.
 
 A step has its fields in the order of a compiled program (csrc/columns/program.h).
 """
@@ -15,7 +15,10 @@ from .range_coder import Streams
 
 
 class Tap(NamedTuple):
-    """Product of ``weight`` (channels, outputs) and the first ``channels`` channels of the column at ``shift`` <= 0."""
+    """Product of ``weight`` (channels, outputs) and the first ``channels`` channels of a column.
+
+    The column is ``shift`` <= 0 columns from the current one.
+    """
 
     input: Tensor
     shift: int
@@ -24,7 +27,7 @@ class Tap(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """output = base + the taps' products, then ReLU if ``relu``."""
+    """output = base + the sum of the taps' products, then a ReLU if ``relu``."""
 
     taps: list[Tap]
     base: Tensor
@@ -35,7 +38,7 @@ class Linear(NamedTuple):
 
 
 class CellStep(NamedTuple):
-    """The LSTM cell (eq. 3). Its previous c is in ``carried``, ``shift`` columns away. output = h + addend.
+    """The LSTM cell (eq. 3). It reads the previous c from ``carried``, ``shift`` columns away. output = h + addend.
 
     Pre-activations of the gates i, f, g, o are ``base`` (4 * hidden channels) plus the taps' products (4 * outputs).
     """
@@ -53,7 +56,7 @@ class CellStep(NamedTuple):
 
 
 class Pointwise(NamedTuple):
-    """output = left + right, or left if ``right`` is None, then ReLU if ``relu``."""
+    """output = left + right, or only left if ``right`` is None, then a ReLU if ``relu``."""
 
     left: Tensor
     right: Tensor | None
@@ -64,9 +67,9 @@ class Pointwise(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Draws the value of one colour by likelihood.draw, int64, unless it is known.
+    """Draws the value of one colour, int64, by likelihood.draw. A known value stays as it is.
 
-    Also writes ``scaled[value]`` to ``image``, which the network reads. ``scaled`` is (levels,).
+    The step also writes ``scaled[value]`` to ``image``, which the network reads. ``scaled`` is (levels,).
     """
 
     logits: Tensor
@@ -80,7 +83,7 @@ class Draw(NamedTuple):
 
 
 class Encode(NamedTuple):
-    """Writes a value's range-coder interval, start << 32 | stop, int64, and ``scaled[value]`` as :class:`Draw` does."""
+    """Writes a value's range-coder interval, start << 32 | stop, int64. Writes ``scaled[value]`` like :class:`Draw`."""
 
     logits: Tensor
     values: Tensor
@@ -91,7 +94,7 @@ class Encode(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """Like :class:`Draw`, but decodes an unknown value from the image's stream."""
+    """Like :class:`Draw`, but decodes the unknown values from the streams of their images."""
 
     logits: Tensor
     known: Tensor

@@ -1,4 +1,4 @@
-"""Handles wrappers and hooks of modules: torch.compile, activation checkpoints, forward hooks, shards."""
+"""Handles wrappers and hooks of modules: torch.compile, activation checkpoints, sharding and forward hooks."""
 
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -6,19 +6,19 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-# Pre-hooks that compute a weight from other parameters and read no input.
+# Types of pre-hooks that compute a weight from other parameters, and do not read the module's input.
 REPARAMETRISATIONS = (WeightNorm, SpectralNorm, BasePruningMethod)
 _COMPILED = "_orig_mod"  # torch.compile keeps the module in this attribute
 _WRAPPERS = {_COMPILED, "_checkpoint_wrapped_module"}
 
 
 def plain_name(name: str) -> str:
-    """Returns a module's or parameter's name without the parts that wrappers add."""
+    """Returns the name of a module or parameter, without the parts that wrappers add to it."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Returns the model inside the wrappers of torch.compile and of activation checkpoints."""
+    """Returns the model that torch.compile and activation checkpoints wrap."""
     while wrapped := _WRAPPERS & model._modules.keys():
         inner = model._modules[wrapped.pop()]
         assert inner is not None
@@ -27,14 +27,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def check_unsharded(model: nn.Module) -> None:
-    """Raises TypeError if a parameter is sharded, as by fully_shard."""
+    """Raises TypeError if a parameter is sharded, for example by fully_shard."""
     for name, parameter in model.named_parameters():
         if hasattr(parameter, "device_mesh"):
             raise TypeError(f"expected a model with whole parameters, got a shard of {plain_name(name)}")
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Returns whether a module has forward hooks or pre-hooks, besides torch.nn.utils' reparametrisations."""
+    """Returns whether a module has forward hooks or pre-hooks, not counting torch.nn.utils' reparametrisations."""
     return bool(module._forward_hooks) or any(
         not isinstance(hook, REPARAMETRISATIONS) for hook in module._forward_pre_hooks.values()
     )
@@ -45,10 +45,10 @@ def has_global_hooks() -> bool:
 
 
 def uncompiled(module: nn.Module, name: str = "", copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
-    """Returns the model without compiled modules, in which Dynamo would compile the recorded operations.
+    """Returns the model without compiled modules, because Dynamo would compile the operations that they record.
 
     Compiled modules, and modules that contain them, become shallow copies with the same parameters, buffers and hooks.
-    Raises TypeError if a hook would be called with a copy, which the hook may not recognise.
+    Raises TypeError if a hook would be called with such a copy, because the hook may not recognise the copy.
     """
     copies = {} if copies is None else copies
     if module in copies:

@@ -13,7 +13,7 @@ from . import library
 
 
 def is_gpu(device: torch.device) -> bool:
-    """Returns whether the CUDA kernels run the steps of tensors on ``device``. Tests with the emulator replace this."""
+    """Returns whether CUDA kernels run the steps of tensors on ``device``. Tests replace this to use the emulator."""
     return device.type == "cuda"
 
 
@@ -27,21 +27,21 @@ def why_not_on(device: torch.device) -> str | None:
 def run(
     tensors: list[Tensor], code: list[int], margin: int, temperature: float, on_grid: bool, *streams: Tensor | None
 ) -> None:
-    """Runs a program (csrc/columns/program.h) at each column of a row. ``streams``: streams to decode, their bytes."""
+    """Runs a program (csrc/columns/program.h) at each column of a row. ``streams`` has the streams and their bytes."""
     torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature, on_grid, *streams)
 
 
 class CannotRun(Exception):
-    """One sentence why the CUDA kernels cannot run a program, or should not, because another way is faster."""
+    """Raised with one sentence: why CUDA kernels cannot run a program, or should not, because another way is faster."""
 
 
 def launches(tensors: list[Tensor], code: list[int], margin: int) -> int:
-    """Returns how many launches of a kernel run one column of a program on a GPU. Raises CannotRun."""
+    """Returns how many launches one column of a program needs on a GPU. Raises CannotRun if it cannot run there."""
     return _plan(torch.ops.pixelrnn_ext.column_launches, tensors, code, margin)
 
 
 def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a planner. Its refusals begin with the name of the operator run_columns, unlike errors of torch or CUDA."""
+    """Calls a planner. Raises CannotRun if the planner refuses the program, with an error that names run_columns."""
     try:
         return outside_dynamo(operator)(*arguments)
     except RuntimeError as error:
@@ -61,10 +61,10 @@ def plan_rows(
     height: int,
     capability: int = 0,
 ) -> tuple[int, int]:
-    """Returns the bytes of shared memory that :func:`draw_rows` needs, and its rounds for one pixel of all images.
+    """Returns how many bytes of shared memory :func:`draw_rows` needs, and how many rounds for one pixel of all images.
 
     ``capability`` is 10 * major + minor of a GPU's compute capability, or 0 for the tensors' GPU. Raises CannotRun if
-    the GPU cannot run the programs in one launch, or would be slower.
+    the GPU cannot run the programs in one launch, or if another way is faster.
     """
     codes = main, mirrored, before_row, after_row
     return _plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *codes, margin, height, capability)
@@ -85,7 +85,7 @@ def draw_rows(
     first_row: int,
     last_row: int,
 ) -> None:
-    """Draws rows of images in one launch (csrc/operators/cuda/columns.h)."""
+    """Draws rows of all images in one launch (csrc/operators/cuda/columns.h)."""
     codes = main, mirrored, before_row, after_row
     maps = uniform, known, values, logits
     torch.ops.pixelrnn_ext.draw_rows(tensors, *codes, margin, *maps, temperature, first_row, last_row)
@@ -93,14 +93,14 @@ def draw_rows(
 
 @functools.cache
 def step_code(name: str) -> int:
-    """Returns the opcode of a named step of the sampler's program (csrc/columns/program.h)."""
+    """Returns the number of a kind of step, given its name (csrc/columns/steps.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
 def block_width(gates: int, dtype: torch.dtype, device: torch.device) -> int:
-    """Returns how many outputs, of ``gates`` gates each, a block of packed weights has (csrc/columns/steps.h)."""
+    """Returns how many outputs, of ``gates`` gates each, are in a block of packed weights (csrc/columns/steps.h)."""
     if is_gpu(device):
-        return 4 // gates  # csrc/cuda/columns.h: kColumnBlocks
+        return 4 // gates  # as kColumnBlocks in csrc/cuda/columns.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 

@@ -30,7 +30,7 @@ template <class T> void check_case(const Size& size) {
         if (d.shares == 1) {
           serial = n.logits.values;
           const auto& [image, logits] = reference.try_emplace(temperature, n.image.values, serial).first->second;
-          if (same_bits(image, n.image.values))  // if other values were drawn, the logits differ
+          if (same_bits(image, n.image.values))  // runs that drew different values have different logits
             check_close("logits", serial, logits);
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})

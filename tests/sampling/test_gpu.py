@@ -24,7 +24,7 @@ from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Draw, Encode, Linear, Pointwise, Tap
 from pixelrnn_ext.operators import columns, library
 
-# Largest errors relative to PyTorch's logits of the same dtype. Both round; see RATIO in test_sampling.py.
+# Largest errors relative to PyTorch's logits of the same dtype, which are rounded, too (see RATIO in test_sampling.py).
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 
@@ -37,9 +37,9 @@ def emulator(monkeypatch):
 
 @pytest.fixture(params=["stages", "images"])
 def path(request, monkeypatch):
-    """Makes the sampler launch a kernel for each stage, or one for whole images. Returns the emulator's controls.
+    """Makes the sampler use a launch for each stage, or one launch for whole images. Returns the emulator's controls.
 
-    The test fails if the sampler takes another path.
+    The test fails if the sampler draws in another way.
     """
     from helpers.emulated.sampling import use_emulated_gpu
 
@@ -69,7 +69,7 @@ def recorded(function, calls, name):
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", WIRED_MODELS)
 def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, path):
-    """A launch for each stage uses another kernel for 1 or 3 images than for 6, whose last tile of four is not full."""
+    """In stages, 6 images run in tiles of four, the last of which is not full. 1 or 3 images run in tiles of one."""
     make = partial(make_model, name, colours, dtype, condition_channels=0 if condition is None else 2)
     size = {None: None, "label": (n, 2, 1, 1), "map": (n, 2, 4, 4)}[condition]
     context = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
@@ -107,7 +107,7 @@ def test_wide_layers_and_a_stage_of_more_steps_than_a_launch(path):
 
 @pytest.mark.emulated
 def test_hooks_that_add_and_apply_relu(path):
-    """The second pointwise step reads the output of the convolution, too, so it is not fused."""
+    """The planner does not fuse the second pointwise step, because it reads the output of the convolution, too."""
     model, reference = (make_model("pixelcnn", "rgb", backend=backend) for backend in ("auto", "reference"))
     images = random_images(model, 2, 3, 3)
     for m in (model, reference):
@@ -120,7 +120,7 @@ def test_hooks_that_add_and_apply_relu(path):
 @pytest.mark.parametrize("bad", [torch.inf, torch.nan], ids=str)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_weights_that_are_not_finite(name, bad, emulator):
-    """Such a model is not drawn in one launch, because the kernel multiplies weights by zeros in place of channels."""
+    """Such a model is not for the kernel of whole images, which multiplies some weights by zeros as padding."""
     model, reference = (make_model(name, backend=backend) for backend in ("auto", "reference"))
     for m in (model, reference):
         with torch.no_grad():
@@ -159,14 +159,14 @@ def test_an_image_has_the_same_bits_in_every_batch(dtype, path):
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("levels", "logits"), [(2, 1), (3, 3), (33, 33), (256, 256)])
 def test_draws(temperature, levels, logits, emulator):
-    """Draws the CPU's values, except where a uniform number is so close to a border that the order of sums decides."""
+    """Draws the CPU's values, except where a uniform number is so close to a border that rounding decides."""
     rng = generator()
     rows = Rows(images=9, width=11, margin=0, dtype=torch.float64, device=torch.device("cpu"))
     all_logits = rows.buffer(2 * logits).normal_(std=3, generator=rng)
     all_logits[3] = 0
     all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
-    all_logits[7, :, logits - 1] = all_logits[7, :, logits // 2] = 20  # the most likely value of two lanes
-    if temperature:  # a NaN draws the first value
+    all_logits[7, :, logits - 1] = all_logits[7, :, logits // 2] = 20  # two lanes have the largest logit
+    if temperature:  # if a logit is NaN, the draw is the first value
         all_logits[8, :, 0] = torch.nan
     uniform, known = rows.buffer(2, torch.float64).uniform_(generator=rng), rows.buffer(2, torch.bool)
     uniform[5], uniform[6] = 0, 1 - 2**-53
@@ -191,7 +191,7 @@ def random_below(rng, n):
 
 
 def random_step(rng, rows, small, wide):
-    """Returns a step over random channels of a few buffers, so that steps read and overwrite each other's results.
+    """Returns a random step. Steps share a few buffers, so that they read and overwrite each other's results.
 
     ``small`` are buffers of 5 channels, and ``wide`` are buffers of 20, which hold the gates of cells.
     """
@@ -223,7 +223,7 @@ def random_step(rng, rows, small, wide):
 
 
 def random_program(seed, images):
-    """Returns the rows, the buffers that are compared, and the steps of a program.
+    """Returns the rows, the buffers to compare, and the steps of a random program.
 
     The first steps write all channels of every buffer.
     """
@@ -238,7 +238,7 @@ def random_program(seed, images):
     ]
     for _ in range(10):
         steps.append(random_step(rng, rows, small, wide))
-        if isinstance(steps[-1], Linear):  # pointwise steps that may be fused
+        if isinstance(steps[-1], Linear):  # adds pointwise steps that the planner may fuse
             for _ in range(random_below(rng, 4)):
                 last, buffers = steps[-1], small if steps[-1].output.shape[2] == 5 else wide
                 other, output = ([None, *buffers][random_below(rng, 1 + len(buffers))] for _ in range(2))
@@ -258,7 +258,7 @@ def run_stages(rows, buffers, steps):
 
 
 class OnlySteps:
-    """Stands for a network of one colour whose rows have no row steps, but keep all buffers."""
+    """Stands for a network of one colour. Its only row steps read all buffers, so that the kernel stores these."""
 
     def __init__(self, rows, buffers, steps):
         self.rows, self._steps, self.before_row = rows, steps, []
@@ -272,7 +272,7 @@ class OnlySteps:
 
 
 def run_images(rows, buffers, steps):
-    *others, value = steps  # a colour's last step
+    *others, value = steps  # the last step sets the colour's value
     sampler = BlockSampler(OnlySteps(rows, buffers, others), [value], 1)
     assert sampler.why_not is None
     maps = torch.zeros(rows.images, 0, 1, rows.width, dtype=torch.float64)
@@ -283,7 +283,7 @@ def run_images(rows, buffers, steps):
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize(("run", "images"), [(run_stages, 2), (run_stages, 5), (run_images, 2)])
 def test_random_programs(run, images, seed, emulator):
-    """Steps that depend on each other in any way give what they give one after the other."""
+    """Steps that depend on each other in random ways give the same results as in their order, one by one."""
     results = []
     for runner in (run, lambda rows, buffers, steps: EagerRow(rows, steps).run()):
         rows, buffers, steps = random_program(seed, images)
@@ -293,7 +293,7 @@ def test_random_programs(run, images, seed, emulator):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-12, msg=f"buffer {index}")
 
 
-# The rows of a table of docs/sampling.md: {model: its cells}
+# The rows of a table in docs/sampling.md, as {model: cells}.
 TABLE = {
     name: cells.split(" | ")
     for line in (ROOT / "docs/sampling.md").read_text().splitlines()
@@ -303,14 +303,14 @@ TABLE = {
 
 @pytest.fixture
 def planner(monkeypatch):
-    """Makes programs for a GPU. Counting their launches needs no GPU."""
+    """Makes the sampler plan for a GPU. To count launches, no GPU is needed."""
     if reason := library.why_no_planner():
         pytest.skip(reason)
     monkeypatch.setattr(columns, "is_gpu", lambda device: True)
 
 
 def draws(model, network):
-    """Returns the draw of each colour."""
+    """Returns the draw step of each colour."""
     rows, (_, _, colours) = network.rows, network.input.shape
     operands = [rows.buffer(colours, dtype) for dtype in (torch.float64, torch.bool, torch.int64)]
     scaled = torch.zeros(model.levels, dtype=rows.dtype)
@@ -318,7 +318,7 @@ def draws(model, network):
 
 
 class Operations(TorchDispatchMode):
-    """Counts PyTorch's operations, without views: each launches at least one kernel on a GPU."""
+    """Counts PyTorch's operations, except views. On a GPU, each of them launches at least one kernel."""
 
     count = 0
 
@@ -348,7 +348,8 @@ def test_launches_of_the_documentation(name, planner, monkeypatch):
     assert TABLE[name] == [str(len(steps)), *map(str, launches), " + ".join(operations), ", ".join(gpus) or "none"]
 
 
-# {model: compute capabilities of the GPUs that draw 16 images in one launch}, of 8.0, 8.6, 9.0, 10.0 and 12.0
+# {model: compute capabilities of the GPUs that draw 16 images in one launch}. The tests try 8.0, 8.6, 9.0, 10.0 and
+# 12.0.
 ONE_LAUNCH = {
     "mnist-diagonal": [90, 100],
     "mnist-diagonal-1-layer": [80, 90, 100],
@@ -393,7 +394,7 @@ def test_so_many_images_that_stages_are_faster(planner, monkeypatch):
 
 
 def test_damaged_programs(planner):
-    """Whatever integers a program has, the planner accepts or refuses it."""
+    """The planner accepts or refuses every program, whatever integers the program has."""
     rng = generator()
     model = make_model("diagonal", "rgb", condition_channels=2)
     network = RowNetwork(model, 2, 3, torch.randn(2, 2, 1, 1))
@@ -418,7 +419,7 @@ def test_damaged_programs(planner):
 
 @pytest.mark.parametrize(("width", "launches"), [(28, 1), (400, 6)])
 def test_launches_end_in_time_for_ctrl_c(width, launches, planner, monkeypatch):
-    """An image is drawn in as many launches as take about 50 ms each, by estimate."""
+    """The sampler divides an image into launches that take about 50 ms each, by estimate."""
     rows = []
     monkeypatch.setattr(columns, "plan_rows", plan_for(90))
     monkeypatch.setattr(columns, "draw_rows", lambda *arguments: rows.append(arguments[-2:]))
@@ -437,7 +438,7 @@ def test_launches_continue_each_other(rows_per_launch, emulator, monkeypatch):
     model, seen = make_model("diagonal", "rgb"), []
     draw = partial(model.sample, 2, (3, 4, 3))
     whole = draw(generator=generator())
-    monkeypatch.setattr(block, "_LAUNCH_SECONDS", 0)  # then a launch draws one row
+    monkeypatch.setattr(block, "_LAUNCH_SECONDS", 0)  # so that each launch draws one row
     monkeypatch.setattr(block, "max", lambda one, rows: rows_per_launch, raising=False)
     assert torch.equal(draw(generator=generator(), progress=lambda *rows: seen.append(rows)), whole)
     assert seen == [(min(row, 4), 4) for row in range(rows_per_launch, 4 + rows_per_launch, rows_per_launch)]
@@ -483,7 +484,7 @@ def test_steps_that_a_gpu_cannot_run(planner):
 
 
 def test_a_row_of_many_launches_is_not_captured(planner, monkeypatch):
-    """A CUDA graph of such a row would take too much memory."""
+    """The sampler captures no CUDA graph of such a row, because the graph would take too much memory."""
     runs = []
     monkeypatch.setattr(columns, "run", lambda *program: runs.append(len(runs)))
     monkeypatch.setattr(gpu, "_MAX_NODES", 5)

@@ -50,14 +50,14 @@ def checkpoint_block(model, implementation=CheckpointImpl.NO_REENTRANT):
 
 
 class Doubled(nn.Module):
-    """A parametrisation that shows whether it was applied twice."""
+    """A parametrisation that doubles the weight. If it is applied twice, the weight shows this."""
 
     def forward(self, weight):
         return 2 * weight
 
 
 def hook(module, function):
-    """Registers a forward hook that computes ``function`` of the module's output."""
+    """Adds a forward hook that replaces the module's output by ``function(output)``."""
     module.register_forward_hook(lambda module, inputs, output: function(output))
 
 
@@ -86,7 +86,7 @@ CHANGES = {
     "checkpoint": checkpoint_block,
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
-# A model takes at most one change of each of these sets.
+# A test makes at most one change of each of these sets to a model.
 EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
@@ -99,7 +99,7 @@ VIEWS = {
 
 
 def check(model):
-    """Asserts that logits, samples, bits and files of all images of 2 x 2 pixels agree with ``forward``."""
+    """Asserts that logits, samples, bits and files agree with ``forward``, for all images of 2 x 2 pixels."""
     with torch.no_grad():
         expected = model(IMAGES)
         log_prob = model.log_prob(IMAGES)
@@ -111,7 +111,7 @@ def check(model):
     assert torch.equal(model.sample(16, (1, 2, 2), generator=generator()), drawn)
     codec = Codec(model)
     bits = -log_prob.double() / math.log(2)
-    # The codec rounds a model's weight by up to 2^-17, and codes every pixel value in at most 24 bits.
+    # The tolerance is for the codec's rounding: it rounds weights by up to 2^-17, and codes a value in at most 24 bits.
     torch.testing.assert_close(codec.bits(IMAGES), bits, rtol=1e-2, atol=1e-2)
     assert torch.equal(codec.decompress(codec.compress(IMAGES)), IMAGES)
     assert torch.equal(model.incremental_logits(IMAGES), got), "a codec changes its model"
@@ -141,7 +141,7 @@ def test_changes_together(kind, changes, view):
     for change in sorted(changes, key=list(CHANGES).index):
         CHANGES[change](model)
     if view == "EMA" and any("old" in change or change == "pruned" for change in changes):
-        view = "itself"  # torch cannot copy a weight that a pre-hook computed
+        view = "itself"  # an EMA cannot copy a weight that a pre-hook computed
     check(VIEWS[view](model))
 
 
@@ -156,7 +156,7 @@ def test_a_compiled_function_that_samples():
 
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
-    """With the older weight_norm, a forward pre-hook computes the weight from the loaded parameters."""
+    """The older weight_norm has a forward pre-hook that computes the weight from the loaded parameters."""
     trained, model = model_of("pixelcnn"), px.PixelCNN(**SIZES).eval()
     for one in (trained, model):
         nn.utils.weight_norm(one.head[-1])
@@ -233,7 +233,7 @@ def hook_a_compiled_block(model):
 
 READS_IMAGES = "expected a PixelRNN that reads its images unchanged"
 NOT_COMPILED = "expected no forward hook where modules are compiled, got one that blocks.0 calls"
-# name -> (function that adds a hook, error of sampling, error of a codec if that is another)
+# name -> (function that adds a hook, error of sampling, error of a codec if it is a different one)
 HOOKS = {
     "of a layer": (lambda m: m.blocks[0].layer.register_forward_hook(doubling), "got mul in blocks.0.layer (RowLSTM)"),
     "pre-hook": (
@@ -285,7 +285,7 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
 
 
 def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
-    """A codec computes with a copy of the model, and the hook does not know the copy's modules."""
+    """A codec computes with a copy of the model, whose modules the hook does not know."""
     model = model_of("pixelcnn")
     known = model.blocks[0].output
     model.blocks[0].output.register_forward_hook(lambda module, _, output: output.relu() if module is known else None)

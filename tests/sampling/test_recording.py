@@ -66,7 +66,10 @@ class Wired(px.PixelCNN):
 
 
 class RowThenConvolution(px.PixelRNN):
-    """A network whose 3x3 convolution reads zeros outside a Row LSTM's output, not the border state."""
+    """A network in which a 3x3 convolution follows a Row LSTM.
+
+    Outside the image, the convolution must read zeros, not the border state of the LSTM.
+    """
 
     def __init__(self):
         super().__init__("row", image_channels=3, levels=7, hidden_channels=5, num_layers=1, head_channels=7)
@@ -107,7 +110,7 @@ def test_a_recording_names_the_modules_of_a_list():
 
 
 class WithMap(px.PixelCNN):
-    """A network in which ``change`` combines the first layer's map y with the condition's map."""
+    """A network that applies ``change`` to the first layer's map y and the condition's map."""
 
     def __init__(self, change):
         super().__init__(**SIZES, condition_channels=2)
@@ -146,7 +149,7 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     model = WithMap(CHANGES[change]).double()
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
     check_logits(model, images, condition)
-    if "a map" not in change:  # the others take a mean, which the codec's grid lacks
+    if "a map" not in change:  # the other changes take a mean, which a codec does not support
         monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
 
@@ -168,7 +171,7 @@ def halved_in_place(y: torch.Tensor) -> None:
     y.mul_(0.5)
 
 
-# name -> (in-place change, name of the operation in the error). For a custom operator the name may be any.
+# name -> (in-place change, name of the operation in the error). The error of a custom operator may have any name.
 IN_PLACE = {
     "a relu_ that is read": (lambda _, y, cond: torch.relu_(y) + y, "relu_"),
     "an add_ that is read": (lambda _, y, cond: y.add_(y) + y, "add_"),
@@ -235,7 +238,7 @@ def test_no_recorded_value_stays_in_a_module(attribute):
 
 
 def test_a_cast_to_the_dtype_of_a_bfloat16_model():
-    """Steps compute in float32, even if the network casts a map to the model's dtype."""
+    """Steps compute in float32, even if the network casts a map to the model's own dtype, bfloat16."""
     model, images = WithMap(lambda _, y, cond: y + cond.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
     condition = torch.ones(1, 2, 1, 1).bfloat16()
     got = model.incremental_logits(images, condition)

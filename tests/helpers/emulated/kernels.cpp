@@ -1,5 +1,6 @@
 // Adapts the CUDA code of csrc to the emulator, which runs CUDA kernels on a CPU. For every kernel, this file tells the
-// emulator which buffers the kernel may access. It also registers the operators of csrc/operators/cuda for CPU tensors.
+// emulator which buffers the kernel may access. The file also registers the operators of csrc/operators/cuda for CPU
+// tensors.
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
@@ -22,7 +23,7 @@ using emulator::Access;
 using Buffers = std::vector<emulator::Buffer>;
 using enum Access;
 
-// Bytes of a value in a feature map (`map`), and bytes of a value in the kernel's arithmetic (`compute`).
+// Bytes of one value: `map` in a feature map, `compute` in the kernel's arithmetic.
 struct ValueBytes { size_t map, compute; };
 template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
 
@@ -39,8 +40,8 @@ emulator::Buffer sizes_buffer(const RaggedImages& maps, int images) {
   return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), in, "sizes"};
 }
 
-// `map` says how the kernel accesses the feature maps that it writes. It is `out` if the kernel writes all pixels. If
-// images are smaller than the map, it is `in_out`, because pixels outside of an image keep their values.
+// `map` is the kernel's access to the feature maps that it writes. It is `out` if the kernel writes all pixels. It is
+// `in_out` if images are smaller than the map, because pixels outside of an image keep their values.
 template <int G> Buffers buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
@@ -82,8 +83,8 @@ Buffers buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// Numbers of values in the buffers of a step kernel, which computes one line of a scan: an image row or an
-// anti-diagonal. A launch writes one line of each map and keeps the other lines, so its access to a map is in_out.
+// Numbers of values in the buffers of a step kernel. A step kernel computes one line of a scan: an image row or an
+// anti-diagonal. It writes one line of each map and keeps the other lines, so its access to a map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -144,7 +145,7 @@ Buffers buffers(const BorderSumsArgs& a, ValueBytes type) {
   };
 }
 
-// Adds what a launch reads of the operands of some steps to `memory`: byte ranges, which may overlap.
+// Collects ranges of bytes that a launch accesses. Ranges may overlap, because several steps may access one buffer.
 struct Memory {
   std::vector<std::pair<const char*, const char*>> ranges;
   template <class T> void add(const T* data, size_t values) {
@@ -192,7 +193,7 @@ template <class T> Buffers buffers(const ColumnStageArgs<T>& a) {
   return found;
 }
 
-// The kernel that draws whole images accesses what the lists in its memory name.
+// The kernel that draws whole images finds its operands in lists. From these lists, this function finds them, too.
 template <class T> Buffers buffers(const BlockArgs<T>& a) {
   Memory constants, rows;
   const size_t pixels = size_t(a.images) * a.colours * a.height * a.width,

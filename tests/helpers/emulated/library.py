@@ -1,4 +1,4 @@
-"""Builds the CUDA operators of a scan for the emulator, and loads them as a namespace of torch.ops.
+"""Builds the CUDA operators for the emulator, and loads them as a namespace of torch.ops.
 
 The emulator (tests/emulator) runs CUDA kernels on a CPU. Each combination of build options has its own namespace, so
 one process can load several libraries.
@@ -93,7 +93,7 @@ def load(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 
     Returns an object. Its ``ops`` are the operators, and its ``emulator`` controls the emulated GPU.
     """
-    return _load(arch, checks, by_nvcc, step_kernels)  # positional: @cache stores keyword calls separately
+    return _load(arch, checks, by_nvcc, step_kernels)  # positional, because @cache stores keyword calls separately
 
 
 @cache

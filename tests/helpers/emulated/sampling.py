@@ -18,7 +18,7 @@ class Replay:
 def use_emulated_gpu(monkeypatch, arch="sm_90", schedule="burst", whole_images=True):
     """Replaces the CUDA operators and CUDA graphs until the test ends. Returns the emulator's controls.
 
-    If not ``whole_images``, no image is drawn in one launch.
+    If not ``whole_images``, the sampler never draws whole images in one launch.
     """
     emulated = load(arch)
     emulated.emulator.set_schedule(schedule)
