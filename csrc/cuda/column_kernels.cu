@@ -1,7 +1,7 @@
 #include "column_kernel.cuh"
 
 #define KERNEL(name, T, images)                                                                      \
-  extern "C" __global__ void __launch_bounds__(pixelrnn::cuda::kStageThreads)                        \
+  extern "C" __global__ void __launch_bounds__(pixelrnn::cuda::kStageThreads, 1)                     \
       column_stage_##name##_##images(const __grid_constant__ pixelrnn::cuda::ColumnStageArgs<T> a) { \
     pixelrnn::cuda::ColumnStageKernel<T, images>(a).run();                                           \
   }

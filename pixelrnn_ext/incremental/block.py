@@ -67,5 +67,6 @@ class BlockSampler:
                 program.tensors, *self._codes, self._margin, uniform, known, values, logits, program.temperature,
                 first, last,
             )  # fmt: skip
-            wait(self._device)
+            if last < height:
+                wait(self._device)
             yield first, last

@@ -6,6 +6,12 @@
 
 namespace check {
 
+using pixelrnn::ColumnBlocks;
+using pixelrnn::ColumnStep;
+using pixelrnn::ColumnTap;
+using pixelrnn::RowBuffer;
+using pixelrnn::StepKind;
+
 struct Size {
   const char* name;
   int images, width, colours, levels, wide, hidden;
