@@ -113,7 +113,7 @@ template <class T> class BlockSampler {
     int column = a_.margin - 1;
     BlockRecord now = *at;
     for (int left = p.rounds * a_.width; left > 0; --left) {
-      if (now.is_barrier()) __syncthreads();  // [block sampler: a round]
+      if (now.is_barrier()) __syncthreads();
       at = at + warps == end ? records : at + warps;
       const BlockRecord next = *at;
       column += now.is_first();
@@ -136,8 +136,8 @@ template <class T> class BlockSampler {
 
   PIXELRNN_DEVICE void run_record(const BlockProgram<T>& p, const BlockRecord& r, int column, int row) const {
     switch (r.kind()) {
-      case BlockKind::linear: return product<false>(p, r);  // [block sampler: linear]
-      case BlockKind::cell: return product<true>(p, r);     // [block sampler: cell]
+      case BlockKind::linear: return product<false>(p, r);
+      case BlockKind::cell: return product<true>(p, r);
       case BlockKind::pointwise: return pointwise(r);
       case BlockKind::draw: return set_value(r, column, row);
       case BlockKind::move:
@@ -185,7 +185,7 @@ template <class T> class BlockSampler {
   template <bool is_cell> PIXELRNN_DEVICE void product(const BlockProgram<T>& p, const BlockRecord& r) const {
     const int lanes = 1 << r.log_lanes(), thread = r.first_thread + lane_, lane = thread & (lanes - 1);
     const int part = 2 * (lane & 1) + (lane >> 1 & 1);  // which sum reduce() returns: an output or a gate
-    for (int first = 0; first < r.quads; first += r.threads >> r.log_lanes()) {  // [block sampler: passes]
+    for (int first = 0; first < r.quads; first += r.threads >> r.log_lanes()) {
       const int own = first + (thread >> r.log_lanes()), quad = min(own, r.quads - 1);
       // Whether this lane writes a result. One lane does so for a unit, and one lane for each output of a linear step.
       const bool finishes = own < r.quads && lane < (is_cell ? 1 : kQuad) && (is_cell || quad * kQuad + part < r.count);

@@ -2,10 +2,10 @@
 // one launch can run the stage. This assumes that two different buffers share no memory.
 #pragma once
 #include <algorithm>
-#include <stdexcept>
 #include <vector>
 
 #include "../columns/steps.h"
+#include "../columns/tensor_view.h"
 #include "column_kernel.h"
 
 namespace pixelrnn::cuda {
@@ -93,14 +93,12 @@ template <class T> std::vector<ColumnStage<T>> column_stages(const std::vector<C
   std::vector<FusedStep<T>> fused;
   std::vector<ChannelAccess> accesses;
   for (const ColumnStep<T>& s : steps) {
-    const auto expect = [](bool condition, const char* text) {
-      if (!condition) throw std::runtime_error(std::string("run_columns: expected ") + text);
-    };
-    expect(s.kind != StepKind::kEncode && s.kind != StepKind::kDecode, "a CPU to encode or decode, got a GPU");
-    expect(s.taps.size() <= size_t(kMaxTaps), "a step of at most 8 taps on a GPU, got more");
+    expect(s.kind != StepKind::kEncode && s.kind != StepKind::kDecode, "expected a CPU to encode or decode, got a GPU");
+    expect(s.taps.size() <= size_t(kMaxTaps), "expected a step of at most 8 taps on a GPU, got more");
     if (s.start == s.stop) continue;
     const ChannelAccess access = access_of(s);
-    expect(!ChannelAccess::overlap(tap_reads(s), access.writes), "a step that reads other channels than it writes");
+    expect(!ChannelAccess::overlap(tap_reads(s), access.writes),
+        "expected a step that reads other channels than it writes");
     if (!fused.empty() && can_fuse(fused.back(), s)) {
       fused.back().pointwise.push_back(s);
       accesses.back().add(access);

@@ -127,7 +127,7 @@ template CUresult run_columns(const ColumnProgram<float>&, double, CUstream);
 template CUresult run_columns(const ColumnProgram<double>&, double, CUstream);
 
 template <class T> CUresult draw_rows(const BlockPlan<T>& plan, const BlockArgs<T>& args, CUstream stream) {
-  if (args.images == 0 || args.row0 >= args.row1) return CUDA_SUCCESS;
+  if (args.row0 >= args.row1) return CUDA_SUCCESS;
   const LaunchShape shape{unsigned(args.images), 1, plan.threads, plan.shared_memory};
   return launch(std::string("block_sampler_") + kTypeName<T>, shape, args, stream);
 }

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..operators import columns
 from .graph import wait
-from .network import RowNetwork
+from .network import RowNetwork, pixel_steps
 from .program import Program
 from .steps import Step
 
@@ -28,17 +28,16 @@ class BlockSampler:
         self._margin: int = rows.margin
         self._device = rows.device
         self._program = program = Program(rows)
-        steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
-        both = program.compile_steps(steps), program.compile_steps(network.mirrored_steps())
-        self._codes: tuple[list[int], list[int], list[int], list[int]] = (*both, [], [])
+        main, mirrored = map(program.compile_steps, (pixel_steps(network, value_steps), network.mirrored_steps()))
+        self._programs = columns.Programs(main, mirrored, before_row=[], after_row=[])
         self.why_not: str | None = None
         self.rows_per_launch: int = height
         try:
             self._plan(height)  # a first check without row steps, whose maps may take much memory
             if not program.has_finite_weights():
                 raise columns.CannotRun("expected finite weights to draw images in one launch, got infinity or NaN")
-            row_steps = program.compile_row_steps(network.before_row), program.compile_row_steps(network.after_row)
-            self._codes = (*both, *row_steps)
+            before, after = map(program.compile_row_steps, (network.before_row, network.after_row))
+            self._programs = self._programs._replace(before_row=before, after_row=after)
             rounds = self._plan(height)
         except columns.CannotRun as refusal:
             self.why_not = str(refusal)
@@ -50,7 +49,7 @@ class BlockSampler:
 
         Raises columns.CannotRun if the GPU cannot draw images in this way, or if another way is faster.
         """
-        _, rounds = columns.plan_rows(self._program.tensors, *self._codes, self._margin, height)
+        _, rounds = columns.plan_rows(self._program.tensors, self._programs, self._margin, height)
         return rounds
 
     def draw(self, uniform: Tensor, known: Tensor, values: Tensor, logits: Tensor | None) -> Iterator[tuple[int, int]]:
@@ -63,10 +62,8 @@ class BlockSampler:
         program, height = self._program, values.shape[2]
         for first in range(0, height, self.rows_per_launch):
             last = min(height, first + self.rows_per_launch)
-            columns.draw_rows(
-                program.tensors, *self._codes, self._margin, uniform, known, values, logits, program.temperature,
-                first, last,
-            )  # fmt: skip
+            maps = uniform, known, values, logits
+            columns.draw_rows(program.tensors, self._programs, self._margin, maps, program.temperature, first, last)
             if last < height:
                 wait(self._device)
             yield first, last

@@ -1,6 +1,6 @@
 """Turns a recorded network of masked layers into layer states, whose steps run the network row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -49,6 +49,11 @@ class Network:
 
     def mirrored_steps(self) -> list[Step]:
         return []
+
+
+def pixel_steps(network: Network, value_steps: Sequence[Step]) -> list[Step]:
+    """Returns all steps of a pixel: for each colour, the network's steps and the colour's last step, its value step."""
+    return [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
 
 
 class RowNetwork(Network):

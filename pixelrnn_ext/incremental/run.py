@@ -9,7 +9,7 @@ from ..operators import columns
 from .eager import EagerRow
 from .gpu import GpuRow
 from .native import NativeRow
-from .network import Network, PixelModel
+from .network import Network, PixelModel, pixel_steps
 from .row_steps import RowStep, RowSum, run_row_steps
 from .rows import Rows
 from .steps import Step
@@ -42,8 +42,8 @@ def run_rows(
         value_steps: the last step of each colour, which reads the logits and writes the value to ``network.input``.
         row_inputs: pairs of buffer and map (N, channels, H, W). Each row first copies its row of the map to the buffer.
     """
-    steps = [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
-    row, mirrored = (make_runner(model.backend, network.rows, s) for s in (steps, network.mirrored_steps()))
+    both = pixel_steps(network, value_steps), network.mirrored_steps()
+    row, mirrored = (make_runner(model.backend, network.rows, steps) for steps in both)
     inputs: list[RowStep] = [RowSum(network.rows.within(buffer), map=map) for buffer, map in row_inputs]
     height = row_inputs[0][1].shape[2]
     for r in range(height):

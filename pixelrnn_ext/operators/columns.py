@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,44 +51,37 @@ def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
+class Programs(NamedTuple):
+    """The compiled programs of an image row: two column programs, and the row steps before and after the columns."""
+
+    main: list[int]
+    mirrored: list[int]
+    before_row: list[int]
+    after_row: list[int]
+
+
 def plan_rows(
-    tensors: list[Tensor],
-    main: list[int],
-    mirrored: list[int],
-    before_row: list[int],
-    after_row: list[int],
-    margin: int,
-    height: int,
-    capability: int = 0,
+    tensors: list[Tensor], programs: Programs, margin: int, height: int, capability: int = 0
 ) -> tuple[int, int]:
     """Returns how many bytes of shared memory :func:`draw_rows` needs, and how many rounds for one pixel of all images.
 
     ``capability`` is 10 * major + minor of a GPU's compute capability, or 0 for the tensors' GPU. Raises CannotRun if
     the GPU cannot run the programs in one launch, or if another way is faster.
     """
-    codes = main, mirrored, before_row, after_row
-    return _plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *codes, margin, height, capability)
+    return _plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *programs, margin, height, capability)
 
 
 def draw_rows(
     tensors: list[Tensor],
-    main: list[int],
-    mirrored: list[int],
-    before_row: list[int],
-    after_row: list[int],
+    programs: Programs,
     margin: int,
-    uniform: Tensor,
-    known: Tensor,
-    values: Tensor,
-    logits: Tensor | None,
+    maps: tuple[Tensor, Tensor, Tensor, Tensor | None],
     temperature: float,
     first_row: int,
     last_row: int,
 ) -> None:
-    """Draws rows of all images in one launch (csrc/operators/cuda/columns.h)."""
-    codes = main, mirrored, before_row, after_row
-    maps = uniform, known, values, logits
-    torch.ops.pixelrnn_ext.draw_rows(tensors, *codes, margin, *maps, temperature, first_row, last_row)
+    """Draws rows of all images in one launch. ``maps`` are uniform, known, values, logits (csrc/operators/cuda)."""
+    torch.ops.pixelrnn_ext.draw_rows(tensors, *programs, margin, *maps, temperature, first_row, last_row)
 
 
 @functools.cache

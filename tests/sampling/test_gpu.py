@@ -17,7 +17,7 @@ from pixelrnn_ext.incremental import block, gpu
 from pixelrnn_ext.incremental.block import BlockSampler
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.gpu import GpuRow
-from pixelrnn_ext.incremental.network import RowNetwork
+from pixelrnn_ext.incremental.network import RowNetwork, pixel_steps
 from pixelrnn_ext.incremental.program import Program
 from pixelrnn_ext.incremental.row_steps import RowCopy
 from pixelrnn_ext.incremental.rows import Rows
@@ -340,7 +340,7 @@ def operations_of_pytorch(rows, steps):
 def test_launches_of_the_documentation(name, planner, monkeypatch):
     model = from_name(name)
     network = RowNetwork(model, 1, 4, None)
-    steps = [step for k, value in enumerate(draws(model, network)) for step in (*network.steps(k), value)]
+    steps = pixel_steps(network, draws(model, network))
     both = steps, network.mirrored_steps()
     launches = [GpuRow(network.rows, s).launches for s in both]
     operations = [f"{operations_of_pytorch(network.rows, s):,}" for s in both if s]
@@ -399,7 +399,7 @@ def test_damaged_programs(planner):
     model = make_model("diagonal", "rgb", condition_channels=2)
     network = RowNetwork(model, 2, 3, torch.randn(2, 2, 1, 1))
     program = Program(network.rows)
-    steps = [step for k, value in enumerate(draws(model, network)) for step in (*network.steps(k), value)]
+    steps = pixel_steps(network, draws(model, network))
     codes = [program.compile_steps(steps), program.compile_steps(network.mirrored_steps())]
     codes += [program.compile_row_steps(row_steps) for row_steps in (network.before_row, network.after_row)]
     arguments = network.rows.margin, 4, 90

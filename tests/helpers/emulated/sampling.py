@@ -32,10 +32,13 @@ def use_emulated_gpu(monkeypatch, arch="sm_90", schedule="burst", whole_images=T
             raise columns.CannotRun("expected no image in one launch")
         return PLAN_ROWS(*programs, int(arch.removeprefix("sm_")))
 
+    def draw_rows(tensors, programs, margin, maps, *rows):
+        emulated.ops.draw_rows(tensors, *programs, margin, *maps, *rows)
+
     monkeypatch.setattr(columns, "is_gpu", lambda device: True)
     monkeypatch.setattr(columns, "run", run)
     monkeypatch.setattr(columns, "plan_rows", plan_rows)
-    monkeypatch.setattr(columns, "draw_rows", emulated.ops.draw_rows)
+    monkeypatch.setattr(columns, "draw_rows", draw_rows)
     monkeypatch.setattr(library, "why_no_cuda", lambda: None)
     monkeypatch.setattr(gpu, "capture", Replay)
     monkeypatch.setattr(block, "wait", lambda device: None)
