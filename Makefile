@@ -8,7 +8,7 @@ lint:
 	find benchmarks csrc tests -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs clang-format --dry-run -Werror
 	python .ci/prose.py
 
-# PYTHONPATH lets pyright find the package even if the package is not installed.
+# PYTHONPATH lets pyright find a package that is not installed.
 types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
@@ -17,15 +17,15 @@ types:
 kernels:
 	PYTHONPATH=tests:benchmarks:. python -m scan.cuda.tables
 
-# Builds the site of documents in build/site. A warning, such as a broken link, is an error.
+# Builds the documents as a site in build/site. A warning, such as a broken link, is an error.
 docs:
 	sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs build/site
 
-# Runs the smoke test of the installed package in a folder from which Python cannot import the source.
+# Tests the installed package in a folder from which Python cannot import the source.
 smoke:
 	cd tests/repository && python smoke.py && python -m pixelrnn_ext
 
-# Runs the short tests by `pytest`. `python -m pytest` would import the source folder instead of the installed package.
+# `python -m pytest` would import the source folder instead of the installed package.
 test:
 	pytest -n 2
 
@@ -38,7 +38,7 @@ sweep:
 emulated:
 	pytest -m emulated -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# Runs the tests that changed files may break. FILES lists the changed files. Without FILES git lists them.
+# Runs the tests that changed files may break. FILES lists these files, by default those that git calls changed.
 quick:
 	python tests/quick.py $(FILES)
 
@@ -48,15 +48,15 @@ build:
 # Runs all checks, for example after a change of csrc, of the emulator or of the build.
 all: lint types docs emulated sweep test
 
-# The targets `test` and `sweep` include the tests of `native` and of `bench-check`.
+# `make test` and `make sweep` include the tests of `make native` and `make bench-check`.
 native:
 	pytest -m "not emulated" tests/native/test_checks.py
 
 bench-check:
 	pytest -m "not emulated" tests/benchmarks/test_benchmarks.py
 
-# Trains the models of pixelrnn_ext/pretrained again and replaces them. Takes an hour on two cores. Update the README.md
-# there by hand. Needs `pip install -e .`, which the first command checks.
+# Trains the models of pixelrnn_ext/pretrained again, for an hour on two cores. Needs `pip install -e .`. Update the
+# README.md there by hand.
 pretrained:
 	python -c 'from pixelrnn_ext.operators import library; raise SystemExit(library.why_no_native())'
 	for m in pixelcnn row diagonal; do \
@@ -65,9 +65,8 @@ pretrained:
 	  python -m pixelrnn_ext.training.export --force runs/mnist5k-$$m mnist5k-$$m || exit 1; \
 	done
 
-# Builds the released wheel in dist/, one file for every version of Python, torch and CUDA. Needs `pip install --group
-# wheel`. The compiler must be GCC 12, because csrc/old_libraries.cpp defines the symbols that GCC 12's code needs and
-# old libraries lack. On macOS the wheel has no CUDA kernels.
+# Builds the released wheel in dist/. Needs `pip install --group wheel`, and GCC 12, because csrc/old_libraries.cpp
+# defines the symbols that GCC 12's code needs and old libraries lack. On macOS the wheel has no CUDA kernels.
 wheel:
 	rm -rf build/wheel build/unpacked build/temp.* dist/*.whl
 	if [ "$$(uname)" = Linux ]; then export PIXELRNN_OLD_LIBRARIES=1 PIXELRNN_CUDA=1 CXX=g++-12; else export PIXELRNN_CUDA=0; fi; unset PIXELRNN_LINE_NUMBERS; \

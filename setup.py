@@ -40,13 +40,12 @@ BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_whee
 
 # The oldest torch whose stable ABI the libraries use. They load on this and every later version.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# The GPUs of a release. Machine code also runs on later GPUs of the same major version, so the code for 8.6 runs on
-# 8.9. GPUs of other major versions run PTX: 11.x runs the PTX for 9.0, and versions after 12 run the PTX for 12.0. A
-# Jetson (8.7) runs only its own machine code.
+# Machine code also runs on later GPUs of the same major version, so the code for 8.6 runs on 8.9. GPUs of other major
+# versions run PTX: 11.x runs the PTX for 9.0, and versions after 12 run the PTX for 12.0. A Jetson (8.7) runs only its
+# own machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
-# Some usual flags are missing on purpose. torch adds -std. The kernels choose their instruction set at run time, so
-# there is no -march. They run on torch's threads, so there is no -fopenmp. -g0 saves a quarter of the build time:
-# Python's flags ask for debugging information, which the linker drops anyway.
+# torch adds -std. The kernels choose their instruction set at run time, so there is no -march. They run on torch's
+# threads, so there is no -fopenmp. -g0 saves a quarter of the build time.
 CPU_FLAGS = ["-O2", "-g0"]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
@@ -68,12 +67,11 @@ def run(*command):
 
 
 def cxx():
-    """Returns the command of the C++ compiler that torch runs."""
     return shlex.split(os.environ.get("CXX", "c++"))
 
 
 def why_no_native():
-    """Returns None if the CPU kernels can be compiled, otherwise the reason."""
+    """Returns why the CPU kernels cannot be compiled, or None if they can."""
     choice = setting("PIXELRNN_NATIVE")
     if choice == "0":
         return "PIXELRNN_NATIVE=0"
@@ -82,7 +80,7 @@ def why_no_native():
     with tempfile.TemporaryDirectory() as folder:
         library = [str(ROOT / "csrc/cpu/instruction_set.cpp"), "-shared", "-o", str(Path(folder, "library.so"))]
         probes = {"a library": library}
-        if choice == "auto":  # PIXELRNN_NATIVE=1 skips this check: the build itself shows the errors
+        if choice == "auto":  # with PIXELRNN_NATIVE=1 the build itself shows the errors
             probes["the kernels"] = ["-fsyntax-only", *(str(ROOT / path) for path in files("cpu/tiles/*.cpp"))]
         for target, arguments in probes.items():
             status, output = run(*compiler, *CPU_FLAGS, "-std=c++17", "-fPIC", *arguments)
@@ -96,13 +94,10 @@ def why_no_native():
 
 
 def choose_device_code(torch):
-    """Chooses the CUDA compiler and the GPUs to compile for.
-
-    Returns (compiler, GPUs, None), or (None, None, reason) if no CUDA kernels are to be built.
-    """
+    """Returns (CUDA compiler, GPUs, None), or (None, None, reason) if no CUDA kernels are to be built."""
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
-    # Drops the letter of 9.0a or 10.0f, because the kernels use no instructions that need it.
+    # The kernels use no instructions that need the letter of 9.0a or 10.0f.
     listed = re.sub(r"(\d)[af]\b", r"\1", os.environ.get("TORCH_CUDA_ARCH_LIST", "")).replace(";", " ").split()
     for gpu in listed:
         if not re.fullmatch(r"\d+\.\d(\+PTX)?", gpu):
@@ -139,7 +134,7 @@ def plan_build():
         lines = ["-lineinfo"] if os.environ.get("PIXELRNN_LINE_NUMBERS") == "1" else []
         try:
             table = device_code.build_table(compiler, gpus, ROOT / "csrc", ROOT / "build/device_code", lines)
-        except RuntimeError as error:  # an NVRTC may fail: 13.2, for example, on some kernels for sm_100
+        except RuntimeError as error:  # NVRTC 13.2, for example, fails on some kernels for sm_100
             compiler, no_cuda = None, f"NVRTC {compiler.version} fails: {' '.join(str(error).split())[-400:]}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
@@ -161,7 +156,7 @@ def plan_build():
         return [], {}, build
     from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
 
-    # Error messages of the libraries name csrc/... relative to this folder.
+    # Error messages name source files relative to this folder.
     relative = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
     flags = [*CPU_FLAGS, "-fvisibility=hidden", TARGET, *relative]
     flags += [f"-include{ROOT}/csrc/old_libraries.h"] * OLD_LIBRARIES
@@ -175,14 +170,14 @@ def plan_build():
             depends=files("**/*.h") + files("**/*.cuh"),
             extra_compile_args=[*flags, *defines],
             extra_link_args=[*link, *extra_link],
-            py_limited_api=True,  # otherwise the library would be linked with libtorch_python
+            py_limited_api=True,  # without this, the library would be linked with libtorch_python
         )
 
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA makes torch's headers declare the function that returns the current stream. The library links to
-        # libtorch.so, because every torch has this file.
+        # USE_CUDA makes torch's headers declare the function that returns the current stream. Every torch has
+        # libtorch.so.
         link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], ["-DUSE_CUDA"], link_torch))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build
@@ -195,10 +190,7 @@ def write_build_info(package, distribution, build):
 
 
 def facts_of_cuda_in_place():
-    """Returns the build information of a CUDA library in the source folder, or {} if there is none.
-
-    It has the hash of the library's sources, which shows whether the library is outdated.
-    """
+    """Returns the build information of a CUDA library in the source folder, or {} if there is none."""
     library, info = ROOT / NAME / "_C_cuda.so", ROOT / NAME / "_build_info.py"
     built = runpy.run_path(str(info))["BUILD"] if library.exists() and info.exists() else {}
     return {fact: built[fact] for fact in ("cuda", "cuda_archs", "csrc", "why_no_cuda")} if built.get("cuda") else {}
@@ -226,7 +218,7 @@ class Wheel(bdist_wheel):
 
 def main():
     if not BUILD_COMMANDS & set(sys.argv):
-        setup()  # needs no torch, and suffices for metadata or an sdist
+        setup()  # metadata and an sdist need no torch
         return
     ext_modules, commands, build = plan_build()
     BuildPy.build = build

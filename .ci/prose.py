@@ -1,4 +1,4 @@
-"""Lint step for prose: reports sentences of more than 40 words, and fragments that begin with words such as "Of".
+"""Reports sentences of more than 40 words, and fragments that begin with words such as "Of".
 
 It reads comments, docstrings and Markdown.
 """
@@ -16,7 +16,7 @@ FRAGMENT = re.compile(r"(Of|That of|Those of|As|What) ")
 
 
 def python(text):
-    """Yields (line, text) for each paragraph of a Python file's docstrings and for each comment."""
+    """Yields (line, text) for each paragraph of a docstring and for each comment."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
             yield from markdown(ast.get_docstring(node, clean=False), node.body[0].lineno)
@@ -35,9 +35,9 @@ def comment_reader(mark):
 
 
 def join_comments(comments):
-    """Joins comments on adjacent lines to one text. Leaves out indented lines, which belong to tables.
+    """Joins comments on adjacent lines. Leaves out indented lines, which belong to tables.
 
-    ``comments`` yields (line, code before the comment, text). The result is a list of (line, text).
+    ``comments`` yields (line, code before the comment, text).
     """
     found, last = [], -1
     for line, code, comment in comments:
@@ -50,10 +50,7 @@ def join_comments(comments):
 
 
 def markdown(text, first=1):
-    """Yields (line, text) for each paragraph and list item of a Markdown text.
-
-    Leaves out code, tables, headings and formulas.
-    """
+    """Yields (line, text) for each paragraph and list item. Leaves out code, tables, headings and formulas."""
     text = re.sub(
         r"^( *)(```|\$\$).*?^ *\2$", lambda code: "\n" * code[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL
     )

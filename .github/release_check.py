@@ -1,7 +1,6 @@
-"""Checks a release: the source tree, the wheels and the sdist must agree with each other.
+"""Checks that a release's source tree, wheels and sdist agree with each other.
 
-Run `make release-check` before the release gets its tag. The check prints a sentence for each mistake, and fails if
-there is one.
+Run `make release-check` before the release gets its tag.
 """
 
 import os
@@ -31,7 +30,7 @@ def version_of(root):
 def check_versions(root, ref=""):
     """Yields a sentence for each version that differs from the one in pyproject.toml.
 
-    Checks CITATION.cff, the top section of the changelog, and ``ref`` if it is a tag such as refs/tags/v0.1.0.
+    Checks CITATION.cff, the changelog, and ``ref`` if it is a tag such as refs/tags/v0.1.0.
     """
     version = version_of(root)
     cited = first_match(r"^version: (.*)$", root / "CITATION.cff")
@@ -55,10 +54,7 @@ def sdist_files(path):
 
 
 def check_distributions(folder, version):
-    """Yields a sentence for each mistake in the names and contents of the wheels and the sdist.
-
-    A file that a wheel and the sdist have in common must be equal in both.
-    """
+    """Yields a sentence for each mistake in the wheels and the sdist. Their common files must be equal."""
     wheels, sdists = sorted(folder.glob("*.whl")), [path.name for path in folder.glob("*.tar.gz")]
     if not wheels:
         yield f"{folder.name}: expected a wheel, got none"
@@ -77,10 +73,7 @@ def check_distributions(folder, version):
 
 
 def check_wheel(wheel):
-    """Yields a sentence for each mistake in a wheel.
-
-    The wheel must contain its libraries. On Linux they must be built for glibc 2.28 and all GPUs.
-    """
+    """Yields a sentence for each mistake in a wheel. On Linux it must be built for glibc 2.28 and all GPUs."""
     files, is_linux = wheel_files(wheel), "manylinux" in wheel.name
     for library in ["_C.so", *["_C_cuda.so"] * is_linux]:
         if f"{NAME}/{library}" not in files:
@@ -91,10 +84,7 @@ def check_wheel(wheel):
 
 
 def check_build(sdist):
-    """Builds the CPU kernels from the sdist alone, and runs the smoke test with them.
-
-    Yields a sentence if one of these steps fails.
-    """
+    """Builds the CPU kernels from the sdist alone, and runs the smoke test. Yields a sentence if this fails."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(sdist, folder, filter="data")
         (source,) = Path(folder).iterdir()

@@ -1,7 +1,7 @@
 """Compiles the CUDA kernels with NVRTC, and writes a C++ file with a table of their machine code.
 
-csrc/cuda/device_code.h declares this table. Releases are compiled by CUDA 12, because drivers for CUDA 12 cannot load
-the code of CUDA 13. A local build may use CUDA 13.
+Releases are compiled by CUDA 12, because drivers for CUDA 12 cannot load the code of CUDA 13. A local build may use
+CUDA 13.
 """
 
 import concurrent.futures
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# PyPI's packages of NVRTC and of CUDA's headers, in the versions that releases use.
+# NVRTC and CUDA's headers on PyPI, in the versions that releases use.
 PACKAGES = ["nvidia-cuda-nvrtc-cu12==12.9.*", "nvidia-cuda-runtime-cu12==12.9.*"]
 
 # Standard C++ headers that the kernels and cuda.h include, but NVRTC lacks.
@@ -35,10 +35,7 @@ STANDARD_HEADERS = {
 
 
 class NVRTC:
-    """NVRTC, NVIDIA's compiler for CUDA kernels.
-
-    `include` is the folder with cuda.h and cuda_fp16.h of the same CUDA version.
-    """
+    """NVIDIA's compiler for CUDA kernels. `include` is the folder with CUDA's headers of the same version."""
 
     def __init__(self, library, include):
         self.path, self.include = Path(library), Path(include)
@@ -96,7 +93,7 @@ def find_compilers():
             try:
                 nvrtc = NVRTC(libraries[0], include)
             except (OSError, AttributeError, RuntimeError):
-                continue  # this NVRTC does not load, or is too old to list its architectures
+                continue  # does not load, or is too old to list its architectures
             yield nvrtc
 
 
@@ -131,7 +128,7 @@ class Compiled(NamedTuple):
 
 
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
-    """Compiles each kernel file for each of `gpus`, such as "9.0" or "9.0+PTX". Returns a list of (GPU, Compiled).
+    """Compiles the kernels for each of `gpus`, such as "9.0" or "9.0+PTX". Returns a list of (GPU, Compiled).
 
     Compiled files in `folder` are used again until an input of the compiler changes.
     """
@@ -160,9 +157,9 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
 
 
 def build_table(nvrtc, gpus, csrc, folder, flags=()):
-    """Writes a C++ file with the machine code of all kernels for `gpus`, and returns its path.
+    """Writes a C++ file with the machine code of all kernels into `folder`, and returns its path.
 
-    For a GPU such as "9.0+PTX" the file also has the kernels' PTX. `folder` holds the file and the compiled code.
+    For a GPU such as "9.0+PTX" the file also has the kernels' PTX.
     """
     data, rows = [], []
     for gpu, (cubin, ptx, _) in compile_kernels(nvrtc, gpus, csrc, folder, flags):

@@ -1,8 +1,4 @@
-"""Computes a hash of the kernels' sources.
-
-setup.py records the hash in the package. benchmarks/gpu_day compares it with the present hash, to find an outdated
-build.
-"""
+"""Computes a hash of the kernels' sources, by which benchmarks/gpu_day finds an outdated build."""
 
 import hashlib
 

@@ -20,13 +20,13 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
 
     An image shows the noisy outlines of two rectangles. The labels are 1 inside a rectangle, and 0 elsewhere.
     """
-    # The axes of `corners` are (rectangle, image, row or column, first or last position).
+    # (rectangle, image, row or column, first or last position)
     corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values
     low, high = (corners * (side - 1)).round().unbind(-1)
     positions = torch.arange(side)
 
     def boxes(margin: int) -> Tensor:
-        """Returns masks (2, count, side, side) of the filled rectangles, shrunk by ``margin`` pixels on each side."""
+        """Returns masks (2, count, side, side) of the rectangles, shrunk by ``margin`` pixels on each side."""
         spans = (positions >= low[..., None] + margin) & (positions <= high[..., None] - margin)
         return spans[:, :, 0, :, None] & spans[:, :, 1, None, :]
 
@@ -42,7 +42,7 @@ def convolutions(channels: int) -> nn.Module:
 
 
 class DiagonalContext(nn.Module):
-    """The block that replaces the convolutions, made of two Diagonal BiLSTMs.
+    """Two Diagonal BiLSTMs that replace the convolutions.
 
     The first one sees all pixels before a pixel in raster order. The second one runs on the image turned by 180
     degrees, and so sees all pixels after it.
@@ -64,7 +64,7 @@ def segmentation_net(block: nn.Module, channels: int) -> nn.Module:
 
 
 def train(net: nn.Module, side: int, steps: int, batch: int, seed: int) -> tuple[float, float]:
-    """Trains a net. Returns its intersection over union on new images, and the seconds of the training."""
+    """Returns the net's intersection over union on new images, and the seconds of its training."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
     start = time.perf_counter()

@@ -22,17 +22,17 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# Ranges (least, most) of random numbers. COUNTS is the number of digits in a line. The others are in pixels: the side
-# of a digit, the gap before a digit, and the height of a line.
+# Ranges of random numbers: the digits in a line, and in pixels the side of a digit, the gap before it, and the height
+# of a line.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES
-STRIDE = 4  # total stride of the two convolutions, in pixels
+STRIDE = 4  # of both convolutions together, in pixels
 TEST_LINES = 1000
 
 
 class Lines(NamedTuple):
-    # Float (N, 1, H, W) from 0 to 1. A line lies in the top left corner of its image. The rest is zero.
+    # Float (N, 1, H, W) from 0 to 1. Each line lies in the top left corner of its image, and the rest is zero.
     images: Tensor
     sizes: Tensor  # int64 (N, 2): the height and the width of each line
     texts: list[Tensor]  # the digits of each line, int64
@@ -46,8 +46,7 @@ class Digits(NamedTuple):
     def load(cls, split: str) -> "Digits":
         """Returns the digits of a split of the data set mnist5k.
 
-        Training digits are gray levels, from which each text line draws black and white pixels at random. The digits of
-        the other splits are black and white already.
+        Training digits are gray levels, from which black and white pixels are drawn. Other digits are black and white.
         """
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
@@ -97,15 +96,12 @@ class FromCorners(nn.Module):
         self.features = 4 * hidden
 
     def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
-        # Rows below a line add nothing to the sum, because the LSTM2d returns zeros there.
+        # The LSTM2d returns zeros in rows below a line.
         return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)
 
 
 class OverColumns(nn.Module):
-    """Turns feature maps into sequences by a bidirectional torch.nn.LSTM over the columns.
-
-    A third convolution first reduces the maps to two rows, which saves parameters of the LSTM.
-    """
+    """Turns feature maps into sequences by a bidirectional torch.nn.LSTM over the columns."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -150,10 +146,7 @@ class Reader(nn.Module):
 
 
 def character_columns(path: Tensor) -> Tensor:
-    """Returns the columns at which a character begins, given the most probable class of each column (T,).
-
-    Such a column is not blank and differs from the column before.
-    """
+    """Returns the columns at which a character begins, given the most probable class of each column (T,)."""
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
 
@@ -198,10 +191,10 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 
 
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
-    """Returns a figure of the first lines and of the first misread lines.
+    """Returns a figure of some lines, with each digit at the column where it was read.
 
-    It shows each digit at the column where it was read, and the true text of misread lines in red. A second picture of
-    each line shows the gradient of the middle digit's log-probability with respect to the pixels.
+    Misread lines also have the true text in red. A second picture of each line shows the gradient of the middle digit's
+    log-probability with respect to the pixels.
     """
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
@@ -259,7 +252,7 @@ def main(arguments: list[str] | None = None) -> float:
     print(f"{options.steps} steps: {clock / 60:.1f} minutes, {cpu / 60:.1f} minutes of CPU time")
 
     reader.eval()
-    # The scored lines are the same for every model and every seed.
+    # The same lines for every model and every seed.
     lines = unseen.lines(TEST_LINES, generator("text_line", options.split))
     texts = read(reader, lines)
     wrong = sum(edit_distance(text, truth.tolist()) for text, truth in zip(texts, lines.texts))

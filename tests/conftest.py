@@ -10,15 +10,14 @@ from core import core  # noqa: F401  (pytest finds the fixture here)
 
 pytest_plugins = ["helpers.properties", "helpers.selection", "helpers.summary"]
 ROOT = Path(__file__).resolve().parents[1]
-# `python -m pytest` puts the repository on sys.path. This code removes the repository if no `_C.so` is built in place,
-# so that the tests import the installed package.
+# `python -m pytest` puts the repository on sys.path. Without a `_C.so` built there, tests import the installed package.
 if not any((ROOT / "pixelrnn_ext").glob("_C.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 from helpers.checks import using_instruction_set  # noqa: E402  (after the change of sys.path)
 from pixelrnn_ext.operators import library  # noqa: E402
 
-# Tests need KeyboardInterrupt. Python does not raise it in a background job, which a shell starts with SIGINT ignored.
+# Tests need KeyboardInterrupt. Python does not raise it in a shell's background job, which ignores SIGINT.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -26,26 +25,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_sessionstart(session):
     """Limits each process of pytest-xdist to one thread, because a thread that waits for work spins on its core."""
     if hasattr(session.config, "workerinput") and "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"  # inherited by processes that a test starts
+        os.environ["OMP_NUM_THREADS"] = "1"  # for processes that a test starts
         torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_compile_cache(tmp_path_factory):
-    """Gives torch.compile an empty cache for this run.
+    """An old cache could return outdated code.
 
-    The cache's keys do not depend on our operators' code or on ATEN_CPU_CAPABILITY, so an old cache could return
-    outdated code.
+    Its keys do not depend on our operators' code or on ATEN_CPU_CAPABILITY.
     """
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed_and_poisoned_memory():
-    """Seeds every test, and lets PyTorch fill uninitialised tensors with NaN.
-
-    A test then notices memory that an operator forgets to write.
-    """
+    """Lets PyTorch fill new tensors with NaN, so that a test notices memory that an operator forgets to write."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = True

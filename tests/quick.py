@@ -1,8 +1,7 @@
 """Runs the tests that a change may break, within a minute: `make quick` or `make quick FILES="csrc/cpu/scan.cpp"`.
 
-FILES are the changed files: by default git's uncommitted files, or the files of the last commit if there are none.
-RULES lists which tests run for a path, and whether the CPU library is built first. The package must be built in place,
-as by `pip install -e .`.
+Without FILES, git's uncommitted files or those of the last commit are the changed files. The package must be built in
+place, as by `pip install -e .`.
 """
 
 import os
@@ -21,7 +20,7 @@ NO_TESTS_COLLECTED = 5
 class Rule(NamedTuple):
     pattern: str
     # Arguments for pytest. {path} is the changed file, {folder} its folder, {subpackage} the second part of its path,
-    # and {users} the tests that import the file.
+    # and {users} the tests that import it.
     tests: str
     builds: bool = False  # whether the CPU library is built first
     # CUDA kernels to run on the emulator. {format} is the last word of the changed file's name, such as bf16.
@@ -31,7 +30,6 @@ class Rule(NamedTuple):
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-# An intact emulated kernel must pass these tests, and a kernel with a broken instruction must fail them.
 MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"
 OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
@@ -111,10 +109,7 @@ def changed_files():
 
 
 def relative_to_root(path):
-    """Returns a path relative to the repository's root.
-
-    Exits with a message if the path is neither a file nor known to git, as a deleted file is.
-    """
+    """Returns a path relative to the repository's root. Exits if it is neither a file nor known to git."""
     full = Path(os.path.normpath(ROOT / path))
     if full.is_relative_to(ROOT):
         name = full.relative_to(ROOT).as_posix()
@@ -124,10 +119,9 @@ def relative_to_root(path):
 
 
 def run_tests(tests, seconds, kernels):
-    """Runs tests and returns pytest's exit status, or 0 if there were no tests to run.
+    """Runs tests and returns pytest's exit status. No test starts more than ``seconds`` after this call.
 
-    No test starts more than ``seconds`` after this call. If ``kernels`` names CUDA kernels, only the emulator's tests
-    of these kernels are run, and a few general ones for sm_90.
+    If ``kernels`` names CUDA kernels, only the emulator's tests of these kernels are run, and a few general ones.
     """
     command = ["pytest", "-q", "-n", "2", "--until", f"{time.time() + seconds:.0f}", *tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}

@@ -17,12 +17,12 @@ def pixelrnn(*command):
 
 
 def train(out, *more):
-    """Trains a small model for 92 steps, of which the last two are in the second epoch. Returns the exit status."""
+    """Trains a small model for 92 steps, of which the last two are in the second epoch."""
     return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
 
 
 def error_of(capsys, *command):
-    """Asserts that a command fails with exit status 2 and one line of text. Returns this line."""
+    """Asserts that a command fails with one line of text, and returns this line."""
     status = cli.main(split_command(*command))
     printed = capsys.readouterr()
     assert status == 2 and "Traceback" not in printed.err
@@ -32,7 +32,7 @@ def error_of(capsys, *command):
 
 
 def exit_output(capsys, status, *arguments, prog="pixelrnn"):
-    """Asserts that a command ends with this exit status while its options are parsed. Returns what it printed."""
+    """Asserts that a command ends while its options are parsed. Returns what it printed."""
     with pytest.raises(SystemExit) as raised:
         cli.main(list(arguments), prog)
     assert raised.value.code == status
@@ -40,10 +40,7 @@ def exit_output(capsys, status, *arguments, prog="pixelrnn"):
 
 
 def change_facts(source, path, change):
-    """Copies the checkpoint ``source`` to ``path``, and returns ``path``.
-
-    ``change`` edits the copy's facts, a dict of everything in a checkpoint except the tensors.
-    """
+    """Copies a checkpoint. ``change`` edits everything in the copy except the tensors."""
     tensors, facts = checkpoint.load(source)
     change(facts)
     checkpoint.save(path, tensors, facts)

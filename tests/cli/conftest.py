@@ -11,7 +11,7 @@ from .command_line import train
 
 @pytest.fixture(autouse=True)
 def _cheap_curve(monkeypatch):
-    """Writes learning curves without matplotlib, to save time. The fixture ``trained`` draws a real curve."""
+    """Draws no learning curves by matplotlib, to save time. The fixture ``trained`` draws one."""
     monkeypatch.setattr("pixelrnn_ext.training.gallery.write_learning_curve", write_cheap_curve)
 
 
@@ -33,16 +33,16 @@ def copied(trained, tmp_path):
 
 @pytest.fixture
 def nothing_is_loaded(monkeypatch):
-    """Makes loading a data set fail, so that a test sees the errors that a command reports before it loads data."""
+    """Makes loading a data set fail, so that a test sees only errors that come before."""
     monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
     monkeypatch.setattr("pixelrnn_ext.training.stored_data.load_again", None)
 
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Returns a function ``interrupt(place, name, at)``.
+    """Returns ``interrupt(place, name, at)``.
 
-    It patches the attribute ``name`` of ``place``: the ``at``-th call sends Ctrl-C to the process.
+    Afterwards the ``at``-th call of ``place.name`` sends Ctrl-C to the process.
     """
 
     def patch(place, name, at=1):

@@ -14,7 +14,7 @@ from helpers import child
 from pixelrnn_ext import _command
 from pixelrnn_ext.operators import library
 
-# Source of a module torch that sends Ctrl-C to the process while the command imports this module.
+# Source of a module torch that sends Ctrl-C to the process that imports it.
 INTERRUPTED = """
 import os, signal, time
 try:
@@ -28,7 +28,7 @@ SCRIPT = "import sys\nfrom pixelrnn_ext.__main__ import main\nsys.exit(main())\n
 
 
 def start(folder, torch, command):
-    """Runs a command in a new process, with the text ``torch`` as the source of the module torch."""
+    """Runs a command in a new process that imports the source ``torch`` as the module torch."""
     (folder / "torch.py").write_text(torch)
     (folder / "pixelrnn").write_text(SCRIPT)
     options = dict(cwd=folder, env=child.environment(folder, without=["LOCAL_RANK"]), timeout=60)
@@ -92,7 +92,7 @@ def add_package(folder):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A source folder without built libraries, first on Python's path, so that `python -m` imports it."""
+    """A source folder without built libraries, which `python -m` imports."""
     folder = tmp_path / "checkout"
     monkeypatch.setattr(library, "__file__", str(folder / "pixelrnn_ext" / "operators" / "library.py"))
     monkeypatch.setattr(library, "_is_built", lambda module: False)
@@ -115,14 +115,13 @@ def test_a_checkout_says_what_to_do_and_what_it_hides(checkout, tmp_path, monkey
         f"{site}: run from another folder, or build this one in place with pip install -e {checkout}"
     )
     assert library._load_native() == library._load_cuda() == why
-    # A package that was built without a compiler also lacks libraries, but it is no source folder that hides another
-    # package.
+    # A package that was built without a compiler also lacks libraries, but is no source folder.
     monkeypatch.setitem(library.BUILD, "why_no_native", "there is no g++")
     assert library.hidden_installation() is None
     assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
 
 
-# A program with an outdated library, which defines an operator with a schema that the Python files do not expect.
+# A program with an outdated library, whose operator has another schema than the Python files expect.
 STALE = """
 import sys, torch
 load, stale = torch.ops.load_library, torch.library.Library("pixelrnn_ext", "FRAGMENT")
@@ -153,10 +152,7 @@ def test_a_stale_library_is_refused_and_pytorch_runs(tmp_path, module, kernels, 
 
 @pytest.mark.parametrize("why", [library.why_no_native(), library.why_no_planner()], ids=["CPU", "CUDA"])
 def test_the_libraries_are_of_these_sources(why):
-    """The built libraries have the operators that the Python files expect.
-
-    If this fails after you changed an operator's schema, copy the hash from the message to library.SCHEMAS.
-    """
+    """If this fails after you changed an operator's schema, copy the hash from the message to library.SCHEMAS."""
     assert "of other sources" not in (why or "")
 
 
@@ -177,8 +173,7 @@ def test_a_torch_that_does_not_describe_schemas_is_no_error(monkeypatch):
     assert library._operators() == set()
 
 
-# Source of a module torch that prints the number of page faults of repeated allocations, and the variables that control
-# how OpenMP's threads wait.
+# Source of a module torch that prints the page faults of repeated allocations, and OpenMP's variables.
 SETTINGS = """
 import os, resource
 for _ in range(3):
@@ -200,7 +195,7 @@ BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
         ("pixelrnn info", {}, BRIEFLY, True),
         ("pixelrnn info", {"MALLOC_TRIM_THRESHOLD_": "131072"}, BRIEFLY, False),
         *(("pixelrnn info", {name: "1"}, {name: "1"}, True) for name in ("OMP_WAIT_POLICY", *BRIEFLY, "KMP_BLOCKTIME")),
-        # `bench` keeps the default malloc and OpenMP, so that it measures what users' own programs get.
+        # `bench` keeps the default malloc and OpenMP, because users' own programs have them.
         ("-m pixelrnn_ext bench", {}, {}, False),
         ("another.py", {}, {}, False),
     ],

@@ -109,8 +109,7 @@ def label_options(labels):
     return [word for label in labels.split() for word in ("--label", label)]
 
 
-# Each case is (images, the labels that compress needs, wrong labels). compress itself knows the labels of a data set's
-# splits, so a case of splits alone needs none.
+# (images, the labels that compress needs, wrong labels). A data set's splits have labels already.
 LABELLED = {
     "a split": ("digits:test", "", "3"),
     "one for all": ("pictures", "4", "3"),
@@ -188,7 +187,7 @@ def test_streams_make_another_file_of_the_same_images(file, cwd):
 
 @pytest.fixture
 def other_files(file, cwd):
-    """Writes wrong inputs for the tests: other models, a damaged file, and pictures that the model cannot compress."""
+    """Writes other models, a damaged file, and pictures that the model cannot compress."""
     tiny_checkpoint(cwd / "another-model", hidden_channels=2)
     tiny_checkpoint(cwd / "deep-model", 300)
     (cwd / "damaged").write_bytes(file.read_bytes()[:-1] + b"\0")
@@ -309,7 +308,7 @@ NO_PLACES = {
 
 @pytest.mark.parametrize("kind", NO_PLACES)
 def test_where_no_folder_is_made(file, cwd, capsys, monkeypatch, kind):
-    # Makes decoding fail: the command must refuse the output folder before it decodes.
+    # The command must refuse the output folder before it decodes.
     monkeypatch.setattr(codec.Codec, "decompress_groups", None)
     out, (make, expected) = cwd / kind, NO_PLACES[kind]
     make(out)

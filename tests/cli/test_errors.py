@@ -1,4 +1,4 @@
-"""A command that fails prints one sentence and returns an exit status, if possible before it loads a data set."""
+"""A command that fails prints one sentence, if possible before it loads a data set."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ from .command_line import MODEL, change_facts, error_of, exit_output
 
 @pytest.fixture
 def paths(trained, tmp_path):
-    """Maps names to paths: a training, a missing file, a text file, an empty folder, and a mask of a wrong size."""
+    """{name: path} of a training, a missing file, a text file, an empty folder, and a mask of a wrong size."""
     names = {"new": "new", "file": "text.safetensors", "empty": "empty", "mask": "mask.png"}
     paths = {name: tmp_path / path for name, path in names.items()} | {"trained": trained[0]}
     paths["file"].write_text("a text, and no checkpoint")
@@ -93,7 +93,7 @@ def test_wrong_options_say_the_usage(arguments, message, capsys):
     assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
-# The error of a command that starts to load data, because nothing_is_loaded has set the loader to None.
+# The error of a command that starts to load data.
 STARTS_LOADING = "'NoneType' object is not callable"
 
 

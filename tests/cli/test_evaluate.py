@@ -12,7 +12,7 @@ from .command_line import MODEL, pixelrnn
 
 def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
     out, lines = trained
-    # Uses the training's batch size. Another batch size may change the rounding of the score.
+    # Another batch size may change the rounding of the score.
     pixelrnn("evaluate", out)
     assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
     pixelrnn("evaluate --split validation --data digits --batch-size 50", out / "last.safetensors")

@@ -20,7 +20,7 @@ OPTIONS = f"{OPTIONS} --model row --hidden-channels 3 --num-layers 1 --head-chan
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A folder with pictures and a training on them, and the last line that the training printed.
+    """A folder with a training on pictures, and the last line that the training printed.
 
     The training's option --data names the pictures by a relative path.
     """
@@ -36,10 +36,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def cwd(run, tmp_path, monkeypatch):
-    """The working directory of a test, with its own copies of the pictures and of the training.
-
-    The checkpoints name the copied pictures.
-    """
+    """The working directory of a test, with copies of a training and of its pictures."""
     shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     change_run(lambda facts: facts["data"]["folder"].update(path=str(tmp_path / "pictures")))
@@ -53,7 +50,6 @@ def change_run(change):
 
 
 def damaged(change):
-    """Returns a function that calls ``change`` on the checkpoints' description of the picture folder."""
     return lambda: change_run(lambda facts: change(facts["data"]["folder"]))
 
 

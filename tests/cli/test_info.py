@@ -43,7 +43,7 @@ def test_info_of_a_training(trained, tmp_path, info):
 
 def test_info_of_a_training_that_went_on_after_its_best_step(copied, info):
     entry = journal.read(copied)[-1]
-    # Pretends that the training ran on for seven steps. `info` still shows the test score of the best step.
+    # The training ran on for seven steps, but `info` still shows the test score of the best step.
     entry["step"] += 7
     (copied / journal.LOG).write_text(json.dumps(entry) + "\n")
     assert info(copied)["test"] == f"{entry['score']:.4f} bits/dim"

@@ -8,7 +8,7 @@ from pixelrnn_ext.training import animation, files, grid
 
 from .command_line import pixelrnn
 
-SIDE = 66  # pixels of an 8 x 8 image in a grid: 8 times 8, and a margin of 2
+SIDE = 66  # pixels of an 8 x 8 image in a grid, with its margin of 2
 
 
 def pixels_of(picture):
@@ -35,10 +35,7 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     [("lower-half", slice(4, 8), slice(8)), ("box", slice(2, 6), slice(2, 6)), ("mask.png", slice(1, 3), slice(5, 8))],
 )
 def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows, columns):
-    """Checks the picture that `complete` draws.
-
-    It shows a row of original images, a row of their visible parts, and rows of completions.
-    """
+    """The picture shows a row of original images, a row of their visible parts, and rows of completions."""
     monkeypatch.chdir(tmp_path)
     hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
     hidden[rows, columns] = True

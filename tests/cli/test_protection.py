@@ -1,7 +1,4 @@
-"""Without --force no command replaces one of its inputs, a checkpoint or a file of a training.
-
-Symbolic links to such a file are protected too.
-"""
+"""Without --force no command replaces one of its inputs, a checkpoint or a file of a training."""
 
 import argparse
 import os
@@ -19,7 +16,7 @@ from pixelrnn_ext.training.folder import describe_files
 
 from .command_line import change_facts, error_of, pixelrnn
 
-# Options whose value is a text that is not a path.
+# Options whose text is not a path.
 WORDS = {"--label", "--device", "--model", "--only"}
 FREE_TEXT = (None, str, arguments.path, arguments.non_empty, data.absolute)
 PARSER = parser.make("pixelrnn")
@@ -29,10 +26,7 @@ COMMANDS = SUBPARSERS.choices
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
-    """Every option that takes text is an input, an output or one of WORDS.
-
-    If a new option names an input, add it to ``outputs.INPUTS``.
-    """
+    """If a new option names an input, add it to ``outputs.INPUTS``."""
     command = COMMANDS[name]
     free = [
         action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE_TEXT
@@ -44,7 +38,7 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
 
 
 CHECKPOINT, TRAINING_FILE, INPUT = "a checkpoint", "a file of the training", "an input of this command"
-FILES = {  # maps each file of a training to its kind in the error message
+FILES = {  # {file of a training: its kind in the error message}
     checkpoint.LAST: CHECKPOINT,
     checkpoint.BEST: CHECKPOINT,
     "log.jsonl": TRAINING_FILE,
@@ -59,7 +53,7 @@ FILES = {  # maps each file of a training to its kind in the error message
 def cwd(tmp_path, monkeypatch):
     """The working directory of a test, with a training, checkpoints and pictures.
 
-    Loading a model or data fails here, so the commands must refuse an output before they load anything.
+    Loading fails here, so the commands must refuse an output before they load a model or data.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "load_model", None)
@@ -85,10 +79,7 @@ def cwd(tmp_path, monkeypatch):
 
 
 def paths_to(file, cwd, hard_link):
-    """Yields absolute and relative paths to the same file, and paths through symbolic links.
-
-    With ``hard_link`` it also yields a hard link to the file.
-    """
+    """Yields paths and symbolic links to one file and, with ``hard_link``, a hard link."""
     yield file
     yield os.path.relpath(file)
     yield file.parent / ".." / file.parent.name / file.name
@@ -128,9 +119,9 @@ def check(*words):
 
 @pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
 def test_what_is_not_replaced(cwd, capsys, words, file, kind):
-    """A command refuses to replace a protected file if --out is any path to the file, such as a symbolic link.
+    """No path to a protected file, and no link to it, may be --out.
 
-    A hard link to a training's log or picture may be replaced.
+    The only exception is a hard link to a training's log or picture.
     """
     before = (cwd / file).read_bytes()
     for out in paths_to(cwd / file, cwd, hard_link=kind != TRAINING_FILE):
@@ -182,10 +173,7 @@ def test_force_replaces(tmp_path):
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
 def test_a_training_replaces_its_own_files_alone(cwd, capsys, name):
-    """A training that replaces an earlier one leaves the files of other trainings alone.
-
-    It refuses to replace a symbolic link to such a file. It replaces a hard link by a new file, and the old file stays.
-    """
+    """A training refuses to replace a symbolic link to another training's file. It replaces a hard link by a new file."""
     train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
     (cwd / "new").mkdir()
     tiny_checkpoint(cwd / "new" / "best.safetensors")

@@ -10,7 +10,7 @@ from .command_line import pixelrnn, train
 
 
 def read_scalars(out):
-    """Returns what TensorBoard would show, as {name of a curve: {step: value}}. Fails if a curve has a step twice."""
+    """Returns {curve of TensorBoard: {step: value}}. Fails if a curve has a step twice."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(out / "tensorboard"))
@@ -30,10 +30,7 @@ def check_scalars(out):
 
 
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
-    """TensorBoard shows all steps of the log once, even after Ctrl-C or a crash.
-
-    The log also has steps that ran without --tensorboard.
-    """
+    """TensorBoard shows all steps of the log once, even after a crash or steps without --tensorboard."""
     pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
     resume = ["train", "--out", str(tmp_path), "--resume"]
     step, actions = Training._step, {}
@@ -57,7 +54,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     scalars = check_scalars(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")
-    for steps in (80, 80, 90):  # The second run has nothing to do. The third run continues a finished training.
+    for steps in (80, 80, 90):  # the second run has nothing to do, the third continues a finished training
         pixelrnn(*resume, "--steps", steps, "--tensorboard")
         scalars = check_scalars(tmp_path)
         assert list(scalars["bits/dim/test"]) == [steps] and {75, 80} <= scalars["bits/dim/train"].keys()

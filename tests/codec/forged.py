@@ -25,7 +25,7 @@ def with_checksum(file):
 def file_of(*numbers, payload=b"", varints=None, fingerprint=bytes(8)):
     """Returns a file in the codec's format with a valid checksum.
 
-    ``numbers`` are the file's counts, such as the number of images. The file stores each as a varint.
+    ``numbers`` are the file's counts, such as the number of images.
     """
     body = b"".join(map(varint, numbers)) if varints is None else varints
     return with_checksum(b"\x8bPRN\x01" + fingerprint + bytes(8) + body + payload)

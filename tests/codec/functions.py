@@ -1,8 +1,7 @@
-"""Reference for the codec's sigmoid, tanh and exp: computes with integers alone, and rounds each value correctly.
+"""Computes the codec's sigmoid, tanh and exp with integers alone, and rounds each value correctly.
 
 The argument is k * 2^-14 for an integer k. sigmoid and tanh are rounded to multiples of 2^-14, and exp(-x) to multiples
-of 2^-24. All three are computed from the powers of exp(-2^-14), which are integers in units of 2^-160. The error of
-each power is less than 2^-135.
+of 2^-24. All three are computed from the powers of exp(-2^-14), whose error is less than 2^-135.
 """
 
 import math
@@ -12,7 +11,7 @@ import numpy as np
 
 BITS = 14  # binary digits of an argument after the point
 PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # binary digits of a value after the point
-# The rounded function is constant for all arguments of COUNT * 2^-BITS or more.
+# The rounded function is constant from COUNT * 2^-BITS on.
 COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}
 _ONE = 1 << 160
 
@@ -35,10 +34,10 @@ _FORMULAS = {
 
 @cache
 def rounded(name):
-    """Returns a function's rounded values at k * 2^-14 for 0 <= k < COUNT, and each exact value's distance from a tie.
+    """Returns rounded values at k * 2^-14 for 0 <= k < COUNT, and each exact value's distance from a tie.
 
-    An integer v stands for v * 2^-PRECISION. A tie lies in the middle between two such numbers. No value is a tie, so
-    the values for negative k follow from sigmoid(-x) = 1 - sigmoid(x) and tanh(-x) = -tanh(x).
+    An integer v stands for v * 2^-PRECISION. No value is a tie, so the values for negative k follow from sigmoid(-x) =
+    1 - sigmoid(x) and tanh(-x) = -tanh(x).
     """
     unit = 1 << 160 - PRECISION[name]
     values = np.empty(COUNT[name], np.int64)
@@ -61,5 +60,5 @@ def exp(k):
 
 
 def nearest_to_ties(name, count):
-    """Returns the ``count`` arguments k whose exact values are nearest to a tie, the nearest first."""
+    """Returns the ``count`` arguments whose exact values are nearest to a tie of rounding."""
     return np.argsort(rounded(name)[1], kind="stable")[:count].tolist()

@@ -1,6 +1,6 @@
-"""Measures the memory of compressing or decompressing: `python memory.py FUNCTION KIND SIZE...` prints bytes.
+"""Prints the bytes that compressing or decompressing takes: `python memory.py FUNCTION KIND SIZE...`.
 
-test_damage.py starts it as a process, because in the test's own process the codec could reuse freed memory.
+This runs in a new process, because in a test's own process the codec could reuse freed memory.
 """
 
 import ctypes
@@ -36,10 +36,7 @@ def encoding_takes(kind, height, width):
 
 
 def decoding_takes(kind, n, height, width):
-    """Returns the codec's estimate of the bytes that decoding needs, and the bytes that decoding took.
-
-    The estimate comes from the error that the codec raises if ``max_bytes`` is too small.
-    """
+    """Returns the codec's estimate of the bytes that decoding needs, and the bytes that decoding took."""
     sizes, condition = dict(num_layers=1, head_channels=4, hidden_channels=4), None
     if kind == "diagonal":
         model = make_model("diagonal", hidden_channels=16, head_channels=16)

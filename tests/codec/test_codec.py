@@ -38,7 +38,7 @@ def test_states_outside_the_image(layer, state):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.rpartition(".")[2][:2] in ("h0", "c0"):
-                parameter.uniform_(-300, 300)  # includes values outside the codec's range, -256 to 256
+                parameter.uniform_(-300, 300)  # the codec's range is -256 to 256
     round_trip(model, images_of(model))
 
 
@@ -239,9 +239,9 @@ def test_progress():
 
 
 def test_progress_over_the_networks_of_a_model():
-    """A multi-scale model codes images of 2 rows with one network, and then images of 4 rows with another one.
+    """One network codes images of 2 rows, and another one images of 4 rows.
 
-    The progress over both networks counts to 12, which is the number of rows of the 3 full images.
+    The progress counts the rows of 3 full images.
     """
     model = model_of("multiscale-row")
     assert progress_of(model.compress, images_of(model, 3, 4, 2)) == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
@@ -326,10 +326,7 @@ def test_just_the_memory_that_is_needed(kind, streams):
 
 @pytest.mark.parametrize("kind, expected", [("row", 171213), ("diagonal", 209373), ("pixelcnn", 166973)])
 def test_the_bytes_of_an_image_never_change(kind, expected):
-    """The codec's estimate of an image's memory never changes for the same model and size.
-
-    The estimate determines the number of streams, and so the content of the file.
-    """
+    """The codec's estimate of an image's memory determines the number of streams, and so the content of the file."""
     assert Codec(model_of(kind))._bytes_of_image(64, 50) == expected
 
 
@@ -343,7 +340,7 @@ def test_a_file_that_is_too_large_says_of_what():
 
 
 def test_another_device_is_left_alone():
-    """The codec copies a model from another device to the CPU. The meta device stands for a GPU."""
+    """The meta device stands for a GPU. The codec copies a model from it to the CPU."""
     model, copied = model_of().to("meta"), "coding runs on the CPU: the model is copied there from meta"
     with pytest.warns(UserWarning, match=copied), pytest.raises(ValueError, match="got a meta tensor, first.weight"):
         Codec(model)

@@ -26,7 +26,7 @@ class EncodedImages:
         self.file = self.codec.compress(self.groups, streams=2)
 
     def decodes(self, file):
-        """Returns whether a file can be decoded. Asserts that it gives the original images, or an error of one line."""
+        """Returns whether a file gives the original images. Otherwise the error must have one line."""
         try:
             groups = self.codec.decompress_groups(file, max_bytes=MEMORY)
         except ValueError as error:
@@ -96,7 +96,7 @@ def test_forged_files_are_refused_or_are_the_images(encoded, count):
     assert encoded.decodes(encoded.file)
     rng = random.Random(count)
     accepted = sum(encoded.decodes(forged(encoded.file, rng)) for _ in range(count))
-    # A few forged files still decode to the right images, because the last bytes of a stream may not matter.
+    # A few forged files still decode to the right images, because the last bytes may not matter.
     assert accepted < count / 20
 
 
@@ -122,13 +122,10 @@ def memory(*words):
 @native  # a pixel takes 2 ms without the native code
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
-    """Encoding takes less than 100 bytes of memory for each further pixel.
-
-    A feature map of the whole image would take more: 16 channels of float64 are 128 bytes per pixel.
-    """
+    """Encoding takes less than 100 bytes a pixel. A float64 map of 16 channels would take 128."""
     low, high = (memory("encoding_takes", kind, height, 150) for height in (230, 530))
     assert low > 16 * 230 * 150
-    # The images differ by 300 * 150 pixels. The allocator may keep up to 16 MiB of freed memory.
+    # The allocator may keep up to 16 MiB of freed memory.
     assert high - low < 100 * 300 * 150 + (16 << 20)
 
 

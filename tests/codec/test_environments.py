@@ -1,7 +1,6 @@
-"""The codec's files do not depend on the floating-point environment of a thread.
+"""The codec's files do not depend on a thread's rounding mode, or on its treatment of subnormal numbers.
 
-This environment is the rounding mode, and the flag that flushes subnormal numbers to zero. The compiled code computes
-as in the default environment. The PyTorch code refuses to run in any other environment.
+The compiled code computes as in the default environment. The PyTorch code refuses to run in any other environment.
 """
 
 import ctypes
@@ -22,7 +21,7 @@ DOWN, UP, ZERO = (0x400, 0x800, 0xC00) if platform.machine() == "x86_64" else (0
 ENVIRONMENTS = {"down": (DOWN, False), "up": (UP, False), "zero": (ZERO, False), "flush": (0, True)}
 MATHS = ctypes.CDLL(None)
 REFUSED = "files cannot be coded here: expected every thread to round to the nearest number and to keep subnormal"
-# Each model is (layer, options of the model, (N, H, W) of the images).
+# (layer, options of the model, (N, H, W) of the images)
 MODELS = {
     "row": ("row", dict(colours=3, levels=17), (3, 3, 5)),
     "diagonal": ("diagonal", dict(levels=5), (3, 3, 5)),
@@ -35,7 +34,7 @@ each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
 
 
 def environment_bits():
-    """Returns many sums, computed by all threads, as integers. Any two environments give different integers."""
+    """Returns sums as integers. They differ for any two rounding modes and treatments of subnormal numbers."""
     left = torch.tensor([1.0, 1.0, -1.0, 1.5 * 2.0**-1022, 2.0**-1030], dtype=torch.float64).repeat(2**16)
     right = torch.tensor([2.0**-60, 1.5 * 2.0**-53, -(2.0**-60), -(2.0**-1022), 2.0**-1030], dtype=torch.float64)
     return (left + right.repeat(2**16)).view(torch.int64)
@@ -43,7 +42,7 @@ def environment_bits():
 
 @contextmanager
 def environment(name):
-    """Sets this thread's floating-point environment for a `with` block, and asserts that the block keeps it."""
+    """Sets this thread's floating-point environment, and asserts that the ``with`` block keeps it."""
     direction, flush = ENVIRONMENTS[name]
     assert MATHS.fesetround(direction) == 0 and torch.set_flush_denormal(flush) in (True, not flush)
     before = environment_bits()
@@ -90,7 +89,7 @@ def test_an_environment_of_the_calling_thread(name, backend, where, threads):
 @each_backend
 @each_model
 def test_an_environment_of_the_other_threads(name, backend):
-    """When the Python thread changes its rounding mode, OpenMP's threads keep the mode with which they started."""
+    """OpenMP's threads keep the rounding mode with which they started."""
     calls, default = coding(name, backend), environment_bits()
 
     def run():

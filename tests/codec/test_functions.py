@@ -6,7 +6,7 @@ import torch
 
 from . import functions
 
-# The largest absolute argument. The codec's numbers lie between -256 and 256, and exp takes the difference of two.
+# The codec's numbers lie between -256 and 256, and exp takes the difference of two.
 LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}
 NAMES = pytest.mark.parametrize("name", list(functions.COUNT))
 

@@ -20,7 +20,7 @@ def arithmetic(request, monkeypatch):
 
 
 def numbers(bits):
-    """Returns ties of rounding to multiples of 2^-bits, the neighbours of ties in float64, and other numbers."""
+    """Returns ties of rounding to multiples of 2^-bits, their neighbours in float64, and other numbers."""
     units = torch.arange(-70, 70).double() / 2
     units = torch.cat([units, *(units * 2.0**k for k in (20, 47, 48, 49, 50, 51, 60))])
     units = torch.cat([units, torch.randn(99, dtype=torch.float64) * 2**9])

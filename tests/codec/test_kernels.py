@@ -23,10 +23,7 @@ def on_grid(images, columns=COLUMNS):
 
 
 def run_cell(gates, carried):
-    """Runs an LSTM cell on many arguments at once, and returns the new c and h.
-
-    Each gate (before its nonlinearity) and the previous c is a scalar or a 1-D tensor.
-    """
+    """Runs an LSTM cell on scalars or 1-D tensors, and returns the new c and h."""
     count = max(value.numel() for value in (*gates, carried))
     rows = on_grid(-(-count // (COLUMNS * HIDDEN)))
 
@@ -43,8 +40,8 @@ def run_cell(gates, carried):
 
 
 OPEN, SHUT, ZERO = (torch.tensor(x, dtype=torch.float64) for x in (100.0, -100.0, 0.0))
-# Arguments with which an LSTM cell computes sigmoid(x) or tanh(x). x is one gate or the previous c. Each entry maps x
-# to (the function's name, the gates (i, f, g, o), the previous c, whether the result is h instead of c).
+# Arguments with which an LSTM cell computes sigmoid(x) or tanh(x): (name of this function, gates (i, f, g, o), previous
+# c, whether the result is h instead of c).
 PLACES = {
     "i": lambda x: ("sigmoid", (x, SHUT, OPEN, ZERO), ZERO, False),
     "f": lambda x: ("sigmoid", (ZERO, x, ZERO, ZERO), ZERO + 1, False),
@@ -73,7 +70,7 @@ def test_probabilities_are_those_of_the_correctly_rounded_exponential(instructio
         values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
         NativeRow(rows, [Encode(logits, values, intervals, torch.zeros(2).double(), rows.buffer(1), 0)]).run()
         end = (weights if first else TOTAL) * (TOTAL - 2) // (TOTAL + weights) + 1
-        # The range coder's interval is stored as start << 32 | end. In this test start is 0.
+        # An interval of the range coder is stored as start << 32 | end, and here start is 0.
         np.testing.assert_array_equal(intervals.flatten().numpy(), end)
 
 

@@ -1,7 +1,6 @@
 """The codec can read the files in tests/codec/known, and writes the same files again, byte for byte.
 
-A checkpoint with the model lies beside each file. The files never change: a codec that writes other bytes needs a new
-file format.
+The files never change. A codec that writes other bytes needs a new file format.
 """
 
 from pathlib import Path
@@ -15,7 +14,7 @@ from pixelrnn_ext.training import checkpoint
 
 FOLDER = Path(__file__).parent / "known"
 
-# Maps a file's name to the (N, H, W) of its groups of images, and to the number of streams of each group.
+# {file: ((N, H, W) of its groups of images, streams of each group)}
 FILES = {
     "diagonal-binary": ([(5, 9, 8)], 2),
     "row-rgb": ([(2, 5, 6), (1, 3, 7)], 1),

@@ -58,7 +58,7 @@ def test_the_fingerprint_is_of_buffers_that_the_network_reads():
 
 
 class Small(px.PixelCNN):
-    """A model with a constructor of its own, which stores no argument. Its attribute ``args`` is a module."""
+    """A model with a constructor of its own, and a module as its attribute ``args``."""
 
     def __init__(self, size, *, plain=False, **options):
         super().__init__(**SIZES | dict(hidden_channels=size), residual=not plain, **options)
@@ -72,10 +72,7 @@ class SmallMultiScale(px.MultiScalePixelRNN):
 
 @pytest.mark.parametrize("cls", [Small, SmallMultiScale])
 def test_a_subclass_with_a_constructor_of_its_own(cls):
-    """The codec takes models of subclasses whose constructors have arguments of their own.
-
-    The fingerprint depends on the arguments of the base class, and not only on the parameters.
-    """
+    """The fingerprint depends on the arguments of the base class, and not only on the parameters."""
     torch.manual_seed(0)
     model, other, same = cls(6), cls(6, plain=True), cls(6, backend="reference")
     for copy in (other, same):
@@ -89,7 +86,7 @@ def test_a_subclass_with_a_constructor_of_its_own(cls):
 
 
 class WithArguments(px.PixelCNN):
-    """A model with unusual arguments: ``embedding`` is a module, and ``half`` is also the name of a method."""
+    """A model whose argument ``embedding`` is a module, and whose argument ``half`` is also a method."""
 
     def __init__(self, embedding, half=None, scales=None):
         super().__init__(**SIZES)
@@ -140,7 +137,7 @@ def test_sums_that_might_not_be_exact_are_refused(layer, name, sign):
     Codec(model)
     parameter = dict(model.named_parameters())[name].data
     if layer == "multiscale-row":
-        parameter[0, -1] = LIMIT / 256 / 16 * sign  # the limit applies to the sum of all 16 weights
+        parameter[0, -1] = LIMIT / 256 / 16 * sign  # the sum of all 16 weights reaches the limit
     else:
         parameter.view(-1)[-1] = sign * (LIMIT if "bias" in name else LIMIT / 256)
     with pytest.raises(ValueError, match=rf"whose sums stay below 8.38861e\+06, got .* in {name.rpartition('.')[0]}"):
@@ -169,10 +166,7 @@ def test_the_bound_is_that_of_rounded_weights():
 
 
 def test_an_upsampling_is_of_numbers_on_the_grid():
-    """The upsampling of a multi-scale model first rounds its input to multiples of 2^-14.
-
-    The input's values are multiples of 1/255, so rounding changes most of them.
-    """
+    """The upsampling of a multi-scale model first rounds its input to multiples of 2^-14."""
     codec = Codec(model_of("multiscale-row", levels=256))
     upsampling, grid = codec._model.upsampling, PROFILES[0]
     x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(1, 1, 16, 16)

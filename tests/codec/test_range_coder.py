@@ -25,16 +25,13 @@ def encoded(intervals):
 
 
 def table(start, stop):
-    """Returns ascending bounds of intervals from 0 to TOTAL, and the index of the interval that begins at ``start``."""
+    """Returns bounds of intervals from 0 to TOTAL, and the index of the interval that begins at ``start``."""
     ends = sorted({0, start, stop, TOTAL})
     return ends, ends.index(start)
 
 
 def oracle(intervals):
-    """Returns the bytes that the range coder must write for intervals.
-
-    Computes with one integer of unlimited size, which needs no carries.
-    """
+    """Returns the bytes that the range coder must write, computed with one integer of unlimited size."""
     low, size, bits = 0, 2**64 - 1, 64
     for start, stop in intervals:
         part = size // TOTAL
@@ -48,7 +45,7 @@ def oracle(intervals):
 
 
 def around_one_half(symbols):
-    """Returns intervals around the middle of the coder's whole range. The first byte may still become 0x7f or 0x80."""
+    """Returns intervals after which the first byte may still become 0x7f or 0x80."""
     low, size, half, intervals = 0, 2**64 - 1, 2**63, []
     for _ in range(symbols):
         part = size // TOTAL
@@ -124,7 +121,7 @@ def test_what_is_no_interval_is_refused(interval):
 
 
 def logits_of(name, levels):
-    """Returns float64 logits (4, levels), or (4, 1) for two levels: multiples of 2^-14 between -256 and 256."""
+    """Returns logits (4, levels), or (4, 1) for two levels, as multiples of 2^-14 between -256 and 256."""
     channels = 1 if levels == 2 else levels
     logits = {
         "uniform": torch.zeros(channels),
@@ -153,7 +150,7 @@ def test_probabilities_are_those_of_the_logits(name, levels):
         assert found[0] == 0 and found[-1] == TOTAL
     parts, expected = ends.diff(), both.double().softmax(1) * (TOTAL - levels) + 1
     assert (parts >= 1).all()
-    # rtol allows for the rounding of the weights, and atol for the rounding of an interval's bounds.
+    # rtol allows for rounded weights, and atol for rounded bounds of intervals.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
 
 

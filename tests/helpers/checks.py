@@ -1,4 +1,4 @@
-"""Functions that compare tensors, and other small tools that many tests share."""
+"""Comparisons of tensors, and other small tools that many tests share."""
 
 import itertools
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
-# Error bounds for assert_close, by dtype. A sum of n products errs by about sqrt(n) unit roundoffs: 29 for the tests'
-# longest sum, of 840 products. The bounds are 90 unit roundoffs of float64 and 34 of float32.
+# Error bounds for assert_close: 90 unit roundoffs in float64, 34 in float32. A sum of n products errs by about sqrt(n)
+# unit roundoffs, which is 29 for the tests' longest sum.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
@@ -53,17 +53,16 @@ def randn64(*size):
 
 
 def cotangent_of(y):
-    """Returns a random gradient with respect to the output y. It depends only on y's shape and dtype."""
+    """Returns a random gradient with respect to ``y``, the same for every y of this shape and dtype."""
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y.dtype)
 
 
 def subsets(names):
-    """Returns all nonempty subsets of ``names``, as tuples."""
     return [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
 
 
 class OperatorRecorder(TorchDispatchMode):
-    """Records the name of each operator called in its ``with`` block for which ``condition(operator)`` is true."""
+    """Records the names of the operators that are called in its ``with`` block and satisfy ``condition``."""
 
     def __init__(self, condition):
         super().__init__()
@@ -76,7 +75,7 @@ class OperatorRecorder(TorchDispatchMode):
 
 
 def draw_states(module):
-    """Fills a module's initial states and peepholes with random numbers. In a new module they are zero."""
+    """Gives random values to a module's initial states and peepholes, which are zero in a new module."""
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2].startswith(("h0", "c0", "peephole")):
             torch.nn.init.uniform_(parameter, -1, 1)

@@ -1,7 +1,6 @@
 """Starts Python processes that import the package under test.
 
-`python -c` and `python -m` look for modules in the current folder first. In the repository's root they would import the
-source folder. Tests of an installed package therefore start processes in another folder.
+They start outside of the repository's root, where `python -c` would import the source folder.
 """
 
 import os
@@ -17,10 +16,9 @@ TESTS = ROOT / "tests"
 
 
 def environment(*folders, without=()):
-    """Returns the environment variables for a child process.
+    """Returns the environment variables for a child process, without the names in ``without``.
 
-    The child gets the variables of this process, except the names in ``without``. PYTHONPATH begins with ``folders``
-    and the folder that contains the package under test.
+    PYTHONPATH begins with ``folders`` and the folder that contains the package under test.
     """
     path = [*map(str, folders), str(Path(pixelrnn_ext.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     variables = {name: value for name, value in os.environ.items() if name not in without}
@@ -33,10 +31,6 @@ def python(*arguments, cwd=None, env=None, timeout=None):
 
 
 def run_tests(file, expression, folder, variables):
-    """Runs tests of a file in a child process and asserts that they pass.
-
-    pytest's option ``-k expression`` selects the tests. ``variables`` are added to the environment variables.
-    """
     options = "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"
     done = python("-m", "pytest", *options, file, "-k", expression, cwd=folder, env=environment() | variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -1,7 +1,4 @@
-"""Helps tests that run on a GPU. Skips them if there is no GPU.
-
-Turns off reduced precision in matrix products, since the tests' error bounds assume full precision.
-"""
+"""Helps tests that run on a GPU, and skips them if there is no GPU."""
 
 import os
 from contextlib import contextmanager
@@ -11,15 +8,12 @@ import torch
 
 from pixelrnn_ext.operators import library
 
-# torch's deterministic mode requires CUBLAS_WORKSPACE_CONFIG to be set before the first call of cuBLAS.
+# torch's deterministic mode requires this variable, which must be set before the first call of cuBLAS.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def why_no_gpu(kernels=True):
-    """Returns why tests cannot run on a GPU, as a sentence, or None if they can.
-
-    ``kernels`` says whether the tests need the compiled CUDA kernels of the package.
-    """
+    """Returns why tests cannot run on a GPU, or None if they can."""
     if not torch.cuda.is_available():
         return f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
     return library.why_no_cuda() if kernels else None
@@ -47,7 +41,7 @@ def strict_products():
 
 
 def capture(step, warm_ups=3):
-    """Captures a call of the function ``step`` in a CUDA graph, after ``warm_ups`` calls without a capture.
+    """Captures a call of the function ``step`` in a CUDA graph.
 
     Returns the graph, and the result of the captured call. Each replay of the graph writes to the result's tensors.
     """
@@ -64,6 +58,6 @@ def capture(step, warm_ups=3):
 
 @pytest.fixture(autouse=True)
 def _strict_products():
-    """Turns off reduced precision in matrix products for every test of a module that imports this fixture."""
+    """Turns off reduced precision in matrix products, since the tests' error bounds assume full precision."""
     with strict_products():
         yield

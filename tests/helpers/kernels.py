@@ -12,28 +12,25 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    """A resident kernel for one number format. It computes a whole scan in one launch."""
+    """A resident kernel for one number format."""
 
     format: str
     backward: bool
-    # Where a block keeps its weights. "4s": 4 pieces (64 bytes each) of each weight row in registers, the rest in
+    # Where a thread block keeps its weights. "4s" means 4 * 64 bytes of each weight row in registers, and the rest in
     # shared memory.
     held: str
-    # Limits for the 64-byte pieces of a weight row: (most in registers, most in shared memory). None means no limit.
+    # The most 64-byte pieces of a weight row in (registers, shared memory), None without a limit.
     pairs: tuple
     # Forward kernel: the most tiles (8 cells each) that a warp computes. Backward kernel: the hidden units that a
     # thread computes, or 0 if the kernel computes any number of cells.
     tiles_or_units: int
     threads: int
-    kind: str  # a key of BLOCKS, which lists how many thread blocks may share an image
+    kind: str  # a key of BLOCKS
     gates: int
 
     @property
     def suffix(self):
-        """Returns a part of the kernel's name: storage of the weights, tiles or units, threads, such as "4_1_256".
-
-        The operators' argument ``path`` can contain this part to force the kernel (csrc/cuda/path.h).
-        """
+        """Returns the part of the kernel's name with which ``path`` can force the kernel, such as "4_1_256"."""
         return f"{self.held}_{self.tiles_or_units}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property
@@ -46,7 +43,6 @@ class Kernel(NamedTuple):
 
     @property
     def scan(self):
-        """Returns the kernel's pass, "forward" or "backward". Kernels of five gates have "forward5" or "backward5"."""
         return ("backward" if self.backward else "forward") + ("5" if self.gates == 5 else "")
 
 
@@ -69,17 +65,16 @@ def kernels(gates=4):
 
 
 def variants(gates=4):
-    """Returns the variants of the resident kernels whose hidden units have ``gates`` gates.
+    """Returns all variants (number format, suffix of the kernel's name, number of thread blocks of a cluster).
 
-    A variant is (number format, suffix of the kernel's name, number of thread blocks of a cluster). A forward and a
-    backward kernel of the same suffix share a variant.
+    A forward and a backward kernel of the same suffix share a variant.
     """
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels(gates) for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
 
 
 def source_of(names):
-    """Returns the text of a .cu file that defines the kernels ``names``, and kernels that pack weights for them."""
+    """Returns the text of a .cu file that defines some kernels, and the kernels that pack their weights."""
     selected = [kernel for kernel in every_kernel() if kernel.name in names]
     text = '#include "kernels.cuh"\n'
     for format, gates in sorted({(k.format, k.gates) for k in selected}):

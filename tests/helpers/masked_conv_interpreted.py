@@ -1,6 +1,6 @@
 """Checks the masked convolution's Triton kernels on the CPU, under Triton's interpreter.
 
-tests/masked_conv/test_triton.py runs these functions in a process that it starts with TRITON_INTERPRET=1.
+tests/masked_conv/test_triton.py calls these functions in a process with TRITON_INTERPRET=1.
 """
 
 import itertools
@@ -23,28 +23,20 @@ if tiles.INTERPRETED:
     _patch_lang_tensor = interpreter._patch_lang_tensor
 
     def _patch_with_index(tensor, scope):
-        """Adds the method __index__ to Triton's tensors.
-
-        Without it Triton 3.6 calls int() on arrays of one value, which NumPy 2.4 refuses.
-        """
+        """Without the method __index__, Triton 3.6 calls int() on arrays of one value, which NumPy 2.4 refuses."""
         _patch_lang_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
     interpreter._patch_lang_tensor = _patch_with_index
 
 
-# Error bounds for assert_close, by dtype. A sum of n terms errs by about sqrt(n) unit roundoffs: 4 for the 16 products
-# of a tile, 10 for a sum over 100 tiles. The float32 bound is 17 unit roundoffs. Half-precision results are computed in
-# float32 and rounded once.
+# Error bounds for assert_close. A sum over 100 tiles errs by about sqrt(100) unit roundoffs, and the float32 bound is
+# 17. Half-precision results are computed in float32 and rounded once.
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 
 
 def expected_results(input, weight, bias, mask, relu, cotangent):
-    """Computes a masked convolution and its gradients in float64.
-
-    Returns a dict of the output and the gradients. Also returns a boolean tensor, which is true at the weights that the
-    causal mask keeps.
-    """
+    """Returns {name: result} of a masked convolution in float64, and a boolean tensor that is true at unmasked weights."""
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
     options = dict(image_channels=mask.image_channels, gates=mask.gates)
@@ -58,15 +50,12 @@ def expected_results(input, weight, bias, mask, relu, cotangent):
 def check(
     kernel_size, mask, sizes, *, relu=False, has_bias=True, channels_last=False, dtype=torch.float32, strided=False
 ):
-    """Compares the kernels' output and gradients with results in float64.
-
-    Masked elements of the kernels' weight are NaN, so a kernel that uses a masked element gives NaN.
-    """
+    """Compares the kernels with results in float64. Masked weights are NaN, since kernels must not use them."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)  # in this mode torch fills new memory with NaN
     n, in_channels, out_channels, height, width = sizes
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    # permute() is needed, as .to(memory_format=...) does not change the strides of a map of one channel.
+    # .to(memory_format=...) would not change the strides of a map of one channel.
     if channels_last:
         input = torch.randn(n, height, width + strided, in_channels).permute(0, 3, 1, 2)
     else:
@@ -81,8 +70,8 @@ def check(
     assert gpu.why_not(input) is None
     output = gpu.forward(Convolution(input, poisoned, bias, *mask, relu))
     if relu:
-        # Rounding can change the sign of a ReLU's input near 0. The ReLU then passes a gradient in only one of the two
-        # computations. Such outputs get the cotangent 0.
+        # Rounding can change the sign of a ReLU's input near 0, and so switch its gradient on or off. Such outputs get
+        # the cotangent 0.
         same_sign = (want["output"] > 0) == (output > 0)
         assert same_sign.double().mean() > 0.99 or n == 0
         cotangent = cotangent * same_sign
@@ -99,10 +88,6 @@ def check(
 
 
 def check_subsets():
-    """Requests every subset of the three gradients of a masked convolution.
-
-    A gradient that is not requested must be None. A requested gradient must not depend on the other requests.
-    """
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
@@ -121,10 +106,7 @@ def check_subsets():
 
 
 def check_parts():
-    """Checks the gradients for images so large that several Triton programs sum the weight's gradient.
-
-    The gradient with respect to the output is an expanded tensor, whose strides are 0.
-    """
+    """Checks images so large that several Triton programs sum the weight's gradient."""
     torch.manual_seed(0)
     mask = Mask("A", 3, 1)
     input, weight = torch.randn(3, 3, 19, 23), torch.randn(3, 3, 3, 1)
@@ -142,10 +124,7 @@ def check_refused():
 
 
 def check_a_capture():
-    """Checks the kernel launches during a simulated capture of a CUDA graph.
-
-    Every launch must be in the relaxed capture mode, and the tuner (AUTOTUNE) must time no launch.
-    """
+    """Checks that launches during the capture of a CUDA graph use the relaxed mode, and that the tuner times none."""
     modes, launched_in, mode = [], [], 0
 
     def exchange(wanted):
@@ -172,7 +151,7 @@ def check_a_capture():
         for kernel in (kernels.pack_kernel, *(getattr(kernels, name).kernel for name in names)):
             patch.setattr(kernel, "run", partial(recorded, kernel.run))
         check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True)
-    assert launched_in == [2] * 5  # mode 2 is the relaxed mode. pack_kernel is launched twice, three other kernels once
+    assert launched_in == [2] * 5  # mode 2 is relaxed, and pack_kernel is launched twice
     assert modes == [2, 0] * 3
 
 

@@ -26,7 +26,7 @@ each_wired_model = pytest.mark.parametrize("name", WIRED_MODELS)
 
 
 def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):
-    """Makes a small model with random parameters from a fixed seed. ``scale`` multiplies all parameters.
+    """Makes a small model with random parameters.
 
     Initial states and biases are so large that a wrong value at an image's border changes the results.
     """

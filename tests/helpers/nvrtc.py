@@ -1,4 +1,4 @@
-"""Compiles CUDA kernels with NVRTC, in the version that compiles the kernels of a wheel."""
+"""Compiles CUDA kernels with the version of NVRTC that compiles the kernels of a wheel."""
 
 import sys
 from functools import cache
@@ -22,15 +22,12 @@ def compiler():
 
 
 def compile_kernels(cu_files, arch="sm_90", flags=()):
-    """Compiles .cu files as for a wheel, but with line numbers. Returns paths of each file's cubin, PTX and log."""
+    """Compiles .cu files as for a wheel, but with line numbers. Returns each file's cubin, PTX and log."""
     return toolchain.compile_kernels(compiler(), cu_files, arch, flags)
 
 
 def compile_for_wheel(arch):
-    """Compiles all files csrc/cuda/*.cu as for a wheel. Returns the paths of each file's cubin, PTX and log.
-
-    Reuses the code that `make wheel` has already compiled.
-    """
+    """Compiles all files csrc/cuda/*.cu, or reuses what `make wheel` has compiled."""
     built = ROOT / "build" / "device_code"
     with build_cache.locked(f"device_code-{arch}"):
         folder = built if built.exists() else build_cache.folder() / "device_code"

@@ -1,7 +1,6 @@
 """Computes recurrent layers pixel by pixel, from the equations alone. Tests compare the package's layers with it.
 
-It is slow, and shares no code with pixelrnn_ext. A weight has a block of ``hidden`` rows for each gate, in the order of
-GATES.
+A weight has a block of ``hidden`` rows for each gate, in the order of GATES.
 """
 
 import itertools
@@ -16,7 +15,7 @@ GATES = {
     "leaky": ("phi", "o_prev", "g", "o", "lambda"),
     "max": ("i", "f_left", "g", "o", "f_up"),
 }
-# {corner where a scan starts: (axes whose flip moves the corner to the top left, suffix of the parameters' names)}
+# {corner where a scan starts: (axes to flip so that the scan starts at the top left, suffix of parameter names)}
 CORNERS = {"tl": ((), ""), "tr": ((-1,), "_reverse"), "bl": ((-2,), "_up"), "br": ((-2, -1), "_up_reverse")}
 
 
@@ -26,19 +25,12 @@ def mirror(m, corner):
 
 
 def colour(channel, channels, image_channels):
-    """Returns the index of the colour to which a feature channel belongs.
-
-    ``channels`` feature channels are divided among ``image_channels`` colours, as torch.tensor_split divides them.
-    """
     groups = torch.tensor_split(torch.arange(channels), image_channels)
     return next(g for g, members in enumerate(groups) if channel in members)
 
 
 def masked(weight, mask_type, image_channels, gates=1):
-    """Returns a convolution's weight with zeros in place of its masked elements.
-
-    The weight has the shape (gates * units, in channels, height, width).
-    """
+    """Zeroes the masked elements of a convolution's weight, of shape (gates * units, in channels, height, width)."""
     if mask_type is None:
         return weight
     outputs, channels, height, width = weight.shape
@@ -53,11 +45,7 @@ def masked(weight, mask_type, image_channels, gates=1):
 
 
 def update(cell, z, c_up, c_left, is_first_row, peephole):
-    """Returns the hidden state h and the cell state c of one pixel in N images, each of shape (N, hidden).
-
-    ``z`` has the pre-activations of the pixel's G gates, (N, G, hidden). ``c_up`` and ``c_left`` are the cell states of
-    the upper and the left neighbour.
-    """
+    """Returns h and c of one pixel in N images, (N, hidden), from the gates' pre-activations ``z``, (N, gates, hidden)."""
     i, f, g, o, *fifth = z.unbind(1)
     p_i, p_left, p_up, p_o = z.new_zeros(4, 1) if peephole is None else peephole
     i, f, g = (i + p_i * (c_up + c_left)).sigmoid(), (f + p_left * c_left).sigmoid(), g.tanh()
@@ -75,18 +63,18 @@ def update(cell, z, c_up, c_left, is_first_row, peephole):
     elif cell == "leaky":
         c = i * g + (1 - i) * mix
         return (f * mix + o.sigmoid() * c).tanh(), c
-    elif cell == "max":  # the first row takes c_left, since it has no row above
+    elif cell == "max":
         left = (f >= fifth) | is_first_row
         c = (i * g + torch.where(left, f * c_left, fifth * c_up)).clamp(-100, 100)
     return (o + p_o * c).sigmoid() * c.tanh(), c
 
 
 def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is_row):
-    """Scans N images from their top left corners. Returns the hidden states, (N, hidden, H, W)."""
+    """Returns the hidden states (N, hidden, H, W) of a scan from the top left corner."""
     n, _, height, width = x.shape
     hidden, taps = weight_hh.shape[1:]
     kernel = weight_ih.shape[3]
-    # Offsets (rows up, columns to the left) of the neighbours whose hidden states a pixel reads.
+    # Each neighbour whose hidden state a pixel reads, as (rows up, columns to the left).
     neighbours = [(1, taps // 2 - k) for k in range(taps)] if is_row else [(1, 0), (0, 1)]
     zeros = x.new_zeros(n, hidden)
     outside_h, outside_c = (zeros if state is None else zeros + state for state in (h0, c0))

@@ -12,7 +12,7 @@ def names_in(folder):
 
 
 def named_pixels(name):
-    """Returns random gray pixels, 8 x 8. The seed is the hash of ``name``."""
+    """Returns random gray pixels, 8 x 8, which are the same for the same name."""
     seed = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:4], "little")
     return numpy.random.default_rng(seed).integers(0, 256, (8, 8), dtype=numpy.uint8)
 
@@ -25,6 +25,6 @@ def write_named_pictures(path, names=NAMES):
 
 
 def frames_of(file):
-    """Returns the frames of an animated image as tuples (RGB pixels (H, W, 3), duration in milliseconds)."""
+    """Returns the frames of an animated image as tuples (RGB pixels (H, W, 3), milliseconds)."""
     with Image.open(file) as opened:
         return [(numpy.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(opened)]

@@ -1,7 +1,4 @@
-"""Configures Hypothesis, which draws random examples for tests, so that every run gets the same examples.
-
-A plain `pytest` runs a test on 50 examples, `pytest -m sweep` on 500.
-"""
+"""Configures Hypothesis to draw the same examples in every run: 50 for a test, and 500 with `pytest -m sweep`."""
 
 from hypothesis import is_hypothesis_test, settings
 

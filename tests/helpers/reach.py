@@ -1,7 +1,7 @@
-"""Computes on which inputs the outputs of layers should depend, and measures on which inputs they do depend.
+"""Computes on which inputs a layer's outputs should depend, and measures on which they do depend.
 
-The results are dependency maps. A dependency map is a dict: its key is an output, and its entry is the set of the
-inputs on which the output depends. Outputs and inputs are given as (row, column, colour).
+The result is a dependency map, {output: set of the inputs on which it depends}. Outputs and inputs are given as (row,
+column, colour).
 """
 
 import itertools
@@ -16,8 +16,6 @@ def identity(height, width, colours):
 
 
 def convolved(x, mask_type, height, width):
-    """Returns the dependency map of a masked convolution's output. ``x`` is the dependency map of its input."""
-
     def reads(p, q):
         (r, c, a), (rr, cc, b) = p, q
         inside = abs(rr - r) <= height // 2 and abs(cc - c) <= width // 2
@@ -32,12 +30,9 @@ SCAN_STEPS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 
 
 def scanned(x, name, gate_bias=None):
-    """Returns the dependency map of the output of one scan, whose input-to-state convolution has mask B.
+    """Returns the dependency map of a scan's output, given that of its input.
 
-    Args:
-        x: the dependency map of the scan's input.
-        name: "row" and the kernel size of a Row LSTM, such as "row3", or the corner where a diagonal scan starts.
-        gate_bias: the dependency map of a gate bias with one colour, or None.
+    A Row LSTM's ``name`` is "row" and the kernel size. A diagonal scan's ``name`` is the corner where it starts.
     """
     kernel = int(name[3:]) if name.startswith("row") else 1
     down, right = SCAN_STEPS.get(name, (1, 1))
@@ -51,9 +46,9 @@ def scanned(x, name, gate_bias=None):
 
 
 def layer(x, name, gate_bias=None):
-    """Returns the dependency map of a layer's output. ``x`` is the dependency map of the layer's input.
+    """Returns the dependency map of a layer's output, given that of its input.
 
-    ``name`` is a key of :data:`scans.LAYERS` or, for an LSTM2d of one direction, the corner where the scan starts.
+    ``name`` is a key of :data:`scans.LAYERS`, or the corner where an LSTM2d of one direction starts.
     """
     if name != "bilstm":
         return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
@@ -62,10 +57,10 @@ def layer(x, name, gate_bias=None):
 
 
 def measured(function, x, colours, input_colours=None):
-    """Measures the dependency map of the output of ``function`` at the image ``x``, (1, channels, H, W) in float64.
+    """Measures the dependency map of ``function`` at the image ``x``, of shape (1, channels, H, W).
 
-    An output is a random combination of the channels of one colour at one pixel. It depends on an input if its gradient
-    with respect to the input is not 0. One backward pass over a batch of copies of the image gives all gradients.
+    An output depends on an input if its gradient is not 0. One backward pass over a batch of copies of the image gives
+    all gradients.
     """
     input_colours = input_colours or colours
     channels, height, width = function(x).shape[1:]

@@ -1,4 +1,4 @@
-"""Reads how many registers, and how much stack and spilled memory, each compiled CUDA kernel uses."""
+"""Reads the numbers of registers, and the bytes of stack and spilled memory, of each compiled CUDA kernel."""
 
 import re
 from functools import cache
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from . import nvrtc
 
-# Architectures for which a wheel for x86-64 has machine code. RELEASED in setup.py lists them, too.
+# The architectures of a wheel for x86-64, which RELEASED in setup.py lists, too.
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 
 class Resources(NamedTuple):
     registers: int
-    stack: int  # in bytes, like spill_stores and spill_loads
+    stack: int  # in bytes, like the spills
     spill_stores: int
     spill_loads: int
 
 
 @cache
 def resources_and_cubins(arch):
-    """Returns {name of a kernel: Resources} as the assembler ptxas reports them, and the paths of the cubin files."""
+    """Returns {name of a kernel: Resources} from the log of the assembler ptxas, and the paths of the cubin files."""
     files = nvrtc.compile_for_wheel(arch)
     entry = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"

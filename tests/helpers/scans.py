@@ -16,7 +16,7 @@ from pixelrnn_ext.operators.scan.sizes import inside_mask
 BACKENDS = ["reference", "native"]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 EVERY_BACKEND = [*BACKENDS, "without kernels"]
-OPS = torch.ops.pixelrnn_ext  # on CPU tensors these operators run the native kernels
+OPS = torch.ops.pixelrnn_ext
 DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
 }  # fmt: skip
@@ -24,7 +24,7 @@ OUTPUTS = "y", "h", "c", "gates"
 
 
 class DECOMPOSITION:
-    """Replaces torch.ops.pixelrnn_ext by operators that compute a scan with PyTorch's own functions."""
+    """Computes scans with PyTorch's own functions, in place of torch.ops.pixelrnn_ext."""
 
     scan = staticmethod(lambda *args: eager.scan(Scan(*args)))
     scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
@@ -33,7 +33,7 @@ class DECOMPOSITION:
 def define_gpu_scans(namespace):
     """Registers the GPU code of ``scan`` and ``scan_gradients`` for CPU tensors, in torch.ops.``namespace``.
 
-    Returns the torch.library.Library that owns the operators.
+    Returns the torch.library.Library that owns these operators.
     """
     library = torch.library.Library(namespace, "FRAGMENT")
     for name in ("scan", "scan_gradients"):
@@ -43,7 +43,7 @@ def define_gpu_scans(namespace):
 
 
 class LayerOptions(NamedTuple):
-    """Options that a layer sets for its scan. A test's :class:`Problem` can replace ``corners`` and ``merge``."""
+    """Options that a layer sets for its scan."""
 
     diagonal: bool = True
     taps: int = 2
@@ -66,13 +66,13 @@ LAYERS = {
 each_layer = pytest.mark.parametrize("name", LAYERS)
 KINDS = ["row3", "bilstm", "stable"]
 each_kind = pytest.mark.parametrize("name", KINDS)
-# Variants of LSTM2d by name: (cell, whether the cell has peepholes).
+# {variant of LSTM2d: (cell, whether the cell has peepholes)}
 LSTM2D = {cell: (cell, False) for cell in CELLS} | {
     "graves-peepholes": ("graves", True),
     "halved-peepholes": ("halved", True),
 }
 each_variant = pytest.mark.parametrize("variant", LSTM2D)
-# Masked convolutions by name: (kernel size, mask type).
+# {masked convolution: (kernel size, mask type)}
 MASKED = {"masked": (3, "B"), "masked-1x1": (1, "B"), "masked-7x7": (7, "A")}
 LAYER_OPTIONS = {
     "row1": LayerOptions(False, 1, input_taps=3, input_kernel=3),
@@ -82,23 +82,20 @@ LAYER_OPTIONS = {
     "diagonal-reverse": LayerOptions(corners=(1,)),
     "bilstm": LayerOptions(corners=(0, 1), merge="shift"),
 } | {variant: LayerOptions(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
-# Sets of directions by name: (corners where the directions start, how the outputs are merged). The corners 0 to 3 are
-# top left, top right, bottom left and bottom right.
+# {name: (corners where the directions start, merge)}. The corners 0 to 3 are top left, top right, bottom left and
+# bottom right.
 LAYOUTS = {
     "tl": ((0,), "none"), "tr": ((1,), "none"), "bl-sum": ((2,), "sum"), "br": ((3,), "none"),
     "bilstm": ((0, 1), "shift"), "tl-br-shift": ((0, 3), "shift"), "tr-bl": ((1, 2), "none"),
     "three-sum": ((3, 1, 0), "sum"), "four": ((0, 1, 2, 3), "none"), "four-sum": ((0, 1, 2, 3), "sum"),
 }  # fmt: skip
-# Which operands give a scan the gates' pre-activations: (x, input). x contains pre-activations. A convolution of input
-# computes them. A scan with both operands adds the two.
+# Whether a scan has the operands (x, input). x contains pre-activations of the gates, a convolution of input computes
+# them, and with both operands they are added.
 SOURCES = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
 
 
 def scan_cases(strength=2, sweep=400):
-    """Parametrizes a test by the options of :func:`case_problem`.
-
-    A plain test run takes only a few combinations of the options (see selection.py).
-    """
+    """Parametrizes a test by combinations of the options of :func:`case_problem` (see selection.py)."""
 
     def decorate(test):
         for names, values in (
@@ -122,10 +119,9 @@ def case_problem(layer, layout, sources, states, ragged, hidden=3, maps=(3, 4, 5
 
 
 def ragged_sizes(n, height, width):
-    """Returns the sizes (height, width) of n images in feature maps of ``height`` x ``width`` pixels.
+    """Returns the sizes (height, width) of n images.
 
-    The first image fills its map, the second is smaller, and the third is a part of one row. Further images repeat
-    these sizes.
+    The first fills the map, the second is smaller, and the third is a part of a row. Further images repeat these sizes.
     """
     return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
@@ -134,8 +130,8 @@ class Problem:
     """Random operands of a scan, and a random gradient with respect to its output (``cotangent``).
 
     Args:
-        format: a key of DTYPES, the precision of all tensors.
-        layer: a name in LAYER_OPTIONS. ``corners`` and ``merge`` replace the layer's options.
+        format: a key of DTYPES.
+        layer: a key of LAYER_OPTIONS. ``corners`` and ``merge`` replace the layer's options.
         maps: the size of the feature maps, (number of images, height, width).
         x, input: whether the scan has this operand. ``input`` comes with ``weight_ih`` and, by default, ``bias``.
         sizes: (height, width) of each image. If given, x, input and the cotangent are NaN outside of the images.
@@ -171,8 +167,7 @@ class Problem:
             "peephole": draw(directions, 4, hidden, scale=0.5) if fixed.peephole else None,
         }
         self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
-        # The gradient with respect to the merged output y or, if nothing is merged, to the hidden states h of all
-        # directions.
+        # The gradient with respect to y or, if nothing is merged, to the hidden states of all directions.
         self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
             outside = ~inside_mask(self.sizes, *self.maps[1:], torch.device("cpu"))
@@ -195,11 +190,10 @@ class Problem:
         return Gradients(self.cotangent.to(device, h.dtype), h, c, gates, wanted, shares, s)
 
     def run(self, ops, dtype=None, path="auto", device="cpu"):
-        """Runs a scan and, by autograd, its backward pass. Returns a dict of the outputs and the gradients.
+        """Runs a scan and its backward pass. Returns all outputs and gradients as {name: tensor}.
 
-        The outputs are y (absent without a merge), h, c and gates. The gradient with respect to an operand has the
-        operand's name after a "d", such as "dweight_hh". c and the gates are set to zero outside of the images, where
-        they are undefined.
+        The gradient with respect to weight_hh, for example, has the name "dweight_hh". Outside of the images c and the
+        gates are undefined, and set to zero.
         """
         s = self.scan(dtype, path, device, requires_grad=True)
         named = dict(zip(OUTPUTS, ops.scan(*s)))
@@ -213,15 +207,12 @@ class Problem:
         return {name: t.detach() for name, t in named.items()} | {f"d{k}": g for k, g in zip(s.operands, gradients)}
 
     def plan(self, ops, arch, path="auto"):
-        """Asks the planner of csrc/cuda which kernels would run this scan on a GPU of ``arch``, such as sm_90.
-
-        Returns two texts, one for the forward and one for the backward pass.
-        """
+        """Returns the planner's descriptions of the forward and the backward pass on a GPU of ``arch``, such as sm_90."""
         sizes = len(self.corners), *self.maps, self.hidden, self.options.taps, self.options.diagonal
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
-# {layer: options of a Problem}. Together, these scans have both geometries (row, diagonal), all merges and all kinds of
+# {layer: options of a Problem}. Together, these scans have both geometries (row, diagonal), all merges and all
 # operands.
 SELECTED = {
     "row3": dict(ragged=True),
@@ -241,7 +232,7 @@ def selected_problem(layer, maps=(2, 3, 4), hidden=5, **options):
 
 
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
-    """Returns the layer ``name`` of LAYERS, LSTM2D or MASKED, with random initial states and peepholes."""
+    """Returns a layer of LAYERS, LSTM2D or MASKED, with random initial states and peepholes."""
     options = dict(dtype=torch.float64) | options
     if name in MASKED:
         return px.MaskedConv2d(in_channels, hidden, *MASKED[name], **dict(activation="relu") | options)
@@ -256,10 +247,7 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 
 def use_backend(name, monkeypatch):
-    """Returns the value of a layer's option ``backend`` for the backend ``name`` of a test.
-
-    For "without kernels" the value is "auto", and ``monkeypatch`` simulates a machine without compiled kernels.
-    """
+    """Returns a layer's option ``backend``. "without kernels" simulates a machine without compiled kernels."""
     if name != "without kernels":
         return name
     choose = run.backends.choose

@@ -4,8 +4,8 @@ The marker ``covering(strength, sweep=N)`` is for tests of several parameters. A
 combinations, which contain every value (strength 1) or every pair of values (strength 2). `pytest -m sweep` runs the
 other combinations, or a fixed sample of N of them.
 
-``--slice K`` runs the tests with hash(id) mod 5 = K. CI runs one such slice of the long tests for each commit.
-tests/quick.py uses the option ``--until TIME``, which shuffles the tests, and starts no test after TIME.
+``--slice K`` runs a fifth of the tests, for K = 0 to 4. ``--until TIME`` shuffles the tests, and starts none after
+TIME.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ SLICES = 5
 
 
 def swept(*values):
-    """Returns values of a parameter that only the long tests (`pytest -m sweep`) use."""
+    """Returns values of a parameter that only `pytest -m sweep` tests."""
     return [pytest.param(value, marks=pytest.mark.sweep) for value in values]
 
 
 def covering_cases(cases, strength):
-    """Returns a few of ``cases`` with every value (strength 1) or pair of values (strength 2) of all cases.
+    """Returns a few of ``cases`` that contain every value (strength 1) or pair of values (strength 2) of all cases.
 
     A case is a dict {parameter: value}. Equal cases always give the same choice.
 
@@ -45,11 +45,7 @@ def covering_cases(cases, strength):
 
 
 def parameters(item):
-    """Returns a test's parameters as a dict that can be compared and sorted.
-
-    A key is the tuple of parameter names in one parametrize marker. Its entry has the id() of each value, since not all
-    values are hashable.
-    """
+    """Returns {parameter names of one parametrize marker: id() of each value}, since not all values are hashable."""
     values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
@@ -59,7 +55,7 @@ def parameters(item):
 
 
 def cover(items):
-    """Applies ``covering``: a test that a plain run skips gets the marker ``sweep``, or is removed from ``items``."""
+    """Gives tests that a plain run skips the marker ``sweep``, or removes them from ``items``."""
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
@@ -79,7 +75,7 @@ def cover(items):
 
 
 def hash_of(item):
-    """Returns a hash of a test's id without the "@group" that pytest-xdist appends to the id."""
+    """Returns a hash of a test's id, without the "@group" that pytest-xdist appends to the id."""
     name = item.nodeid.partition("@")[0]
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
@@ -96,7 +92,7 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    cover(items)  # pytest's option -m selects tests later, by the markers that cover() adds
+    cover(items)  # adds markers before pytest selects tests by them
     yield
     number = config.getoption("slice")
     if number is not None:

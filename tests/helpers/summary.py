@@ -1,6 +1,6 @@
 """Prints the largest errors that tests report, at the end of a test run.
 
-A test reports an error by ``record_property("error", (label, ratio))``. For each label the largest ratio is printed.
+A test reports an error by ``record_property("error", (label, ratio))``.
 """
 
 

@@ -53,7 +53,7 @@ def test_all(b):
 
 @pytest.fixture
 def run(tmp_path):
-    """Returns a function that writes a text to a test file, runs pytest on it and returns the output lines."""
+    """Returns a function that runs pytest on the text of a test file, and returns the output lines."""
 
     def run(tests, *options):
         (tmp_path / "conftest.py").write_text('pytest_plugins = ["helpers.selection"]')
@@ -67,10 +67,6 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("marker", ["not sweep", "sweep"])
 def test_the_two_runs_share_the_tests(marker, run):
-    """``test_some`` has 2 x 2 x 3 combinations of parameters, and 6 of them contain every pair of values.
-
-    A plain `pytest` runs these 6. The other 6 have the marker ``sweep``.
-    """
     done = "\n".join(run(TESTS, "--collect-only", "-m", marker))
     assert done.count("::test_some[") == 6, done
     assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done

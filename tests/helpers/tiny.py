@@ -1,4 +1,4 @@
-"""Makes a small synthetic data set, a Training object for a small model, and checkpoints of untrained models."""
+"""Makes a small data set, a training of a small model, and checkpoints of untrained models."""
 
 import json
 
@@ -30,10 +30,7 @@ def tiny_data():
 
 
 def tiny_training(out, images=None, model="diagonal", conditional=False, log=None, world=SINGLE_PROCESS, **settings):
-    """Returns the training of a small model, in batches of 4 images. The list ``log`` collects its messages.
-
-    With the images of :func:`tiny_data` an epoch has 5 steps.
-    """
+    """Returns a training of a small model. The list ``log`` collects its messages."""
     images = images or tiny_data()
     torch.manual_seed(0)
     network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)

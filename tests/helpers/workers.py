@@ -1,7 +1,4 @@
-"""A benchmark job that fails on purpose, for tests of benchmarks/gpu_day.
-
-The processes that gpu_day starts must be able to import this job, so it has its own module.
-"""
+"""A benchmark job that fails on purpose. It has its own module, which the processes of gpu_day can import."""
 
 import os
 import signal

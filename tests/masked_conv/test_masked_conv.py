@@ -17,8 +17,7 @@ from pixelrnn_ext.operators import library
 
 CL = torch.channels_last
 KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
-# Sizes of the tests: (N, in channels, out channels per gate, H, W, colours). In the last size, the channels do not fit
-# into one vector register, and a CPU kernel divides the rows into groups.
+# (N, in channels, out channels per gate, H, W, colours). The last size has more channels than a vector register holds.
 SIZES = [
     (2, 4, 5, 5, 6, 1),
     (1, 7, 5, 9, 4, 3),

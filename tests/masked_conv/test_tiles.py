@@ -38,7 +38,7 @@ def test_tiles_fit_the_sizes(gemm, tiles):
 
 
 class Kernel:
-    """A fake Triton kernel, or a fake tuner, which would time tile sizes. It records launches, but runs nothing."""
+    """A fake Triton kernel or tuner, which records launches and runs nothing."""
 
     arg_names = ("x", "height")
 
@@ -63,11 +63,7 @@ def launch(tiled, height=3):
 
 @pytest.fixture
 def capturing(monkeypatch):
-    """Simulates the capture of a CUDA graph. Returns the state of the simulation, a dict.
-
-    A test sets ``on`` to simulate a running capture. ``mode`` is the capture mode. ``exchanged`` lists all modes that
-    the tested code has set.
-    """
+    """Simulates the capture of a CUDA graph while ``on`` is true in the returned dict."""
     state = {"on": False, "mode": 0, "exchanged": []}
 
     def exchange(mode):
@@ -97,7 +93,7 @@ def test_a_shape_is_not_measured_while_a_graph_is_captured(tiled, capturing, mon
     monkeypatch.setattr(gpu_tiles, "AUTOTUNE", True)
     assert launch(tiled, height=3) == (0, 1)
     capturing["on"] = True
-    assert launch(tiled, height=4) == (1, 1)  # during a capture, the new height 4 must not be timed
+    assert launch(tiled, height=4) == (1, 1)  # a capture must not time the tiles of a new height
     assert launch(tiled, height=3) == (1, 2)
     capturing["on"] = False
     assert launch(tiled, height=4) == (1, 3)

@@ -1,7 +1,6 @@
-"""Tests the masked convolution's Triton kernels without a GPU.
+"""Runs the masked convolution's Triton kernels under Triton's interpreter, without a GPU.
 
-Runs them under Triton's interpreter (masked_conv_interpreted.py). Also compiles them for GPUs, since the compiler
-refuses code that the interpreter accepts.
+Also compiles them for GPUs, since the compiler refuses code that the interpreter accepts.
 """
 
 import math
@@ -21,8 +20,8 @@ from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, choose_tiles  # noqa: E402
 
 KERNEL_SIZES = [(1, 1), (3, 3), (7, 7), (1, 3)]
-# The usual size of a test: (N, in channels, out channels, H, W). Three colours get unequal numbers of channels, and the
-# last tile of a kernel is partly empty.
+# (N, in channels, out channels, H, W). Three colours get unequal numbers of channels, and a kernel's last tile is
+# partly empty.
 SIZES = (1, 5, 20, 5, 7)
 
 
@@ -32,10 +31,7 @@ def with_ids(values):
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """Returns a function that runs functions of masked_conv_interpreted.py under Triton's interpreter.
-
-    The functions run in another process, since Triton reads the variable TRITON_INTERPRET only once.
-    """
+    """Runs functions of masked_conv_interpreted.py in another process, since Triton reads TRITON_INTERPRET only once."""
 
     def call(name, *args, **kwargs):
         return pool.submit(getattr(masked_conv_interpreted, name), *args, **kwargs).result()
@@ -54,7 +50,7 @@ def interpreted():
 @pytest.mark.parametrize("kernel_size", with_ids(KERNEL_SIZES))
 def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
     mask = mask_type, colours, gates
-    slow = kernel_size[0] > 3  # a check of a large kernel takes seconds, so each value of gates gets one check
+    slow = kernel_size[0] > 3  # each check of a large kernel takes seconds
     if not slow or gates == 1:
         interpreted("check", kernel_size, mask, SIZES, relu=True)
     if not slow or gates > 1:
@@ -104,7 +100,7 @@ def test_interpreted(interpreted, check):
 
 
 FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
-FP32_POINTERS = {"dweight", "dbias"}  # the kernels write partial sums of these gradients in float32
+FP32_POINTERS = {"dweight", "dbias"}  # partial sums of these gradients are float32
 POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
 TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
 each_arch = pytest.mark.parametrize("arch", TENSOR_CORES)
@@ -154,7 +150,7 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
 @pytest.mark.parametrize("kernel", ["output_kernel", "weight_gradient_kernel"])
 @pytest.mark.parametrize("arch", [80, 90])
 def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
-    """The largest tiles must fit into 99 KB, the shared memory of a block on a GPU of compute capability 8.6."""
+    """A block on a GPU of compute capability 8.6 has 99 KB of shared memory."""
     tiled, shared = getattr(kernels, kernel), 99 << 10
     tiles = choose_tiles(Gemm(10**6, 512, 512), 4, shared)
     assert tiles[:3] == (128, 128, 32)

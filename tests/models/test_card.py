@@ -1,4 +1,4 @@
-"""Tests the models on a GPU. There, sampling captures the computation of a pixel as a CUDA graph."""
+"""Tests the models on a GPU, where sampling captures the computation of a pixel as a CUDA graph."""
 
 import pytest
 import torch
@@ -37,10 +37,10 @@ def test_a_gpu_draws_what_a_cpu_draws(name):
 
 @pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
 def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
-    """While a CUDA graph is captured, a convolution may compile and load its kernels, but not time tile sizes."""
+    """During the capture of a CUDA graph, a convolution may load its kernels, but must not time tile sizes."""
     torch.use_deterministic_algorithms(False)
     monkeypatch.setattr(tiles, "AUTOTUNE", measured)
-    channels = 37 + measured  # no other test uses this size, so its kernels are not compiled or timed yet
+    channels = 37 + measured  # no other test compiles or times this size
     conv = px.MaskedConv2d(3, channels, 5, "B", backend="native").cuda()
     x = torch.randn(2, 3, 9, 11, device="cuda", requires_grad=True)
     cotangent = torch.randn(2, channels, 9, 11, device="cuda")
@@ -64,7 +64,6 @@ def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch
 
 
 def test_a_convolution_has_the_same_bits_in_another_process():
-    """Two processes must compute the same bits, unless the variable PIXELRNN_TUNE_TILES lets them time tile sizes."""
     command = """if True:
         import hashlib, torch, pixelrnn_ext as px
         torch.manual_seed(0)

@@ -9,7 +9,7 @@ from helpers.checks import randn64
 from helpers.models import all_images, each_colours, each_model, make_model, random_images
 from pixelrnn_ext import likelihood
 
-ONE = 1 - 2.0**-53  # the largest random number that a uniform distribution on [0, 1) gives
+ONE = 1 - 2.0**-53  # the largest random number in [0, 1)
 INF = math.inf
 
 
@@ -81,11 +81,11 @@ def test_log_prob_and_bits_per_dim_of_images(name, colours):
     assert_close(bits * images[0].numel() * math.log(2), -log_prob.mean(), rtol=1e-13, atol=0)
 
 
-# Logits of four equally likely values. Their cumulative distribution has steps at exactly 1/4, 1/2 and 3/4.
+# Four equally likely values. Their cumulative distribution has steps at exactly 1/4, 1/2 and 3/4.
 UNIFORM_OVER_4 = [0.0, 0.0, 0.0, 0.0]
 
 
-# {case: (logits of a distribution, uniform random number in [0, 1), value that is drawn with this number)}
+# {case: (logits, random number in [0, 1), value that is drawn with this number)}
 DRAWS = {
     "zero": (UNIFORM_OVER_4, 0, 0),
     "before-a-step": (UNIFORM_OVER_4, 0.25 - 2**-54, 0),
@@ -111,10 +111,7 @@ def test_draw_at_the_steps_of_the_distribution(logits, uniform, value):
 @pytest.mark.parametrize("temperature", [0.5, 1, 2])
 @pytest.mark.parametrize("levels", [2, 3, 256])
 def test_draw_has_the_frequencies_of_the_distribution(levels, temperature):
-    """Draws values with n evenly spaced numbers in place of random numbers.
-
-    The frequency of a value then differs from its probability by at most 1/n.
-    """
+    """With n evenly spaced numbers, a value's frequency differs from its probability by at most 1/n."""
     n = 20_000
     logits = torch.randn(likelihood.logit_channels(levels))
     values = likelihood.draw(logits.expand(n, -1), (torch.arange(n, dtype=torch.float64) + 0.5) / n, temperature)

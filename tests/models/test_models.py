@@ -89,10 +89,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
 
 
 def count_reads(call):
-    """Counts the operators in a call and its backward pass that read values of tensors: {operator: number of reads}.
-
-    On a GPU the host waits for the device at each such read.
-    """
+    """Counts the calls of operators that read values of tensors. On a GPU the host waits for each such read."""
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         call().sum().backward()
@@ -282,7 +279,7 @@ def test_wrong_images(name, images, error, message):
 @pytest.mark.parametrize("call", ["log_prob", "compress", "sample"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
 def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
-    """The error must come within 2 seconds. Reading all 50000 x 50000 pixels would take half a minute."""
+    """Reading all 50000 x 50000 pixels would take half a minute."""
     monkeypatch.setattr(operands, "machine_memory", lambda: 1 << 34)
     model = make_model("pixelcnn", condition_channels=1)
     images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
@@ -337,7 +334,7 @@ def test_a_condition_that_the_model_does_not_take(name):
 @each_colours
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_maps_stay_in_channels_last(name, colours):
-    """Every layer returns channels_last, since the next layer would copy an input of another memory format."""
+    """A layer would copy an input that is not channels_last."""
     model, formats = make_model(name, colours), []
     for layer in model.modules():
         if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):

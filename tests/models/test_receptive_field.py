@@ -1,7 +1,4 @@
-"""Tests on which values of an image a model's logits depend.
-
-The logits of a value depend only on earlier values. In the diagonal model they depend on nearly all earlier values.
-"""
+"""Tests that a value's logits depend only on earlier values, and in the diagonal model on nearly all of them."""
 
 import pytest
 import torch
@@ -19,7 +16,7 @@ CASES = [
 
 
 def make_active(name, colours, **options):
-    """Makes a model whose ReLUs pass all gradients, since its convolutions have positive weights and biases."""
+    """Makes a model whose ReLUs pass all gradients, since its weights and biases are positive."""
     model = make_model(name, colours, **options)
     with torch.no_grad():
         for module in model.modules():
@@ -38,17 +35,13 @@ def make_active(name, colours, **options):
 def test_nothing_later_is_seen_and_everything_earlier_by_the_diagonal_model(
     name, size, factor, colours, residual, skip, num_layers, monkeypatch
 ):
-    """In the diagonal model, a pixel need not depend on one earlier value: the last value of the row above.
-
-    Only the first layer's 7x7 kernel reads this value, for pixels at most three columns to its left.
-    """
-    # The test needs images of real numbers, for gradients. _check_images() would refuse them.
+    """In the diagonal model, the last value of a row reaches the next row only through the first layer's 7x7 kernel."""
+    # _check_images() would refuse images of real numbers, which the test needs for gradients.
     monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)
     model = make_active(name, colours, num_layers=num_layers, residual=residual, skip=skip, **factor)
     images = torch.rand(1, model.image_channels, *size, dtype=torch.float64) * (model.levels - 1)
     field = reach.measured(lambda x: model(x).transpose(1, 2).flatten(1, 2), images, model.image_channels)
-    # The model generates the small image first: the pixels in every factor-th row and column (section 3.6 of the
-    # paper). All other pixels follow. Both groups are in raster order.
+    # A multi-scale model first generates the pixels in every factor-th row and column (section 3.6 of the paper).
     factor, last_column = getattr(model, "factor", 1), size[1] - 1
     order = sorted(field, key=lambda p: (p[0] % factor > 0 or p[1] % factor > 0, p))
     for i, (row, column, colour) in enumerate(order):

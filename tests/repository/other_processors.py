@@ -2,8 +2,7 @@
 
     env $(python tests/repository/other_processors.py 2) pytest -n 2
 
-The row of ENVIRONMENTS is the number modulo four. `.ci/run` passes the number of commits, so that successive commits
-try all rows. Leaves out values for instructions that this processor lacks.
+The number selects a row of ENVIRONMENTS. `.ci/run` passes the number of commits, so that all rows are used in turn.
 """
 
 import sys
@@ -29,7 +28,7 @@ def environment(number):
     lacking = {"avx2", "avx512"}.difference(library.instruction_sets())
     chosen = zip(NAMES, ENVIRONMENTS[number % len(ENVIRONMENTS)])
     variables = {name: value for name, value in chosen if not any(word in value.lower() for word in lacking)}
-    # Idle OpenMP threads sleep after 1000 spins, because pytest's processes share the cores.
+    # Idle OpenMP threads soon sleep, because pytest's processes share the cores.
     return variables | {"GOMP_SPINCOUNT": "1000"}
 
 

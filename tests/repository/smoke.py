@@ -38,8 +38,7 @@ if config["cuda"]:
     is_resident = plan.forward.startswith("forward_bf16_") and plan.backward.startswith("backward_bf16_")
     expect(is_resident, "resident kernels for compute capability 9.0", plan)
 
-# Parameters and images come from formulas. With torch's random numbers the compressed file could change with the
-# version of torch.
+# With torch's random numbers the compressed file could change with the version of torch.
 model = px.PixelRNN("diagonal", image_channels=3, levels=5, hidden_channels=6, num_layers=2, head_channels=7)
 with torch.no_grad():
     for parameter in model.parameters():

@@ -12,7 +12,7 @@ import torch
 import pixelrnn_ext as px
 
 NOT_IMPORTED = {"__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"}
-# The test does not run these functions' examples, which need CUDA kernels or a trained model.
+# Functions whose examples need CUDA kernels or a trained model.
 NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
 
 

@@ -8,7 +8,7 @@ from helpers.root import ROOT
 FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "examples", "pixelrnn_ext", "tests")
 FILES = [path.relative_to(ROOT).as_posix() for folder in (".ci", *FOLDERS) for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
-# The changelog is not checked, because it may name deleted files.
+# The changelog may name deleted files.
 PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md", ".github/*.md")
 DOCUMENTS = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)} - {ROOT / "CHANGELOG.md"})
 
@@ -25,10 +25,9 @@ def anchors(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_document_names_exists(document):
-    """A document may shorten a path to its end: ``plan.cpp`` may stand for ``csrc/cuda/plan.cpp``."""
+    """A document may write ``plan.cpp`` for ``csrc/cuda/plan.cpp``."""
     text = document.read_text()
-    # Leaves out Python examples, formulas and paths below the placeholder DIR, because they may name files that do not
-    # exist.
+    # Python examples, formulas and paths below the placeholder DIR may name files that do not exist.
     checked = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
     names = {name.removeprefix("../") for name in SOURCE.findall(checked)}
     missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]

@@ -18,7 +18,7 @@ def test_every_example_is_run():
 
 def test_the_rectangles_of_drop_in_are_labelled_inside():
     images, inside = drop_in.rectangles(40, 12, torch.Generator().manual_seed(0))
-    # Most outline pixels exceed 0.65, because they are 1 plus noise with a standard deviation of 0.3.
+    # Outline pixels are 1 plus noise with a standard deviation of 0.3.
     outlines = images > 0.65
     assert images.shape == inside.shape == (40, 1, 12, 12)
     assert 0.05 < inside.mean() < 0.5 and not inside[:, :, [0, -1]].any() and not inside[..., [0, -1]].any()

@@ -11,7 +11,7 @@ from helpers import child
 from pixelrnn_ext.operators import backends, library
 from pixelrnn_ext.operators.precision import allows_tf32
 
-# Prints the processor time of an import, which depends little on other processes, and the modules that it loads.
+# Prints the processor time of an import, and the modules that it loads.
 IMPORT = """
 import sys, time
 import torch
@@ -25,7 +25,7 @@ HEAVY = ("torch._dynamo", "torch._inductor", "sympy", "triton", "pixelrnn_ext.be
 def test_import_is_light(tmp_path):
     environment = child.environment(without=["PYTHONDONTWRITEBYTECODE"])
     seconds = []
-    for _ in range(2):  # the first import may be slow, because it compiles the sources
+    for _ in range(2):  # the first import may compile the sources
         time, *loaded = printed_by(IMPORT, cwd=tmp_path, env=environment).split()
         seconds.append(float(time))
         heavy = [name for name in loaded if any(f"{name}.".startswith(f"{module}.") for module in HEAVY)]
@@ -66,7 +66,7 @@ COMPUTE = """
 assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
 config = px.build_config()
 """
-# Pretends that torch has no CUDA. The package keeps its CUDA library, which can still plan launches.
+# Pretends that torch has no CUDA. The package's CUDA library can still plan launches.
 BESIDE_A_CPU_ONLY_TORCH = f"""
 import torch
 torch.version.cuda = None
@@ -107,10 +107,7 @@ print(config["native"], config["why_no_cuda"], sep="|")
 
 
 def test_cuda_kernels_that_do_not_load_leave_the_cpu_kernels_and_a_reason(tmp_path):
-    """If a CUDA library cannot be loaded, the CPU kernels still work, and the package reports the reason.
-
-    The package ignores libraries with names of older versions, such as _C.abi3.so.
-    """
+    """The package ignores libraries with names of older versions, such as _C.abi3.so."""
     package = tmp_path / "pixelrnn_ext"
     left_out = shutil.ignore_patterns("_C_cuda*", "__pycache__")
     shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=left_out)

@@ -46,12 +46,11 @@ def test_no_import_circle(depth):
 
 
 TESTS = ROOT / "tests"
-# Folders of tests/ from which a test in any folder may import.
+# Folders of tests/ from which any test may import.
 SHARED = {"helpers", "core", "emulator", "sass_model"}
 
 
 def test_no_test_imports_from_a_test():
-    """Tests import modules only from their own folder and from shared folders such as tests/helpers."""
     folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
     # An import of `benchmarks` means the repository's folder, not tests/benchmarks.
     private = folders - SHARED - {"benchmarks"}

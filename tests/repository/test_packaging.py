@@ -1,7 +1,4 @@
-"""Tests how the package is built and installed.
-
-The sdist suffices to build the wheel, the wheel works anywhere, and the package says why it lacks some of its kernels.
-"""
+"""Tests how the package is built and installed."""
 
 import os
 import re
@@ -21,8 +18,7 @@ from pixelrnn_ext import build_config
 
 SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
-# Calls the build backend as pip does in an isolated build, but with the installed setuptools and ninja, without a
-# network.
+# Builds as pip does in an isolated build, but without a network.
 HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
 
 
@@ -49,7 +45,7 @@ def build(kind, source, **environment):
 
 
 def smoke_test(wheel):
-    """Unpacks a wheel and runs the smoke test with it. Returns the output and the wheel's build information."""
+    """Runs the smoke test with an unpacked wheel. Returns its output and the wheel's build information."""
     target = wheel.parent / "installed"
     zipfile.ZipFile(wheel).extractall(target)
     path = [str(target), *(folder for folder in sys.path if folder.endswith("-packages"))]
@@ -95,7 +91,7 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep
 def test_wheel_of_the_sdist_computes(sdist):
-    """Builds with Clang if it is installed: other tests use GCC. -O0 makes the build six times as fast."""
+    """Other tests use GCC. -O0 makes the build six times as fast."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
@@ -103,7 +99,7 @@ def test_wheel_of_the_sdist_computes(sdist):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
-    if sys.platform == "linux":  # elsewhere the linker may write the paths of object files into the library
+    if sys.platform == "linux":  # elsewhere the library may contain paths of object files
         for folder in (sdist, Path(torch.__file__).parent):
             assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
     assert build_info["why_no_cuda"] == "PIXELRNN_CUDA=0"
@@ -146,10 +142,7 @@ def test_the_build_records_the_hash_of_its_sources(setup_names, monkeypatch):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monkeypatch):
-    """``make build`` keeps an earlier CUDA library and its build information.
-
-    A build without the CPU library removes the CUDA library, which needs the CPU library.
-    """
+    """A build without the CPU library removes the CUDA library, which needs it."""
     package = tmp_path / "pixelrnn_ext"
     package.mkdir()
     library, info = package / "_C_cuda.so", package / "_build_info.py"
@@ -168,10 +161,7 @@ def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monke
 
 
 def test_device_code_is_compiled_once(setup_names, tmp_path):
-    """A kernel is compiled again whenever an input of the compiler has changed, and only then.
-
-    Other tests use this cache of compiled code, so its key must cover every input.
-    """
+    """Other tests use this cache of compiled code, so its key must cover every input of the compiler."""
     csrc, compiled = tmp_path / "csrc", []
 
     class Compiler:
@@ -188,7 +178,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         assert [(gpu, made.log.read_text()) for gpu, made in found] == [
             (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
         ]
-        return sorted(compiled)  # sorted, because kernels compile in parallel
+        return sorted(compiled)  # kernels compile in parallel, in any order
 
     (csrc / "cuda").mkdir(parents=True)
     files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]

@@ -17,7 +17,6 @@ def test_a_picture_is_up_to_date(name):
 
 
 def dependencies(layer, pixel):
-    """Returns the pixels on which the layer's output at ``pixel`` depends."""
     x = torch.randn(1, 1, HEIGHT, WIDTH, dtype=torch.float64, requires_grad=True)
     row, column = pixel
     (gradient,) = torch.autograd.grad(layer(x)[0, :, row, column].sum(), x)

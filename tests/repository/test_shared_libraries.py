@@ -1,7 +1,6 @@
 """The compiled libraries work with every version of Python and of CUDA.
 
-They export no symbols, and load neither Python nor CUDA. `make wheel` runs auditwheel, which refuses symbols that are
-too new for the platform manylinux_2_28.
+They export no symbols, and load neither Python nor CUDA.
 """
 
 import sys

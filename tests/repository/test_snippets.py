@@ -1,4 +1,4 @@
-"""Tests the examples in the documents: runs the Python code, and parses the options of the commands."""
+"""Runs the Python code of the documents, and parses the options of their commands."""
 
 import argparse
 import importlib
@@ -24,13 +24,13 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 CARD = ROOT / "pixelrnn_ext/pretrained/README.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CARD, *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Maps a module that documents run by `python -m` to the module with its function main().
+# {module that documents run by `python -m`: the module with its function main()}
 MAINS = {
     "pixelrnn_ext": "pixelrnn_ext.cli",
     "pixelrnn_ext.training.export": "pixelrnn_ext.training.export",
     "benchmarks.gpu_day": "gpu_day.command",
 }
-# Maps options of the tutorial, which takes ten minutes, to faster ones for the test.
+# {options of the tutorial, which takes ten minutes: faster options for the test}
 SHORTER = {"--epochs 12": "--steps 2", "--count 64": "--count 2"}
 VARIABLES = re.compile(r"\$m\b|\bMODEL\b")
 
@@ -44,10 +44,7 @@ def python(document):
 
 
 def commands(text):
-    """Yields each command of a shell example as a list of words, including commands in loops.
-
-    A placeholder such as MODEL becomes the name of a model.
-    """
+    """Yields each command of a shell example as a list of words. MODEL becomes the name of a model."""
     for line in VARIABLES.sub("row", text.replace("\\\n", "")).splitlines():
         for command in line.split(" && "):
             words = shlex.split(command, comments=True)
@@ -102,10 +99,7 @@ def parse_only(monkeypatch):
 
 
 def check_names(options, monkeypatch):
-    """Checks that a command's model, data set and pretrained model exist.
-
-    The model and the data set must also take the command's options.
-    """
+    """Checks that a command's model, data set and pretrained model exist."""
     values = vars(options)
     if values.get("model"):
         builder.check_options(options.model, inputs.select_options(values, MODEL_OPTIONS))

@@ -20,7 +20,7 @@ def digits():
 
 @pytest.fixture
 def blocks():
-    """Returns ten random images as the digits 0 to 9. Each has a frame of ink, so that none of its columns is empty."""
+    """Returns ten random images as the digits 0 to 9. A frame of ink leaves no column empty."""
     intensities = torch.randint(2, (10, 1, 28, 28), generator=source(), dtype=torch.uint8) * 255
     intensities[..., [0, -1], :] = intensities[..., [0, -1]] = 255
     return text_line.Digits(intensities, torch.arange(10))
@@ -67,8 +67,8 @@ def test_lines_differ_as_they_should(digits):
     assert torch.cat(lines.texts).unique().tolist() == list(range(10))
     top = [int(image.any(1).nonzero()[0]) for image in lines.images[:, 0]]
     assert len(set(top)) > 10, "digits stand at random heights"
-    # CTC's loss is finite only if the sequence has a column for every character, and a blank between two characters.
-    # The narrowest lines have the smallest digits, as close together as possible.
+    # CTC needs a column for every character, and a blank between two characters. The narrowest lines have the smallest
+    # digits, as close together as possible.
     lengths, (side, _), (gap, _) = torch.tensor([len(text) for text in lines.texts]), text_line.SIDES, text_line.GAPS
     narrowest = side + (lengths - 1) * (side + gap)
     assert (widths >= narrowest).all() and (narrowest / text_line.STRIDE >= 2 * lengths - 1).all()
@@ -97,10 +97,7 @@ def test_a_best_path_is_read_without_blanks_and_repetitions(path, text):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_line_is_read_beside_others_as_alone(digits, model):
-    """The network finds the same text in a line whether the line is alone in its batch or beside other lines.
-
-    The test uses float64, because the width of the feature maps changes the order of torch's additions.
-    """
+    """float64 is needed, because the width of the feature maps changes the order of torch's additions."""
     lines = digits["test"].lines(6, source())
     lines = lines._replace(images=lines.images.double())
     torch.manual_seed(0)
@@ -161,8 +158,5 @@ def test_what_cannot_be_is_said_before_training(capsys, arguments, message):
 
 @pytest.mark.sweep
 def test_it_learns_to_read_in_half_a_minute():
-    """Trains for 400 steps and asserts fewer than 8 % wrong characters.
-
-    Seeds 0 to 4 give 5 or 6 %. An untrained network gets all characters wrong.
-    """
+    """Seeds 0 to 4 give 5 or 6 % wrong characters. An untrained network gets all characters wrong."""
     assert text_line.main(["--steps", "400"]) < 0.08

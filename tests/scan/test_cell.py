@@ -1,4 +1,4 @@
-"""Tests the LSTM cell of csrc/cell.h, and the sigmoid and tanh of the CPU kernels with which it computes.
+"""Tests the LSTM cell of csrc/cell.h, with the sigmoid and tanh of the CPU kernels.
 
 The expected values are those of the PixelRNN paper's formulas, computed with 80 decimal digits.
 """
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 class Type(NamedTuple):
     name: str
     width: int
-    digits: int  # bits of the significand, 24 in float32
+    digits: int  # bits of the significand
     least_exponent: int
 
     @property
@@ -47,7 +47,6 @@ each_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backward_by_
 
 
 def exact(function, x):
-    """Returns sigmoid(x) or tanh(x) with 80 digits."""
     with localcontext() as context:
         context.prec = 80
         # Beyond +-1000, sigmoid and tanh equal their limits in double precision.
@@ -68,7 +67,7 @@ def test_sigmoid_and_tanh_are_right_to_3_ulp(core, number, data):
     tanh, sigmoid = functions.tanh(x), functions.sigmoid(x)
     assert -1 <= tanh <= 1 and number.ulps(tanh, exact("tanh", x)) <= 3
     expected = exact("sigmoid", x)
-    if expected < 4 * Decimal(number.least):  # near or below the smallest normal number, the result must be small
+    if expected < 4 * Decimal(number.least):  # near or below the smallest normal number
         assert 0 <= sigmoid < 4 * number.least
     else:
         assert sigmoid <= 1 and number.ulps(sigmoid, expected) <= 3
@@ -101,7 +100,7 @@ def test_the_cell_is_the_papers(core, number, data):
     one, two, four = (Decimal(n * number.eps) for n in (1, 2, 4))
     for got, function, x in zip((i, f, g, o), ("sigmoid", "sigmoid", "tanh", "sigmoid"), z):
         assert number.ulps(got, exact(function, x)) <= 3
-    with localcontext() as context:  # c is rounded three times: after two products and a sum
+    with localcontext() as context:  # c is rounded after two products and a sum
         context.prec = 80
         i, f, g, o, tiny = (Decimal(v) for v in (i, f, g, o, number.least))
         assert abs(Decimal(c) - (f * Decimal(c_prev) + i * g)) <= two * (abs(f * Decimal(c_prev)) + abs(i * g)) + tiny
@@ -122,10 +121,7 @@ def test_an_open_forget_gate_carries_the_state_on(core, number, data):
 @each_form
 @given(i=CLOSED_OR_OPEN, f=CLOSED_OR_OPEN, g=st.sampled_from([-1.0, 1.0]), o=CLOSED_OR_OPEN, c=LARGE)
 def test_nothing_flows_back_through_what_is_saturated(core, number, form, i, f, g, o, c):
-    """No gradient passes through a saturated gate, and none goes from the hidden state h to a large cell state c.
-
-    Only f * dc reaches the previous cell state, where f is the forget gate and dc is the gradient of c.
-    """
+    """Only f * dc reaches the previous cell state, where f is the forget gate and dc is the gradient of c."""
     dz, dc_prev = getattr(getattr(core, number.name), form)([i, f, g, o], c, 2.0, 3.0, 5.0)
     assert dz == [0, 0, 0, 0] and dc_prev == 5 * f
 

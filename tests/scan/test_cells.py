@@ -1,7 +1,4 @@
-"""Tests the LSTM cells of csrc/cell.h and csrc/cell5.h, with the sigmoid and tanh of the CPU kernels.
-
-The expected values are from pixelrnn_ext.cells, which defines the cells in PyTorch.
-"""
+"""Tests the LSTM cells of csrc/cell.h and csrc/cell5.h against their definitions in pixelrnn_ext.cells."""
 
 import itertools
 import math
@@ -12,8 +9,8 @@ import torch
 from helpers.checks import randn64
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# Variants of cells: {name: (cell, formula in csrc/cell5.h, factor of the neighbours' c, whether it has peepholes)}. The
-# paper's cell has no such formula: csrc/cell.h computes it.
+# {variant: (cell, formula in csrc/cell5.h, factor of the neighbours' c, whether it has peepholes)}. csrc/cell.h
+# computes the paper's cell, which has no such formula.
 VARIANTS = {
     "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),
@@ -27,8 +24,7 @@ VARIANTS = {
 PEEPHOLES = [0.5, -1.5, 0.75, -0.25]
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 each_type = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# Special values of the gates' pre-activations z, and of the neighbours' states (c_left, c_up). Some saturate gates,
-# some make forget gates equal, some let the new state be clipped.
+# Pre-activations and neighbours' states that saturate gates, make forget gates equal, or clip the new state.
 Z = list(itertools.product([-1.0, 30.0], [-40.0, 0.5, 2.0], [-0.5], [1.0, -30.0], [-40.0, 0.5, 3.0]))
 STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)]
 
@@ -54,7 +50,7 @@ class Kernel:
         return gates, c, self.functions.hidden_state(gates, c)
 
     def backwards(self, gates, c, c_left, c_up, dh, dc_left, dc_up):
-        """Yields the gradients with respect to z, c_left and c_up, once for each backward function in C++."""
+        """Yields the gradients with respect to z, c_left and c_up from each backward function in C++."""
         if self.formula:
             arguments = gates, c, c_left, c_up, dh, dc_left, dc_up
             yield self.functions.cell5_backward(*self.formula, *arguments)
@@ -67,11 +63,7 @@ class Kernel:
 
 
 def rows(dtype):
-    """Returns N test cases of 10 numbers each, rounded to ``dtype``.
-
-    The numbers are five pre-activations z, the neighbours' states c_left and c_up, and the gradients dh, dc_left and
-    dc_up that enter the backward functions.
-    """
+    """Returns N test cases of 10 numbers each: five pre-activations, c_left, c_up, dh, dc_left and dc_up."""
     special = torch.tensor([[*z, *states] for z, states in itertools.product(Z, STATES)], dtype=torch.float64)
     special = torch.cat([special, randn64(len(special), 3)], 1)
     random = randn64(300, 10) * 2
@@ -93,8 +85,8 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
         got_states.append([*got_gates, got_c, got_h])
         all_gradients = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
         got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in all_gradients])
-    # The error bounds grow with the states and gradients, since a result may be a difference of larger numbers.
-    two_states = bool(kernel.formula)  # the paper's cell reads only c_left. Its backward gets dc_left + dc_up
+    # A result may be a difference of larger numbers, so the error bounds grow with the states and gradients.
+    two_states = bool(kernel.formula)  # the paper's cell reads only c_left
     scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + (c_up.abs() if two_states else 0))
     errors = torch.tensor(got_states, dtype=torch.float64) - torch.cat([*gates, c, h], 1)
     assert (errors.abs() <= 32 * scale).all()
@@ -111,9 +103,9 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     ids=["tie", "rounded-tie", "larger", "first-row"],
 )
 def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
-    """The cell "max" takes the left state in the first row, or if the left forget gate is not the smaller one.
+    """In the first row the cell "max" takes the left state.
 
-    The backward function must give the gradient to the same state, without knowing whether the row is the first.
+    The backward function does not know whether a row is the first.
     """
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, f, 0.0, 0.0, up], 3.0, 7.0, is_first)

@@ -35,10 +35,7 @@ def both_orders(function, leaves, **options):
 @native
 @scan_cases(strength=1, sweep=60)
 def test_the_operator_in_both_modes_and_orders(layer, layout, sources, states, ragged):
-    """Checks the first and second derivatives of the operator.
-
-    c and the gates are left out if images are smaller than the map, since they are undefined outside of an image.
-    """
+    """c and the gates are undefined outside of images, and therefore left out if images are smaller than the map."""
     p = case_problem(layer, layout, sources, states, ragged, 2, (2, 2, 3))
     s = p.scan(requires_grad=True)
 
@@ -51,10 +48,7 @@ def test_the_operator_in_both_modes_and_orders(layer, layout, sources, states, r
 
 
 def layer_problem(name, backend):
-    """Returns a function that computes a layer from a dict {name: tensor}, and a dict to call it with.
-
-    The dict has the input, the gate bias and the parameters.
-    """
+    """Returns a function that computes a layer from a dict of its input, gate bias and parameters, and such a dict."""
     layer = make_layer(name, 2, 2, directions=1, backend=backend, **{} if name in LSTM2D else {"image_channels": 2})
     parameters = {key: p.detach() for key, p in layer.named_parameters()}
     maps = [randn64(2, channels, 2, 3) for channels in (2, gate_bias_channels(layer))]

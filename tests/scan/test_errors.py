@@ -21,7 +21,7 @@ FUNCTIONS = {
     "lstm2d": dict(weights=[ONE]),
     "masked_conv2d": dict(weight=KERNEL),
 }
-# Wrong arguments that every function of FUNCTIONS refuses: {case: (arguments, type of the error, its message)}.
+# {case: (arguments that every function of FUNCTIONS refuses, type of the error, its message)}
 FOR_ALL = {
     "rank": (dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(3, 4, 5\)"),
     "empty": (dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 3, 0, 5\)"),
@@ -62,7 +62,7 @@ def one(**change):
     return dict(weights=[ONE._replace(**change)])
 
 
-# Wrong arguments of each function: {function: [(changed arguments, message of the error)]}.
+# {function: [(wrong arguments, message of the error)]}
 WRONG_VALUES = {
     "row_lstm": [
         (dict(weight_hh=torch.randn(16, 4, 2)), "odd number of taps in weight_hh, got 2"),
@@ -138,11 +138,7 @@ WRONG_TYPES = {
 
 
 def cases(wrong_values, wrong_types):
-    """Returns a list of pytest parameters (type of the error, function or layer, changed arguments, message).
-
-    ``wrong_values`` and ``wrong_types`` are dicts {function or layer: [(changed arguments, message)]}. Changes in the
-    first dict raise a ValueError, changes in the second a TypeError.
-    """
+    """Returns pytest parameters (type of the error, function or layer, changed arguments, message)."""
     return [
         pytest.param(error, group, *wrong, id=f"{group}-{wrong[1]}")
         for error, table in ((ValueError, wrong_values), (TypeError, wrong_types))

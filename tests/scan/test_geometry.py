@@ -10,8 +10,8 @@ each_geometry = pytest.mark.parametrize("diagonal", [False, True], ids=["row", "
 class Scan:
     """A Geometry of csrc/geometry.h, and an independent computation of the pixels of its cells.
 
-    A scan goes through an image line by line. A line is a row or an anti-diagonal, and its pixels are cells. Rows and
-    columns are counted from the corner where the scan starts. The map is ``beyond`` pixels wider than the image.
+    A scan goes through an image line by line. A line is a row or an anti-diagonal, and its pixels are cells. The map is
+    ``beyond`` pixels wider than the image.
     """
 
     def __init__(self, core, diagonal, height, width, mirrored, bottom=False, beyond=0):
@@ -92,7 +92,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """A line has the same active cells (pixels of the image) in all directions: one launch computes all directions."""
+    """One launch computes all directions, so each line must have the same pixels inside the image in all directions."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))

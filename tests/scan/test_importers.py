@@ -18,7 +18,7 @@ from pixelrnn_ext import importers
 from pixelrnn_ext.directions import CORNERS
 
 CHANNELS, HIDDEN, HEIGHT, WIDTH = 3, 4, 4, 6
-OUTSIDE = torch.zeros(2, HIDDEN, dtype=torch.float64)  # state and output of a neighbour outside of the image
+OUTSIDE = torch.zeros(2, HIDDEN, dtype=torch.float64)  # (state, output) outside of the image
 
 
 def image(n=1):
@@ -32,8 +32,7 @@ def matrix(*size):
 def loop(step, x):
     """Returns the outputs (hidden, H, W) of a program that goes over an image (channels, H, W) row by row.
 
-    ``step`` takes a pixel, and the tuples (state, output) of its left and its upper neighbour. It returns the tuple
-    (state, output) of the pixel.
+    ``step`` gets a pixel, and (state, output) of its left and of its upper neighbour. It returns (state, output).
     """
     _, height, width = x.shape
     found = {}
@@ -49,7 +48,7 @@ def assert_imported(state, cell, directions, x, want, *sizes, atol=1e-12, **opti
 
 
 def returnn_step(V_h, V_v, W, b, pixel, left, above):
-    """Computes a pixel's state and output in the program RETURNN. Its gates are in the order i, f, lambda, o, g."""
+    """Computes a pixel as the program RETURNN does. Its gates are in the order i, f, lambda, o, g."""
     (s_left, y_left), (s_above, y_above) = left, above
     z = pixel @ W + y_left @ V_h + y_above @ V_v + (0 if b is None else b)
     i, f, lam, o = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -68,7 +67,7 @@ def test_returnn(bias, corner):
 
 
 def rnn2d_step(stable, parameters, pixel, left, above):
-    """Computes a pixel's state and output in the program rnn2d.
+    """Computes a pixel as the program rnn2d does.
 
     Its gates are in the order i, f_y, f_x, o, g. In the stable cell the order is i, f, lambda, o, g.
     """
@@ -98,10 +97,7 @@ def test_rnn2d_and_its_sizes(stable):
 
 
 def pfisterer_step(linears, pixel, left, above):
-    """Computes a pixel's state and output in Pfisterer's program. Its gates are in the order i, f, o, lambda, g.
-
-    lambda is the weight of the left neighbour's state.
-    """
+    """Computes a pixel as Pfisterer's program does. Its gates are in the order i, f, o, lambda, g."""
     (c_left, s_left), (c_above, s_above) = left, above
     z = linears["W"](pixel) + linears["U"](s_left) + linears["V"](s_above)
     i, f, o, lam = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -118,10 +114,9 @@ def test_pfisterer_whose_lambda_is_of_the_left():
 
 
 def from_table(function):
-    """Returns tanh or sigmoid as the program Tesseract computes it, from a table.
+    """Returns tanh or sigmoid as the program Tesseract computes it.
 
-    The table has 4096 values of ``function``, 1/256 apart. Between two values the result is linear. Beyond the table it
-    is 1.
+    It interpolates between 4096 values of ``function``, 1/256 apart. Beyond them the result is 1.
     """
     table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
@@ -148,10 +143,7 @@ def tesseract_step(matrices, pixel, left, above):
 
 
 def test_tesseract_and_its_tables():
-    """Imports four layers of the program Tesseract, which computes tanh and sigmoid from tables.
-
-    The layers read the image as it is, mirrored, rotated by 180 degrees, and upside down.
-    """
+    """The four layers read the image as it is, mirrored, rotated by 180 degrees, and upside down."""
     corners = ("tl", "tr", "br", "bl")
     x, state, want = image(), {}, []
     for corner in corners:

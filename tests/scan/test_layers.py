@@ -10,15 +10,12 @@ from helpers.scans import KINDS, LAYERS, LSTM2D, MASKED, each_backend, gate_bias
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
-# Layers for tests in which neither the formula of a cell nor the kernel size of a recurrence matters.
+# Layers for tests in which neither the formula of a cell nor the kernel size matters.
 one_of_each = pytest.mark.parametrize("name", [*KINDS, *MASKED])
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
-    """Returns {name: shape} of the parameters of a diagonal layer with 3 input and 5 hidden channels.
-
-    ``rows`` is the number of rows of a weight. ``suffixes`` has the suffix of the parameters' names for each direction.
-    """
+    """Returns {name: shape} of the parameters of a diagonal layer with 3 input and 5 hidden channels."""
     sizes = dict(weight_ih=(rows, 3, 1, 1), weight_hh=(rows, 5, 2))
     sizes |= dict(bias=(rows,)) if bias else {}
     sizes |= dict(h0=(5,), c0=(5,)) if learned else {}
@@ -67,7 +64,7 @@ def test_repr_says_what_is_unusual():
     )
 
 
-# The initial biases of a new layer: {cell: the bias of each gate, or None where it is random}.
+# {cell: the initial bias of each gate, or None where it is random}
 INITIAL_BIASES = {
     "pixelrnn": [None, None, None, None],
     "stable": [None, 1, None, None, None],
@@ -145,7 +142,7 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
         gradients = torch.autograd.grad(from_float.float().square().sum(), [x, *layer.parameters()])
     assert torch.equal(exact, wide(x.double()))
     assert from_float.dtype == from_half.dtype == dtype and all(g.dtype == torch.float32 for g in gradients)
-    roundings = 2 if name in MASKED else 1  # autocast rounds the output and, for a convolution, the operands
+    roundings = 2 if name in MASKED else 1  # autocast also rounds the operands of a convolution
     assert_close("output", exact, from_float, roundings * torch.finfo(dtype).eps)
     assert torch.equal(from_half, from_float if name in MASKED else layer(x.to(dtype).float()).to(dtype))
 
@@ -172,10 +169,7 @@ READS_ITS_OUTPUT = {
 @native
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """No in-place ReLU may follow a layer whose backward reads the output. docs/use_a_layer.md lists these layers.
-
-    An ordinary ReLU after such a layer saves one more feature map for the backward pass.
-    """
+    """No in-place ReLU may follow a layer whose backward reads the output. docs/use_a_layer.md lists these layers."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 

@@ -13,7 +13,7 @@ from pixelrnn_ext.directions import CORNERS, SUFFIXES
 
 @each_backend
 def test_nothing_grows_beside_a_narrow_image(backend):
-    """The states of cells outside of a narrow image must not grow to infinity, which would make the results NaN."""
+    """States outside of a narrow image must not become infinite, which would make the results NaN."""
     layer = make_layer("graves", 1, 1, directions=1, initial_state="zero", dtype=torch.float32, backend=backend)
     torch.nn.init.constant_(layer.weight_hh, 20)
     for value in results(layer, torch.randn(1, 1, 150, 1)).values():
@@ -32,10 +32,9 @@ def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
 @each_backend
 @pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
 def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
-    """A layer with changed weights gives the transposed output for the transposed image.
+    """A layer with swapped weights of the two neighbours gives the transposed output for the transposed image.
 
-    The weights, forget gates and peepholes of the two neighbours are swapped. A gate that weighs one neighbour against
-    the other is negated.
+    A gate that weighs one neighbour against the other is negated.
     """
     layer, other = (make_layer(variant, directions=1, backend=backend) for _ in range(2))
     state = layer.state_dict()
@@ -53,10 +52,7 @@ def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
 @pytest.mark.sweep
 @each_variant
 def test_the_state_stays_small_at_first(variant, monkeypatch):
-    """In a new layer, states stay small on a large map.
-
-    With open forget gates, the state of the cell "graves" would reach 1e26 on this map.
-    """
+    """With open forget gates, the state of the cell "graves" would reach 1e26 on this map."""
     largest = []
 
     def watched(*arguments):

@@ -77,10 +77,7 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(layer, wanted, lie
 @pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["untraced", "traced"])
 @each_selected
 def test_opcheck(layer, traced):
-    """Runs torch.library.opcheck on small maps, to save time.
-
-    c and the gates are undefined outside of an image, so the images fill the map.
-    """
+    """c and the gates are undefined outside of an image, so the images fill the map."""
     corners, sizes = SELECTED[layer].get("corners", LAYER_OPTIONS[layer].corners)[:2], [(2, 2)] * 2
     p = selected_problem(layer, (2, 2, 2), corners=corners, sizes=sizes if SELECTED[layer].get("ragged") else None)
     check = opcheck if traced else opcheck_untraced
@@ -123,7 +120,7 @@ def test_bits_do_not_depend_on_how_weights_lie(layer):
 @pytest.mark.parametrize("images", [1, 5])
 @pytest.mark.parametrize("layer", KINDS)
 def test_bits_do_not_depend_on_the_threads(layer, images, threads):
-    """Results, except gradients of weights, have the same bits for any number of threads and any batch size."""
+    """Only the gradients of weights may depend on the number of threads and on the batch size."""
     options = dict(corners=(0, 1, 2, 3), merge="sum") if layer == "stable" else {}
     g = Problem("fp32", layer, 5, (1, 3, 4), x=True, **options).gradient_arguments(OPS)
 
@@ -137,7 +134,7 @@ def test_bits_do_not_depend_on_the_threads(layer, images, threads):
         return list(zip((*outputs, dinput, dx, dh0, dc0), (0, 0, 1, 1, 0, 1, 1, 1), strict=True))
 
     batch = results(images)
-    torch.set_num_threads(1)  # the fixture `threads` restores the number after the test
+    torch.set_num_threads(1)  # the fixture `threads` restores the number
     for (one, axis), (got, _) in zip(results(1), batch, strict=True):
         assert torch.equal(got, torch.cat([one] * images, axis))
 
@@ -172,8 +169,8 @@ OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
 MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
 SIZES = "expected sizes of shape [3, 2], got "
 OTHERS = "input", "weight_ih", "bias", "x", "h0", "c0"
-# Wrong arguments of the operators: (changed arguments, part of the error's message). A changed argument is a value, or
-# a function that computes it from the old value.
+# Wrong arguments of the operators: (changed arguments, part of the error's message). A function computes a wrong
+# argument from the right one.
 BAD = [
     (dict(weight_hh=lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
     (dict(x=None, input=None), "expected x or input, got neither"),
@@ -252,7 +249,7 @@ def test_autocast_keeps_the_state_in_float32(dtype):
 
 
 def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
-    """A layer's output can be shared and changed in place, though its memory is from a cache (csrc/cpu/pages.h)."""
+    """The memory of a layer's output is from a cache (csrc/cpu/pages.h)."""
     layer = px.DiagonalBiLSTM(3, 48).eval()
     x = torch.randn(8, 3, 28, 28)
     with torch.no_grad():
@@ -266,7 +263,7 @@ def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
 
 
 def test_gradients_lie_as_the_parameters_do():
-    """Gradients have the strides of the parameters, so autograd need not copy them."""
+    """autograd copies gradients that lack the strides of the parameters."""
     layer = px.DiagonalBiLSTM(6, 16, bias=False)
     x, dy = (torch.randn(2, n, 5, 7).contiguous(memory_format=torch.channels_last) for n in (6, 16))
     with torch.profiler.profile() as profiler:

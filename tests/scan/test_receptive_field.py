@@ -1,7 +1,4 @@
-"""Tests which pixels and colours the outputs of a layer depend on.
-
-They must be exactly those that an output can reach through the masks and the neighbours of cells (taps).
-"""
+"""Tests that outputs depend on exactly the pixels and colours that they can reach through masks and neighbours."""
 
 import pytest
 import torch
@@ -18,10 +15,7 @@ each_extent = pytest.mark.parametrize("ragged", [False, True], ids=["full", "rag
 
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
-    """Asserts that a layer has the dependency map that ``reach.layer`` returns.
-
-    If ``ragged`` is true, the feature map is larger than its image.
-    """
+    """Asserts that a layer has the dependency map that ``reach.layer`` returns."""
     x = randn64(1, in_channels, height + ragged, width + 2 * ragged)
     sizes = torch.tensor([(height, width)]) if ragged else None
     expected = {p: set() for p in reach.identity(*x.shape[2:], colours)}

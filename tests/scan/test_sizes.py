@@ -30,10 +30,7 @@ CASES += [("stable", {"merge": merge}) for merge in ("concat", "sum", "mean")]
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 @pytest.mark.parametrize(("name", "merge"), CASES)
 def test_an_image_is_as_if_it_were_alone(name, merge, initial_state, poison, backend):
-    """An image in a batch must give the same bits as an image that is computed alone.
-
-    Without compiled kernels the last bits may differ, since PyTorch multiplies larger matrices for a batch.
-    """
+    """Without compiled kernels the last bits may differ, since PyTorch multiplies larger matrices for a batch."""
     layer = make_layer(name, initial_state=initial_state, backend=backend, **merge)
     x, gate_bias = maps(), maps(7, gate_bias_channels(layer))
     dy = torch.randn_like(layer(x))
@@ -76,13 +73,13 @@ def test_strided_and_expanded_inputs(backend):
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
     got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())
-    # Without compiled kernels, torch multiplies non-contiguous matrices by other code, so the last bits may differ.
+    # Without compiled kernels, torch multiplies non-contiguous matrices by other code.
     assert torch.equal(got, expected) or backend == "auto"
     assert_close("output", expected, got, 1e-13)
 
 
 def test_sizes_that_nobody_has_checked_are_clamped():
-    """The host cannot check sizes in a GPU's memory. Sizes that are out of range are limited to the size of the map."""
+    """The host cannot check sizes in a GPU's memory, so sizes that are out of range are limited to the map."""
     layer = make_layer("stable", backend="reference")
     directions = [d.to(torch.float64) for d in layer._weights()]
     options = dict(cell="stable", corners=layer.directions)

@@ -19,20 +19,19 @@ from helpers.selection import swept
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
-# Ignores a warning of torch.func.linearize.
+# A warning of torch.func.linearize.
 ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 
 
 def layer_of(name):
-    # The outputs of an LSTM2d's two directions are summed, so that each value depends on the parameters of both.
+    # Each value of a sum over two directions depends on the parameters of both.
     return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))
 
 
 class Problem:
-    """A module and the arguments of its derivatives.
+    """A module, its input ``x`` and its detached ``parameters``.
 
-    ``x`` is its input, and ``parameters`` are its parameters, detached. ``dx`` and ``dparameters`` are random
-    directions of forward derivatives.
+    ``dx`` and ``dparameters`` are random directions of forward derivatives.
     """
 
     def __init__(self, module, x):
@@ -59,7 +58,7 @@ def layer_problem(name, height=3, width=4):
 
 
 def compare_backends(p, transform):
-    """Asserts that ``transform(p)`` gives the same tensors, up to rounding, on two backends: native and reference.
+    """Asserts that the backends native and reference give the same tensors ``transform(p)``, up to rounding.
 
     Returns the tensors of the reference backend.
     """
@@ -74,7 +73,7 @@ def compare_backends(p, transform):
 
 
 def check(p, transform):
-    """Like :func:`compare_backends`. Also asserts that no tensor is all zeros, which would prove nothing."""
+    """Asserts that two backends agree, and that no tensor is all zeros, which would prove nothing."""
     assert all(expected.abs().max() > 0 for expected in compare_backends(p, transform))
 
 
@@ -151,8 +150,7 @@ TRANSFORMS = {
     )(p.x),
 }
 ALL = list(itertools.product(LAYERS, TRANSFORMS))
-# A plain test run tests each transform on the masked convolution and on one recurrent layer. Long tests run the other
-# cases.
+# A plain run tests each transform on the masked convolution and on one recurrent layer. Long tests run the other cases.
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 
@@ -184,7 +182,7 @@ def test_few_images(name, images):
 
 
 class LogProb(torch.nn.Module):
-    """A module whose forward is the method log_prob of a model. torch's functional_call needs such a module."""
+    """A module whose forward is a model's log_prob, since torch's functional_call calls modules."""
 
     def __init__(self, model):
         super().__init__()

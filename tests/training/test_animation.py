@@ -70,7 +70,7 @@ COLOURS = numpy.stack([LEVELS // 64 * 64, LEVELS % 4, GRAY], 2)
         pytest.param([GRAY, PIXEL], id="a pixel"),
         pytest.param([PIXEL, PIXEL], id="nothing"),
         pytest.param([LEVELS[::-1], LEVELS], id="all levels"),
-        # A GIF could mark the unchanged middle row as transparent. Here no colour is left for that: all 256 are in use.
+        # A GIF could mark the unchanged middle row as transparent, but all 256 colours are in use.
         pytest.param([numpy.insert(part, 8, 7, 0) for part in (LEVELS[::-1], LEVELS)], id="all levels but in a row"),
         pytest.param([numpy.zeros_like(COLOURS), COLOURS, COLOURS[::-1]], id="colours"),
     ],

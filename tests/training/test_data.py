@@ -19,8 +19,8 @@ from pixelrnn_ext.training.images import read_image
 load_once = functools.cache(data.load)
 BATCH = dict(seed=3, flip=False, shift=0, share=slice(None), device="cpu", conditional=False)
 
-# The fixed splits of each data set: (numbers of images of train, validation and test), (sums of the pixel values of
-# validation and test). Another split would change every score in the documents.
+# {data set: (images of train, validation and test), (sums of pixel values of validation and test)}. Another split would
+# change every score in the documents.
 FIXED = {
     "digits": ((1445, 176, 176), (54831, 56073)),
     "mnist5k": ((4000, 500, 500), (51421, 50687)),

@@ -1,4 +1,4 @@
-"""torchrun starts two processes, which share each batch, and train a model as one process does."""
+"""Two processes share each batch, and train a model as one process does."""
 
 import re
 import subprocess
@@ -15,8 +15,8 @@ from pixelrnn_ext.training import checkpoint, journal
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# The options switch on everything that draws random numbers. The last validation batch has one image, so one of the two
-# processes gets no image.
+# These options switch on everything that draws random numbers. The last validation batch has one image, so one of the
+# two processes gets none.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -24,9 +24,9 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Runs a training in one process, and the same training in two processes by two_processes.py.
+    """Runs a training in one process, and in two processes.
 
-    Returns (folder of the training, printed text) of both runs, and the standard error of the two processes.
+    Returns (folder of the training, printed text) of both, and the standard error of the two processes.
     """
     pictures, one, two = (tmp_path_factory.mktemp(name) for name in ("pictures", "one", "two"))
     training = ["train", "--data", f"folder:{write_named_pictures(pictures, NAMES)}", *OPTIONS.split(), "--out"]

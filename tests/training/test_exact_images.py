@@ -27,13 +27,13 @@ def with_palette(indices, colours):
     return image
 
 
-# Pictures with a palette. The palette of FEW_GRAYS has unused colours, and its grays are out of order.
+# The palette of FEW_GRAYS has unused colours, and its grays are out of order.
 FEW_COLOURS = with_palette(GRAY // 11, numpy.random.default_rng(1).integers(0, 256, 72, dtype=numpy.uint8))
 REVERSED = GRAY.max() - GRAY
 FEW_GRAYS = with_palette(GRAY // 11, numpy.append(REVERSED.repeat(3), numpy.uint8([1, 2, 3])))
 GRAY_IMAGE, COLOUR_IMAGE, GRAY_IN_RGB = (Image.fromarray(pixels) for pixels in (GRAY, COLOURS, GRAY_CHANNELS))
 LOSSLESS, TURNED = dict(lossless=True), dict(exif=Image.Exif())
-TURNED["exif"][0x0112] = 6  # EXIF orientation 6: a viewer turns the picture by 90 degrees
+TURNED["exif"][0x0112] = 6  # a viewer turns the picture by 90 degrees
 PLAIN, COMPRESSIONS = ((GRAY_IMAGE, GRAY), (COLOUR_IMAGE, COLOURS)), ("tiff_lzw", "tiff_deflate", "packbits")
 READABLE = [
     *((image, kind, {}, pixels) for image, pixels in PLAIN for kind in ("PNG", "BMP", "TIFF", "PPM")),
@@ -52,10 +52,7 @@ READABLE = [
 
 @pytest.mark.parametrize(("image", "kind", "options", "pixels"), READABLE)
 def test_what_is_shown_is_kept(tmp_path, image, kind, options, pixels):
-    """A file is read as the pixels that a viewer shows.
-
-    Some formats store a gray picture with a palette or as RGB.
-    """
+    """Some formats store a gray picture with a palette or as RGB."""
     image.save(tmp_path / "x", kind, **options)
     with Image.open(tmp_path / "x") as picture:
         assert picture.mode == image.mode
@@ -103,7 +100,7 @@ def tiff(pixels, photometric="rgb", **options):
 
 
 def deep_png():
-    """Returns an RGB PNG whose header says 16 bits per channel, because Pillow cannot write one."""
+    """Returns a PNG whose header says 16 bits per channel, because Pillow cannot write an RGB one."""
     content = bytearray(encode("RGB", "PNG"))
     content[24] = 16
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))

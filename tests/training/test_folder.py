@@ -21,10 +21,7 @@ def load(folder, **options):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder with ten pictures in two subfolders, two unreadable files, and a file of another type.
-
-    The unreadable files are a truncated image and a text with the suffix .jpg.
-    """
+    """Ten pictures in two subfolders, a truncated image, a text with the suffix .jpg, and a file of another type."""
     for animal in ("cats", "dogs"):
         (tmp_path / animal).mkdir()
     random = numpy.random.default_rng(0)
@@ -127,7 +124,6 @@ def test_a_split_without_images(tmp_path):
 
 
 def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(tmp_path):
-    """A training gets the same images in the same order after their folder was moved and more files were added."""
     loaded = load(write_named_pictures(tmp_path / "pictures"))
     tiny_training(tmp_path, loaded, "row", conditional=True).save()
     facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]
@@ -148,11 +144,7 @@ def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(t
 
 
 def test_a_training_on_other_data_is_not_resumed(tmp_path):
-    """A training is not resumed if its data have changed.
-
-    A checkpoint of an older version, which does not list its files, is refused too: its splits depend on the number of
-    files.
-    """
+    """A checkpoint of an older version does not list its files, and its splits depend on the number of files."""
     loaded = load(write_named_pictures(tmp_path / "pictures"))
     training = tiny_training(tmp_path, loaded, "row")
     training.save()
@@ -170,7 +162,7 @@ def test_a_training_on_other_data_is_not_resumed(tmp_path):
 
 
 def test_processes_must_see_the_same_files(tmp_path, monkeypatch):
-    """Replaces World.sum by a function that returns the sums of two processes with different files."""
+    """World.sum here returns the sums of two processes with different files."""
     monkeypatch.setattr(
         World, "sum", lambda self, values: 2 * values + (1 if values.dtype == torch.int64 and values > 1 else 0)
     )
@@ -180,7 +172,7 @@ def test_processes_must_see_the_same_files(tmp_path, monkeypatch):
 
 
 def test_other_data_is_found_as_before(tmp_path, monkeypatch):
-    """A training finds its data set again, even if an older checkpoint names it by a relative path."""
+    """An older checkpoint may name its data set by a relative path."""
     monkeypatch.setattr(data, "load", lambda *args, **options: (*args, options))
     monkeypatch.chdir(tmp_path)
     arguments = {"data": "mnist:here", "binarisation": "dynamic", "image_size": None}

@@ -67,7 +67,7 @@ def picture(tmp_path):
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
-    """read_image keeps the type of KeyboardInterrupt and MemoryError, because the picture did not cause them."""
+    """KeyboardInterrupt and MemoryError keep their type, because the picture did not cause them."""
     monkeypatch.setattr(ImageFile.ImageFile, "load", Mock(side_effect=error))
     why = " ".join(str(error).split()) or "AssertionError"
     others = {KeyboardInterrupt: "^$", MemoryError: "picture.png does not fit into"}
@@ -91,7 +91,7 @@ def bitmap(width, height):
 
 
 def icon(width, height):
-    """Returns an icon that claims 16x16 pixels. The header of its bitmap claims ``width`` x ``height`` pixels."""
+    """Returns an icon that claims 16x16 pixels, and whose bitmap claims ``width`` x ``height`` pixels."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 1, 0, 0, 0, 0, 2, 0)
     return struct.pack("<HHH BBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(header), 22) + header
 

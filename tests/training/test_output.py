@@ -1,7 +1,4 @@
-"""Tests the folder of a training.
-
-Only one training at a time writes there, no files of other trainings are replaced, and a killed training loses nothing.
-"""
+"""Tests that one training at a time writes to a folder, and that a killed training loses nothing."""
 
 import contextlib
 import errno
@@ -145,9 +142,6 @@ def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(tmp_path):
         assert output.resume_path(tmp_path).name == name
 
 
-# The tests below kill or interrupt a training before each of its writes in turn.
-
-
 class Killed(BaseException):
     """Stands for a kill of the process, which the package cannot catch."""
 
@@ -204,7 +198,7 @@ def uninterrupted(tmp_path_factory):
 
 
 PLACES = range(1, WRITES + 1)
-# The numbers of the writes during an evaluation.
+# Numbers of the writes during an evaluation.
 IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}
 
 

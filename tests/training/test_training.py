@@ -58,10 +58,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
-    """A resumed training continues the log at its checkpoint.
-
-    It removes lines of later steps, and half a line, which a crash may have left.
-    """
+    """A resumed training removes lines of later steps, and half a line, which a crash may have left."""
     assert tiny_training(tmp_path, steps=4).run()
     with (tmp_path / journal.LOG).open("a") as file:
         file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
@@ -116,7 +113,7 @@ def test_evaluation_is_the_mean_over_all_images(batch_size):
 
 
 def test_no_batch_is_checked_again(tmp_path, monkeypatch):
-    """A training does not check a batch's values, because each step would then have to wait for the GPU."""
+    """To check a batch's values, each step would have to wait for the GPU."""
     training = tiny_training(tmp_path)
     monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()
@@ -158,7 +155,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
 
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
-    """The loss of the last step is finite: the training computes it before the step breaks the parameters."""
+    """The loss of the last step is finite, since the step breaks the parameters only afterwards."""
     training = tiny_training(tmp_path / "new", steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
     expected = "the validation loss is .* around step 1; there is no checkpoint yet; try a lower learning rate or clip"
     with pytest.raises(FloatingPointError, match=expected):
@@ -233,10 +230,7 @@ def test_training_images_are_a_function_of_seed_and_step(flip):
 
 
 def test_weight_decay_is_decoupled_from_the_gradient():
-    """Weight decay moves a parameter even if its gradient is zero.
-
-    If the gradient is not zero, the decay is added to the optimiser's step.
-    """
+    """Weight decay moves a parameter even if its gradient is zero."""
     for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
         for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
             start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -273,7 +267,7 @@ def test_a_checkpoint_rebuilds_the_averaged_model(saved):
     tensors, _ = checkpoint.load(saved)
     assert_same(checkpoint.tensors_of(tensors, "average"), model.state_dict())
     assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
-    # load_model loads the best checkpoint from a training's folder.
+    # load_model loads the best checkpoint of a folder.
     assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())
 
 
@@ -416,7 +410,7 @@ def test_a_second_interrupt_ends_at_once(monkeypatch):
     with Interrupt() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
-        # Interrupt ignores a second signal right after the first, because Ctrl-C arrives twice under torchrun.
+        # Ctrl-C arrives twice under torchrun, so a second signal right after the first is ignored.
         signal.raise_signal(signal.SIGINT)
         assert stop()
         monkeypatch.setattr(interrupt, "REPEAT_SECONDS", 0.0)

@@ -1,6 +1,6 @@
 """Program that the tests start by torchrun, in two processes.
 
-It trains an LSTM2d on images of different sizes. Then it runs one training that succeeds, and one that fails.
+It trains an LSTM2d. Then it runs one training that succeeds, and one that fails.
 """
 
 import sys
@@ -30,7 +30,7 @@ def train_lstm2d(here):
 
 
 def command_in_float64(arguments):
-    """Runs a command in float64, so that one and two processes agree up to rounding. Returns its exit status."""
+    """Runs a command in float64, so that one and two processes agree up to rounding."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -43,7 +43,7 @@ if __name__ == "__main__":
     folder, *training = sys.argv[1:]
     with distributed.world("cpu") as here:
         torch.save(train_lstm2d(here), f"{folder}/lstm2d-{here.rank}.pt")
-        # Uses the existing process group, because a process can join a group only once.
+        # A process can join a group only once, so this uses the existing one.
         distributed.world = lambda device: nullcontext(here)
         assert command_in_float64(training) == 0
         status = cli.main(["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"])

@@ -10,14 +10,13 @@ from helpers.checks import RATIO, assert_all_close, assert_close, randn64, subse
 from helpers.scans import BACKENDS, OPS, each_kind, each_layer, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
 
-# Sizes of the tests: (N, in channels, hidden, H, W, image channels). A row of 140 pixels is longer than kRunCells, the
-# usual number of pixels that a CPU kernel prepares at a time.
+# (N, in channels, hidden, H, W, image channels). A row of 140 pixels is longer than kRunCells.
 SIZES = [
     (2, 3, 5, 4, 6, 1),
     (1, 6, 7, 9, 4, 3),
     (3, 8, 16, 1, 5, 1),
     (2, 4, 8, 7, 1, 2),
-    (9, 1, 1, 1, 1, 1),  # each gradient of a parameter is a sum over nine images, whose terms do not cancel
+    (9, 1, 1, 1, 1, 1),  # a gradient here is a sum over nine images, whose terms do not cancel
     (5, 5, 33, 12, 13, 3),
     (2, 4, 64, 3, 140, 1),
     (0, 3, 5, 4, 6, 1),
@@ -25,10 +24,7 @@ SIZES = [
 
 
 def compare(layer, x, gate_bias=None, cotangent=None):
-    """Compares a layer on the native kernels with its reference implementation.
-
-    The reference computes in float64, since torch's results in float32 depend on the processor.
-    """
+    """Compares the native kernels with the reference in float64, since torch's float32 results depend on the processor."""
     layer.backend, exact = "native", copy.deepcopy(layer).double()
     exact.backend = "reference"
     maps = dict(x=x, cotangent=cotangent, gate_bias=gate_bias)
@@ -81,7 +77,7 @@ OPTIONAL = ("bias", "h0", "c0", "gate_bias")
 @pytest.mark.parametrize("present", [(), *subsets(OPTIONAL)], ids=lambda present: "+".join(present) or "none")
 @pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm"])
 def test_any_subset_of_the_optional_tensors(name, present):
-    """Each optional parameter is present in only one of the two directions of a Diagonal BiLSTM."""
+    """A parameter that one direction of a Diagonal BiLSTM has is absent in the other direction."""
     layer = make_layer(name, 3, 4)
     for key in OPTIONAL[:3]:
         absent = f"{key}_reverse" if key in present else key
@@ -110,7 +106,7 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """Without OpenMP, torch may run a scan's threads one after the other, so no thread may wait for another."""
+    """Without OpenMP, torch may run a scan's threads one after the other."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
@@ -150,9 +146,6 @@ ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
-    """A backward pass of one image must not allocate the gradients dx of several images.
-
-    If lines have only one cell, as here, the kernel can compute many images together.
-    """
+    """If lines have only one cell, the kernel can compute many images together. Here there is only one image."""
     run = child.python("-c", BACKWARD_OF_A_COLUMN, cwd=tmp_path)
     assert run.returncode == 0, run.stderr

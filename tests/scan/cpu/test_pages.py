@@ -20,8 +20,7 @@ def give_back(pages, blocks):
     return {address for address, _ in blocks}
 
 
-# Random steps for a test of csrc/cpu/pages.h, a cache of memory blocks. A positive step requests a block of that many
-# bytes. A negative step frees one of the blocks in use.
+# Random requests to a cache of memory blocks: n > 0 requests n bytes, n < 0 frees a block.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -51,14 +50,12 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     pages.give(first)
     assert pages.take(1000 * KIB) == first
     pages.give(first)
-    assert pages.take(950 * KIB)[0] == first[0]  # a block in the cache serves a slightly smaller request
+    assert pages.take(950 * KIB)[0] == first[0]  # a cached block serves a slightly smaller request
     pages.give(first)
     assert pages.take(500 * KIB)[0] != first[0]
 
 
 def test_a_step_s_maps_are_all_kept(pages):
-    """A second training step must get the same memory blocks as the first."""
-
     def step():
         first, *others = [pages.take(size * KIB) for size in (100, 101, 400)]
         pages.give(first)
@@ -68,7 +65,7 @@ def test_a_step_s_maps_are_all_kept(pages):
 
 
 def lazily_free():
-    """Returns how many bytes of this process's memory the operating system may reclaim."""
+    """Returns how many bytes of this process the operating system may reclaim."""
     with open("/proc/self/smaps_rollup") as lines:
         return next(int(line.split()[1]) * KIB for line in lines if line.startswith("LazyFree:"))
 
@@ -91,10 +88,7 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
 
 
 def test_what_nobody_asks_for_gives_way(pages):
-    """The cache must free idle blocks that steps no longer request, to keep the blocks they do request.
-
-    Nine small blocks are used once. Then two steps request larger blocks. The second must get the blocks of the first.
-    """
+    """The cache must free blocks that are no longer requested, and keep the blocks that each training step requests."""
     give_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
     first, second = (give_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
     assert first == second

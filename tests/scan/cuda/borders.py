@@ -1,8 +1,4 @@
-"""Computes the operators ``neighbour_states`` and ``border_sums`` in PyTorch, for tests of their CUDA kernels.
-
-``neighbour_states`` gathers the hidden states that each cell reads from its neighbours. For each neighbour,
-``border_sums`` sums a gradient over the cells that have this neighbour outside of the image.
-"""
+"""Computes the operators ``neighbour_states`` and ``border_sums`` in PyTorch, for tests of their CUDA kernels."""
 
 import torch
 
@@ -18,10 +14,7 @@ def neighbour_states(m, border, sizes, corners, diagonal, taps, first, count):
 
 
 def border_sums(dx, sizes, corners, diagonal, taps):
-    """Sums ``dx`` in float64 over the cells whose neighbour is outside of the image. Each neighbour has its own sum.
-
-    ``dx`` is the gradient with respect to the gates' pre-activations. Its values outside of the images are not used.
-    """
+    """Sums ``dx`` for each neighbour of a cell, over the cells for which this neighbour is outside of the image."""
     inside = torch.ones(*dx.shape[1:4], len(corners), 1, dtype=torch.float64)
     outside = 1 - neighbour_states(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
     dx = dx.double()

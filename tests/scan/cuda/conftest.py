@@ -12,7 +12,7 @@ def gpu(request, record_property):
     if name == "card":
         gpu = CARD
     else:
-        from helpers.emulated import library  # the import of this module needs a CUDA compiler
+        from helpers.emulated import library  # this module needs a CUDA compiler
 
         emulated = library.load(name)
         emulated.emulator.set_schedule("burst")

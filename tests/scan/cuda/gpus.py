@@ -1,7 +1,4 @@
-"""The GPUs on which the tests of this folder run.
-
-They are two GPUs that the emulator (tests/emulator) simulates, and this machine's card, if it has one.
-"""
+"""The GPUs on which the tests of this folder run: two emulated ones, and this machine's card if it has one."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +15,7 @@ from helpers.scans import OPS, OUTPUTS
 from . import bounds
 from .kernel_paths import hidden_sizes, variant_kernels
 
-# The most thread blocks that may share an image, by GPU. 0 means that the GPU cannot run resident kernels, which
-# compute a scan in one launch.
+# {GPU: the most thread blocks that may share an image}. 0 means that the GPU cannot run resident kernels.
 MAX_BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
@@ -29,9 +25,9 @@ all_formats = pytest.mark.parametrize("format", FORMATS)
 
 
 def on_gpus(names=(), cases=((),), where=lambda gpu, *case: True):
-    """Parametrizes a test by a GPU and a case, a tuple of values for the parameters ``names``.
+    """Parametrizes a test by each GPU and case for which ``where(gpu, *case)`` is true.
 
-    The test gets each GPU and case for which ``where(gpu, *case)`` is true.
+    A case is a tuple of values for the parameters ``names``.
     """
     runs = [(gpu, *case) for gpu in MAX_BLOCKS for case in cases if where(gpu, *case)]
     parameters = [pytest.param(*run, marks=MARKS[run[0]]) for run in runs]
@@ -65,9 +61,9 @@ class Gpu:
 
     Attributes:
         ops: the namespace of torch.ops with the operators that run on this GPU.
-        device: the torch device of the operators' tensors. It is "cpu" for an emulated GPU.
+        device: the torch device of the operators' tensors, "cpu" for an emulated GPU.
         emulator: the controls of an emulated GPU. None for a card.
-        worst: {(number format, kind of results): the largest error ratio so far}.
+        worst: {(number format, group of results): the largest error ratio so far}.
     """
 
     name: str
@@ -78,14 +74,14 @@ class Gpu:
 
     @property
     def keys(self):
-        """Returns this GPU's dispatch keys for redispatch(), which skips the checks of torch's dispatcher."""
+        """Returns the dispatch keys for redispatch(), which skips the checks of torch's dispatcher."""
         return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
 
     def plan(self, problem, path="auto"):
         return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
 
     def run(self, problem, path="auto"):
-        """Runs a scan and its backward pass on this GPU. Returns all results on the CPU, as {name: tensor}."""
+        """Runs a scan and its backward pass. Returns all results on the CPU, as {name: tensor}."""
         got = problem.run(self.ops, problem.dtype, path, self.device)
         return {name: tensor.cpu() for name, tensor in got.items()}
 
@@ -95,10 +91,7 @@ class Gpu:
         return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
-        """Runs a scan and its backward pass on this GPU. Returns the results, as {name: tensor}.
-
-        Asserts that they agree with ``expected``, by default the results of the CPU in float64.
-        """
+        """Asserts that a scan's results agree with ``expected``, by default the CPU's in float64. Returns the results."""
         expected = expected or problem.run(OPS, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():
@@ -110,10 +103,7 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks that results are right, and have the same bits in every run.
-
-        The emulator runs the threads in another order in each run. A card makes two runs.
-        """
+        """Checks that results are right, and have the same bits for any order of the emulator's threads."""
         expected, first = problem.run(OPS, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:

@@ -1,7 +1,4 @@
-"""Computes how much slower scans would be if a resident kernel did not exist.
-
-A resident kernel computes a scan in one launch. The planner estimates the times.
-"""
+"""Estimates how much slower scans would be if a resident kernel did not exist."""
 
 from itertools import product
 from typing import NamedTuple
@@ -10,16 +7,12 @@ from helpers.kernels import every_kernel
 
 from .sizes import SIZES, Size
 
-# kernel_list.h keeps a kernel if, without it, the time of some scan would grow by more than this factor.
+# A kernel stays in kernel_list.h if some scan would be slower without it by more than this factor.
 KEEP_ABOVE = 1.05
 
 
 class Slowdown(NamedTuple):
-    """The scan that would slow down most without a kernel.
-
-    ``factor`` is the time without the kernel, divided by the time with it. ``next_best`` would compute the scan
-    instead.
-    """
+    """The scan that would slow down most without a kernel. ``next_best`` is the kernel that would compute it instead."""
 
     factor: float = 1.0
     size: Size | None = None
@@ -27,10 +20,9 @@ class Slowdown(NamedTuple):
 
 
 def fastest(candidates, step, without=""):
-    """Returns the time of a scan in seconds, and the name of the kernel that computes it.
+    """Returns the seconds of a scan, and the kernel that the planner would choose if ``without`` did not exist.
 
-    Chooses like plan() of csrc/cuda/plan.cpp, but never the kernel ``without``. ``step`` is the time of the step path,
-    which launches a kernel for each line.
+    ``step`` is the time of the step path, which launches a kernel for each line.
     """
     plans = [plan for plan in candidates if plan.variant.name != without]
     fastest = min(plans, key=lambda plan: plan.cost, default=None)
@@ -40,7 +32,7 @@ def fastest(candidates, step, without=""):
 
 
 def slowdowns(core):
-    """Returns {name of a kernel: the largest Slowdown that a scan of SIZES has without this kernel}."""
+    """Returns {name of a kernel: the largest Slowdown of a scan of SIZES}."""
     found = {kernel.name: Slowdown() for kernel in every_kernel()}
     for size in SIZES:
         problem, card = size.problem(core), core.known_device(size.capability)
@@ -53,7 +45,7 @@ def slowdowns(core):
 
 
 def indispensable_kernels(core):
-    """Returns the names of all kernels that are the only resident kernel for some hidden size."""
+    """Returns the names of the kernels that are the only resident kernel for some hidden size."""
     found = set()
     sizes = product((80, 90, 120), core.Format, (False, True), range(8, 257, 8), ((1, 4), (2, 4), (3, 4), (2, 5)))
     for capability, format, backward, hidden, (taps, gates) in sizes:

@@ -7,10 +7,7 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """One forward or backward pass of a scan. Its GPU is known_device(capability) of csrc/cuda/estimate.h.
-
-    ``size`` is (height, width) of the images, or the side of square images.
-    """
+    """A forward or backward pass on the GPU known_device(capability). Square images have one number as ``size``."""
 
     capability: int
     format: str
@@ -32,8 +29,7 @@ class Size(NamedTuple):
         return core.plan(self.problem(core), core.known_device(self.capability), core.Restriction(**restriction))
 
 
-# Layers as (number of neighbours that a cell reads, directions, gates of a hidden unit). They are a Row LSTM, a
-# Diagonal BiLSTM, and LSTM2d in one to four directions.
+# A Row LSTM, a Diagonal BiLSTM, and LSTM2d in one to four directions: (neighbours of a cell, directions, gates).
 LAYERS = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
 SIZES = [
     Size(capability, format, backward, hidden, taps, size, images, directions, gates)

@@ -1,7 +1,7 @@
 """Writes the files that depend on csrc/cuda/kernel_list.h, the list of resident kernels, for `make kernels`.
 
-csrc/cuda/costs.h gets the cycles that a kernel takes, measured or from a model. docs/kernels_verified.md gets the
-planner's choices. The program prints, for each kernel, the scan that would slow down most without it.
+csrc/cuda/costs.h gets the cycles of each kernel, and docs/kernels_verified.md the planner's choices. The program
+prints, for each kernel, the scan that would slow down most without it.
 """
 
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def document(core):
 
 
 def with_measurements(modelled, committed):
-    """Returns the table ``modelled`` with the measured costs of the table ``committed``, where it has any."""
+    """Returns the table ``modelled``, with the costs of ``committed`` that were measured."""
     if committed.source.startswith("a model"):
         return modelled
     measured = {row.kernel: row.costs for row in committed.rows}
@@ -46,10 +46,7 @@ def with_measurements(modelled, committed):
 
 @contextmanager
 def restored_on_error(*paths):
-    """Restores the contents of all files if the ``with`` block raises an error.
-
-    The contents of each file depend on the files before it, so all files must change or none.
-    """
+    """Restores all files if the ``with`` block raises an error, since each file depends on the files before it."""
     before = {path: path.read_text() for path in paths}
     try:
         yield

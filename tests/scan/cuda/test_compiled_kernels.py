@@ -1,7 +1,4 @@
-"""Tests the machine code of the CUDA kernels.
-
-It should have no register spills, bank conflicts or wasted sectors of global memory, and should use the tensor cores.
-"""
+"""Tests the machine code of the CUDA kernels: register spills, bank conflicts, memory accesses and tensor cores."""
 
 import re
 from functools import cache
@@ -18,8 +15,8 @@ from sass_model import sass
 pytestmark = pytest.mark.emulated
 each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
-# Register spills of kernels that NVRTC 12.9 compiles: {architecture: (how many kernels may spill, how many bytes a
-# thread may store)}. nvcc 13.0 compiles all kernels without spills.
+# {architecture: (how many kernels may spill, bytes that a thread may store)} for NVRTC 12.9. nvcc 13.0 compiles all
+# kernels without spills.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -33,16 +30,12 @@ def test_no_kernel_spills(arch):
 
 
 def without_lines(ptx):
-    """Returns the statements of a PTX text, without comments and without line numbers.
-
-    The compiler's option -lineinfo adds the line numbers: .loc statements, and everything from .file on.
-    """
+    """Returns the statements of a PTX text, without comments and line numbers."""
     lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
     return [line for line in lines if line and not line.startswith((".loc", "//"))]
 
 
 def test_the_code_is_a_wheels():
-    """The code that the tests compile must equal a wheel's code, except for line numbers."""
     compiled = nvrtc.compile_kernels(library.KERNELS), nvrtc.compile_for_wheel("sm_90")
     for source, made, wheel in zip(library.KERNELS, *compiled):
         assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
@@ -56,16 +49,13 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """Kernels in half precision must load and store four 16-bit values as whole 32-bit registers.
-
-    The compiler unpacks separate 16-bit values right after their load, so a prefetch would wait for memory.
-    """
+    """The compiler unpacks separate 16-bit values right after their load, so a prefetch would wait for memory."""
     for _, file, _ in nvrtc.compile_kernels(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
 
-# The tensor-core instruction of each number format: m16n8k16 for halves, m16n8k8 for tf32. Strict float32 has none.
+# Tensor-core instructions, m16n8k16 for halves and m16n8k8 for tf32.
 INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
 
 
@@ -79,7 +69,7 @@ def functions(arch):
 def test_tensor_core_instructions_are_there(arch):
     for kernel in every_kernel():
         if kernel.kind != "single" and arch == "sm_80":
-            continue  # sm_80 has no clusters of thread blocks, so this kernel is empty
+            continue  # without clusters on sm_80, this kernel is empty
         found = {i.opcode for i in functions(arch)[kernel.name] if i.name == "HMMA"}
         assert found == {INSTRUCTIONS[kernel.format]} - {None}, kernel.name
 
@@ -88,11 +78,7 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """Checks that kernels that pack (reorder) weights contain no integer division.
-
-    A 64-bit division calls a function that returns. A 32-bit division uses a floating-point reciprocal. The instruction
-    CALL is allowed, since NVRTC may end a kernel with it.
-    """
+    """A 64-bit division would call a function, which returns. A 32-bit division would use a floating-point reciprocal."""
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4
@@ -105,7 +91,7 @@ TWO_PLACES = (
     "but L1 keeps the rest of a sector for the second load."
 )
 SHARED_BANKS = "with fewer than 32 units in a block, values of two cells share banks. Padding would make {} conflict."
-# Memory accesses that may need extra transactions: {text in the source line of the access: reason}.
+# Memory accesses that may need extra transactions, as {text in the source line: reason}.
 COSTLY = {
     "part[k]": SHARED_BANKS.format("the 16-byte stores to other blocks") + " Once a line.",
     "as_bits<Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
@@ -133,7 +119,7 @@ PROFILED = [
 
 @pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
 def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
-    """Counts the memory transactions of a scan whose image rows fill whole tiles, so all lanes of a warp are active."""
+    """Image rows fill whole tiles, so that all lanes of a warp are active."""
     emulated = library.load("sm_90", "profile")
     emulated.emulator.set_schedule("forward")
     emulated.emulator.profile()

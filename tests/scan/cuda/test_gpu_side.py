@@ -1,7 +1,4 @@
-"""Tests operators/scan/gpu.py, which does everything for a scan on a GPU except the recurrence.
-
-Here PyTorch computes the recurrence on a CPU.
-"""
+"""Tests operators/scan/gpu.py with a recurrence that PyTorch computes on a CPU."""
 
 import pytest
 import torch
@@ -16,10 +13,7 @@ from .borders import border_sums, neighbour_states
 
 
 class PythonRecurrence:
-    """Replaces the namespace of the CUDA operators. Its operators compute a recurrence in PyTorch.
-
-    Outside of the images, c and the gates are NaN, since gpu.py must not use them there.
-    """
+    """Replaces the CUDA operators by PyTorch. Outside of the images c and the gates are NaN, which must not be used."""
 
     neighbour_states, border_sums = staticmethod(neighbour_states), staticmethod(border_sums)
 
@@ -33,8 +27,8 @@ class PythonRecurrence:
     def recurrence_backward(self, dh, c, gates, *args):
         """Returns the gradients of the recurrence with respect to x and to c0, the cell state outside of the images.
 
-        A CUDA kernel returns the gradient of c0 as partial sums, one for each row of a diagonal scan or each column of
-        a row scan. Here the first one is the whole gradient, and the others are 0.
+        A CUDA kernel returns the gradient of c0 as partial sums. Here the first one is the whole gradient, and the
+        others are 0.
         """
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)

@@ -1,6 +1,6 @@
-"""Tests every resident kernel, which computes a scan in one launch, against the CPU operators in float64.
+"""Tests every resident kernel against the CPU operators in float64.
 
-On the emulator a launch raises an error if the race checker finds a fault. benchmarks/gpu_day runs this file first.
+On the emulator a launch raises an error if the race checker finds a fault.
 """
 
 import pytest
@@ -18,7 +18,7 @@ from .kernel_paths import SMALLEST_HIDDEN, variant_problem
 def test_every_kernel(format, suffix, blocks, geometry, gpu):
     images = 3 if blocks < 4 else 1
     if suffix.endswith("_images") and geometry != "bilstm":
-        images = 5  # one cluster of thread blocks computes four images, the second cluster one
+        images = 5  # a cluster computes four images, so the second one has one image
     gpu.compare_schedules(*variant_problem(gpu, 4, format, suffix, blocks, geometry, images))
 
 
@@ -27,7 +27,7 @@ def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
 
 
-# The emulator skips clusters of 8 blocks, which take longest. Smaller clusters run the same code.
+# Clusters of 8 blocks take longest on the emulator, and smaller clusters run the same code.
 @on_gpus_with_variants(gates=5, where=lambda gpu, blocks: blocks < 8 or gpu == "card")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
@@ -37,10 +37,6 @@ def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffi
 @pytest.mark.parametrize("layer", ["pixelrnn", "stable"])
 @all_formats
 def test_nan_stays_where_it_belongs_and_large_values_saturate(format, layer, path, gpu):
-    """Puts NaN, infinities and large values into the gates' pre-activations.
-
-    For such values the emulator computes what NVIDIA documents for the special function unit.
-    """
     p = Problem(format, layer, 16, (1, 9, 10), corners=(0, 1), input=False)
     x, largest = p.inputs["x"][..., :64].unflatten(-1, (16, 4)), torch.finfo(p.dtype).max
     x[0, 0, 4, 4, 3, 1] = torch.nan
@@ -57,7 +53,7 @@ def test_nan_stays_where_it_belongs_and_large_values_saturate(format, layer, pat
 
 @on_gpus(["blocks"], [(2,), (4,), (8,)], where=lambda gpu, blocks: blocks <= MAX_BLOCKS[gpu])
 def test_blocks_may_leave_before_their_peers(blocks, gpu):
-    """In a scan of few lines, a block may end before others of its cluster. Launches must still give equal bits."""
+    """In a scan of few lines, a block may end before others of its cluster."""
     p = Problem("bf16", "bilstm", SMALLEST_HIDDEN[blocks], (16, 2, 2), merge="none", input=False)
     s, dh = p.scan(path=f"resident::{blocks}", device=gpu.device), p.cotangent.to(gpu.device)
 
@@ -73,10 +69,7 @@ def test_blocks_may_leave_before_their_peers(blocks, gpu):
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 @on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, gpu):
-    """Compares a kernel whose clusters compute four images with a kernel whose clusters compute one.
-
-    Both kernels must give the same bits. The last cluster has only two images. A NaN must stay in its image.
-    """
+    """The last cluster has only two of four images. A NaN must stay in its image."""
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_4_256:8:3"
     assert gpu.plan(p, shared)[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images")

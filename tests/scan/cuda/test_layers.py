@@ -45,7 +45,7 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
     sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
     expected = layer(x, sizes)
     assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
-    if not gpu.emulator:  # the host does not check sizes in a card's memory. The kernels limit them
+    if not gpu.emulator:  # the host does not check sizes in a card's memory
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 
 
@@ -72,10 +72,7 @@ def test_any_subset_of_the_initial_states(name, backend, format, present, gpu):
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
 @on_gpus_with_layers(KINDS, [*NATIVE, "reference"], ["fp32", "fp64"])
 def test_autocast(name, backend, format, half, gpu):
-    """Under autocast, a float32 layer computes in the half dtype, and its parameters get float32 gradients.
-
-    A float64 layer computes in float64.
-    """
+    """Under autocast, a float32 layer computes in the half dtype, and a float64 layer in float64."""
     dtype = DTYPES[half] if format == "fp32" else torch.float64
     layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
     x.requires_grad_()
@@ -86,7 +83,7 @@ def test_autocast(name, backend, format, half, gpu):
     cotangent = torch.randn(y.shape, device=gpu.device).to(dtype)
     got = dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent)))
     assert all(gradient.dtype == DTYPES[format] for gradient in got.values())
-    # Autocast also rounds the parameters of a float32 layer to the half dtype, so the error bound is doubled.
+    # Autocast also rounds the parameters of a float32 layer, so the error bound is doubled.
     factor, format = (2, half) if format == "fp32" else (1, format)
     compare(gpu, format, results(exact, exact_x, cotangent=cotangent.double()), {"output": y, **got}, factor)
 

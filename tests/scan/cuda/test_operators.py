@@ -21,7 +21,7 @@ LAYOUTS = {
     "strided": lambda t: torch.stack([t, t + 1], -1)[..., 0],
     "expanded": lambda t: t.narrow(-2, 0, 1).expand_as(t),
     "transposed": lambda t: t.transpose(-2, -3).contiguous().transpose(-2, -3),
-    # This tensor's address is not a multiple of 16 bytes.
+    # The address is not a multiple of 16 bytes.
     "offset": lambda t: torch.cat([t.new_zeros(1), t.flatten()])[1:].view(t.shape),
 }
 
@@ -30,10 +30,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layer", KINDS)
 @paths
 def test_maps_that_lie_anywhere(path, layer, layout, gpu):
-    """Feature maps may have any strides and may start anywhere in memory.
-
-    The results must have the same bits as with dense maps. No operand and no saved tensor may change.
-    """
+    """Feature maps of any strides and addresses give the same bits as dense maps."""
     arrange = LAYOUTS[layout]
     p = Problem("bf16", layer, 16, (3, 5, 9), merge="none", input=False)
     p.inputs["x"], p.cotangent = arrange(p.inputs["x"]), arrange(p.cotangent)
@@ -57,7 +54,7 @@ EMPTY = [
     (layer, path)
     for layer in ("row1", "row3", "row5", "diagonal-reverse", "bilstm", "stable")
     for path in ("step", "resident")
-    if (layer, path) != ("row5", "resident")  # a cell of row5 has 5 neighbours (taps), resident kernels allow 3
+    if (layer, path) != ("row5", "resident")  # resident kernels allow 3 taps, and row5 has 5
 ]
 
 
@@ -125,15 +122,12 @@ def test_sizes_are_checked_before_they_are_divided_by(height, width, taps, messa
 
 
 def test_tensors_of_two_devices_are_refused(gpu):
-    """Calls operators with tensors of two devices.
-
-    Uses redispatch(), since torch's dispatcher would look for a kernel of the second device.
-    """
+    """redispatch() skips torch's dispatcher, which would look for a kernel of the second device."""
     p = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), x=True, merge="none", sizes=[(3, 4), (2, 3)])
     s, g = p.scan(device=gpu.device), p.gradient_arguments(gpu.ops, device=gpu.device)
     recurrence = s._replace(input=None, weight_ih=None, bias=None)
     states = {"h0": s.h0, "sizes": s.sizes, "corners": s.corners, "diagonal": True, "taps": 2}
-    # {operator: (name of a tensor, arguments)}. All other tensors must be on the device of the named tensor.
+    # {operator: (tensor whose device all tensors must have, arguments)}
     calls = {
         "scan": ("input", s._asdict()),
         "scan_gradients": ("dh", dict(zip((*Gradients._fields[:-1], *Scan._fields), g.flat))),
@@ -171,10 +165,7 @@ def test_gradients_that_are_not_wanted_have_no_elements(layer, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("layer", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(layer, format, hidden, sizes, gpu):
-    """Runs torch.library.opcheck with weights that have the strides of a layer's parameters.
-
-    Resident kernels can compute scans of 16 hidden units, but not of 3.
-    """
+    """Resident kernels can compute scans of 16 hidden units, but not of 3."""
     problem = Problem(format, layer, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # opcheck compares results, and NaN does not equal NaN
@@ -182,7 +173,7 @@ def test_opcheck(layer, format, hidden, sizes, gpu):
     opcheck(
         gpu.ops.scan_gradients.default, problem.gradient_arguments(gpu.ops, device=gpu.device).flat, test_utils=tests
     )
-    if sizes is None:  # c and the gates are arbitrary outside of images, so opcheck cannot compare them
+    if sizes is None:  # outside of images c and the gates are arbitrary
         s = problem.scan(device=gpu.device, requires_grad=True)
         opcheck(gpu.ops.scan.default, tuple(s), test_utils=[*tests, "test_autograd_registration"])
 
@@ -191,7 +182,7 @@ def test_opcheck(layer, format, hidden, sizes, gpu):
 @pytest.mark.parametrize("sizes", [None, [(2, 3), (1, 2)]], ids=["full", "ragged"])
 @pytest.mark.parametrize("layer", ["row3", "diagonal-reverse", "bilstm", "graves-peepholes", "leaky"])
 def test_derivatives(layer, sizes, checker, gpu):
-    """Checks derivatives in random directions, since the whole Jacobian would take too many launches."""
+    """Derivatives in random directions take fewer launches than the whole Jacobian."""
     p = Problem("fp64", layer, 2, (2, 2, 3), sizes=sizes)
     p.inputs["input"].nan_to_num_()
     s = p.scan(path="step", device=gpu.device, requires_grad=True)
@@ -234,8 +225,7 @@ def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, gpu):
     assert all(map(torch.equal, *results))
 
 
-# Scans: (True for anti-diagonal lines, number of neighbours that a cell reads, corner where each direction starts).
-# MAPS has the sizes (images, height, width) of feature maps.
+# {name: (whether lines are anti-diagonals, number of neighbours of a cell, corner where each direction starts)}
 SCANS = {
     "bilstm": (True, 2, [0, 1]),
     "four": (True, 2, [3, 2, 1, 0]),
@@ -253,7 +243,7 @@ def schedule(gpu):
 
 
 def sizes_of(maps):
-    """Returns two values for an operator's argument ``sizes``: None, and sizes of which some are out of range."""
+    """Returns None, and (height, width) of images of which some do not fit into the maps."""
     images, height, width = maps
     return None, torch.tensor([(height + 9, width), (1, 6), (4, 1), (0, 3), (3, 4), (-1, 2)][:images])
 
@@ -277,7 +267,7 @@ def test_states_that_the_taps_read(dtype, scan, gpu):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_sums_over_the_border(dtype, scan, gates, gpu):
-    """The sums must leave out pixels outside of the images, where dx is NaN."""
+    """dx is NaN outside of the images, and the sums must leave these pixels out."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:
@@ -295,7 +285,7 @@ def test_sums_over_the_border(dtype, scan, gates, gpu):
 
 
 def launches_kernel(function):
-    """Returns whether an operator of torch launches a kernel on a GPU. Views and allocations launch none."""
+    """Returns whether an operator of torch launches a kernel on a GPU, as views and allocations do not."""
     without = "_unsafe_view", "new_empty", "empty_like", "promote_types"
     return not function.is_view and function.overloadpacket.__name__ not in without
 
@@ -313,10 +303,7 @@ def launches_kernel(function):
     ],
 )
 def test_a_gradient_takes_one_kernel_and_one_product(layer, operand, launches, gpu):
-    """Lists the operators that launch kernels for the gradient of one operand.
-
-    The gradient of a weight is a matrix product, and a copy of the product into the weight's strides.
-    """
+    """The gradient of a weight takes a matrix product, and a copy of it into the weight's strides."""
     problem = Problem("fp32", layer, 16, (2, 5, 9), merge="none")
     g = problem.gradient_arguments(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
     with OperatorRecorder(launches_kernel) as recorder:

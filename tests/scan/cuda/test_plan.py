@@ -1,4 +1,4 @@
-"""Tests the planner, which chooses the CUDA kernel of a scan. The tests need no GPU."""
+"""Tests the planner, which chooses the CUDA kernel of a scan, without a GPU."""
 
 import math
 import re
@@ -45,18 +45,14 @@ def test_dtypes_without_kernels():
 
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
-    """On an H100, resident kernels must compute all hidden sizes of the test up to 128.
-
-    They must compute sizes up to ``largest`` if cells read two neighbours (2 taps) and lines have 32 cells.
-    """
+    """On an H100, resident kernels reach hidden size ``largest`` for 2 taps and lines of 32 cells, otherwise 128."""
     for hidden, cells, taps, backward in product((16, 32, 48, 64, 96, 128, 192, 256), (32, 64), (2, 3), (False, True)):
         if hidden <= (largest if (cells, taps) == (32, 2) else 128):
             plan = Size(90, format, backward, hidden, taps, cells, 16, 2).plan(core, step=False)
             assert plan.variant, plan.describe()
 
 
-# Scans that no resident kernel takes: (arguments that differ from a usual scan on an H100, part of the planner's
-# reason).
+# Scans that no resident kernel can compute: (changed arguments, part of the reason).
 WHY_NOT = [
     (dict(capability=75), "expected a GPU of compute capability 8.0 or later, got 7.5"),
     (dict(taps=5), "expected at most 3 taps, got 5"),
@@ -85,9 +81,9 @@ def test_a_plan_says_why_not(core, size, why_not):
 
 
 IMAGES = dict(variant="8_1_256_images", blocks=8, step=False)
-# Choices of the planner: (scan, restrictions on the plan, expected part of the plan's description).
+# The planner's choices: (scan, restrictions, part of the plan's description).
 CHOICES = [
-    # 16 images in 2 directions need 32 clusters. The GPU runs 32 clusters of 4 blocks together, but not 32 of 8 blocks.
+    # 16 images in 2 directions need 32 clusters. The GPU runs 32 clusters of 4 blocks at once, but not of 8 blocks.
     (Size(90, "bf16", False, 128, 2, 64, 8, 2), {}, ": 8 blocks an image"),
     (Size(90, "bf16", False, 128, 2, 64, 16, 2), {}, ": 4 blocks an image"),
     (Size(90, "tf32", False, 16, 2, 28, 256, 2), {}, " cycles a line, bound by memory, by "),
@@ -104,10 +100,7 @@ def test_choices(core, size, restriction, says):
 
 
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
-    """helpers.kernels, which parses csrc/cuda/kernel_list.h, must find the kernels that are compiled.
-
-    It parses the file because pytest collects tests without a compiler.
-    """
+    """helpers.kernels parses csrc/cuda/kernel_list.h, since pytest collects tests without a compiler."""
 
     for kernel, v in zip(KERNELS, core.variants, strict=True):
         pairs = v.pairs.registers, None if v.pairs.shared == core.any_pairs else v.pairs.shared
@@ -129,7 +122,7 @@ def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
 def test_every_kernel_is_worth_its_code(core):
     """Each kernel must make some scan faster, or be the only kernel for some hidden size.
 
-    It is enough if this is true of its twin, which differs only in the 16-bit format, bf16 or fp16.
+    It suffices if this is true of the same kernel in the other 16-bit format, bf16 or fp16.
     """
     found = losses.slowdowns(core)
     worth = {name for name, slowdown in found.items() if slowdown.factor > losses.KEEP_ABOVE}
@@ -139,17 +132,14 @@ def test_every_kernel_is_worth_its_code(core):
 
 
 def test_a_cards_tensor_cores_take_their_time(core):
-    """The planner must count the time of the tensor-core instructions, which depends on the GPU.
-
-    In this scan, 8 warps compute a line. Each warp issues 2 * 2 * 2 tensor-core instructions.
-    """
+    """8 warps compute a line of this scan, and each of them issues 2 * 2 * 2 tensor-core instructions."""
 
     def cycles(capability, format="bf16"):
         problem = Size(capability, format, False, 64, 1, 8, 1, 1).problem(core)
         restriction = core.Restriction(blocks=1, variant="s_1_512", step=False)
         return core.plan(problem, core.Device(capability, 99 << 10, 100), restriction).cycles
 
-    products = 8 / 4 * 2 * 2 * 2  # a line's tensor-core instructions, for each of 4 warp schedulers
+    products = 8 / 4 * 2 * 2 * 2  # tensor-core instructions of a line for one of 4 warp schedulers
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
     for capability, of_card in {80: 8, 86: 32, 89: 32, 120: 32}.items():
         assert cycles(capability) - cycles(90) == pytest.approx(products * (of_card - 6), rel=0.02)
@@ -157,8 +147,8 @@ def test_a_cards_tensor_cores_take_their_time(core):
     assert cycles(90) == cycles(100) == cycles(110)
 
 
-# Scans whose thread blocks exchange data in a cluster: (whether the pass is backward, kernel, 16-byte pieces that a
-# block sends for each line, whether other work hides the time of the transfer).
+# (whether the pass is backward, kernel, 16-byte pieces that a thread block sends for each line, whether other work
+# hides the time of the transfer)
 EXCHANGES = {
     "forward": (False, "s_1_512", 32 * 2 * 7, False),
     "images": (False, "8_1_256_images", 4 * 32 * 2 * 8, True),
@@ -168,7 +158,6 @@ EXCHANGES = {
 
 @pytest.mark.parametrize(("backward", "variant", "pieces", "is_hidden"), EXCHANGES.values(), ids=EXCHANGES)
 def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces, is_hidden):
-    """The planner must count the time in which the blocks of a cluster send each other data."""
     problem = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
     restriction, constants = core.Restriction(blocks=8, groups=4, variant=variant, step=False), core.Constants()
 
@@ -185,10 +174,7 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
 
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
-    """Draws the arguments of random scans. With the default limits, resident kernels can compute most of them.
-
-    Hidden sizes are multiples of ``step``. The other parameters limit the drawn values.
-    """
+    """Draws the arguments of random scans, of which resident kernels can compute most with the default limits."""
     gates = draw(st.sampled_from([4, 5]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -202,7 +188,7 @@ def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
     }
 
 
-# Random GPUs, of which some do not exist: (compute capability, shared memory of a block in bytes, multiprocessors).
+# (compute capability, shared memory of a block in bytes, multiprocessors). Some of these GPUs do not exist.
 DEVICES = st.tuples(
     st.sampled_from([80, 86, 89, 90, 100, 110, 120, 130]), st.integers(48 << 10, 256 << 10), st.integers(16, 200)
 )
@@ -285,10 +271,7 @@ def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, devic
 
 @given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
 def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, data):
-    """A path such as "resident:8_4_256:4:2" names a kernel, a number of blocks and a number of groups of warps.
-
-    A number that is left out, or 0, allows any number.
-    """
+    """The path "resident:8_4_256:4:2" names a kernel, 4 blocks and 2 groups of warps. A missing number or 0 allows any."""
     blocks = data.draw(st.sampled_from((0, *kernel.blocks)))
     name = kernel.suffix if is_named else ""
     numbers = [number or data.draw(st.sampled_from(["", 0])) for number in (blocks, groups)]
@@ -299,10 +282,7 @@ def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, da
 
 
 def test_a_path_names_a_kernel_of_either_pass(core):
-    """Both passes get the same path, which may name a kernel that exists for only one pass.
-
-    The other pass then takes any kernel.
-    """
+    """If a path names a kernel that exists for only one pass, the other pass takes any kernel."""
     bf16 = core.Format.bf16
     assert core.has_variant(bf16, False, "s_4_512", 4) and not core.has_variant(bf16, True, "s_4_512", 4)
     problem = Size(90, "bf16", True, 64, 2, 28, 16, 2).problem(core)
@@ -348,10 +328,7 @@ REASON = rf"(faster by {SOURCE}: {NUMBER} ms, \w+ {NUMBER} ms|expected .*|the we
 
 @given(problems(hidden=2048, step=4, cells=1 << 15, images=1 << 29, taps=5), DEVICES)
 def test_there_is_a_plan_or_a_reason(core, sizes, device):
-    """For every scan the planner gives a plan, or a reason why no resident kernel runs.
-
-    Huge sizes do not overflow. A plan says whether its times are from a model or from measurements.
-    """
+    """Huge sizes must not overflow."""
     plan = core.plan(Size(0, **sizes).problem(core), core.Device(*device))
     if plan.variant:
         assert plan.why_not == "" and re.fullmatch(EXPECTED, plan.describe()), plan.describe()

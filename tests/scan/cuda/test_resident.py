@@ -19,10 +19,7 @@ NO_KERNEL = "step path: (faster|no kernel is compiled|the weights and lines .* n
 @all_formats
 @on_resident_gpus
 def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, gpu):
-    """If no resident kernel can compute a hidden size, the path "auto" launches a kernel for each line.
-
-    The description of the plan then says why no resident kernel runs.
-    """
+    """If no resident kernel can compute a hidden size, the path "auto" launches a kernel for each line."""
     problem = Problem(format, geometry, hidden, (1, 5, 10), input=False)
     for path in ("auto", "resident"):
         plans = gpu.plan(problem, path)
@@ -49,7 +46,7 @@ def test_maps_of_five_gates(format, size, gpu):
         gpu.compare(problem5(format, cell, (3,), hidden, size, states=hidden == 16), path)
 
 
-# Only one emulated architecture runs large maps. test_kernels.py runs the same kernels on all architectures.
+# One emulated architecture suffices for large maps, since test_kernels.py runs the same kernels on all architectures.
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
 @on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_the_papers_sizes(format, gpu):
@@ -58,9 +55,9 @@ def test_the_papers_sizes(format, gpu):
 
 
 def problem5(format, cell, corners, hidden, maps, **options):
-    """Returns a scan (a Problem) whose results hardly depend on rounding.
+    """Returns a scan whose results hardly depend on rounding.
 
-    Changed biases keep the state of the cell "graves" small, and keep the forget gates of the cell "max" far apart.
+    Biases keep the state of the cell "graves" small, and the forget gates of the cell "max" far apart.
     """
     problem = Problem(format, cell, hidden, maps, corners=corners, **options)
     bias = problem.inputs["bias"]
@@ -78,7 +75,7 @@ def test_every_formula(format, cell, path, gpu):
     gpu.compare(problem5(format, cell, ALL, 16, (1, 9, 10)), path)
 
 
-# Sizes (height, width) of eight images. Some sizes are larger than the map, zero, or negative.
+# (height, width) of eight images. Some sizes are larger than the map, zero, or negative.
 RAGGED = [(99, 99), (0, 5), (9, 0), (1, 1), (1, 5), (11, 1), (9, 4), (-1, 3)]
 
 
@@ -94,11 +91,7 @@ def test_images_of_their_own_sizes(format, path, gpu):
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """An image in a batch must give the same bits as an image that is computed alone.
-
-    The scans get the pre-activations x. torch would compute x from an input by a product, whose last bits depend on the
-    number of pixels.
-    """
+    """The scans get the pre-activations x, since the last bits of a product depend on the number of pixels."""
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
     batch = gpu.run(p, "resident")
     alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)

@@ -1,7 +1,4 @@
-"""Tests the step path, which computes a scan by a matrix product and a small CUDA kernel for each line.
-
-Compares every kind of cell and geometry with the CPU operators in float64.
-"""
+"""Tests the step path, which computes each line of a scan by a matrix product and a small CUDA kernel."""
 
 import pytest
 import torch
@@ -13,7 +10,7 @@ from helpers.scans import LAYOUTS, LSTM2D, OPS, Problem
 from .gpus import all_formats, on_resident_gpus
 from .kernel_paths import MAPS
 
-# Sizes (height, width) of five images. One fills the map, one is a row, one is a column, and one is empty.
+# (height, width) of five images. One fills the map, one is a row, one is a column, and one is empty.
 RAGGED = [(5, 7), (1, 6), (4, 1), (0, 3), (3, 4)]
 
 
@@ -42,8 +39,8 @@ def test_step_path_of_maps_of_a_row_or_a_column(layer, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # With one hidden unit, some gradients are a single sum, whose terms may cancel. The test then has four times
-        # the images, and no initial states.
+        # With one hidden unit, some gradients are a single sum, whose terms may cancel. More images and no initial
+        # states avoid this.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 
@@ -51,7 +48,7 @@ def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
 @all_formats
 @on_resident_gpus
 def test_step_path_and_resident_path_continue_each_other(format, gpu):
-    """The step path's backward pass must accept c and the gates of a resident kernel's forward pass, and vice versa."""
+    """Each path's backward pass must accept c and the gates of the other path's forward pass."""
     p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
     expected = p.run(OPS, torch.float64)
     for forward, backward in (("step", "resident"), ("resident", "step")):

@@ -1,7 +1,4 @@
-"""Tests csrc/cuda/tiling.h, which divides the matrix product of a scan's line into blocks, warps and tiles.
-
-The tiles must cover the product without overlap, and every weight must be packed (reordered) once.
-"""
+"""Tests csrc/cuda/tiling.h, which divides the matrix product of a scan's line into blocks, warps and tiles."""
 
 from types import SimpleNamespace
 
@@ -16,10 +13,7 @@ from . import kernel_paths
 
 @st.composite
 def layouts(draw, hidden=1024):
-    """Draws random divisions of a scan into blocks, warps and tiles that the planner may choose.
-
-    Hidden sizes are at most ``hidden``, but at least 8 for each block.
-    """
+    """Draws random divisions of a scan into blocks, warps and tiles that the planner may choose."""
     blocks = draw(st.sampled_from([1, 2, 4, 8]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -88,10 +82,7 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 
 @given(layouts())
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
-    """The instruction ldmatrix reads 16 bytes from each of eight rows of shared memory.
-
-    To avoid bank conflicts, these 128 bytes should lie in all 32 banks, of four bytes each.
-    """
+    """The instruction ldmatrix reads 16 bytes from each of eight rows, which should lie in different banks."""
     s = tiling(core, layout)
     assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
 
@@ -102,8 +93,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
     diagonal = s.taps == 2
     g = core.Geometry.diagonal(s.cells(), width) if diagonal else core.Geometry.row(width, s.cells())
     for tap in range(s.taps):
-        # The forward pass reads neighbours at certain offsets (taps). The backward pass reads at the opposite offsets,
-        # in reversed order.
+        # The backward pass reads at the opposite offsets (taps) of the forward pass, in reversed order.
         source = s.taps - 1 - tap if s.backward else tap
         shift = g.shift(core.state_tap(diagonal, s.taps, source)) * (-1 if s.backward else 1)
         for cell in (0, s.cells() - 1):
@@ -113,10 +103,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """In the backward pass, each block of a cluster sends partial sums to the other blocks.
-
-    A block receives them as floats in the order [cell][units / 4][block of the cluster][4 units].
-    """
+    """A block gets the partial sums of its cluster as floats [cell][units / 4][block of the cluster][4 units]."""
     s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
     places = [
         cell * s.part_stride() + four * s.part_step() + 4 * rank
@@ -147,10 +134,9 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """Each packed weight must lie where a kernel multiplies it by the right value.
+    """A forward weight must multiply a hidden unit of a neighbour.
 
-    In the forward pass this value is a hidden unit of a neighbour. In the backward pass it is the gradient of a gate of
-    a cell that reads the hidden unit.
+    A backward weight must multiply the gradient of a gate of a cell that reads the hidden unit.
     """
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))

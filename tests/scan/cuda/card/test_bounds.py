@@ -1,7 +1,4 @@
-"""Tests the error bounds for the number format tf32.
-
-A Row LSTM is computed in float64, except that the operands of its matrix products are rounded or truncated to tf32.
-"""
+"""Tests the error bounds for tf32 with a Row LSTM in float64 whose matrix products have tf32 operands."""
 
 import torch
 
@@ -9,7 +6,7 @@ from helpers.gpu import REDUCED, strict_products
 
 from ..bounds import CARD, CARD_GRADIENTS
 
-CUT_BITS = 13  # bits of float32's mantissa that tf32 lacks
+CUT_BITS = 13  # bits that float32's mantissa has and tf32's lacks
 
 
 def exact(t):
@@ -26,9 +23,9 @@ def rounded(t):
 
 
 class Product(torch.autograd.Function):
-    """Computes the product a @ b with rounded operands.
+    """Computes a @ b with rounded operands.
 
-    ``cut`` has three rounding functions: for the operands of a @ b, of the gradient of a, and of the gradient of b.
+    ``cut`` has three functions, which round the operands of a @ b, of the gradient of a, and of the gradient of b.
     """
 
     @staticmethod
@@ -44,10 +41,10 @@ class Product(torch.autograd.Function):
 
 
 def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
-    """Computes a Row LSTM in which each cell reads three cells of the row above. Returns its hidden states.
+    """Returns the hidden states of a Row LSTM whose cells read three cells of the row above.
 
     ``x`` is [N, H, W, C], and ``weight_hh`` is [3, h, 4 h] for h hidden units. ``input_cut`` and ``state_cut`` round
-    the operands of the products with ``weight_ih`` and ``weight_hh``.
+    the operands of their products.
     """
     n, height, width, channels = x.shape
     hidden = weight_hh.shape[1]
@@ -66,10 +63,9 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 
 
 def errors(products, hidden, channels):
-    """Compares a Row LSTM whose matrix products have rounded operands with an exact Row LSTM.
+    """Returns the error ratio of a Row LSTM's hidden states, and the largest error ratio of its gradients.
 
-    ``products`` rounds the operands of the products that cuBLAS computes on a GPU. Returns the error ratio of the
-    hidden states, and the largest error ratio of a gradient.
+    ``products`` rounds the operands of the products that cuBLAS computes on a GPU.
     """
     uniform = [torch.rand(size) * 2 - 1 for size in ((channels, 4 * hidden), (3, hidden, 4 * hidden), (4 * hidden,))]
     scale = channels**-0.5, hidden**-0.5, hidden**-0.5
@@ -81,8 +77,8 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # The gradient of weight_hh is the only product of the recurrence that cuBLAS computes. The kernels of csrc/cuda
-    # compute the other products, and round their operands.
+    # cuBLAS computes only one product of the recurrence, the gradient of weight_hh. The kernels of csrc/cuda round the
+    # operands of the other products.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)
@@ -91,7 +87,6 @@ def errors(products, hidden, channels):
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
     assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    # Truncated operands cause errors above half of each error bound, rounded operands errors below half.
     assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2

@@ -1,7 +1,4 @@
-"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on a few small scans.
-
-This takes minutes, so benchmarks/gpu_day runs this file last.
-"""
+"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on a few small scans. This takes minutes."""
 
 import os
 import re
@@ -18,8 +15,7 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# Small scans, as an expression for pytest's option -k. Their images have lines that start or end inside a tile of 8
-# cells. Together, the scans use every number of thread blocks that may share an image.
+# An expression for pytest's option -k. These scans use every number of thread blocks that may share an image.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"
@@ -37,7 +33,7 @@ def test_compute_sanitizer(tool):
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
-    # Every tensor gets an allocation of its own, so the tool memcheck finds accesses beyond a tensor.
+    # Every tensor gets an allocation of its own, so that memcheck finds accesses beyond a tensor.
     environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
     files = [ROOT / "tests" / "scan" / "cuda" / name for name in ("test_step.py", "test_kernels.py")]
@@ -52,4 +48,4 @@ def test_compute_sanitizer(tool):
     if "Device not supported" in text:
         pytest.skip("compute-sanitizer does not support this GPU")
     assert done.returncode == 0, text[-6000:]
-    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # a test in each file passed
+    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # a test of each file passed

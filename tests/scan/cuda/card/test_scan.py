@@ -1,4 +1,4 @@
-"""Tests of scans that need a real GPU, such as tests of large sizes, CUDA graphs, streams and torch.compile."""
+"""Tests of scans that need a real GPU."""
 
 import copy
 
@@ -57,7 +57,6 @@ def test_the_papers_sizes(layer, hidden, size, format):
 @pytest.mark.parametrize("hidden", [16, 64, 128])
 @pytest.mark.skipif(MAX_BLOCKS["card"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
-    """The planner must find enough room on the GPU for the resident kernels of the paper's sizes."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
             assert plan.startswith("step path: faster ") or "step path" not in plan
@@ -97,7 +96,6 @@ def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else(backend):
 @each_backend
 @each_kind
 def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
-    """A replay of a CUDA graph gives the same bits as a direct call, also with new inputs and image sizes."""
     layer, x, cotangent = layer_case(name, backend, format)
     sizes = ragged_sizes(3, 7, 11).to("cuda") if name == "stable" or backend == "step" else None
 
@@ -118,7 +116,7 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
-    """The first call for a size can be captured in a CUDA graph, though it queries the GPU and loads kernels."""
+    """The first call for a size queries the GPU and loads kernels, even during a capture."""
     layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
@@ -130,10 +128,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
 @each_backend
 @each_kind
 def test_it_runs_on_the_current_stream(name, backend):
-    """A layer must run on torch's current CUDA stream.
-
-    The test delays the stream before it writes the input, so a kernel on another stream would read old values.
-    """
+    """The test delays torch's current stream, so that a kernel on another stream would read old values."""
     layer, x, cotangent = layer_case(name, backend)
     expected = training_step(layer, x, cotangent)
     late, late_cotangent = torch.zeros_like(x).requires_grad_(), torch.zeros_like(cotangent)

@@ -1,8 +1,7 @@
-"""Tests that the other tests would find any fault in how the threads and blocks of a resident kernel synchronise.
+"""Tests that the other tests would find any fault in a resident kernel's synchronisation.
 
-A resident kernel computes a whole scan in one launch. The emulator (tests/emulator) breaks one instruction of a kernel
-at a time, such as a barrier or a store to another thread block. For every broken kernel (a mutant), the emulator must
-report an error, or the results must be wrong.
+The emulator (tests/emulator) breaks one instruction of a kernel at a time, such as a barrier. For every broken kernel
+(a mutant), the emulator must report an error, or the results must be wrong.
 """
 
 from functools import partial
@@ -21,7 +20,7 @@ from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
 
-# Mutants that break the communication between the blocks of a cluster: (instruction, how it is broken).
+# Broken instructions for the communication between the blocks of a cluster: (instruction, how it is broken).
 CLUSTER_MUTANTS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
     *(("mbarrier init", mode) for mode in ("dropped", "less", "more")), ("mbarrier fence", "dropped"),
@@ -30,8 +29,8 @@ CLUSTER_MUTANTS = {
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
-# Scans for mutants: {gates: [(layer, factor, height, width)]}. The hidden size is the factor times the smallest size of
-# the kernel's tests. A test uses the first scan that the kernel can compute.
+# {gates: [(layer, hidden size / smallest hidden size, height, width)]}. A test uses the first scan that its kernel can
+# compute.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -42,14 +41,10 @@ SCANS = {
 
 
 class Launch:
-    """A launch of a resident kernel on one of SCANS, and the expected results in float64.
-
-    ``exists`` is false if the kernel can compute none of the scans.
-    """
+    """A launch of a kernel, and the expected results. ``exists`` is false if the kernel can compute none of SCANS."""
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward kernel whose warps can compute several tiles gets one group of warps. A long line then fills all
-        # tiles.
+        # With only one group of warps, a long line fills all tiles of a warp.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.tiles_or_units > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
@@ -76,7 +71,7 @@ class Launch:
             self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
 
     def is_wrong(self):
-        """Launches the kernel. Returns whether the emulator reports an error, or the results are wrong."""
+        """Launches a broken kernel. Returns whether the emulator reports an error, or the results are wrong."""
         try:
             got = self.launch()
         except RuntimeError as error:
@@ -114,14 +109,13 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.clear_mutations()
     assert survivors == []
-    # Launches must reach every mutated instruction. If no scan runs with some number of blocks, launches may miss
-    # instructions that address other blocks or store to them.
+    # Without a launch for every number of blocks, instructions that address other blocks may not be reached.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     allowed = set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}
     assert unreached <= allowed, "not reached"
 
 
-# The index into the hidden states h, in step.cuh. Their shape is [images][pixels][directions][hidden].
+# Indexes the hidden states, of shape [images][pixels][directions][hidden], in step.cuh.
 JOINED = "((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit"
 WRONG = {
     "the first direction's": JOINED.replace(" + direction)", ")"),

@@ -1,7 +1,4 @@
-"""Tests the kernel of csrc/cuda/pack.cuh, which packs (reorders) weights for the resident kernels.
-
-The function weight_source() of csrc/cuda/tiling.h defines the order.
-"""
+"""Tests the kernel of csrc/cuda/pack.cuh, which reorders weights as weight_source() of csrc/cuda/tiling.h defines."""
 
 import ctypes
 
@@ -43,6 +40,6 @@ def test_every_value_comes_from_where_it_should(core, format, gates, backward, a
         expected = torch.where(source >= 0, weight[:, source.clamp(min=0)], 0)
         assert torch.equal(packed, rounded_to_tf32(expected) if format == "tf32" else expected), (blocks, taps, units)
         padded.add(bool((source < 0).any()))
-    # Forward kernels on tensor cores pad the five gates of a unit to six, so their weights always have padding.
+    # Forward kernels on tensor cores pad the five gates of a unit to six.
     always = gates == 5 and not backward and format != "fp32"
     assert padded == ({True} if always else {False, True})

@@ -5,7 +5,7 @@
 #include <string>
 
 extern "C" {
-// Returns all calls of driver functions since the last fake_forget(), one call a line.
+// Returns the calls of driver functions since the last fake_forget(), one a line.
 const char* fake_calls();
 // Counts the lines of fake_calls() that begin with `prefix`. A space at the end of `prefix` also matches a line's end.
 int fake_count(const char* prefix);

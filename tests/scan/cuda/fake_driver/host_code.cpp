@@ -1,4 +1,4 @@
-// Scenarios for the host code of csrc/cuda, which here calls a fake NVIDIA driver. `host_code NAME` runs one scenario.
+// Scenarios for the host code of csrc/cuda with a fake NVIDIA driver. `host_code NAME` runs one scenario.
 #include <cuda.h>
 
 #include <map>
@@ -41,7 +41,7 @@ CUresult end_of_capture(CUstream stream) {
   CUgraph graph = nullptr;
   return cuStreamEndCapture(stream, &graph);
 }
-// Counts the calls that the driver refused, except calls of cuCtxGetDevice in threads without a context.
+// Counts the calls that the driver refused, except cuCtxGetDevice without a context.
 int count_refusals() {
   std::istringstream calls(fake_calls());
   int count = 0;
@@ -55,7 +55,7 @@ SCENARIO(each_kernel_is_prepared_once) {
   const CUstream stream = new_stream();
   run_everything(stream);
   EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
-  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // a file of resident kernels, and a file of all other kernels
+  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // one file of resident kernels, and one of all other kernels
   EQUAL(fake_count("cuModuleLoadData "), 2);
   EQUAL(count_refusals(), 0);
   const int loaded = fake_count("cuModuleGetFunction ");
@@ -113,7 +113,7 @@ SCENARIO(first_calls_beside_a_capture_of_another_thread) {
   EQUAL(count_refusals(), 0);
 }
 
-// A thread of autograd begins without a CUDA context. Calls in such a thread fail until make_current() sets a context.
+// A thread of autograd begins without a CUDA context. Its calls fail until make_current() sets a context.
 SCENARIO(a_thread_without_a_context) {
   run_on(0);
   fake_forget();
@@ -137,7 +137,7 @@ SCENARIO(entering_twice_changes_nothing) {
   EQUAL(make_current(1), CUDA_ERROR_INVALID_DEVICE);
 }
 
-// GPU 0 has compute capability 8.9. It cannot run the code for 8.7, so it must load the code for 8.6. GPU 1 has 9.0.
+// A GPU of compute capability 8.9 cannot run the code for 8.7, so it must load the code for 8.6.
 SCENARIO(the_second_gpu_first) {
   Device device;
   SUCCEEDS(make_current(1));
@@ -147,7 +147,7 @@ SCENARIO(the_second_gpu_first) {
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
   SUCCEEDS(make_current(0));
   SUCCEEDS(current_device(device));
-  EQUAL(device.capability, 86);  // the compute capability of the loaded code, not of the GPU
+  EQUAL(device.capability, 86);  // compute capability of the loaded code, not of the GPU
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);

@@ -1,4 +1,4 @@
-"""Builds a fake NVIDIA driver, and the program host_code.cpp, which calls the host code of csrc/cuda with this driver.
+"""Builds a fake NVIDIA driver, and host_code.cpp, which calls the host code of csrc/cuda with this driver.
 
 The environment variable FAKE_GPUS has the compute capabilities of the fake GPUs, such as "8.0 9.0".
 """
@@ -47,10 +47,7 @@ def _objects(sources, flags):
 
 @cache
 def build_driver(without="", flags=()):
-    """Builds the fake driver. Returns the path of its library, which takes the place of libcuda.so.1.
-
-    If ``without`` names a function, the driver lacks this function, like an older driver.
-    """
+    """Builds the fake driver's library. Like an older driver, it may lack a function (``without``)."""
     hide = []
     if without:
         script = build_cache.folder() / f"without-{without}.map"

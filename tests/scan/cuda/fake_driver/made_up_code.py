@@ -1,7 +1,4 @@
-"""Builds a release's table of device code from made-up kernels, which have no instructions.
-
-build_tools/device_code.py writes the table. A made-up compiler gives it machine code and PTX for each GPU.
-"""
+"""Builds a release's table of device code from made-up kernels, which have no instructions."""
 
 import struct
 from itertools import accumulate
@@ -11,7 +8,7 @@ from emulator import build_cache
 from helpers.kernels import FORMATS, every_kernel
 from helpers.nvrtc import device_code
 
-# Compute capabilities for which a release for AArch64 has code, as RELEASED in setup.py lists them.
+# The compute capabilities of a release for AArch64, from RELEASED in setup.py.
 GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]
 TYPES = "float32", "float64", "float16", "bfloat16"
 KERNELS = {
@@ -23,13 +20,13 @@ KERNELS = {
 
 # The C structs Elf64_Ehdr and Elf64_Shdr: the headers of an ELF file and of a section.
 FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")
-CUDA = 190  # value of e_machine in the ELF header of CUDA code
+CUDA = 190  # value of e_machine in ELF files of CUDA code
 
 
 def machine_code(capability, kernels):
-    """Returns the bytes of an ELF file with a section for each of ``kernels``.
+    """Returns an ELF file with a section for each kernel.
 
-    From compute capability 10.0 on, the file's header has a newer format.
+    From compute capability 10.0 on, its header has a newer format.
     """
     names = [f".text.{kernel}\0".encode() for kernel in kernels]
     new, sections = capability >= 100, len(names) + 2
@@ -47,7 +44,7 @@ def ptx(capability, kernels):
 
 
 class Compiler:
-    """Replaces the compiler NVRTC. The .cu files are empty, and KERNELS has the names of their kernels."""
+    """Replaces the compiler NVRTC, and takes the names of kernels from KERNELS."""
 
     path = Path(__file__)
 

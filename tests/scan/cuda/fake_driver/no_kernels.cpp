@@ -1,4 +1,4 @@
-// Lets tests of host code build the emulator's driver without kernels. A launch does nothing.
+// Replaces the emulator's kernels in tests of host code. A launch does nothing.
 #include "runtime.h"
 
 namespace emulator {

@@ -19,10 +19,7 @@ TWO_GPU_SCENARIOS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
-    """Runs a scenario of host_code.cpp in a process that loads the fake driver.
-
-    ``folder``/libcuda.so.1 becomes a link to the driver.
-    """
+    """Runs a scenario of host_code.cpp with the fake driver as ``folder``/libcuda.so.1."""
     (folder / "libcuda.so.1").symlink_to(fake_driver.build_driver(flags=flags))
     gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "9.0"}
     environment = os.environ | fake_driver.library_path(folder) | gpus
@@ -41,11 +38,11 @@ def test_threads_do_not_race(scenario, tmp_path):
     run(scenario, tmp_path, flags=("-fsanitize=thread",))
 
 
-# Compute capabilities for which a release for x86-64 has code, as RELEASED in setup.py lists them.
+# The compute capabilities of a release for x86-64, from RELEASED in setup.py.
 RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}
 ARCHS = BUILD["cuda_archs"] or ""
 BUILT = set(ARCHS.split(";"))
-# The code of a release that a GPU loads, by compute capability: machine code (sm_), PTX (compute_), or no code (None).
+# {compute capability: the code of a release that this GPU loads}. sm_ is machine code, and compute_ is PTX.
 CODE = {
     "7.0": None, "7.2": None, "7.5": "sm_75", "8.0": "sm_80", "8.6": "sm_86", "8.7": "sm_87", "8.9": "sm_86",
     "9.0": "sm_90", "10.0": "sm_100", "10.1": "compute_90", "10.3": "sm_100", "11.0": "compute_90", "12.0": "sm_120",
@@ -73,11 +70,11 @@ def shortened(answer):
     return why, plan, sorted(set(loaded))
 
 
-# Importing torch takes long, so all cases share one test. One process imports torch, and forks for each case.
+# Importing torch takes long, so one process imports it, and forks for each case.
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
-    """Asks the library _C_cuda about fake GPUs. If there are two, describe_plan() must describe the first."""
+    """With two GPUs, describe_plan() must describe the first."""
     says = {
         ("none", ""): "expected NVIDIA's driver, got none: ...",
         ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",

@@ -1,4 +1,4 @@
-"""Tests that the fake NVIDIA driver refuses wrong calls. The tests of the host code rely on its refusals."""
+"""Tests that the fake NVIDIA driver refuses wrong calls, on which the tests of the host code rely."""
 
 import ctypes
 import shutil
@@ -15,13 +15,13 @@ from .made_up_code import machine_code, ptx
 pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]
 
 SUCCESS, INVALID = Error.SUCCESS, Error.INVALID_VALUE
-OPT_IN = 227 << 10  # most bytes of shared memory that a block may have on compute capability 9.0
+OPT_IN = 227 << 10  # most shared memory of a block, in bytes, on compute capability 9.0
 DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
 out = ctypes.byref(ctypes.c_void_p())
 
 
 class FakeDriver(cuda.Driver):
-    """A fake NVIDIA driver for one test. Its four GPUs have the compute capabilities 9.0, 8.0, 8.7 and 8.9."""
+    """A fake NVIDIA driver with GPUs of compute capability 9.0, 8.0, 8.7 and 8.9."""
 
     kernel = None
 
@@ -48,7 +48,7 @@ class FakeDriver(cuda.Driver):
         return errors[0]
 
     def prepare(self):
-        """Makes a module, a kernel and a stream on GPUs 0 and 1. The context of GPU 0 is current afterwards."""
+        """Makes a module, a kernel and a stream on GPUs 0 and 1. GPU 0 is current afterwards."""
         assert self.cuInit(0) == SUCCESS
         for gpu, capability in ((1, 80), (0, 90)):
             self.enter(gpu)
@@ -130,8 +130,8 @@ def test_shared_memory(fresh):
     assert driver.launch(shared=left + 1) == INVALID
 
 
-# Calls that invalidate the capture of a CUDA graph: (capture mode, error of the call, call). Most calls load or query
-# code, which only the relaxed mode allows.
+# Calls that invalidate the capture of a CUDA graph: (capture mode, error, call). Only the relaxed mode allows calls
+# that load code.
 UNSUPPORTED = Error.STREAM_CAPTURE_UNSUPPORTED
 BREAKING = [
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),

@@ -1,4 +1,4 @@
-// Calls the functions of csrc/cuda that a training step needs. They plan scans, pack weights and launch kernels.
+// Calls the functions of csrc/cuda that a training step needs.
 #pragma once
 #include "check.h"
 #include "cuda/gradients.h"
