@@ -1,4 +1,4 @@
-// An LSTM cell (equation 3 of the PixelRNN paper), and its gradient. The gates are named i, f, g and o, as in
+// An LSTM cell (equation 3 of the PixelRNN paper) and its gradient. The gates i, f, g and o are named as in
 // torch.nn.LSTM. All functions take scalars or SIMD vectors.
 #pragma once
 #include "host_device.h"
@@ -17,11 +17,10 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE V hidden_state(const Gates<V
   return a.o * Math::tanh(c);
 }
 
-// The partial derivatives of an LSTM cell. They depend only on the forward pass, so the backward can compute them
-// before it has the gradients of h and c.
+// Partial derivatives of an LSTM cell. The backward can compute them before it has the gradients of h and c.
 template <class V> struct Slopes {
   V c_of_h;  // derivative of h with respect to c
-  // Derivatives of c with respect to the pre-activations of i, f and g, and with respect to the previous cell's c.
+  // Derivatives of c with respect to the pre-activations of i, f and g, and to c_prev.
   V i, f, g, c_prev;
   V o;  // derivative of h with respect to o's pre-activation
 };
@@ -32,16 +31,15 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates
       tanh_c * a.o * (1 - a.o)};
 }
 
-// Returns the gradients of the four pre-activations. On entry, dc is the part of the gradient of c that comes from
-// later cells. On return, dc is the gradient of the previous cell's c.
+// Returns the gradients of the four pre-activations. On entry, dc is the gradient of c from later cells. On return, dc
+// is the gradient of the previous cell's c.
 template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
   const V d = dc + dh * s.c_of_h;
   dc = d * s.c_prev;
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// Computes the gradients directly from c, c_prev and the activated gates `a`. This needs fewer registers than the
-// overload that takes Slopes, and the results may differ in the last bits.
+// Needs fewer registers than the overload that takes Slopes. The results may differ in the last bits.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

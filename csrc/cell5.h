@@ -1,19 +1,19 @@
-// The cells of LSTM2d, and their gradients. A cell has five gates, because it combines c of its left neighbour with c
-// of its upper neighbour. docs/two_dimensional_lstm.md has the equations. All functions take scalars or SIMD vectors.
+// The cells of LSTM2d and their gradients (docs/two_dimensional_lstm.md). A cell has five gates, because it combines c
+// of its left and its upper neighbour. All functions take scalars or SIMD vectors.
 #pragma once
 #include "formula.h"
 #include "host_device.h"
 
 namespace pixelrnn {
 
-// The gates i, f, g and o of an LSTM cell, and a fifth gate, `up`, which weights c of the upper neighbour.
+// The gate `up` weights c of the upper neighbour.
 template <class V> struct FiveGates { V i, f, g, o, up; };
 
-// Peephole weights. A peephole adds c, times its weight, to the pre-activation of a gate. Only cells with the formula
-// kForget have peepholes.
+// A peephole adds c, times its weight, to the pre-activation of a gate. Only cells with the formula kForget have
+// peepholes.
 template <class V> struct Peepholes { V i, f, up, o; };
 
-// The results of a cell of five gates. The cell's hidden state is outer * tanh(inner), which the caller computes.
+// The caller computes the cell's hidden state, which is outer * tanh(inner).
 template <class V> struct CellOutput {
   FiveGates<V> gates;
   V c, inner, outer;
@@ -29,8 +29,7 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell of five gates from its pre-activations z. is_first is true for a cell without an upper neighbour.
-// peepholes may be null.
+// Computes a cell from its pre-activations z. is_first is true without an upper neighbour. peepholes may be null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -49,8 +48,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    // The formula kMax uses only one of the forget gates f and up. The code stores 0 for the other gate, so that the
-    // backward computes a gradient of zero for it.
+    // kMax uses only one of the forget gates f and up. A 0 in the other gate makes the backward compute a zero gradient
+    // for it.
     case Formula::kMax: {
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
@@ -63,9 +62,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
   return {a, c, c, a.o};
 }
 
-// Returns the gradients of the five pre-activations, from the activated gates `a`. On entry, dc_left and dc_up are the
-// gradients of this cell's c that come from the cells to the right and below. On return, they are the gradients of
-// c_left and c_up.
+// Returns the gradients of the five pre-activations. On entry, dc_left and dc_up are the gradients of this cell's c
+// from the cells to the right and below. On return, they are the gradients of c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;
@@ -106,14 +104,13 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
   return dz;
 }
 
-// The partial derivatives of a cell of five gates without peepholes. m is the weighted sum of c_left and c_up from
-// which the cell computes c.
+// Partial derivatives of a cell of five gates without peepholes. m is the weighted sum of c_left and c_up.
 template <class V> struct Slopes5 {
-  // Derivatives of h with respect to c, to the weighted sum m, and to the pre-activations of f and o.
+  // Derivatives of h with respect to c, m, and the pre-activations of f and o.
   V c, m, f_of_h, o;
-  // Derivatives of c with respect to m, and to the pre-activations of i, f and g.
+  // Derivatives of c with respect to m, and the pre-activations of i, f and g.
   V m_of_c, i, f, g;
-  // Derivatives of m with respect to the pre-activation of `up`, and to c of the left and of the upper neighbour.
+  // Derivatives of m with respect to the pre-activation of `up`, to c_left and to c_up.
   V up, left, above;
 };
 

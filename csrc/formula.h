@@ -1,21 +1,21 @@
-// How a cell of five gates combines c of its left neighbour with c of its upper neighbour (cell5.h).
+// How a cell of five gates combines c of its left and its upper neighbour (cell5.h).
 #pragma once
 
 namespace pixelrnn {
 
 enum class Formula {
   kStable,  // the mean of the neighbours' c, weighted by the fifth gate
-  // The sum of the neighbours' c, each times its own forget gate. CellParameters::scale, which is 1 (Graves' cell) or
-  // 0.5, multiplies the sum.
+  // The sum of the neighbours' c, each times its own forget gate, times CellParameters::scale, which is 1 (Graves'
+  // cell) or 0.5.
   kForget,
-  // The cell LeakyLP. m is the weighted mean of the neighbours' c, as in kStable. c is i * g + (1 - i) * m, and h is
-  // tanh(o * c + f * m).
+  // LeakyLP. m is the weighted mean of the neighbours' c, as in kStable. c is i * g + (1 - i) * m, and h is tanh(o * c
+  // + f * m).
   kLeaky,
   kMax,  // c of the neighbour whose forget gate is larger, times this gate
 };
 
-// The parameters of a cell of five gates. `scale` multiplies the sum of kForget, and is 1 for other formulas. The
-// peephole weights are null or [4][hidden], in the order i, f_left, f_up, o.
+// `scale` multiplies the sum of kForget, and is 1 for other formulas. The peephole weights are null or [4][hidden], in
+// the order i, f_left, f_up, o.
 template <class S, class P = S> struct CellParameters {
   Formula formula = Formula::kStable;
   S scale = 1;

@@ -1,9 +1,8 @@
 // A scan goes through a feature map line by line. In a Row LSTM, a line is an image row, and cell r of line t is pixel
 // (t, r). In a Diagonal LSTM, a line is an anti-diagonal, and cell r of line t is pixel (r, t - r). This numbering
-// replaces the paper's skewed map (section 3.3) without a copy. Cells that would lie in the padding of the skewed map
-// are not active.
+// replaces the paper's skewed map (section 3.3) without a copy. Cells in the padding of the skewed map are not active.
 //
-// A scan starts at a corner of its image: "above" and "left" mean earlier in the scan. An image smaller than its map
+// A scan starts at a corner of its image, so "above" and "left" mean earlier in the scan. An image smaller than its map
 // lies in the map's top left corner.
 #pragma once
 
@@ -23,12 +22,12 @@ struct Corner {
 
 struct Geometry {
   int lines, cells;  // number of lines, and of cells of a full line
-  // skew is 1 in a Diagonal LSTM, where cell r is active on line t while 0 <= t - r < width. skew is 0 in a Row LSTM,
+  // skew is 1 in a Diagonal LSTM, where cell r is active on line t while 0 <= t - r < width. It is 0 in a Row LSTM,
   // where all cells are active.
   int skew, width;
   int base, line_stride, cell_stride;
 
-  // `stride` is the number of pixels from one row of the map to the next.
+  // `stride` is in pixels from one row of the map to the next.
   static PIXELRNN_HOST_DEVICE Geometry row(int height, int width, Corner corner, int stride) {
     return {width ? height : 0, width, 0, width, start(height, width, corner, stride), corner.row_step() * stride,
         corner.column_step()};
@@ -55,20 +54,18 @@ struct Geometry {
   PIXELRNN_HOST_DEVICE int shift(Displacement d) const { return skew ? -d.up : -d.left; }
 };
 
-// Returns the displacement of neighbour k, one of the neighbours whose h a cell reads. In a Row LSTM, these are in the
-// row above, centred on the cell. In a Diagonal LSTM, neighbour 0 is above and neighbour 1 is to the left.
+// Returns the displacement of neighbour k, whose h a cell reads. In a Row LSTM, the neighbours are in the row above,
+// centred on the cell. In a Diagonal LSTM, neighbour 0 is above and neighbour 1 to the left.
 PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
   return diagonal ? Displacement{k == 0, k == 1} : Displacement{1, taps / 2 - k};
 }
-// Returns the displacement of the neighbour whose c is carried to a cell: the left neighbour in a Diagonal LSTM, and
-// the upper neighbour in a Row LSTM.
+// c is carried from the left neighbour in a Diagonal LSTM, and from the upper neighbour in a Row LSTM.
 PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) {
   return diagonal ? Displacement{0, 1} : Displacement{1, 0};
 }
-// The upper neighbour, whose c the cells of LSTM2d also read.
+// Cells of LSTM2d also read c of the upper neighbour.
 constexpr Displacement kUp = {1, 0};
-// Returns the displacement of the k-th input pixel that a cell reads. These pixels are in the cell's own row, in a
-// kernel that is centred on the cell.
+// Returns the displacement of the k-th input pixel of a kernel that is centred on the cell.
 PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
 
 }  // namespace pixelrnn

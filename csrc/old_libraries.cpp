@@ -1,9 +1,9 @@
-// Functions and template instances that headers of newer C++ libraries use and older libraries lack. exports.map hides
-// their symbols from other libraries.
+// Functions that headers of newer C++ libraries use and older libraries lack. exports.map hides them from other
+// libraries.
 #include <new>
 #include <sstream>
 
-// glibc's flag that the process has only one thread. The value 0 is always safe, as callers then assume several.
+// The value 0 is always safe, because it means that the process may have several threads.
 extern "C" char __libc_single_threaded = 0;
 
 namespace std {

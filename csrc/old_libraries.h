@@ -1,5 +1,5 @@
-// Binds functions of the C library to their oldest versions. A linker on a newer system would choose the newest
-// versions. setup.py includes this file first in a build for manylinux_2_28 (glibc 2.28 and the libstdc++ of GCC 8).
+// Binds functions of the C library to their oldest versions, because a linker would choose the newest ones. setup.py
+// includes this file first in a build for manylinux_2_28 (glibc 2.28 and the libstdc++ of GCC 8).
 #pragma once
 #include <features.h>
 
@@ -8,7 +8,7 @@
 #else
 #define PIXELRNN_FIRST "GLIBC_2.2.5"
 #endif
-// Newer versions exist of exp since glibc 2.29, and of dlopen, dlsym and dlerror since glibc 2.34.
+// glibc 2.29 has a newer exp, and glibc 2.34 newer dlopen, dlsym and dlerror.
 asm(".symver exp,exp@" PIXELRNN_FIRST);
 asm(".symver dlopen,dlopen@" PIXELRNN_FIRST);
 asm(".symver dlsym,dlsym@" PIXELRNN_FIRST);

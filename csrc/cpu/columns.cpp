@@ -11,12 +11,11 @@ namespace pixelrnn::cpu {
 namespace {
 
 constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer numbers takes less time than waking a thread
-// A thread decodes neighbouring streams together if they have at most this number of images. It equals BLOCK in
-// pixelrnn_ext/codec/container.py.
+// A thread decodes neighbouring streams together if they have at most this many images (BLOCK in
+// pixelrnn_ext/codec/container.py).
 constexpr int64_t kImagesAtOnce = 64;
 
-// Runs all columns of a row for the images image0 to image1 - 1. `streams` is null, or the first stream of these
-// images.
+// Runs all columns of an image row for images image0 to image1 - 1. `streams` is their first stream, or null.
 template <class T> class RowRun {
  public:
   RowRun(
@@ -88,13 +87,12 @@ template <class T> class RowRun {
     }
   }
 
-  // Returns the value if it is a level, else the last level. An earlier step may have overwritten the value after its
-  // check.
+  // Returns the last level if the value is no level, because an earlier step may have overwritten it after its check.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     return 0 <= value && value <= last_level(s) ? value : last_level(s);
   }
 
-  // Sets each unknown value to value_of(logits, index of the image). Writes every value, scaled, to the image that the
+  // Sets unknown values to value_of(logits, index of the image). Writes every value, scaled, to the image that the
   // network reads.
   template <class F> void set_values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = view(s.known, column, s.colour);
@@ -122,7 +120,7 @@ template <class T> class RowRun {
   }
 
   // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py). At temperature
-  // 0 it returns the most likely value. A single logit is that of the value 1. Then the value 0 has the logit 0.
+  // 0 it returns the most likely value. A single logit is that of the value 1, and the value 0 then has the logit 0.
   int64_t draw(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);

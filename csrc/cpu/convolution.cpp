@@ -10,11 +10,10 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// Size of a band of image rows. A thread convolves one band at a time. The band fits into the L2 cache together with
-// the weights.
+// A thread convolves a band of image rows at a time. The band fits into the L2 cache together with the weights.
 constexpr int64_t kBandBytes = 128 << 10;
 
-// Returns the colour of each channel. pixelrnn_ext/masks.py assigns channels to colours in the same way.
+// Returns the colour of each channel, as pixelrnn_ext/masks.py does.
 std::vector<int> colour_groups(int channels, int colours) {
   const int size = channels / colours, larger = channels % colours;
   std::vector<int> group(channels);
@@ -40,12 +39,12 @@ class LiveWeights {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that a convolution reads for one output pixel. `pixels` is their number. For output pixel (r, c) of a
-// band, they begin in row r + `row` and column c + `column` of the padded band.
+// Adjacent pixels that a convolution reads. For output pixel (r, c) of a band, they begin in row r + `row` and column c
+// + `column` of the padded band.
 struct Piece { int row, column, pixels; };
 
-// A band is some rows of an image. A thread convolves one band at a time. The rows are stored channels-last and padded
-// with zeros, so that each row of the kernel reads contiguous memory.
+// A band is some rows of an image, channels-last and padded with zeros, so that each row of the kernel reads contiguous
+// memory.
 template <class T> class Band {
  public:
   Band(const Convolution& s, const ConvolutionKernels<T>& k, int channels, int rows)
@@ -64,7 +63,7 @@ template <class T> class Band {
   const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
   // Loads rows r0 <= r < r1 of an image, or only points to them if they need no copy. Rows outside the image become
-  // zero. If y is not null, it is the output of a ReLU, and values become zero where y <= 0, as in the ReLU's backward.
+  // zero. If y, the output of a ReLU, is not null, values become zero where y <= 0.
   void load(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
     if (!padding_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
@@ -90,8 +89,8 @@ template <class T> class Band {
   const T* map_ = nullptr;
 };
 
-// For each output pixel of a band, collects pointers to the values that the convolution multiplies by weights. If there
-// is a bias, it is the weight of a constant 1.
+// Collects pointers to the values that each output pixel of a band multiplies by weights. A bias is the weight of a
+// constant 1.
 template <class T> class BandCells {
  public:
   BandCells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
@@ -99,8 +98,8 @@ template <class T> class BandCells {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
-  // Returns the pointers for output pixels first to first + count - 1 of the band. index(row) must return the index of
-  // the row's first pixel: in the output of a convolution, or in dy of a weight gradient.
+  // Returns the pointers for output pixels first to first + count - 1. index(row) must return the index of the row's
+  // first pixel in the output, or in dy for a weight gradient.
   template <class F> Cells<T> at(int first, int count, const F& index) {
     cell_.resize(count), tap_.resize(channels_.size() * count);
     for (int i = 0; i < count;) {
@@ -127,8 +126,8 @@ template <class T> class BandCells {
   std::vector<int64_t> cell_;
 };
 
-// Returns the pixels that a convolution reads above and to the left of an output pixel, as runs of adjacent pixels.
-// pieces_behind() is for the transposed convolution of the input gradient, which reads below and to the right.
+// Returns the pixels that a convolution reads above and to the left of an output pixel. The input gradient reads below
+// and to the right (pieces_behind()).
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -142,9 +141,8 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
-// Packs the masked weight in blocks of output channels. A block is [tap][input channel][output channel], followed by
-// the biases. A tap is a kernel position. For the transposed convolution, input and output channels change places, and
-// the taps are in reverse order.
+// Packs the masked weight in blocks of output channels: [tap][input channel][output channel], then the biases. A tap is
+// a kernel position. The transposed convolution exchanges input and output channels, and reverses the taps.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -179,8 +177,8 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   return packed;
 }
 
-// Calls f(share, image, r0, r1) for each band in shares s0 <= s < s1. A share is one thread's part of the rows of all
-// images. A band is rows r0 <= r < r1 of one image, at most band_rows rows.
+// Calls f(share, image, r0, r1) for each band in shares s0 <= s < s1. A share is one thread's part of all image rows. A
+// band is at most band_rows rows of one image.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
   for (int q = s0; q < s1; ++q)
@@ -253,8 +251,8 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
   });
 }
 
-// Each share (one thread's part of the rows) has its own sum of the weight gradient. At the end these sums are added in
-// a fixed order, so that the result is reproducible.
+// Each share (one thread's part of the rows) has its own sum of the weight gradient. Adding these sums in a fixed order
+// makes the result reproducible.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;

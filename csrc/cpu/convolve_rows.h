@@ -6,12 +6,10 @@
 
 namespace pixelrnn::cpu {
 
-// Number of output pixels whose operand pointers are computed at a time. It is a multiple of 14, the number of output
-// pixels of an AVX-512 tile.
+// Output pixels whose operand pointers are computed at a time, a multiple of the 14 pixels of an AVX-512 tile.
 constexpr int kRunCells = 112;
 
-// Multiplies the values that each cell (output pixel) reads by the packed weight, and writes y [cells][outputs].
-// `depth` is the number of values that a cell reads.
+// Multiplies the `depth` values that each cell (output pixel) reads by the packed weight. y is [cells][outputs].
 template <class T> void convolve_rows(const ConvolutionKernels<T>& k, const Cells<T>& cells, int outputs,
     const T* packed, int64_t depth, bool relu, T* y) {
   const int groups = (cells.count + k.max_cells - 1) / k.max_cells;

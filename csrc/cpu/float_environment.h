@@ -1,5 +1,4 @@
-// Another library may change a thread's floating-point environment, such as its rounding direction. This header
-// protects the codec's files from such changes.
+// Protects the codec from libraries that change a thread's floating-point environment, such as its rounding direction.
 #pragma once
 #include <cfenv>
 
@@ -8,8 +7,8 @@ namespace pixelrnn::cpu {
 // Gives this thread the default floating-point environment while the object exists: rounding to nearest, subnormal
 // numbers, and no traps. The destructor restores the previous environment and its exception flags.
 //
-// The compiler must not move arithmetic out of the object's scope. barrier() prevents this if the arithmetic reads
-// operands from memory and writes results to memory, as all steps of sampling and coding do.
+// barrier() keeps the compiler from moving arithmetic out of the object's scope, if the arithmetic reads and writes
+// memory, as all steps of sampling and coding do.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {

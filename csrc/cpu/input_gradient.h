@@ -1,5 +1,5 @@
-// The gradient of a scan's input. It is the transposed convolution of dx with the input-to-state weights, summed over
-// the scan's directions. dx is the gradient of the pre-activations.
+// The gradient of a scan's input is the transposed convolution of dx, the gradient of the pre-activations, with the
+// input-to-state weights, summed over the directions.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -20,7 +20,7 @@ template <class T> class InputGradient {
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
     packed_ = buffer<T>(depth() * first_.back());
   }
-  // Packs weight_ih in blocks of input channels, for shares s0 <= s < s1 (a share is one thread's part). A block is
+  // Packs weight_ih, for shares s0 <= s < s1 (threads' parts), in blocks of input channels:
   // [direction][tap][column][channel]. A tap is a kernel position, and a column is one gate of one unit.
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
@@ -42,8 +42,8 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Writes rows r0 <= r < r1 of the input gradient. Row 0 is the first row of image `image`, where dinput and dx begin.
-  // Pixels outside the images are not written.
+  // Writes rows r0 <= r < r1 of the input gradient, except pixels outside the images. Row 0 is the first row of image
+  // `image`, where dinput and dx begin.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)
@@ -66,7 +66,7 @@ template <class T> class InputGradient {
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;
-  std::vector<int> first_;  // index of each block's first channel; the last element is where the last block ends
+  std::vector<int> first_;  // first channel of each block, then the end of the last block
   Buffer<T> packed_;
 };
 

@@ -29,8 +29,7 @@ const char* instruction_set_name(int level) {
   return names[level];
 }
 
-// Declares the function table() of each instruction set, which returns its kernels. The source files in tiles/ define
-// it.
+// The source files in tiles/ define table() of each instruction set.
 #define TABLE(isa)                              \
   namespace isa {                               \
   template <class T> const Kernels<T>& table(); \

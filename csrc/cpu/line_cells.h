@@ -8,25 +8,23 @@
 
 namespace pixelrnn::cpu {
 
-// An operand that cells multiply by `weight`. A cell reads the pixel of the feature map `map` that lies at
-// `displacement` from the cell. If this pixel is outside the image, the cell reads `border` instead.
+// An operand that cells multiply by `weight`: the pixel of the feature map `map` at `displacement` from the cell, or
+// `border` if this pixel is outside the image.
 template <class T> struct Tap {
   const T* map;
-  // `channels` is the number of values that a cell reads. `stride` is the number of values from one pixel of `map` to
-  // the next.
+  // Number of values that a cell reads, and number of values from one pixel of `map` to the next.
   int channels, stride;
   Displacement displacement;
   const T* border;
   Weights<const T> weight = {};
-  // Whether to prefetch pixels of `map` on the scan's next line. True for only one of several operands that read the
-  // same feature map.
+  // Whether to prefetch pixels of the next line. Only one of several taps with the same `map` does so.
   bool prefetch_next_line = false;
 };
 
 template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
-// The taps of one scan direction, that is, the operands that are multiplied by weights: hidden states of neighbours,
-// pixels of the input, and a constant 1, whose weight is the bias.
+// The taps of one scan direction: hidden states of neighbours, pixels of the input, and a constant 1, whose weight is
+// the bias.
 template <class T> struct Taps : std::vector<Tap<T>> {
   static constexpr T one = 1;
 
@@ -55,22 +53,21 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   }
 };
 
-// The operands of a cell that are not multiplied by weights: c of the previous cell (carry), c of the cell above
-// (carry_up), and the gradient of h (dh). carry_up and dh may be absent.
+// Operands of a cell without weights: c of the previous cell (carry), c of the cell above (carry_up), and the gradient
+// of h (dh). carry_up and dh may be absent.
 template <class T> struct Carried {
   Tap<T> carry, carry_up = {}, dh = {};
-  // The buffers of all images, laid out as in DcUpLayout. Null except in the backward of LSTM2d.
+  // The buffers of all images (DcUpLayout). Null except in the backward of LSTM2d.
   T* dc_up = nullptr;
 };
 
-// The layout of an image's buffer in the backward of LSTM2d. The buffer holds the gradient of c that each cell receives
-// from the cell below. Line t of the scan writes the gradients for line t - 1, so lines use two parts of the buffer in
-// turn. A third part holds the gradients of c above the top row.
+// Layout of an image's buffer in the backward of LSTM2d. The buffer holds the gradient of c that each cell receives
+// from the cell below. Line t writes the gradients for line t - 1, so lines use two parts of the buffer in turn. A
+// third part holds the gradients of c above the top row.
 template <class T> class DcUpLayout {
  public:
   DcUpLayout(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
   int64_t size() const { return (2 * int64_t(height_) + width_) * hidden_; }
-  // Returns the gradient of c that cell r of line t receives from the cell below.
   T* row(T* image, int t, int r) const { return image + ((t & 1) * int64_t(height_) + r) * hidden_; }
   T* top(T* image, int column) const { return image + (2 * int64_t(height_) + column) * hidden_; }
 
@@ -78,12 +75,11 @@ template <class T> class DcUpLayout {
   int height_, width_, hidden_;
 };
 
-// Finds pointers to the operands of the cells of a line, which is one step of the scan. In the forward (sense 1), a
-// cell reads its neighbours. In the backward (sense -1), it reads the cells that have it as a neighbour.
+// Finds pointers to the operands of a line's cells. In the forward (sense 1), a cell reads its neighbours. In the
+// backward (sense -1), it reads the cells that have it as a neighbour.
 template <class T> class LineCells {
  public:
-  // Pointers to feature maps point to image number `image`. If by_rows is true, lines are image rows, even in a
-  // Diagonal LSTM.
+  // Feature maps begin at image number `image`. If by_rows is true, lines are image rows, even in a Diagonal LSTM.
   LineCells(const Shape& s, int direction, int64_t image, const Taps<T>& taps, int sense = 1, bool by_rows = false)
       : s_(s),
         direction_(direction),
@@ -97,8 +93,8 @@ template <class T> class LineCells {
         zeros_(s.gates == 5 ? s.hidden : 0),
         layout_(s) {}
 
-  // Returns pointers to the operands of the active cells of line t, in images image0 <= b < image1. A cell is active if
-  // it lies inside its image. The next call overwrites the result.
+  // Returns pointers to the operands of line t's active cells, which lie inside their images, for images image0 <= b <
+  // image1. The next call overwrites the result.
   Cells<T> line(int t, int image0, int image1, const Carried<T>& d) {
     int n = 0;
     for (int b = image0; b < image1; ++b) n += active_cells(image_geometry(b), t);
@@ -121,8 +117,7 @@ template <class T> class LineCells {
     }
     return cells(n);
   }
-  // Returns pointers to the operands of the active cells of lines l0 <= l < l1. If images have n lines, line l is line
-  // l % n of image l / n.
+  // Like line(), for lines l0 <= l < l1. If images have n lines, line l is line l % n of image l / n.
   Cells<T> lines(int64_t l0, int64_t l1) {
     int n = 0;
     for (int64_t l = l0; l < l1; ++l) n += active_cells(image_geometry(l / g_.lines), int(l % g_.lines));
@@ -148,8 +143,8 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
-  // Finds pointers to the operands of the `count` active cells of line t of image b. For each tap, it stores them as
-  // elements j to j + count - 1 of an array with n elements.
+  // Finds pointers to the operands of the `count` active cells of line t of image b. For each tap, an array has n
+  // pointers, of which these begin at j.
   void set_operands(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) set_pointers(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

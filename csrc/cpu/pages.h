@@ -1,7 +1,7 @@
-// A cache of memory blocks for feature maps and scratch memory. malloc would return large blocks to the system, and
-// each page of a new block costs a page fault. The page faults can take longer than the arithmetic. The cache keeps a
-// freed block for the next request of about the same size. All blocks together take at most 1.25 times the peak use.
-// The system may take back the pages of idle blocks, except for kMaxIdle bytes.
+// A cache of memory blocks for feature maps and scratch memory. malloc would return large blocks to the system, and the
+// page faults of new blocks can take longer than the arithmetic. A freed block serves the next request of about the
+// same size. All blocks together take at most 1.25 times the peak use. The system may take back the pages of idle
+// blocks, except for kMaxIdle bytes.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -16,7 +16,7 @@
 
 namespace pixelrnn::cpu {
 
-// Asks the system for huge pages, which save most page faults of a large block.
+// Huge pages save most page faults of a large block.
 inline void advise_huge_pages(void* data, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096, least = 4 << 20;
@@ -28,7 +28,7 @@ inline void advise_huge_pages(void* data, size_t bytes) {
 #endif
 }
 
-// Lets the system take the pages of a block, whose contents are then lost. Returns whether the system accepts this.
+// Lets the system take the pages of a block, whose contents are then lost. Returns false if the system cannot.
 inline bool allow_reclaim(void* data, size_t bytes) {
 #if defined(MADV_FREE)
   return madvise(data, bytes, MADV_FREE) == 0;
@@ -46,13 +46,12 @@ struct Block {
 class Pages {
  public:
   static constexpr size_t kMaxIdle = 256 << 20;
-  // Blocks of less than kMinBytes come from malloc, which keeps such blocks when they are freed.
+  // Blocks of less than kMinBytes come from malloc, which keeps them when they are freed.
   static constexpr size_t kMinBytes = 256 << 10;
   explicit Pages(size_t max_idle = kMaxIdle) : max_idle_(max_idle) {}
   ~Pages() { trim(0); }
 
-  // Returns the cache of the process. It is never destroyed, because tensors that use its memory may outlive static
-  // objects.
+  // The cache is never destroyed, because tensors that use its memory may outlive static objects.
   static Pages& shared() {
     static Pages& pages = *[] {
       auto* created = new Pages;
@@ -63,7 +62,7 @@ class Pages {
     return pages;
   }
 
-  // Returns a block of at least `bytes` bytes. Its data is null if there is no more memory.
+  // Returns a block of at least `bytes` bytes. Its data is null if no memory is left.
   Block take(size_t bytes) {
     const size_t size = (bytes + kGranularity - 1) / kGranularity * kGranularity;
     std::lock_guard lock(mutex_);
@@ -111,7 +110,6 @@ class Pages {
   struct Idle : Block { bool is_reclaimable; };
   size_t& bytes_of(const Idle& block) { return block.is_reclaimable ? reclaimable_bytes_ : idle_bytes_; }
 
-  // Unmaps idle blocks, longest idle first, until at most `limit` idle bytes are left.
   void trim(size_t limit) {
     auto block = idle_.begin();
     for (; idle_bytes_ + reclaimable_bytes_ > limit; ++block) {
@@ -133,9 +131,9 @@ class Pages {
   size_t used_bytes_ = 0, idle_bytes_ = 0, reclaimable_bytes_ = 0, peak_bytes_ = 0;
 };
 
-// Scratch memory of a kernel call. Large blocks come from the cache Pages, and small blocks from malloc.
+// Scratch memory of a kernel call. Large blocks come from Pages, and small blocks from malloc.
 struct Free {
-  size_t bytes = 0;  // size of a block from Pages, or 0 for a block from malloc
+  size_t bytes = 0;  // 0 for a block from malloc
   void operator()(void* p) const { bytes ? Pages::shared().give({p, bytes}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;

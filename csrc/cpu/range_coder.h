@@ -1,6 +1,5 @@
-// Integer probabilities that are computed from logits, and a range coder. The exponentials of the logits are rounded to
-// integers, and all later arithmetic is on integers. pixelrnn_ext/incremental/range_coder.py defines the probabilities
-// and the coder.
+// Integer probabilities and a range coder, as pixelrnn_ext/incremental/range_coder.py defines them. The exponentials of
+// the logits are rounded to integers, and all later arithmetic is on integers.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -8,30 +7,30 @@
 
 namespace pixelrnn::cpu {
 
-// The probabilities of symbols, as integers in units of 2^-24. Each probability is at least 1 unit.
+// Probabilities of symbols in units of 2^-24, each at least 1 unit.
 class Distribution {
  public:
-  // The total of all probabilities is 2^kBits. kMaxSymbols is so small that cumulative() does not overflow 64 bits.
+  // The total of all probabilities is 2^kBits. With kMaxSymbols symbols, cumulative() does not overflow 64 bits.
   static constexpr int kBits = 24, kMaxSymbols = 4096;
   static constexpr uint64_t kTotal = uint64_t(1) << kBits;
-  // If a logit is lower than the largest logit by more than kMaxBelowTop, its symbol has the minimum probability of 1
-  // unit, because e^-18 * 2^24 rounds to 0.
+  // A symbol whose logit is more than 18 below the largest has the minimum probability of 1 unit, because e^-18 * 2^24
+  // rounds to 0.
   static constexpr double kMaxBelowTop = 18;
 
-  // Computes the probabilities of n symbols from their logits. If n is 1, there are two symbols: symbol 0 has the logit
-  // 0, and symbol 1 the given logit.
+  // Computes the probabilities of n symbols from their logits. If n is 1, there are two symbols, and symbol 0 has the
+  // logit 0.
   template <class T> void set(const T* logits, int64_t n) {
     sums_.assign(1, 0);
     double top = n == 1 ? 0 : double(logits[0]);
     for (int64_t i = 0; i < n; ++i) top = logits[i] > top ? double(logits[i]) : top;
     if (n == 1) add(top);
     for (int64_t i = 0; i < n; ++i) add(top - double(logits[i]));
-    total_ = sums_.back() ? sums_.back() : 1;  // the weights of all symbols are 0 only if logits are NaN or infinite
+    total_ = sums_.back() ? sums_.back() : 1;  // the sum is 0 only if logits are NaN or infinite
   }
   int64_t symbols() const { return int64_t(sums_.size()) - 1; }
   uint64_t cumulative(int64_t i) const { return sums_[i] * (kTotal - uint64_t(symbols())) / total_ + uint64_t(i); }
-  // Returns the symbol for which cumulative(symbol) <= value < cumulative(symbol + 1). If `value` is too large for
-  // every symbol, returns the last symbol.
+  // Returns the symbol for which cumulative(symbol) <= value < cumulative(symbol + 1), or the last symbol if `value` is
+  // too large.
   int64_t find(uint64_t value) const {
     int64_t low = 0, high = symbols();
     while (high - low > 1) {
@@ -42,8 +41,7 @@ class Distribution {
   }
 
  private:
-  // Adds a symbol whose logit is lower than the largest logit by `below_top`. If below_top is NaN, the symbol has the
-  // minimum probability of 1 unit.
+  // `below_top` is the largest logit minus the symbol's logit. NaN gives the minimum probability of 1 unit.
   void add(double below_top) {
     sums_.push_back(
         sums_.back() + (below_top <= kMaxBelowTop ? uint64_t(std::exp(-below_top) * double(kTotal) + 0.5) : 0));
@@ -52,11 +50,11 @@ class Distribution {
   uint64_t total_ = 1;
 };
 
-// After each symbol, the encoder writes bytes, and the decoder reads bytes, until its range is at least kMinRange.
+// After each symbol, the coder writes or reads bytes until its range is at least kMinRange.
 constexpr uint64_t kMinRange = uint64_t(1) << 48;
 
-// A range encoder. Each symbol narrows its interval. A carry can change bytes that are already written. finish() writes
-// the number of the interval that needs the fewest bytes, at least one. The decoder reads zeros behind the last byte.
+// A carry can change bytes that are already written. finish() writes the number of the final interval that needs the
+// fewest bytes, at least one. The decoder reads zeros behind the last byte.
 class Encoder {
  public:
   std::vector<uint8_t> bytes;
@@ -86,15 +84,14 @@ class Encoder {
   uint64_t low_ = 0, range_ = ~uint64_t(0);
 };
 
-// A stream that is being decoded. Its symbols are the pixel values of images first to last - 1.
+// A stream in decoding. Its symbols are the pixel values of images first to last - 1.
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;
-  // `position` is the index of the next byte. From the index `end` on, the decoder reads zero bytes. A complete stream
-  // needs at most 7 such zero bytes.
+  // `position` is the next byte. From `end` on, the decoder reads zeros. A complete stream needs at most 7 of them.
   int64_t position, end;
 
-  // decode() cannot detect wrong bytes, because any bytes decode to some symbols.
+  // Wrong bytes stay undetected, because any bytes decode to some symbols.
   int64_t decode(const uint8_t* bytes, const Distribution& d) {
     const uint64_t unit = range >> Distribution::kBits, value = offset / unit;
     const int64_t symbol = d.find(value < Distribution::kTotal ? value : Distribution::kTotal - 1);

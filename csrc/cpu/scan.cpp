@@ -18,8 +18,7 @@ template <class T> CellParameters<T> select_peepholes(const Shape& s, CellParame
   return cell;
 }
 
-// Provides the operands of the backward scan. After the scan it computes the gradients of h0, c0 and the peephole
-// weights.
+// Operands of the backward scan, and the gradients of h0, c0 and the peephole weights, which it computes afterwards.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
@@ -41,8 +40,8 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // kShift adds h of direction 1 to the row below, so the gradient of this h is in the row below in dh. In a scan
-    // from the bottom, that row is the scan's previous row. In a scan from the top, it is the next row.
+    // kShift adds h of direction 1 to the row below, where the gradient of this h lies in dh. This is the previous row
+    // of a scan from the bottom, and the next row of a scan from the top.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_offset(i, image)), s_.hidden, dh_stride,
@@ -67,8 +66,8 @@ template <class T> class BackwardScan {
   }
 
  private:
-  // c0 is the c outside the image. Its gradient is a sum over the cells whose previous cell is outside. In LSTM2d, the
-  // sum also includes the cells of the first row, which read c0 as c of the cell above.
+  // The gradient of c0, the c outside the image, is a sum over the cells whose previous cell is outside. In LSTM2d, the
+  // cells of the first row also read c0 as c of the cell above.
   void write_dc0(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
@@ -79,8 +78,8 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(layout_.top(dc_up_.get() + scan * layout_.size(), column));
   }
-  // Writes the gradient of h0, the h outside the image. For each tap (a neighbour that a cell reads), it sums dx over
-  // the cells whose neighbour is outside, and multiplies by the tap's weight. The gradient is the sum over all taps.
+  // The gradient of h0, the h outside the image, sums dx over the cells whose neighbour is outside, times the
+  // neighbour's weight.
   void write_dh0(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -99,8 +98,7 @@ template <class T> class BackwardScan {
       }
     }
   }
-  // The gradient of a peephole weight is a sum over all cells of an image: the gradient of the gate's pre-activation,
-  // times the c that the gate reads.
+  // Sums, over all cells of an image, the gradient of the gate's pre-activation times the c that the gate reads.
   void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -133,8 +131,8 @@ template <class T> class BackwardScan {
   const Buffer<T> dc_up_;
 };
 
-// Zeroes a feature map [images][pixels][values] at pixels outside the images, which may be smaller than the map. Does
-// this for the images of shares s0 <= s < s1. A share is one thread's part of the images.
+// Zeroes a feature map [images][pixels][values] outside the images, which may be smaller than the map, for shares s0 <=
+// s < s1 (threads' parts of the images).
 template <class T> void clear_outside(const Shape& s, T* map, int64_t values, int shares, int s0, int s1) {
   if (!s.sizes) return;
   for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b) {
@@ -146,8 +144,8 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
   }
 }
 
-// Writes rows r0 <= r < r1 of the merged feature map. Row numbers continue from one image to the next. The merged map
-// is the sum of h of all directions. kShift first moves h of direction 1 down by a row (section 3.3 of the paper).
+// Writes rows r0 <= r < r1, counted over all images, of the sum of h of all directions. kShift first moves h of
+// direction 1 down by a row (section 3.3 of the paper).
 template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
   for (int64_t r = r0; r < r1; ++r) {
@@ -170,8 +168,8 @@ template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* m
   }
 }
 
-// Calls f(share, first image, count) for small groups of images, until all images of shares s0 <= s < s1 are done. A
-// share is one thread's part of the images.
+// Calls f(share, first image, count) for small groups of the images of shares s0 <= s < s1. A share is one thread's
+// part of the images.
 template <class F> void for_own_images(const Shape& s, const Split& split, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
     for (int64_t image = split.first(q), end = split.first(q + 1); image < end;) {
@@ -210,8 +208,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
   if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.run(s0, s1); });
-  // A share is one thread's part of the images. If the images divide evenly, each share scans all directions of a few
-  // of its own images at a time. It merges these directions while h is in the cache.
+  // If the images divide evenly among the shares (threads' parts), a share scans all directions of a few images at a
+  // time, and merges them while h is in the cache.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const auto scans = [&](int s0, int s1) {
@@ -231,9 +229,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // A share is one thread's part of the images. If the images divide evenly, each share computes all gradients of a few
-  // of its images at a time, while dx is in the cache. If the caller does not want dx, own_dx has room only for these
-  // images.
+  // If the images divide evenly among the shares (threads' parts), a share computes all gradients of a few images at a
+  // time, while dx is in the cache. If dx is not wanted, own_dx has room only for these images.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);

@@ -1,13 +1,12 @@
-// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Feature maps are contiguous and have
-// these shapes.
+// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Feature maps are contiguous.
 //   h is [images][height][width][directions][hidden].
-//   merged is [images][height][width][hidden], with h of all directions merged.
+//   merged, which is h of all directions merged, is [images][height][width][hidden].
 //   dh has the shape of merged if the directions are merged, and otherwise of h.
 //   c is [directions][images][height][width][hidden].
-//   x, gates and dx are [directions][images][height][width][gates * hidden]. kernels.h has the order of the gates.
+//   x, gates and dx are [directions][images][height][width][gates * hidden], in the order of kernels.h.
 // An image may be smaller than its map, and lies in the map's top left corner. Outside the image, no input is read, and
-// h, merged, dx and dinput are zero. No output overlaps another tensor in memory. The same data, instruction set and
-// number of threads give the same bits.
+// h, merged, dx and dinput are zero. No output overlaps another tensor. The same data, instruction set and number of
+// threads give the same bits.
 #pragma once
 #include <cstdint>
 
@@ -24,12 +23,12 @@ struct Shape {
   bool diagonal;
   Corner corner[kMaxDirections];
   int taps;  // number of neighbours whose h a cell reads
-  // The number of channels of the input, and the number of input pixels that a cell reads.
+  // Channels of the input, and input pixels that a cell reads.
   int input_channels = 0, input_taps = 0;
-  // Width of the input-to-state kernel, of which the mask keeps only the first input_taps positions.
+  // Width of the input-to-state kernel, of which the mask keeps the first input_taps positions.
   int input_kernel = input_taps;
   int gates = 4;
-  const ImageSize* sizes = nullptr;  // null if all images are as large as their maps
+  const ImageSize* sizes = nullptr;  // null if all images fill their maps
 
   int columns() const { return gates * hidden; }
   int64_t pixels() const { return int64_t(height) * width; }
@@ -48,27 +47,26 @@ struct Shape {
   int64_t h_offset(int direction, int64_t image) const { return image * pixels() * h_stride() + direction * hidden; }
 };
 
-// How a scan merges h of all directions into one map. kSum adds h of all directions. kShift first moves h of the second
-// direction down by a row, and then adds.
+// kSum adds h of all directions. kShift first moves h of the second direction down by a row.
 enum class Merge { kNone, kShift, kSum };
 
-// The operands and outputs of a forward scan. Pre-activations are x + weight * h of the neighbours + weight_ih * input
-// + bias. Each of these terms except the one with h may be absent.
+// Pre-activations are x + weight * h of the neighbours + weight_ih * input + bias. All terms except the one with h may
+// be absent.
 template <class T> struct Forward {
   const T* x;
   Weights<const T> weight;
   const T *h0, *c0;  // [directions][hidden] states outside the image; null means zero
   const T* input;    // [images][height][width][input_channels], or null
   Weights<const T> weight_ih;
-  Weights<const T> bias;  // weights of one channel with the constant value 1; may be absent
-  T *h, *c, *gates;       // outputs; `gates` are the values after the activation functions
+  Weights<const T> bias;  // weights of a constant input 1; may be absent
+  T *h, *c, *gates;       // outputs; `gates` are activated
   Merge merge = Merge::kNone;
   T* merged = nullptr;
-  CellParameters<T> cell = {};  // only for cells of five gates; its peephole weights are [directions][4][hidden]
+  CellParameters<T> cell = {};  // only for five gates; peephole weights are [directions][4][hidden]
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
-// The gradients of the weights. The backward does not compute a gradient whose data is null.
+// A gradient whose data is null is not computed.
 template <class T> struct WeightGradients { Weights<T> weight, weight_ih, bias; };
 
 template <class T> struct Backward {
@@ -78,14 +76,14 @@ template <class T> struct Backward {
   const T *h, *c, *gates;      // outputs of forward(); h is needed only for dweights.weight
   const T* input;              // needed only for dweights.weight_ih
   Weights<const T> weight_ih;  // needed only for dinput
-  // dx, dh0, dc0, dinput, dweights and dpeephole are outputs. An output that is null is not computed.
+  // Outputs, null if not wanted.
   T* dx;         // gradient of the pre-activations
-  T *dh0, *dc0;  // [directions][images][hidden]: one gradient for each image
+  T *dh0, *dc0;  // [directions][images][hidden]
   T* dinput;
   WeightGradients<T> dweights;
   Merge merge = Merge::kNone;
   CellParameters<T> cell = {};
-  T* dpeephole = nullptr;  // [directions][images][4][hidden]: one gradient for each image
+  T* dpeephole = nullptr;  // [directions][images][4][hidden]
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

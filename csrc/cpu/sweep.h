@@ -9,11 +9,11 @@
 
 namespace pixelrnn::cpu {
 
-// The number of cells (pixels), of one or several images, that a thread computes at once. This many cells fill the
-// tiles of the kernels, and their data stays in the L1 cache.
+// Cells (pixels) that a thread computes at once. They fill the tiles of the kernels, and their data stays in the L1
+// cache.
 constexpr int kCellsAtOnce = 24;
 
-// Returns whether n items divide evenly: the largest share is at most 4/3 of the average.
+// Returns whether the largest share of n items is at most 4/3 of the average.
 inline bool is_balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
 template <class T, class Maps> struct Operands {
@@ -53,8 +53,8 @@ inline int images_at_once(const Shape& s) {
   return s.sizes ? 1 : std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
-// Divides the scans of all images into shares (one for each thread) with about equal numbers of pixels. `times` is the
-// number of scans of an image, for example one for each direction.
+// Divides the scans of all images into shares (one for each thread) with about equal numbers of pixels. An image has
+// `times` scans, for example one for each direction.
 class Split {
  public:
   Split(const Shape& s, int times, int shares) : n_(int64_t(times) * s.images), shares_(shares) {
@@ -79,7 +79,7 @@ class Split {
  private:
   const int64_t n_;
   const int shares_;
-  // before_[i] is the number of pixels in scans 0 to i - 1. It is empty if all images are as large as their maps.
+  // before_[i] is the number of pixels in scans 0 to i - 1. Empty if all images fill their maps.
   std::vector<int64_t> before_;
 };
 
@@ -102,8 +102,7 @@ template <class T, class Maps> class Sweep {
     for (int i = 0; i < s.directions; ++i) weights_.emplace_back(k, pass, s.hidden, s.gates, operands_of_(i, 0).taps);
   }
 
-  // Packs the weights of shares s0 <= s < s1. A share is one thread's part of the work. The scan may begin when all
-  // shares are packed.
+  // Packs the weights of shares s0 <= s < s1 (threads' parts). The scan may begin when all shares are packed.
   void pack(int s0, int s1) const {
     for (const auto& weights : weights_) weights.pack(s0, s1, shares_);
   }
@@ -114,9 +113,9 @@ template <class T, class Maps> class Sweep {
       run_tiles(direction, d, cells, groups(cells), 0, groups(cells) * blocks());
     }
   }
-  // Runs shares s0 <= s < s1 of the scan. A share is one thread's part of the work. If the images divide evenly, each
-  // share scans images of its own, and never waits. Otherwise the shares divide each line among themselves. They wait
-  // for each other at the end of each line, so all shares must run at the same time.
+  // Runs shares s0 <= s < s1 (threads' parts) of the scan. If the images divide evenly, each share scans images of its
+  // own, and never waits. Otherwise the shares divide each line, and wait for each other at its end, so all shares must
+  // run at the same time.
   void run(int s0, int s1) {
     if (!own_images_) return scan_shared_lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -153,8 +152,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int line(int step) const { return sense_ > 0 ? step : lines_ - 1 - step; }
-  // Computes tiles t0 <= t < t1 of a line. A tile is some cells of the line times a block of hidden units. Tiles of the
-  // same block follow each other, so that the block's weights stay in the L1 cache.
+  // Computes tiles t0 <= t < t1 of a line. Tiles of the same block of hidden units follow each other, so that the
+  // block's weights stay in the L1 cache.
   void run_tiles(
       int direction, const Operands<T, Maps>& d, const Cells<T>& cells, int groups, int64_t t0, int64_t t1) const {
     for (int64_t t = t0; t < t1; ++t) {
@@ -163,8 +162,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Cells<T>& cells) const { return (cells.count + max_cells_ - 1) / max_cells_; }
-  // Returns the number of groups into which the shares divide the cells of a line. A tile computes one group of cells
-  // for one block of hidden units. The number of groups is rounded up so that all shares get equally many tiles.
+  // Returns into how many groups the shares divide the cells of a line. It is rounded up so that all shares get equally
+  // many tiles (one group of cells for one block of hidden units).
   int shared_groups(const Cells<T>& cells) const {
     const int n = groups(cells);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

@@ -9,12 +9,12 @@
 
 namespace pixelrnn::cpu {
 
-// Returns the first item of share i, if n items of work are divided into shares.
+// Returns the first item of share i, if n items are divided into shares.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier for shares, which are the parts of a kernel's work. It opens when all shares have arrived. A thread may run
-// several shares. A waiting thread first spins, then yields. A fork and join of threads instead would take several
-// times as long as a line of a scan while another process uses a core.
+// Opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A waiting thread
+// first spins, then yields. A fork and join would take several times as long as a line of a scan while another process
+// uses a core.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -40,9 +40,9 @@ class Barrier {
   std::atomic<int> arrived_{0}, phase_{0};
 };
 
-// A team of threads, which runs the shares (parts) of a kernel's work. run() divides shares 0 to shares - 1 into
-// ranges, and calls body(context, first, last) for each range. It returns when all calls have returned. If `concurrent`
-// is true, all ranges run at the same time, so shares may wait for each other.
+// run() divides shares 0 to shares - 1 (parts of a kernel's work) into ranges, and calls body(context, first, last) for
+// each range. It returns when all calls have returned. If `concurrent` is true, all ranges run at the same time, so
+// shares may wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
@@ -55,14 +55,14 @@ struct Team {
         const_cast<F*>(&f));
   }
   // Runs several functions one after the other, each with all shares. If `concurrent` is true, they run in one parallel
-  // region, because the end of a region takes a time slice while another process uses a core. If a function can throw,
-  // the shares of later functions must not wait for each other.
+  // region, because its end takes a time slice while another process uses a core. If a function can throw, the shares
+  // of later functions must not wait for each other.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      // The number of barriers that are still ahead of this thread. If a function throws, the thread still arrives at
-      // all of them, so that no other thread waits forever.
+      // Barriers that are still ahead of this thread. If a function throws, the thread arrives at all of them, so that
+      // no other thread waits forever.
       int left = sizeof...(then);
       const auto phase = [&](const auto& f) {
         f(s0, s1);

@@ -1,7 +1,7 @@
-// Sums the weight gradients of a scan: a value that a cell reads, times the cell's dx, summed over all cells. Usually
-// each share (one thread's part of the work) has a sum over its own cells. At the end the sums of all shares are added
-// in a fixed order. With few images, a sum for each share would take more memory than the feature maps. All shares then
-// use one sum, and each computes some of its columns (gates), if the columns divide evenly.
+// Sums the weight gradients of a scan: a value that a cell reads, times the cell's dx. Usually each share (one thread's
+// part of the work) has a sum over its own cells, and the sums of all shares are added in a fixed order. With few
+// images, these sums would take more memory than the feature maps. All shares then use one sum, and each computes some
+// of its columns (gates), if the columns divide evenly.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -38,8 +38,8 @@ template <class T> class WeightSums {
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
     add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds the weight gradients of image rows r0 <= r < r1 to the sum of share q, which is one thread's part of the work.
-  // Row 0 is the first row of image `image`, where all operands begin.
+  // Adds image rows r0 <= r < r1 to the sum of share q (one thread's part of the work). Row 0 is the first row of image
+  // `image`, where all operands begin.
   void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
     add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
@@ -54,10 +54,10 @@ template <class T> class WeightSums {
   }
 
  private:
-  // The shares divide the columns only if groups of kMinColumns columns divide evenly among them. With the same
-  // kMinColumns, all instruction sets divide alike and add in the same order.
+  // The shares divide the columns only if groups of kMinColumns columns divide evenly among them. So all instruction
+  // sets divide alike, and add in the same order.
   static constexpr int kMinColumns = 64;
-  static constexpr int kRunCells = 128;  // number of cells whose operand pointers are computed at a time
+  static constexpr int kRunCells = 128;  // cells whose operand pointers are computed at a time
   static constexpr int kBlockColumns = 16;
 
   Taps<T> taps(const WeightOperands<T>& a) const {
@@ -78,8 +78,8 @@ template <class T> class WeightSums {
       k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
-  // Adds up the sums of all shares for one weight, and writes columns c0 <= c < c1 of the total to `out`. `row` points
-  // to the weight's first row in the first share's sum. Returns the address behind the weight's last row.
+  // Adds up the sums of all shares for one weight, and writes columns c0 <= c < c1 to `out`. `row` is the weight's
+  // first row in the first sum. Returns the address behind the weight's last row.
   const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const auto to = out.at(direction, t);
@@ -103,7 +103,7 @@ template <class T> class WeightSums {
   const int sum_count_;  // one sum for each share, or one for all shares
   const std::vector<T> zeros_;
   int64_t size_;
-  Buffer<T> sums_;  // [direction][sum_count_][row][column], with a row for each channel of each tap
+  Buffer<T> sums_;  // [direction][sum_count_][channels of all taps][column]
 };
 
 }  // namespace pixelrnn::cpu

@@ -1,4 +1,4 @@
-// Functions that convert 16-bit numbers to float and back, because torch disables the implicit conversions.
+// Explicit conversions of 16-bit numbers, because torch disables the implicit ones.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -4,10 +4,10 @@
 namespace pixelrnn::cuda {
 
 struct DeviceCode {
-  int capability;  // compute capability of the code: 90 means 9.0
+  int capability;  // 90 means 9.0
   bool ptx;
   const char* kernels;  // names of all kernels in `data`, each with a space before and after it
-  const void* data;     // the code; null in the entry that ends the table
+  const void* data;     // null in the entry that ends the table
 };
 extern const DeviceCode device_code[];
 

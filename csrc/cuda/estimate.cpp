@@ -14,10 +14,9 @@ constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
-// Data of a typical card of each compute capability, from its data sheet. `shared_memory` is a block's limit in bytes.
-// `threads` and `blocks` are a multiprocessor's limits. `clock` is in Hz, `bandwidth` in bytes a second.
-// `half_products` and `float_products` are the FLOP per second of matrix products in 16-bit formats and in float32.
-// tf32 has half the 16-bit rate.
+// Data sheet of a typical card of each compute capability. `clock` is in Hz, `bandwidth` in bytes a second,
+// `half_products` (16-bit formats) and `float_products` (float32) in FLOP a second. `shared_memory` (bytes) is a limit
+// of a block, `threads` and `blocks` are limits of a multiprocessor.
 struct Card {
   int capability, multiprocessors, shared_memory;
   double clock, bandwidth, half_products, float_products;
@@ -46,7 +45,7 @@ const KernelCost& cost_of(const Variant& v) {
     for (const KernelCost& cost : kCosts) all[cost.kernel] = &cost;
     return all;
   }();
-  // High cycles for a kernel that costs.h does not list, so that the planner prefers listed kernels.
+  // Cycles of kernels that costs.h does not list, so high that the planner prefers listed kernels.
   static const KernelCost unknown{"", {255, 255, 255, 255}, {4000, 4000, 8000, 16000}, {4000, 4000, 8000, 16000},
       {400, 400, 800, 1600}, {4000, 4000, 8000, 16000}};
   const auto found = by_kernel.find(v.name);
@@ -55,11 +54,11 @@ const KernelCost& cost_of(const Variant& v) {
 
 int64_t ceil_div(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-// Taps are the neighbours whose h a cell reads. A Diagonal LSTM has two, a Row LSTM one or three.
+// A Diagonal LSTM reads h of two neighbours (taps), a Row LSTM of one or three.
 bool skewed(const Problem& p) { return p.taps == 2; }
 double pixels(const Problem& p) { return double(skewed(p) ? p.lines - p.cells + 1 : p.lines) * p.cells; }
 
-// Estimates how many of a warp's tiles (8 cells each) have cells inside the image, averaged over all lines.
+// Returns how many of a warp's tiles (8 cells each) contain pixels, averaged over all lines.
 double active_tiles(const Problem& p, const Tiling& s) {
   const double line_cells = pixels(p) / p.lines, group_cells = kTileCells * s.groups;
   return std::clamp(line_cells / group_cells + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
@@ -82,44 +81,41 @@ double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, doubl
   return low + (high - low) * (warps - kSchedulerWarps[i - 1]) / (kSchedulerWarps[i] - kSchedulerWarps[i - 1]);
 }
 
-// Returns how many tensor-core instructions a warp executes on a line. Each instruction multiplies 16 rows of the
-// weights, 32 bytes of each, by 8 cells.
+// Returns how many tensor-core instructions a warp executes on a line. Each multiplies 16 weight rows, 32 bytes of
+// each, by 8 cells.
 double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
   if (s.fma()) return 0;
   const int pairs = v.pairs.registers ? v.pairs.max() : s.pairs();
   return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
 }
 
-// Returns for how many cycles one tensor-core instruction keeps a scheduler busy, by the card's data sheet, but at
-// least Constants::product.
+// Returns for how many cycles one tensor-core instruction keeps a scheduler busy.
 double cycles_of_product(const Card& card, const Constants& k) {
-  // Arithmetic operations of one instruction in a 16-bit format. A tf32 instruction has half as many at half the rate,
-  // and takes equally long.
+  // Operations of a 16-bit instruction. A tf32 instruction has half as many at half the rate, and takes equally long.
   constexpr double operations = 2 * 16 * 8 * 16;
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// Returns how many pushes a block makes on a line. A push stores 16 bytes in another block's shared memory.
+// Returns how many times a block stores 16 bytes in another block (a push) on a line.
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  // In the backward a block pushes a float32 sum for each hidden unit, also for its own units.
+  // The backward pushes a float32 sum for each hidden unit, even for the block's own units.
   if (s.backward) return cells * s.hidden / 4;
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
 }
 
-// Returns the cycles that the exchange between blocks adds to a line. `cycles` is a line's time without the exchange,
-// and `exchange` is the exchange's time alone. Both overlap, because blocks compute one tile (or image) while they
-// exchange another.
+// Returns the cycles that the exchange between blocks adds to a line that takes `cycles` without it. Blocks compute one
+// tile (or image) while they exchange another.
 double exposed_exchange(double cycles, double exchange, double tiles, bool several_images) {
   if (several_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
 }
 
 int value_bytes(const Problem& p) { return Tiling{p.format}.bytes(); }
-// Returns how many bytes of global memory a scan moves for one hidden unit of one pixel. The forward moves x, the
-// gates, h and c. The backward moves dx, the gates, dh and c.
+// Returns the bytes of global memory that a scan moves for one hidden unit of one pixel: x, the gates, h and c. The
+// backward moves dx, the gates, dh and c instead.
 double bytes_of_unit(const Problem& p) {
   const double value = value_bytes(p);
   return 2 * p.gates * value + value + 4;
@@ -164,8 +160,7 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
-  // Each line launches two kernels. The GPU executes them during one of the launches. So a line takes one launch, plus
-  // the longer of the other launch and the execution.
+  // Each line launches two kernels, whose execution overlaps one of the two launches.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 
@@ -173,14 +168,14 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   const Card& card = card_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
-  // `registers` is the number of registers of a multiprocessor. `reserved` is the number of bytes of shared memory that
-  // CUDA reserves in each block. A GPC is a part of the GPU with `gpc` multiprocessors.
+  // A multiprocessor has `registers` registers. CUDA reserves `reserved` bytes of shared memory in each block. A GPC is
+  // a part of the GPU with `gpc` multiprocessors.
   constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;
   const int warp_registers = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
   const int64_t resident_blocks = std::min({registers / (warp_registers * warps),
       (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});
   if (s.blocks == 1) return device.multiprocessors * resident_blocks;
-  // All blocks of a cluster lie in one GPC, so the estimate counts the clusters of each GPC.
+  // All blocks of a cluster lie in one GPC.
   return device.multiprocessors / gpc * (gpc * resident_blocks / s.blocks);
 }
 

@@ -1,13 +1,12 @@
-// The forward scan of several images by one cluster of blocks. A warp takes the images in turn. While it multiplies a
-// line of image k by the weights, it computes the cells of image k - 1, and stores the results of image k - 2.
-// docs/kernels.md explains the design (section "Forward of several images").
+// Forward scan of several images by one cluster. While a warp multiplies a line of image k by the weights, it computes
+// the cells of image k - 1, and stores the results of image k - 2. docs/kernels.md explains the design (section
+// "Forward of several images").
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Copies h to the shared memory of all blocks of the cluster, this block included. The warp needs a __syncwarp()
-// between load() and push().
+// Copies h to all blocks of the cluster, this block included. The warp needs a __syncwarp() between load() and push().
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
@@ -34,8 +33,8 @@ template <class Value> class PushesToAll {
   uint32_t to_barriers_;
 };
 
-// Computes the forward scan of kImages images in one cluster. Each weight row has at most PAIRS pieces of 64 bytes, and
-// all of them lie in registers.
+// Computes the forward scan of kImages images in one cluster. Registers hold all weights, at most PAIRS pieces of 64
+// bytes for each weight row.
 template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const ForwardArgs& a) {
   static_assert(kImages == 4, "two pairs of images");
   using T = Traits<F>;
@@ -49,8 +48,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int unit = ids.rank * s.units + ids.slice * 8 + ids.q;
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = ptx::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  // Shared memory holds the line buffers [image][buffer][row], and then the barriers. Images 0 and 1 share two
-  // barriers. Images 2 and 3 share two others.
+  // Shared memory holds the line buffers [image][buffer][row], then two mbarriers for images 0 and 1, and two for
+  // images 2 and 3.
   unsigned char* const lines = ptx::dynamic_shared();
   const uint32_t barriers = ptx::shared_address(lines) + s.lines_bytes();
   const uint4* const packed = packed_weights(a, ids);
@@ -59,7 +58,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const Product weights(s, packed, ids.slice, ids.lane);
   const ForwardMaps<F> maps(a, ids, unit, true);
 
-  // This warp's tile (8 cells) has cells inside the image on the lines from tile_begin to tile_end - 1.
+  // This warp's tile (8 cells) has active cells from line tile_begin to line tile_end - 1.
   const Activity cells(g);
   const int tile_cell = kTileCells * ids.group, cell = tile_cell + 2 * ids.p;
   const int first_lines[2] = {ptx::in_register(cells.first_line(cell)), ptx::in_register(cells.first_line(cell + 1))};
@@ -67,8 +66,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int tile_end = ptx::in_register(cells.first_line(min(tile_cell + kTileCells, g.cells) - 1) + cells.lines);
   const int to_cell = ptx::in_register(g.cell_stride * hidden), to_line = ptx::in_register(g.line_stride * hidden);
   int to_image[kImages];
-  // The last cluster may have fewer than kImages images. It then computes its first image again in place of each
-  // missing one, and stores equal results twice.
+  // If the last cluster has fewer images, it computes its first image in place of each missing one, and stores equal
+  // results twice.
 #pragma unroll
   for (int k = 0; k < kImages; ++k) to_image[k] = ids.image + k < a.images ? k * a.pixels * hidden : 0;
 
@@ -85,21 +84,21 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   ptx::cluster_arrive();
   ptx::cluster_wait();  // now the line buffers have h0, and every block of the cluster has started
 
-  // The current line, and the byte offset of the line buffer that it reads.
+  // `read` is the byte offset of the line buffer that line t reads.
   int t = 0, read = 0;
-  // When a warp has stored line `line` of two images, its lane 0 arrives at their barrier. Lane 0 announces the bytes
-  // of `tiles` tiles (8 cells each) that all blocks store in this block.
+  // Arrives at the mbarrier of two images after this warp has stored line `line`. The mbarrier then expects the bytes
+  // of `tiles` tiles from all blocks.
   auto arrive = [&](int image_pair, int line, int tiles) {
     if (arrives)
       ptx::mbarrier_arrive(barriers + 16 * image_pair + (line & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
   };
-  // Waits for all results of line `line` - 1 of two images, which the product for line `line` reads.
+  // Waits for line `line` - 1 of two images, which the product for line `line` reads.
   auto wait = [&](int image_pair, int line) {
     ptx::mbarrier_wait_warp(barriers + 16 * image_pair + (line & 1 ? 8 : 0), line >> 1 & 1);
   };
 
-  // On lines before its first active cell, a warp waits only for images 0 and 1. docs/kernels.md explains why this is
-  // enough (section "Forward of several images").
+  // Before its first active cell, a warp waits only for images 0 and 1. docs/kernels.md explains why this is enough
+  // (section "Forward of several images").
   arrive(0, -1, 0);  // 0 tiles, because line 0 reads no results of other blocks
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
@@ -167,7 +166,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
               compute(computed, computed_t);
       });
       // Before its first arrival for images 2 and 3, a warp pushes a tile of image 3, but none of image 2. So lane 0
-      // announces the bytes of one tile, and later of two.
+      // announces one tile instead of two.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));

@@ -10,25 +10,23 @@ struct MapShape {
   RaggedImages maps;
 };
 
-// Arguments of the kernel that copies the hidden states of each pixel's neighbours (taps). The gradient of the
-// recurrent weight needs them. The kernel copies `count` neighbours of each pixel, from index first_tap on. It copies
-// bytes, so it serves any element type.
+// Arguments of the kernel that copies `count` neighbours' hidden states for each pixel, from neighbour first_tap on.
+// The gradient of the recurrent weight needs them. The kernel copies bytes, so it serves any element type.
 struct NeighboursArgs {
   const void* h;   // hidden states, [images][height][width][directions][hidden]
   const void* h0;  // hidden state outside the image, [directions][hidden]; null means zero
   void* out;       // copied states, [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  // Number of pieces, each of 2 to 16 bytes, in which a state is copied. gather_neighbours() sets it.
+  // Pieces of 2 to 16 bytes in which a state is copied. gather_neighbours() sets the number.
   int pieces;
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 
-// Arguments of the kernel that sums dx, the gradient of the pre-activations. The gradient of the initial state needs
-// the sums. For each tap (neighbour), the kernel adds dx of the cells whose neighbour lies outside the image. It adds
-// in a fixed order, so every run gives the same bits.
+// Arguments of the kernel that sums dx over the cells whose neighbour lies outside the image, for each neighbour (tap).
+// The gradient of the initial state needs the sums. The kernel adds in a fixed order, so every run gives the same bits.
 struct BorderSumsArgs {
-  const void* dx;  // gradients of the pre-activations, [directions][images][height][width][columns]
+  const void* dx;  // gradient of the pre-activations, [directions][images][height][width][columns]
   void* out;       // sums, [directions][images][taps][columns]; of type float if dx has 16 bits
   MapShape shape;
   int columns;

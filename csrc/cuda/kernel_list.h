@@ -1,16 +1,16 @@
-// The list of all resident kernels, each of which computes a whole scan in one launch. To add a kernel, add a row here
-// and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
+// The list of all resident kernels, each of which computes a whole scan in one launch. After a change here, run
+// `make kernels`. tests/helpers/kernels.py reads the rows, too.
 //
 // A row begins with its number formats: HALF is bf16 and fp16, TENSOR is HALF and tf32, ANY is TENSOR and fp32.
 // Its arguments are:
 //   1. the pass: forward or backward, with a 5 for cells of five gates
 //   2. a name for the storage of the weights: "s" means that some or all weights lie in shared memory
-//   3. how many 64-byte pieces of each weight row lie in registers
-//   4. how many further pieces lie in shared memory
+//   3. 64-byte pieces of each weight row in registers
+//   4. 64-byte pieces of each weight row in shared memory
 //   5. forward: tiles (8 cells) of a warp; backward: hidden units of a thread, or 0 if it may have any number of cells
-//   6. the threads of a block
+//   6. threads of a block
 //   7. the launch: one block for each image, one cluster for each image, or one cluster for several images
-// A kernel also serves layers and blocks of smaller sizes.
+// A kernel also serves smaller layers and blocks.
 #pragma once
 
 // clang-format off

@@ -12,9 +12,8 @@ namespace {
 bool is_jetson(int capability) {
   return capability == 72 || capability == 87 || capability == 101 || capability == 110;
 }
-// PTX runs on GPUs of its own compute capability and of every later one. Machine code runs on GPUs of its own compute
-// capability, and on later ones of the same major version. Machine code for Jetsons does not run on other GPUs, and
-// machine code for other GPUs does not run on Jetsons.
+// PTX runs on every later GPU, machine code only on later GPUs of the same major version. Jetsons and other GPUs do not
+// run each other's machine code.
 bool runs_on(int capability, const DeviceCode& code) {
   if (code.capability >= capability) return code.capability == capability;
   const bool has_jetson = is_jetson(capability) || is_jetson(code.capability);
@@ -32,8 +31,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel all shared memory of a block, except its `__shared__` variables. load() sets the limit once for each
-// kernel. If host threads set it for each launch, they would lower each other's limits.
+// Allows a kernel all dynamic shared memory of a block. Only load() does this, because host threads that set the limit
+// for each launch would lower each other's limits.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int limit = 0, used = 0;
@@ -60,8 +59,7 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
   if (!code) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   CUmodule& module = loaded.modules[code->data];
   if (!module) error = d.cuModuleLoadData(&module, code->data);
-  // With lazy loading, the driver's default, this call loads the kernel's code, so that the first launch does not have
-  // to.
+  // With lazy loading, the driver's default, this call loads the code, so that the first launch does not have to.
   if (!error) error = d.cuModuleGetFunction(&kernel, module, name.c_str());
   return error ? error : allow_all_shared_memory(kernel, device);
 }
@@ -69,7 +67,7 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
 }  // namespace
 
 CUresult load_kernel(const std::string& name, CUfunction& kernel) {
-  // The map's keys are ids of CUDA contexts. The driver may use a context's address again, but never its id.
+  // The driver may use a context's address again, but never its id.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
   unsigned long long context_id = 0;

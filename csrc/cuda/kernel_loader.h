@@ -6,12 +6,11 @@
 
 namespace pixelrnn::cuda {
 
-// Loads the kernel with this name into the current CUDA context, also during the capture of a CUDA graph. Allows the
-// kernel all shared memory that a block may have.
+// Loads a kernel into the current CUDA context, even during the capture of a CUDA graph, and allows it all shared
+// memory of a block.
 CUresult load_kernel(const std::string& name, CUfunction& kernel);
 
-// Returns the compute capability of the code that a GPU of compute capability `capability` runs. The result may be less
-// than `capability`, and is 0 if the extension has no code for the GPU.
+// Returns the compute capability of the code that a GPU of this compute capability runs, or 0 if there is none.
 int code_capability(int capability);
 
 std::string why_no_code(int capability);

@@ -1,12 +1,12 @@
-// Small vectors of numbers. The numbers lie side by side in memory, so that one access moves them, or belong to several
-// cells or hidden units of a thread.
+// Vectors of a thread's numbers, either neighbours in memory, which one access moves, or values of several cells or
+// hidden units.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// Bits<T> is an integer type of the size of the vector T. A loaded vector keeps this type until it is used. Otherwise
-// the compiler would unpack it right after the load, and make the thread wait for memory.
+// Bits<T> is an integer type as large as the vector T. A loaded value keeps this type until its use, because the
+// compiler would unpack a vector right after the load, and wait for memory.
 template <class T, int N> struct Vector { T v[N]; };
 template <int BYTES> struct BitsOfSize;
 template <> struct BitsOfSize<2> { using type = uint16_t; };
@@ -21,8 +21,7 @@ template <class T> PIXELRNN_DEVICE const Bits<T>* as_bits(const void* values) {
   return static_cast<const Bits<T>*>(values);
 }
 
-// The formulas in ../cell5.h compute with vectors. One branch chooses the formula for a whole vector, and the
-// exponentials of its elements overlap.
+// With vectors, the formulas of ../cell5.h branch once for all elements, and the elements' exponentials overlap.
 template <int N> using FloatN = Vector<float, N>;
 template <int N> using BoolN = Vector<bool, N>;
 

@@ -13,11 +13,11 @@ struct LaunchShape {
   unsigned blocks_x, blocks_y;
   unsigned threads;
   unsigned shared_memory = 0;  // bytes of dynamic shared memory for each block
-  unsigned cluster = 1;        // number of blocks in a cluster; they are neighbours along x
+  unsigned cluster = 1;        // blocks of a cluster, which are neighbours along x
   unsigned blocks_z = 1;
 };
 
-// A kernel launch in the driver's types. It must not be copied, because `config` points to `cluster`.
+// Must not be copied, because `config` points to `cluster`.
 struct LaunchConfig {
   CUlaunchAttribute cluster{};
   CUlaunchConfig config;

@@ -1,5 +1,5 @@
-// Packs the weights before each scan, in the order in which the scan's threads load them (weight_source() in tiling.h).
-// A warp packs 32 pieces of 16 bytes at a time: several values (a step) of several weight rows (a tile).
+// Packs the weights before each scan, in the order in which threads load them (weight_source() in tiling.h). A warp
+// packs 32 pieces of 16 bytes at a time: a step (several values) of a tile (several weight rows).
 //
 //   tensor core: a tile has 16 rows, a step 32 bytes of each row; lane i packs the piece that lane i of the scan loads
 //   FMA:         a tile has 32 rows, a step 4 values of each row; a piece has one value of each of 4 rows

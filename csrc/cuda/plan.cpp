@@ -12,8 +12,8 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// Limit on lines * cells * hidden, times the images of a cluster. Offsets have 32 bits, but the limit is lower than
-// 2^31, because the forward computes some offsets beyond the tensor.
+// Limit on lines * cells * hidden, times the images of a cluster. It is less than 2^31, because the forward computes
+// some 32-bit offsets beyond the tensor.
 constexpr int64_t kMaxOffset = 1 << 30;
 
 struct Pass {
@@ -116,8 +116,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
             images_per_cluster(v.kind), {}, p.gates};
         for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // A group of warps is idle if it has no tile to multiply. Only the backward may have one, if the other groups
-        // have too few threads for the cells of a line.
+        // A group of warps may have no tile only in the backward, if the other groups have too few threads for the
+        // cells of a line.
         const bool has_idle_group = groups > 1 && kTileCells * min_tiles * (groups - 1) >= p.cells;
         if (has_idle_group &&
             !(p.backward && thread_units && 32 * s.slices() * (groups - 1) / (s.units / thread_units) < p.cells))

@@ -1,5 +1,5 @@
-// Chooses the kernel and the layout (the division among blocks and warps) for a scan in one launch, or says why no such
-// kernel runs. The choice needs no GPU.
+// Chooses the kernel and the layout (the division among blocks and warps) for a scan in one launch, or says why there
+// is none. This needs no GPU.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -19,30 +19,30 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  // Number of gates of a hidden unit, 4 or 5. A cell of 5 gates reads c of both neighbours.
+  // With 5 gates, a cell reads c of both neighbours.
   int gates = 4;
 };
 
 struct Device {
-  int capability;     // compute capability, as 10 * major + minor
-  int shared_memory;  // bytes of shared memory that a block may have
+  int capability;     // 10 * major + minor
+  int shared_memory;  // bytes that a block may have
   int multiprocessors;
 };
 
-// A resident kernel, which computes a scan in one launch: a row of kernel_list.h for one number format.
+// A resident kernel: a row of kernel_list.h for one number format.
 struct Variant {
   const char* name;
   Format format;
   bool backward;
   Kind kind;
   Pairs pairs;
-  // Forward: the most tiles (8 cells each) of a warp. Backward: the number of hidden units that a thread computes in
-  // its one cell, or 0 if a thread computes two units in each of several cells.
+  // Forward: the most tiles (8 cells each) of a warp. Backward: the hidden units that a thread computes of its one
+  // cell, or 0 if a thread has several cells.
   int tiles_or_units;
   int threads;  // most threads of a block
   int gates;
-  // Returns whether the kernel's name has this suffix, such as "8_4_256" or "8_1_256_images". The suffix is the name
-  // without the pass, the format and an ending "_single" or "_cluster".
+  // The suffix, such as "8_4_256", is the kernel's name without the pass, the format and an ending "_single" or
+  // "_cluster".
   bool has_suffix(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
@@ -51,56 +51,55 @@ struct Plan {
   const Variant* variant = nullptr;  // null if no resident kernel is chosen
   Tiling tiling{};
   int shared_memory = 0;
-  // Number of clusters (or blocks, if the kernel has no clusters) that run at the same time.
+  // Number of clusters (or blocks, without clusters) that run at the same time.
   int64_t concurrency = 0;
-  // Estimated time of the whole scan in seconds, and estimated cycles of one line.
+  // Estimated seconds of the whole scan, and cycles of one line.
   double seconds = 0, cycles = 0;
   bool bound_by_memory = false;
-  // plan() chooses the least cost. The cost is `seconds`, times Constants::cluster_doubt if the kernel uses clusters.
+  // `seconds`, times Constants::cluster_doubt if the kernel uses clusters. plan() chooses the least cost.
   double cost = 0;
-  std::string why_not;  // if no kernel is chosen, a sentence that says why
+  std::string why_not;  // a sentence, if no kernel is chosen
   std::string describe() const;
 };
 
-// Restricts what plan() may choose, for example to measure one layout at a time.
+// Restricts what plan() may choose, for example to measure one layout.
 struct Restriction {
   int max_blocks = 8;
-  // Required number of blocks of a cluster, and of groups of warps that share a line. 0 allows any number.
+  // Required blocks of a cluster, and groups of warps. 0 allows any number.
   int blocks = 0, groups = 0;
-  // Required suffix of the kernel's name (Variant::has_suffix). An empty text allows any kernel.
+  // Required suffix of the kernel's name (Variant::has_suffix). Empty allows any kernel.
   std::string variant;
-  // Whether plan() may choose the step path, which launches kernels for each line.
+  // Whether plan() may choose the step path.
   bool step = true;
 };
 
 // Assumptions of estimate.cpp that come neither from costs.h nor from data sheets.
 struct Constants {
-  double launch = 3e-6;          // seconds from the start of one kernel to that of the next
+  double launch = 3e-6;          // seconds between the starts of two kernels
   double first_line = 2000;      // cycles from a block's start to its first line, without the loads of its weights
   double weights_of_cycle = 32;  // bytes of weights that a multiprocessor loads in a cycle
   double step_products = 0.5;    // fraction of the card's rate of matrix products that the step path reaches
-  double cluster_doubt = 1.1;    // factor on the time of kernels with clusters, whose exchange is uncertain
+  double cluster_doubt = 1.1;    // factor on the time of clusters, whose exchange is uncertain
   double product = 6;            // cycles that costs.h assumes for each tensor-core instruction
   double exchange_bytes = 14;    // bytes that a multiprocessor stores to other blocks in a cycle
-  double exchange_lines = 1;     // number of stores from other blocks that shared memory accepts in a cycle
-  // Factors that multiply a card's clock and bandwidth, and the cycles in costs.h.
+  double exchange_lines = 1;     // stores from other blocks that shared memory accepts in a cycle
+  // Factors on a card's clock and bandwidth, and on the cycles in costs.h.
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;
 };
 
-// Returns how many clusters (or blocks, if the kernel has no clusters) of a layout run at the same time, or 0 if none
-// fits.
+// Returns how many clusters (or blocks, without clusters) run at the same time. 0 means that none fits.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-// Returns whether a kernel with this suffix (Variant::has_suffix) runs as clusters of `blocks` blocks. `blocks` = 1
-// asks for a kernel without clusters, 0 for any kernel.
+// Returns whether a kernel with this suffix (Variant::has_suffix) runs as clusters of `blocks` blocks. 1 means no
+// clusters, 0 any number.
 bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
-// Returns the plan of least cost. A plan without a resident kernel says why in `why_not`. Without a `Concurrency`
-// function, estimates how many blocks or clusters run at the same time.
+// Returns the plan of least cost, or a plan with only `why_not`. Without a Concurrency function, plan() calls
+// estimated_concurrency().
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
 
-// Returns, for each kernel that can run, its plan of least cost. If no kernel can run, writes the reason to `why_not`,
-// unless `why_not` is null.
+// Returns the plan of least cost of each kernel that can run. If none can, writes the reason to `why_not`, which may be
+// null.
 std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&,
     std::string* why_not = nullptr);
 

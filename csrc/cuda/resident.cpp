@@ -21,7 +21,7 @@ template <class Args> CUresult launch_scan(
       a, stream);
 }
 
-// Caches results that never change, such as plans, because a layer needs them in every forward and backward.
+// Caches results that never change, such as plans, which a layer needs in every forward and backward.
 template <class Key, class Value> class Cache {
  public:
   template <class Compute> Value get(const Key& key, const Compute& compute) {
@@ -41,8 +41,8 @@ bool is_refusal(CUresult e) {
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
-// Asks the driver how many clusters (or blocks, if the kernel has no clusters) run at the same time. Returns 0 if the
-// driver refuses the layout. Throws any other error of the driver.
+// Asks the driver how many clusters or blocks run at the same time (Concurrency in plan.h). Returns 0 if the driver
+// refuses the layout, and throws any other error.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig launch(
       {unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);

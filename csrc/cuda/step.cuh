@@ -10,8 +10,7 @@
 
 namespace pixelrnn::cuda {
 
-// For tensors with elements of type T, ComputeOf<T> is the type of the arithmetic and of c, and SavedGate<T> the type
-// in which activated gates are saved.
+// For tensors of type T, the arithmetic and c have the type ComputeOf<T>, and saved gates SavedGate<T>.
 template <class T> using ComputeOf = decltype(widen(T()));
 template <class T> struct SavedGate { using Type = T; };
 template <> struct SavedGate<__nv_bfloat16> { using Type = __half; };
@@ -22,10 +21,10 @@ struct StepUnit {
   int64_t pixel;        // index of the cell in tensors [directions][images][pixels]
   int64_t h_index;      // index of the unit in h and dh, [images][pixels][directions][hidden]
   int64_t dc_row;       // index of the cell in dc, [directions][cells][images]
-  bool is_active;       // whether the cell is a pixel; false only if its image is smaller than the tensors
-  // Whether this cell's left and upper neighbours are pixels of the image. In a Row LSTM "left" is the pixel above.
+  bool is_active;       // the cell is a pixel; false only in images smaller than the tensors
+  // Whether these neighbours are pixels of the image. In a Row LSTM "left" is the pixel above.
   bool has_left, has_up;
-  int to_left, to_up;  // `pixel` of the left and upper neighbour, minus `pixel` of this cell
+  int to_left, to_up;  // each neighbour's `pixel` minus this cell's
 
   PIXELRNN_DEVICE StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
     const uint32_t line_row = i / s.hidden;
@@ -43,8 +42,8 @@ struct StepUnit {
   }
 };
 
-// Calls f(row) for each cell of the next line that reads this cell's result. f stores the result in row `row` of the
-// operand of the next matrix product. `sign` is 1 in the forward and -1 in the backward.
+// Calls f(row) for each cell of the next line that reads this cell's result. `row` is a row of the next product's
+// operand. `sign` is 1 in the forward and -1 in the backward.
 template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, const StepUnit& u, int sign, F f) {
   const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
@@ -55,7 +54,7 @@ template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, cons
 }
 
 template <class F> PIXELRNN_DEVICE void for_each_unit(const StepShape& s, F f) {
-  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // the operator checks that this is below 2^31
+  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // below 2^31, as the operator checks
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) {
     const StepUnit u(s, i, blockIdx.y);
     if (u.is_active) f(u);
@@ -88,8 +87,8 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
 template <class T> PIXELRNN_DEVICE auto load_c0(const void* states, const StepUnit& u, int hidden) {
   return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : 0;
 }
-// Calls f with the peephole weights of the hidden unit, or with null if there are none. There are two calls, because a
-// single call would make the compiler put the weights in local memory.
+// Calls f with the hidden unit's peephole weights, or with null. With a single call of f, the compiler would put the
+// weights in local memory.
 template <class T, class F> PIXELRNN_DEVICE void with_peepholes(
     const StepCell& cell, const StepUnit& u, int hidden, F f) {
   using Loaded = Peepholes<ComputeOf<T>>;
@@ -143,8 +142,8 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
       d = cell_backward<StepMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      // Slots pass the gradient of c from a cell to the cell above. Even and odd lines have separate slots, because
-      // this thread writes slots of line - 1 while other threads still read slots of `line`.
+      // Slots pass the gradient of c to the cell above. Even and odd lines have separate slots, because other threads
+      // still read slots of `line` while this thread writes slots of line - 1.
       const int64_t cells = a.shape.geometry[u.direction].cells + 1, images = a.shape.images;
       auto slot = [&](int line, int cell) -> C& {
         const int64_t row = (int64_t(line & 1) * a.shape.directions + u.direction) * cells + cell;

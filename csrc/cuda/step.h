@@ -1,10 +1,9 @@
-// The pointwise kernels of the step path, which computes a scan line by line. For each line torch computes a matrix
-// product, and then one of these kernels runs. T, the element type of tensors and weights, is float, double, half or
-// bfloat16. C, the type of the arithmetic, is float or double.
+// The pointwise kernels of the step path. For each line torch computes a matrix product, and then one of these kernels
+// runs. T is the element type of tensors and weights, and C the type of the arithmetic, float or double.
 //
-// The operand of the matrix product has a row of values for each cell and each of its neighbours (taps):
+// The operand of the matrix product has a row for each neighbour (tap) of each cell:
 // [directions][cells][images][taps][...]. A kernel writes a cell's result to the rows of all cells that read it on the
-// next line. Rows that no active cell writes keep their initial values, h0 or zero.
+// next line. Other rows keep their initial values, h0 or zero.
 #pragma once
 #include <cuda.h>
 
@@ -18,16 +17,15 @@ namespace pixelrnn::cuda {
 
 struct StepShape {
   int directions, images, pixels, hidden, taps;
-  // The kernel computes `active` cells of line number `line`, from cell number `first` on.
+  // The kernel computes `active` cells of line number `line`, from cell `first` on.
   int line, first, active;
   Geometry geometry[kMaxDirections];
-  // Sizes of the images. `first` and `active` describe an image that fills the tensors.
+  // `first` and `active` are for an image that fills the tensors.
   RaggedImages ragged;
 };
-// The peephole weights have the element type of the tensors and the shape [directions][4][hidden].
+// The peephole weights are [directions][4][hidden], of the tensors' element type.
 using StepCell = CellParameters<double, void>;
-// Arguments of the kernel for one line of the forward. The columns of a pixel are its gates: [hidden][4], then [hidden]
-// for the fifth gates, if any.
+// A pixel's columns are its gates: [hidden][4], then [hidden] for the fifth gates, if any.
 struct StepForwardArgs {
   StepShape shape;
   StepCell cell;
@@ -36,24 +34,24 @@ struct StepForwardArgs {
   const void* c0;       // initial cell state, T [directions][hidden]; null means zero
   void* h;              // hidden states, T [images][pixels][directions][hidden]
   void* c;              // cell states, C [directions][images][pixels][hidden]
-  // Activated gates, [directions][images][pixels][columns]. Their type is T, or half if T is bfloat16.
+  // Activated gates, T (half if T is bfloat16) [directions][images][pixels][columns].
   void* gates;
   void* operand;  // operand of the next product, T [directions][cells][images][taps][hidden]
 };
 struct StepBackwardArgs {
   StepShape shape;
   StepCell cell;
-  // Result of the matrix product, T [directions][active][images][hidden]. Null on the image's last line, which is
-  // computed first.
+  // Result of the matrix product, T [directions][active][images][hidden]. Null on the last line, which is computed
+  // first.
   const void* product;
   // Gradient of h from outside the recurrence, T [images][pixels][directions][hidden].
   const void* dh;
   const void* gates;
   const void* c;
   const void* c0;
-  void* dx;  // gradients of the pre-activations, T [directions][images][pixels][columns]
+  void* dx;  // gradient of the pre-activations, T [directions][images][pixels][columns]
   void* dc;  // gradient of c, kept from line to line, C [directions][cells][images][hidden]
-  // Cells of five gates: the gradient of c that each cell passes to the cell above it.
+  // Cells of five gates: the gradient of c that a cell passes to the cell above it.
   // C [line % 2][directions][cells + 1][images][hidden]. Cell i reads index i + 1.
   void* dc_up;
   void* dc_above;  // gradient of c above the image, a sum over the first row, C [directions][images][hidden]

@@ -1,25 +1,24 @@
 // The arguments of the operators `scan` and `scan_gradients` on all devices, and of the operator `recurrence` on a GPU.
 //
-// In shapes, D is the number of directions, B of images, h of hidden units, and G of gates (4 or 5); H and W are height
+// In shapes, D is the number of directions, B of images, h of hidden units, and G of gates (4 or 5). H and W are height
 // and width. A tap is a neighbour that a cell reads. An axis G h holds the four gates of each unit, then the fifth
 // gates of all units.
 //   input: [B, H, W, channels].
-//   weight_ih: [D, taps, h, G, channels], the input-to-state weights. The taps are the first positions of a kernel of
-//     width input_kernel. Any strides.
+//   weight_ih: [D, taps, h, G, channels], the input-to-state weights of the first positions (taps) of a kernel of width
+//     input_kernel. Any strides.
 //   bias: [D, h, G]. Any strides.
 //   x: [D, B, H, W, G h], which is added to the pre-activations.
 //   weight_hh: [D, taps, h, G, h], the state-to-state weights. Any strides.
 //   h0, c0: [D, h], the states outside the image. None means zero.
 //   peephole: [D, 4, h], the peephole weights of i, f_left, f_up and o.
-//   sizes: [B, 2] of int64, the height and width of each image, which lies in the top left corner of its map. Sizes
-//     beyond the map's are clamped.
+//   sizes: [B, 2] of int64, the height and width of each image in the top left corner of its map. Larger sizes are
+//     clamped.
 //   corners: the corner where each direction starts, as 2 for the bottom plus 1 for the right.
-//   diagonal: if true, a cell reads the states above and to the left of it; otherwise an odd number of states in the
-//     row above.
+//   diagonal: if true, a cell reads the states above and to the left; otherwise an odd number in the row above.
 //   cell: the name of a NamedCell.
-//   merge: "none"; "sum" to add h of all directions; or "shift" to move h of the second direction down by a row and
-//   then add. path: which CUDA kernels run (../cuda/path.h). tf32: whether the CUDA kernels may use TF32 for products
-//   of float32 numbers.
+//   merge: "none"; "sum" to add h of all directions; or "shift" to move h of the second direction down first.
+//   path: which CUDA kernels run (../cuda/path.h).
+//   tf32: whether the CUDA kernels may use TF32 for products of float32 numbers.
 // The operators make operands contiguous unless the list says "any strides". scan.cpp documents the outputs and the
 // other arguments of scan_gradients.
 #pragma once
@@ -40,7 +39,7 @@
 
 namespace pixelrnn {
 
-// A kind of LSTM cell, which users choose by its name. pixelrnn_ext/cells.py has the formulas.
+// A kind of LSTM cell, which users choose by its name (pixelrnn_ext/cells.py).
 struct NamedCell {
   const char* name;
   int gates;
@@ -63,7 +62,7 @@ inline const NamedCell& cell_named(const std::string& name) {
   STD_TORCH_CHECK(false, "scan: expected the name of a cell, got ", name);
 }
 
-// Reads the arguments of an operator call from the stack of torch's dispatcher, one after the other.
+// Reads an operator's arguments from the stack of torch's dispatcher.
 class Stack {
  public:
   explicit Stack(const StableIValue* first) : next_(first), first_(first) {}
@@ -81,8 +80,8 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// Adapts KERNEL(Arguments) to torch's dispatcher. The members of Arguments take their values from the stack in the
-// order of their declaration. This must be the order of the operator's schema.
+// Adapts KERNEL(Arguments) to torch's dispatcher. Arguments must declare its members in the order of the operator's
+// schema, because they read their values in this order.
 template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});
@@ -137,7 +136,6 @@ inline std::array<Corner, kMaxDirections> read_corners(const std::vector<int64_t
   return result;
 }
 
-// Returns the sizes of a scan. Throws unless the shapes, options and dtypes of the arguments agree.
 inline ScanSizes checked_sizes(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
   check_axes("weight_hh", w, "[D, taps, h, G, h]");

@@ -37,7 +37,7 @@ void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>
   if (t) check_sizes(name, *t, sizes, type);
 }
 
-// Throws unless the tensor has as many axes as `axes` names. The text "[D, h]" names two.
+// Throws unless the tensor has as many axes as `axes` names, such as two in "[D, h]".
 inline void check_axes(const char* name, const Tensor& t, std::string_view axes) {
   STD_TORCH_CHECK(t.dim() == 1 + std::count(axes.begin(), axes.end(), ','), "pixelrnn_ext: expected ", name,
       " of shape ", axes, ", got ", shape_text(t.sizes()));
@@ -46,7 +46,7 @@ inline void check_axes(const char* name, const Optional& t, std::string_view axe
   if (t) check_axes(name, *t, axes);
 }
 
-// Sizes have limits because kernels compute some products of sizes in 32 bits.
+// Kernels compute some products of sizes in 32 bits.
 inline void check_below(const char* name, int64_t value, int64_t limit) {
   STD_TORCH_CHECK(0 <= value && value < limit, "pixelrnn_ext: expected ", name, " below ", limit, ", got ", value);
 }

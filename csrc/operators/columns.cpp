@@ -1,5 +1,4 @@
-// The operators of sampling and coding on a CPU. run_columns runs a program (../columns/program.h) at each pixel of a
-// row.
+// CPU operators of sampling and coding. run_columns runs a program (../columns/program.h) at each pixel of a row.
 #include "columns.h"
 
 #include <algorithm>
@@ -14,8 +13,8 @@
 namespace pixelrnn {
 namespace {
 
-// A row of the tensor `streams` has the members of a cpu::Stream: first, last, offset, range, position, end. Decoding
-// updates offset, range and position.
+// A row of the tensor `streams` has cpu::Stream's first, last, offset, range, position and end. Decoding updates
+// offset, range and position.
 constexpr int64_t kFields = 6;
 std::vector<cpu::Stream> read_streams(const Tensor& streams) {
   check_axes("streams", streams, "[n, 6]");
@@ -33,7 +32,7 @@ void write_streams(const std::vector<cpu::Stream>& all, const Tensor& streams) {
     row[2] = int64_t(s.offset), row[3] = int64_t(s.range), row[4] = s.position, row += kFields;
 }
 
-// Checks the settings of a run, and returns them. If there are streams, they must cover all images in order.
+// If there are streams, they must cover all images in order.
 template <class T> cpu::ColumnRun checked_run(const ColumnProgram<T>& program, double temperature, bool on_grid,
     std::vector<cpu::Stream>* streams, const uint8_t* data, int64_t bytes) {
   expect(!on_grid || kViewType<T> == TensorView::kDouble, "expected float64 on the grid");
@@ -73,7 +72,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) write_streams(opened, *streams);
 }
 
-// Returns how many outputs (if gates is 1) or units (if it is 4) a block of packed weights has (../columns/steps.h).
+// Returns how many outputs (gates = 1) or units (gates = 4) a block of packed weights has (../columns/steps.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;
@@ -85,7 +84,7 @@ int64_t column_step(std::string name) {
   return found - kStepNames;
 }
 
-// Encodes symbols to bytes. A symbol is given by its interval of cumulative frequencies, as start << 32 | stop.
+// A symbol is given by its interval of cumulative frequencies, as start << 32 | stop.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
       "range_encode: expected contiguous intervals of int64");

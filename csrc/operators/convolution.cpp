@@ -45,8 +45,8 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   return output;
 }
 
-// Returns the gradients of input, weight and bias. A gradient that is not needed is an empty tensor. y is the output of
-// the forward pass, and absent if the forward pass applied no ReLU.
+// Returns the gradients of input, weight and bias, which are empty if not needed. y is the output of the forward pass,
+// and absent without a ReLU.
 std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict,
     int64_t colours, int64_t gates, bool channels_last, bool need_input, bool need_weight, bool need_bias) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);

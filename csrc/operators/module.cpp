@@ -7,8 +7,7 @@
 namespace pixelrnn {
 namespace {
 
-// Selects the kernels of an instruction set, if this CPU has it. cpu/kernels.h numbers the levels. Returns the level in
-// use.
+// Selects an instruction set, if this CPU has it, and returns the one in use. cpu/kernels.h numbers them.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;

@@ -1,15 +1,14 @@
 // The operators `scan` and `scan_gradients` on a CPU. pixelrnn_ext/operators/scan has their fake kernels, derivatives,
 // batching and GPU kernels. arguments.h explains the letters in shapes.
 //
-// scan returns four feature maps: y, h, c and gates. y is h of all directions merged, [B, H, W, h]. Without a merge the
-// last axis of y has size 0. h is [B, H, W, D, h]. The backward needs c, [D, B, H, W, h], and the activated gates, [D,
-// B, H, W, G h]. Outside an image, h and y are zero, and c and gates are undefined.
+// scan returns y, h, c and gates. y is h of all directions merged, [B, H, W, h]. Without a merge its last axis has size
+// 0. h is [B, H, W, D, h]. c is [D, B, H, W, h], and the activated gates are [D, B, H, W, G h]. Outside an image, h and
+// y are zero, and c and gates are undefined.
 //
-// scan_gradients takes dh, which is the gradient of y if scan merges, and otherwise of h. It returns a gradient for
-// each operand. If `shares` is true, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The gradient of x
-// is the gradient of the pre-activations, so it exists even if there is no x. If a gradient is unwanted or its operand
-// is absent, its last axis has size 0. The gradients of weights and bias have the strides of their operands, which
-// saves copies.
+// scan_gradients takes dh, the gradient of y if scan merges, and otherwise of h. It returns a gradient for each
+// operand. If `shares` is true, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The gradient of x is
+// the gradient of the pre-activations, so it exists even without x. If a gradient is unwanted or its operand is absent,
+// its last axis has size 0. The gradients of weights and bias have their operands' strides, which saves copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -33,8 +32,8 @@ template <class T> cpu::Weights<T> weights_out(const Tensor& t) {
   return t.numel() ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a new gradient, which the kernels fill. If the scan is empty, no kernel runs, so the gradient is zero. The
-// last axis of an unwanted gradient has size 0.
+// Returns a new gradient, which the kernels fill. It is zero if the scan is empty, because no kernel runs. The last
+// axis of an unwanted gradient has size 0.
 Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return gates.numel() ? cached_tensor(gates, sizes) : stable::new_zeros(gates, sizes);

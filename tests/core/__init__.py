@@ -27,7 +27,7 @@ def load():
     flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden"]
     command = [*COMPILER, *flags, *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
-    # On macOS, the linker must allow undefined symbols, which Python provides when it loads the module.
+    # On macOS, Python provides the undefined symbols when it loads the module.
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     path = build_cache.link([*COMPILER, "-shared", *undefined, *objects], "core")
     spec = importlib.util.spec_from_file_location("pixelrnn_core", path)

@@ -16,8 +16,7 @@ py::class_<T> bind(py::module_& m, const char* name, std::pair<const char*, Memb
   (add(members.first, members.second), ...);
   return bound;
 }
-// DEF binds a function to Python under its C++ name. BIND(Type, MEMBER(name), ...) binds a class with the named fields
-// and methods.
+// DEF binds a function under its C++ name. BIND(Type, MEMBER(name), ...) binds a class.
 #define MEMBER(name) std::pair(#name, &Class::name)
 #define DEF(name) m.def(#name, &name)
 #define BIND(Type, ...)                        \

@@ -1,5 +1,4 @@
-// Binds the LSTM cells (csrc/cell.h, cell5.h), the geometry of scans (geometry.h) and the cache of memory blocks
-// (cpu/pages.h) to Python. The cells use the vector math of the CPU kernels.
+// Binds csrc/cell.h, cell5.h, geometry.h and cpu/pages.h to Python. The cells use the vector math of the CPU kernels.
 #include <array>
 #include <optional>
 #include <tuple>
@@ -19,7 +18,7 @@ namespace {
 
 using namespace pixelrnn;
 
-// `stride` is the number of pixels from one row of the map to the next. 0 means the image's width.
+// A `stride` of 0 means the image's width.
 template <Geometry (*make)(int, int, Corner, int)>
 Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride) {
   return make(height, width, {bottom, mirrored}, stride ? stride : width);
@@ -60,7 +59,7 @@ template <class T> Vec<T> splat(T x) {
   for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
   return v;
 }
-// Python passes numbers, but the cells take vectors. Each number fills all lanes of a vector, and lane 0 is returned.
+// Python passes numbers, but the cells take vectors. Each number fills all lanes, and lane 0 is returned.
 template <template <class> class Struct, class T, size_t N> Struct<Vec<T>> vectors(const std::array<T, N>& scalars) {
   return std::apply([](auto... x) { return Struct<Vec<T>>{splat(x)...}; }, scalars);
 }
@@ -90,7 +89,7 @@ template <class T> void bind_cell(py::module_ m) {
       [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
-// Python passes the peephole weights as None, or as four numbers in the order i, f, up, o.
+// Python passes None, or four peephole weights in the order i, f, up, o.
 template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;

@@ -1,5 +1,4 @@
-// Binds the planner of the CUDA kernels (csrc/cuda/tiling.h, plan.h, path.h and estimate.h) to Python. It chooses
-// kernels, and needs no GPU.
+// Binds the planner of the CUDA kernels to Python. It needs no GPU.
 #include <pybind11/functional.h>
 
 #include "bind.h"

@@ -22,8 +22,7 @@ namespace check {
 
 namespace cpu = pixelrnn::cpu;
 
-// The number of shares into which a kernel divides its work, and the number of threads that run them. With 0 threads
-// the shares run one after the other, so no share may wait for another.
+// A kernel divides its work into shares. With 0 threads they run one after the other, so no share may wait for another.
 struct TeamSize { int shares, threads; };
 inline constexpr TeamSize kTeamSizes[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
@@ -45,8 +44,7 @@ inline std::string where = "arguments";
   exit(1);
 }
 
-// Reads the command-line arguments of a check program. `short` runs fewer sizes, for a slow build. `best` runs only the
-// best instruction set of this CPU.
+// `short` runs fewer sizes, for a slow build. `best` runs only the best instruction set of this CPU.
 inline void read_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -56,22 +54,21 @@ inline void read_arguments(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
 }
 
-// Returns the address of a buffer, or null if the buffer is empty. A buffer has no spare memory, so that the address
-// sanitizer sees any access beyond its end.
+// Returns null for an empty buffer. Buffers have no spare memory, so that the address sanitizer sees any access beyond
+// their end.
 template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 
 inline std::mt19937_64 generator(1);
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  // Every compiler computes the same random numbers, because the expression has no sum that it could fuse with the
-  // product.
+  // Every compiler computes the same numbers, because there is no sum that it could fuse with the product.
   std::vector<T> values(n);
   for (T& value : values) value = T(amplitude * ((int64_t(generator()) >> 10) / 9007199254740992.));
   return values;
 }
 
-// Hashes of the bits of all outputs, by dtype, instruction set and name of the output. test_checks.py compares
-// instruction sets by their hashes.
+// Hashes of the bits of all outputs, by dtype, instruction set and output. test_checks.py compares instruction sets by
+// them.
 inline std::map<std::string, uint64_t> hashes;
 inline constexpr uint64_t kEmptyHash = 14695981039346656037u;
 template <class T> uint64_t hash_of(const std::vector<T>& values, uint64_t hash = kEmptyHash) {
@@ -96,8 +93,8 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
   return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-// The largest allowed difference between two instruction sets, relative to the output's largest absolute value (but at
-// least 0.1). It is not relative to each value, because a small value may be the difference of two large ones.
+// Largest difference between two instruction sets, relative to the output's largest absolute value (but at least 0.1),
+// because a small value may be the difference of two large ones.
 template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 template <class T>
 void check_close(const std::string& name, const std::vector<T>& got, const std::vector<T>& expected) {
@@ -130,12 +127,12 @@ inline std::string describe(int level, TeamSize d) {
 template <class R, class T> struct Output {
   const char* name;
   std::vector<T> R::* values;
-  bool is_sum = false;  // true for a sum over images, whose rounding depends on the number of shares
+  bool is_sum = false;  // a sum over images, whose rounding depends on the number of shares
 };
 
-// Calls run(team size, level) for every instruction set and every team size. With one share, all instruction sets must
-// give close results. On one instruction set, equal numbers of shares must give the same bits. Outputs that are not
-// sums must not depend on the number of shares.
+// Calls run(team size, level) for every instruction set and team size. With one share, all instruction sets must give
+// close results. On one instruction set, equal numbers of shares must give the same bits. Only sums may depend on the
+// number of shares.
 template <class R, class T, size_t N, class Run>
 void check_teams(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
   R reference;
@@ -159,11 +156,10 @@ void check_teams(const Output<R, T> (&outputs)[N], const std::string& kind, cons
   }
 }
 
-// Threads that live until the process ends. Under the sanitizers, starting new threads for each call took longer than
-// the calls.
+// Threads that live until the process ends. Under the sanitizers, starting threads took longer than the calls.
 class ThreadPool {
  public:
-  // Runs work(i) for all i < count at the same time. work(0) runs on the thread of the caller.
+  // Runs work(i) for all i < count at the same time, work(0) on the caller's thread.
   void run(int count, const std::function<void(int)>& work) {
     for (; started_ < count - 1; ++started_)
       std::thread([this, i = started_ + 1, round = round_] { serve(i, round); }).detach();

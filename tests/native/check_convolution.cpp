@@ -1,5 +1,5 @@
-// Runs the masked convolution (csrc/cpu/convolution.h) without torch. Checks that all instruction sets and numbers of
-// threads agree. tests/masked_conv/test_masked_conv.py checks that the results are right.
+// Checks that all instruction sets and numbers of threads agree on the masked convolution (csrc/cpu/convolution.h).
+// tests/masked_conv/test_masked_conv.py checks that the results are right.
 #include "check.h"
 
 #include "../../csrc/cpu/convolution.h"

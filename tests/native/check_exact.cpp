@@ -11,8 +11,7 @@ namespace {
 
 using namespace check;
 
-// Hashes of the results. They never change, because a coder with other results could not decode the files of earlier
-// versions.
+// Hashes that never change, because a coder with other results could not decode older files.
 const std::map<std::string, uint64_t> kHashes = {
     {"colours", 0x064cfb4e5fb6b95a},
     {"colours, streams: 1", 0x3764334d7d0ff497},
@@ -44,8 +43,7 @@ void check_hash(const std::string& name, uint64_t hash) {
   ++checks;
 }
 
-// Checks the probabilities of two symbols with logits 0 and x, in both orders. x takes all values of the codec's grid
-// from -20 to 0.
+// Checks two symbols with logits 0 and x, in both orders, for all x of the codec's grid from -20 to 0.
 void check_probabilities() {
   std::vector<uint64_t> ends;
   cpu::Distribution distribution;
@@ -73,7 +71,7 @@ void check_activations(int level) {
 
 struct Case {
   Size size;
-  double weight_scale;  // factor of the weights and of c; a large factor leads to clamped sums and saturated gates
+  double weight_scale;  // factor of the weights and of c; if it is large, sums clamp and gates saturate
 };
 const Case kCases[] = {
     {{"two levels", 3, 40, 1, 1, 9, 7, true}, 1},
@@ -121,8 +119,8 @@ std::vector<cpu::Stream> encode_streams(
 int direction = FE_TONEAREST;
 constexpr int kDirections[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
 
-// Gives this thread a floating-point environment that another library may leave: a rounding direction and, on x86-64,
-// flush-to-zero. The destructor checks that the kernel restored this environment.
+// A floating-point environment that another library may leave: a rounding direction and, on x86-64, flush-to-zero. The
+// destructor checks that the kernel restored it.
 class Environment {
  public:
   Environment() {
@@ -142,7 +140,7 @@ class Environment {
   }
 
  private:
-  // The bits FTZ and DAZ of the register MXCSR, which flush subnormal numbers to zero.
+  // FTZ and DAZ of the register MXCSR, which flush subnormal numbers to zero.
   static constexpr unsigned kFlush = 0x8040;
   fenv_t before_;
 };
@@ -164,7 +162,7 @@ std::string place(int level, TeamSize d) {
   return describe(level, d) + ", rounding direction " + std::to_string(direction);
 }
 
-// Checks round_to_grid for grid points, the ties between them, and the nearest numbers on both sides of each tie.
+// Checks grid points, the ties between them, and the nearest numbers on both sides of each tie.
 void check_rounding(int level, TeamSize d) {
   std::vector<double> x;
   for (int k = 0; k < 1 << 17; ++k)

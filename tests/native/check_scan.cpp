@@ -1,6 +1,5 @@
-// Runs the scan of the LSTM layers (csrc/cpu/scan.h) without torch. Checks that all instruction sets and numbers of
-// threads agree, and that sigmoid and tanh are accurate. tests/scan/test_operators.py checks that the results are
-// right.
+// Checks that all instruction sets and numbers of threads agree on the scan (csrc/cpu/scan.h), and that sigmoid and
+// tanh are accurate. tests/scan/test_operators.py checks that the results are right.
 #include "../../csrc/cpu/sweep.h"
 #include "scans.h"
 
@@ -46,7 +45,6 @@ const Size kSizes[] = {
     {"long lines", 2, 2, 131, 1, false},
 };
 
-// A function that returns the size of an image, from its index and the size of its feature map.
 using Extents = ImageSize (*)(int image, int height, int width);
 ImageSize mixed(int image, int height, int width) {
   const ImageSize kinds[] = {
@@ -153,8 +151,8 @@ template <class T> void check_activation(int level, bool is_tanh) {
   const auto& kernels = cpu::kernels<T>(level);
   const std::string function = is_tanh ? ", tanh, " : ", sigmoid, ";
   where = kTypeName<T> + function + cpu::instruction_set_name(level);
-  // The kernel's smallest sigmoid is near the smallest normal number. If the exact sigmoid is less than `tiny`, any
-  // result from 0 to `tiny` passes.
+  // The smallest sigmoid is near the smallest normal number. If it is less than `tiny`, any result from 0 to `tiny`
+  // passes.
   const T tiny = 4 * std::numeric_limits<T>::min();
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());

@@ -41,8 +41,8 @@ template <class T> std::vector<T> packed(const std::vector<T>& weight, int chann
   return p;
 }
 
-// The step that computes each buffer: image -> wide (linear, ReLU) -> state (cell) and sum (pointwise) -> logits
-// (linear) -> the next values of image.
+// The steps between the buffers: image -> wide (linear, ReLU) -> state (cell) and sum (pointwise) -> logits (linear) ->
+// the next values of image.
 template <class T> struct Network {
   Size s;
   ColumnBlocks blocks;
@@ -58,8 +58,8 @@ template <class T> struct Network {
   std::vector<std::vector<T>> packs;
   std::vector<ColumnStep<T>> steps;
 
-  // If on_grid, the constructor rounds all numbers to the grid, so that all sums are exact (csrc/cpu/grid.h). `scale`
-  // multiplies the weights and c.
+  // If on_grid, all numbers are on the grid, so that all sums are exact (csrc/cpu/grid.h). `scale` multiplies the
+  // weights and c.
   Network(const Size& size, int level, bool on_grid_ = false, double scale_ = 1)
       : s(size), blocks(cpu::column_blocks<T>(level)), on_grid(on_grid_), scale(scale_) {
     for (Row<T>* row : {&base, &gates}) row->values = noise(row->values.size(), 1, 30);
@@ -82,7 +82,7 @@ template <class T> struct Network {
     for (T& x : all) x = to_grid(x, bits);
     return all;
   }
-  // Returns the first channel of a colour, as torch.tensor_split splits channels.
+  // Splits channels as torch.tensor_split does.
   int first(int channels, int colour) const {
     return channels / s.colours * colour + std::min(colour, channels % s.colours);
   }

@@ -35,7 +35,7 @@ def extreme():
 
 
 def zeros(sizes, dtype):
-    """Returns a tensor of zeros. If one of the sizes is 0, the other sizes may be huge."""
+    """If one of the sizes is 0, the other sizes may be huge."""
     if 0 in sizes:
         return torch.empty([min(size, 1) for size in sizes], dtype=dtype).expand([min(n, LARGEST) for n in sizes])
     return torch.zeros(sizes, dtype=dtype)
@@ -77,7 +77,7 @@ def corrupt(tensor):
 
 
 class Columns:
-    """A call of run_columns, the operator that samples, encodes or decodes an image row, with steps of all kinds."""
+    """A call of run_columns, the operator for an image row, with steps of all kinds."""
 
     def __init__(self):
         self.dtype = rng.choice([torch.float32, torch.float64])
@@ -154,7 +154,7 @@ class Columns:
                 [*code[:i], number, *code[i + 1 :]],
                 [*code[:i], *code[i + 1 :]],
                 [number if x == old else x for x in code],
-                code * 2,  # runs the program twice; the second run starts from results of the first
+                code * 2,  # the second run starts from results of the first
             ]
         )
 
@@ -226,7 +226,7 @@ def main(library, calls):
         ops.set_instruction_set(rng.randrange(3))  # has no effect if this CPU lacks the instruction set
         call = create(rng.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
         for _ in range(rng.choice([0, 1, 1, 2, 3])):
-            # damage() may raise an error for a tensor that an earlier damage() has changed.
+            # damage() may fail for a tensor that an earlier damage() has changed.
             with suppress(*REFUSALS, IndexError, AttributeError):
                 call.damage()
         try:

@@ -10,7 +10,7 @@ using pixelrnn::Formula;
 
 struct Operands { bool x = false, bias = false, h0 = false, c0 = false, peephole = false; };
 
-// The order of the axes of weights. kDense is [directions][taps][hidden][gates][channels]. kAsParameters is
+// kDense weights are [directions][taps][hidden][gates][channels]. kAsParameters weights are
 // [directions][gates][hidden][channels][taps], as in a layer's parameters.
 using Layout = bool;
 constexpr Layout kDense = false, kAsParameters = true;
@@ -71,8 +71,7 @@ template <class T> Outputs<T> nan_outputs(const Shape& s, const Inputs<T>& in) {
   return out;
 }
 
-// Fills a feature map [maps][images][height][width][values] with NaN outside the images, to detect kernels that read
-// there.
+// Fills a feature map [maps][images][height][width][values] with NaN outside the images, where no kernel may read.
 template <class T> void poison_outside(const Shape& s, std::vector<T>& map, int maps, int values) {
   if (!s.sizes) return;
   T* value = map.data();
@@ -110,7 +109,7 @@ void forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, i
           in.merge, data(out.merged), cell_of(in)},
       team(d), level);
 }
-// Computes each gradient whose vector in `out` is not empty.
+// Computes the gradients whose vector in `out` is not empty.
 template <class T>
 void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, int level) {
   cpu::backward<T>(s,
@@ -122,8 +121,8 @@ void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, 
       team(d), level);
 }
 
-// Runs the forward and the backward of a scan. Neither may change an input, and the backward may not change an output
-// of the forward. No output may have a NaN, except c and gates, which are not written outside the images.
+// Neither pass may change an input, and the backward may not change an output of the forward. No output may have a NaN,
+// except c and gates, which are not written outside the images.
 template <class T>
 Outputs<T> scan(const Shape& s, const Inputs<T>& in, TeamSize d, int level) {
   const Inputs<T> in_before = in;
@@ -143,7 +142,7 @@ Outputs<T> scan(const Shape& s, const Inputs<T>& in, TeamSize d, int level) {
 
 template <class T>
 void check_subsets(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, TeamSize d, int level) {
-  // Computes only output `index` of the backward, or all others if `alone` is false.
+  // Computes only output `index`, or all others if `alone` is false.
   const auto check_subset = [&](int index, bool alone) {
     Outputs<T> out = nan_outputs(s, in), expected = all;
     for (int i = 0; i < kOutputCount; ++i) {

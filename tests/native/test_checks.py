@@ -30,17 +30,17 @@ def cpu_has(*features):
     return cpuinfo.exists() and {*features} <= set(cpuinfo.read_text().split())
 
 
-# With these flags, a CPU without AVX-512 runs the AVX-512 kernels by AVX2 instructions.
+# A CPU without AVX-512 runs the AVX-512 kernels by AVX2 instructions.
 ON_AVX2 = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
-AVX512_SOURCES = {"avx512", "instruction_set"}  # source files that depend on the flags ON_AVX2
-# This build is also for a shared library, which needs -fPIC.
+AVX512_SOURCES = {"avx512", "instruction_set"}  # source files that depend on ON_AVX2
+# Also for a shared library, which needs -fPIC.
 ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *ON_AVX2)
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
 OPTIMISED = ("-O2", *ON_AVX2)
 TORCH = ("-DTORCH_TARGET_VERSION=0x020b000000000000", *(f"-isystem{path}" for path in cpp_extension.include_paths()))
 STATIC = (*OPTIMISED, "-static")  # without shared libraries, which a program in QEMU would not find
 
-UNFUSED = "-ffp-contract=off"  # only for scan.cpp, whose scalar products and sums a compiler could fuse
+UNFUSED = "-ffp-contract=off"  # for scan.cpp, whose scalar products and sums a compiler could fuse
 GCC, CLANG, AARCH64_GCC = "g++", "clang++", "aarch64-linux-gnu-g++"
 QEMU, QEMU_X86_64 = "qemu-aarch64", "qemu-x86_64"
 
@@ -58,10 +58,7 @@ def call(command, timeout, **variables):
 
 
 def compile_objects(compiler, flags, sources):
-    """Compiles the sources, and returns the objects.
-
-    Flags that do not affect a source are left out, so that builds with different flags share its cached object.
-    """
+    """Omits flags that do not affect a source, so that builds with different flags share its cached object."""
 
     def compiled(source):
         unused = {"-static", *ON_AVX2 * (source.stem not in AVX512_SOURCES), *[UNFUSED] * (source.stem != "scan")}
@@ -84,23 +81,19 @@ def programs(compiler, flags):
 
 @cache
 def run_checks(compiler, flags, arguments, prefix=()):
-    """Runs the check programs one at a time, because the threads of a program wait for each other."""
+    """Runs one program at a time, because the threads of a program wait for each other."""
     return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
 
 
 def without_randomised_addresses(folder):
-    """Returns a prefix for commands that use ThreadSanitizer: setarch if it is needed, otherwise nothing.
-
-    Some Linux kernels choose random addresses that ThreadSanitizer refuses. setarch makes addresses fixed.
-    """
+    """Returns a command prefix: setarch if Linux chooses random addresses that ThreadSanitizer refuses."""
     source = folder / "empty.cpp"
     source.write_text("int main() {}\n")
     call([GCC, "-fsanitize=thread", source, "-o", folder / "empty"], timeout=60)
     for prefix in ((), ("setarch", platform.machine(), "-R")):
         if prefix and shutil.which(prefix[0]) is None:
             continue
-        # Linux chooses addresses at random, so a command may start once and fail the next time. Repeated starts show
-        # this.
+        # Linux chooses addresses at random, so a command may start once and fail the next time.
         starts = [subprocess.run([*prefix, folder / "empty"], capture_output=True, text=True) for _ in range(8)]
         if all(start.returncode == 0 for start in starts):
             return prefix
@@ -108,10 +101,7 @@ def without_randomised_addresses(folder):
 
 
 def hashes(compiler, flags, arguments, prefix=()):
-    """Runs the check programs, and returns the hashes of the bits of their outputs.
-
-    The result maps an instruction set to a dictionary, which maps (program, output, dtype) to a hash.
-    """
+    """Returns, for each instruction set, the hashes of the outputs' bits, by (program, output, dtype)."""
     found = {}
     for program, output in run_checks(compiler, flags, arguments, prefix).items():
         assert re.search(r"\b[1-9]\d* checks passed\n$", output)
@@ -131,10 +121,10 @@ def assert_same_bits(found, expected):
     ("compiler", "flags", "arguments"),
     [
         pytest.param(GCC, ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
-        # ThreadSanitizer is slow. One instruction set is enough, because all use threads in the same way.
+        # ThreadSanitizer is slow, and all instruction sets use threads in the same way.
         pytest.param(GCC, THREAD, ("short", "best"), id="thread"),
         pytest.param(GCC, OPTIMISED, (), id="optimised"),
-        # Without the flags ON_AVX2, Clang compiles the AVX-512 kernels as users get them.
+        # Without ON_AVX2, Clang compiles the AVX-512 kernels as users get them.
         pytest.param(CLANG, ("-O2",), (), id="clang", marks=needs(CLANG)),
     ],
 )
@@ -156,14 +146,13 @@ def sanitized():
     """Environment variables with which Python and torch run under the address sanitizer."""
     if sys.platform != "linux":
         pytest.skip("LD_PRELOAD is Linux's")
-    # The address sanitizer looks up a function of libstdc++ when it starts, so libstdc++ is preloaded too.
+    # The address sanitizer looks up a function of libstdc++ when it starts.
     names = ("libasan.so", "libstdc++.so.6")
     libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
     for path in libraries:
         if not Path(path).is_absolute():
             pytest.skip(f"{GCC} has no {path}")
-    # Python itself leaks memory when it ends, so the sanitizer does not report leaks. A too large allocation returns
-    # null, instead of ending the process.
+    # Python itself leaks memory when it ends. A too large allocation returns null, instead of ending the process.
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
     return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
 
@@ -203,14 +192,14 @@ def test_bindings_compile_as_cpp17(source):
 @needs(GCC, QEMU_X86_64)
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="no x86-64")
 def test_coding_is_the_same_on_x86_64_without_avx():
-    """Coding gives the same bits on a CPU without AVX, where our kernels and the C library use other instructions."""
+    """Our kernels and the C library use other instructions on a CPU without AVX."""
     call([QEMU_X86_64, "-cpu", "Nehalem", programs(GCC, STATIC)["check_exact"]], timeout=600)
 
 
 @pytest.mark.sweep
 @needs(GCC, AARCH64_GCC, QEMU)
 def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
-    """AVX2, AVX-512 and NEON give the same bits, because they compute the same fused sums in the same order."""
+    """AVX2, AVX-512 and NEON compute the same fused sums in the same order."""
     on_aarch64 = hashes(AARCH64_GCC, (*STATIC, UNFUSED), ("short", "best"), (QEMU,))
     if not cpu_has("avx2", "fma"):
         pytest.skip("the checks passed on AArch64, but this CPU has no AVX2 with FMA to compare their bits with")

@@ -1,5 +1,5 @@
-// The CPU kernels for AVX-512. With PIXELRNN_AVX512_ON_AVX2 the compiler splits each 64-byte vector in two, so that a
-// machine without AVX-512 can test this code.
+// With PIXELRNN_AVX512_ON_AVX2 the compiler splits each 64-byte vector in two, so that a machine without AVX-512 can
+// test these kernels.
 #include "../kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -6,8 +6,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Multiplies the inputs of R images by packed weights: by the first N SIMD vectors of outputs of a block. Writes the
-// sums to acc[R][N].
+// Sets acc[R][N] to the inputs of R images times packed weights, for the first N SIMD vectors of outputs of a block.
 template <class T, int R, int N, int block_vectors> INLINE void multiply_operands(
     const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
@@ -25,8 +24,8 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   return all;
 }
 
-// Divides images into tiles of at most `max` images, whose numbers of images are nearly equal. Calls tile(R, first
-// image) for each tile of R images.
+// Divides images into tiles of nearly equal size, at most `max` images. Calls tile(R, first image) for each tile of R
+// images.
 template <int max, class F> INLINE void tile_images(int64_t images, const F& tile) {
   for (int64_t image = 0; image < images;) {
     const int64_t tiles = (images - image + max - 1) / max, count = (images - image + tiles - 1) / tiles;
@@ -35,7 +34,7 @@ template <int max, class F> INLINE void tile_images(int64_t images, const F& til
   }
 }
 
-// Arithmetic of a kernel. If on_grid, it rounds and clamps results to the codec's grid (../grid.h).
+// If on_grid, rounds and clamps results to the codec's grid (../grid.h).
 template <class T, bool on_grid> struct GridMath {
   using V = Vec<T>;
   static INLINE V rounded(V y) {
@@ -65,11 +64,11 @@ template <class T, bool on_grid> struct ColumnTiles {
       const int64_t first = output + v * L, left = outputs - first;
       Vec<T> y =
           Math::clamped(Math::rounded(acc[m][v] + load(a.base.data + (image + m) * a.base.stride + first, left)));
-      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // a NaN stays, because NaN < 0 is false
+      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // NaN stays, because NaN < 0 is false
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }
-  // Computes N SIMD vectors of outputs for all images, before other outputs. So their weights stay in the cache.
+  // Computes N vectors of outputs for all images, before other outputs, so that their weights stay in the cache.
   template <int N>
   static void linear_block(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
       int64_t images, const LinearColumn<T>& a) {
@@ -87,8 +86,8 @@ template <class T, bool on_grid> struct ColumnTiles {
     }
   }
 
-  // Computes a SIMD vector of units of one image. z has the taps' products for the four gates. Not inlined, so that the
-  // compiler's code rounds alike for all sizes of tiles.
+  // Not inlined, so that the compiler's code rounds alike for all sizes of tiles. z has the taps' products for the four
+  // gates.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
     const T* base = a.base[image] + unit;
@@ -121,9 +120,8 @@ template <class T, bool on_grid> struct ColumnTiles {
   static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
 
-// Rounds numbers in place (../columns.h). `integral` is a power of two from which on all numbers are on the grid. The
-// function adds `integral`, with the sign of the number, to a smaller number and subtracts it again. This rounds the
-// number, ties to even.
+// Numbers of at least `integral`, a power of two, are on the grid. Adding it to a smaller number and subtracting it
+// again rounds the number, ties to even.
 template <class T> void round_to_grid(T* x, int64_t n, T integral, T limit) {
   using Integer = typename Simd<T>::I;
   const Integer sign = (Integer)(-Vec<T>{});

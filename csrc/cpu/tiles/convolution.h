@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// The largest tile of a convolution: its number of vectors of outputs, and its number of cells (output pixels).
+// Largest tile of a convolution, in vectors of outputs and in output pixels.
 constexpr int kConvolutionVectors = kNeon ? 4 : 2, kConvolutionCells = k32Registers && !kNeon ? 14 : kRows;
 
 template <class T, int R, int N>

@@ -1,4 +1,4 @@
-// The CPU kernels for NEON, which every AArch64 processor has. NEON has 32 registers of 16 bytes.
+// The CPU kernels for NEON, which every AArch64 processor has.
 #include "../kernels.h"
 #if defined(__aarch64__)
 #define PIXELRNN_ISA neon

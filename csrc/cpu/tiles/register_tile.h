@@ -6,11 +6,11 @@
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr bool k32Registers = PIXELRNN_VECTOR_REGISTERS == 32, kNeon = k32Registers && PIXELRNN_VECTOR_BYTES == 16;
-// The number of rows (cells or images) of a tile that is kept in registers. On NEON, 5 rows of four vectors take 29 of
-// the 32 registers: 20 accumulators, 4 weights and 5 values. A sixth row would spill.
+// Rows (cells or images) of a tile in registers. On NEON, 5 rows of four vectors take 29 of the 32 registers: 20
+// accumulators, 4 weights and 5 values.
 constexpr int kRows = kNeon ? 5 : 6;
 
-// Calls f with `count`, a number from 1 to max, as a compile-time constant.
+// Calls f with `count`, from 1 to max, as a compile-time constant.
 template <int max, class F> INLINE void with_constant(int64_t count, const F& f) {
   switch (count) {
 #define CASE(R) \
@@ -22,9 +22,8 @@ template <int max, class F> INLINE void with_constant(int64_t count, const F& f)
   }
 }
 
-// For each row m and each channel j0 <= j < j1, multiplies p[m][j] by the channel's N vectors of weights, and adds the
-// products to acc[m]. In w, these vectors are `spacing` values apart, and the channels `step` values. Returns the
-// address of the weights of channel j1.
+// For each channel j0 <= j < j1, adds p[m][j] times the channel's N vectors of weights to acc[m]. In w, the vectors are
+// `spacing` values apart, and the channels `step` values. Returns the address of the weights of channel j1.
 template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = j0; j < j1; ++j, w += step) {
@@ -38,9 +37,9 @@ template <class T, int R, int N> INLINE const T* multiply(
   return w;
 }
 
-// Multiplies the values that cells i0 to i0 + R - 1 read at all taps by packed weights, and adds the products to
-// acc[R][N]. A tap is a neighbour that a cell reads. The weights of a tap are [channels][N][lanes]. Between
-// multiplications, calls prefetch_portion up to `portions` times. Returns the address behind the weights.
+// Multiplies the values that R cells, from i0 on, read at all taps (neighbours) by packed weights, and adds the
+// products to acc[R][N]. The weights of a tap are [channels][N][lanes]. Calls prefetch_portion up to `portions` times.
+// Returns the address behind the weights.
 template <class T, int R, int N, class Prefetch> INLINE const T* multiply_taps(const Cells<T>& cells, int i0,
     const T* __restrict w, Vec<T> acc[R][N], int portions, const Prefetch& prefetch_portion) {
   constexpr int L = lanes<T>;

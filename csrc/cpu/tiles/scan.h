@@ -7,24 +7,23 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// The number of gates that forward_tile multiplies at a time, so that the accumulators fit into registers. 16 registers
-// suffice for two gates x 6 cells, or four gates x 3 cells. With 6 cells, a tile reads fewer weights per cell.
+// Gates that forward_tile multiplies at a time. 16 registers suffice for two gates x 6 cells, or four gates x 3 cells.
+// With 6 cells, a tile reads fewer weights per cell.
 template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
-// The largest number of cells of a forward tile. AVX-512 has enough registers for three gates x 8 cells.
+// Most cells of a forward tile. AVX-512 has registers for three gates x 8 cells.
 template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
-// The kernels prefetch the operands of the next line in portions of a few cache lines. All portions together would be
-// more cache misses than a core can have in flight.
+// The kernels prefetch the next line in portions of a few cache lines, because the cache misses in flight are limited.
 
-// Returns the address of the first four gates of a hidden unit. `unit` is cell * hidden + u, for unit u of the cell. If
-// G is 5, the address also skips the fifth gates of all earlier cells.
+// Returns the address of the first four gates of `unit`, which is cell * hidden + u. If G is 5, it also skips the fifth
+// gates of earlier cells.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
 }
 
-// These functions load and store the five gates of up to n hidden units of a cell, from unit u on. In memory, a cell's
-// first four gates are [hidden][4], and its fifth gates follow as [hidden].
+// Loads or stores the five gates of up to n hidden units of a cell, from unit u on. In memory, a cell has [hidden][4],
+// then [hidden] for the fifth gates.
 template <class T> INLINE FiveGates<Vec<T>> load_five_gates(
     const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
   const T* gates = p + cell * 5 * hidden;
@@ -41,8 +40,7 @@ template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t h
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Computes R cells of five gates from the matrix products z. On return, z[m][0] is CellOutput::inner of cell m, and
-// z[m][1] CellOutput::outer. The caller computes h as outer * tanh(inner).
+// On return, z[m][0] is CellOutput::inner of cell m, and z[m][1] CellOutput::outer.
 template <class T, int R> INLINE void five_gate_cells(
     const Cells<T>& cells, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -103,16 +101,15 @@ void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w,
       store(maps.c + unit, c, n);
       z[m][0] = c, z[m][1] = a.o;
     }
-  // A second loop computes h, so that the tanh(c) of several cells overlap. In a single loop, each tanh(c) would wait
-  // for c of its own cell.
+  // A second loop lets the tanh(c) of several cells overlap. In a single loop, each would wait for c of its own cell.
   ROLL for (int m = 0; m < R; ++m) {
     const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
     store(maps.h + cells.cell[i0 + m] * maps.h_stride + u0, hidden_state<Math>(a, z[m][0]), n);
   }
 }
 
-// Computes a tile of the backward scan, which is R cells x N vectors of hidden units. The gradient of a cell's h is dh,
-// from outside the scan, plus a matrix product: the transposed weights times dx of the cells that read this h.
+// Computes R cells x N vectors of hidden units. The gradient of a cell's h is dh, from outside the scan, plus the
+// transposed weights times dx of the cells that read this h.
 template <class T, int G, int R, int N>
 void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -124,8 +121,8 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // A tile with several vectors prefetches operands of the next line during the matrix product. The loop over the cells
-  // would be too short to hide the cache misses.
+  // Prefetches operands of the next line during the matrix product, because the loop over the cells is too short to
+  // hide the cache misses.
   if constexpr (N > 1) multiply_taps<T, R, N>(cells, i0, w, acc, R * N, prefetch_next);
   else multiply_taps<T, R, N>(cells, i0, w, acc);
   Vec<T> product[R][N];

@@ -16,9 +16,8 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #define ROLL _Pragma("GCC unroll 1")
 #define VECTOR vector_size(PIXELRNN_VECTOR_BYTES)
 
-// The SIMD vector types, and the constants of the exponential function. The function splits x into n * ln2 + r, with an
-// integer n. ln2 is stored as ln2_hi + ln2_lo, so that n * ln2_hi is exact. Adding `magic` to a number rounds it to an
-// integer.
+// exp splits x into n * ln2 + r, with an integer n. n * ln2_hi is exact, and ln2_lo is the rest of ln2. Adding `magic`
+// to a number rounds it to an integer.
 template <class T> struct Simd;
 
 template <> struct Simd<float> {
@@ -66,7 +65,7 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
-// These overloads load or store only the first n lanes. A load sets the other lanes to zero.
+// These overloads access only the first n lanes. A load sets the other lanes to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
   Vec<T> v{};
@@ -77,13 +76,13 @@ template <class T> INLINE void store(T* p, Vec<T> v, int64_t n) {
   if (n >= lanes<T>) return store(p, v);
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
-// Prefetches into the L2 cache, for which more cache misses can be in flight than for L1.
+// Prefetches into the L2 cache, because more cache misses can be in flight than for L1.
 template <int bytes> INLINE void prefetch(const void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
-// If the processor has fused multiply-adds, multiply_add is an intrinsic that uses them. Compilers would fuse a plain a
-// * b + c in some tiles only, and tiles would then round differently. min(a, b) and max(a, b) return b if b is NaN.
+// multiply_add is an intrinsic, because compilers would fuse a plain a * b + c in some tiles only, and tiles would then
+// round differently. min(a, b) and max(a, b) return b if b is NaN.
 #define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \
@@ -124,7 +123,7 @@ template <class T, int... i> struct Shuffle<T, std::integer_sequence<int, i...>>
 };
 #undef SHUFFLE
 
-// These functions load and store the gates [units][4] of n hidden units, as one vector for each gate.
+// Loads or stores the gates [units][4] of n hidden units, as one vector for each gate.
 template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
   constexpr int L = lanes<T>;
   using S = Shuffle<T>;

@@ -1,5 +1,5 @@
-// All CPU kernels of one instruction set. Before a file includes this header, it selects the compiler's instruction set
-// and defines PIXELRNN_ISA (a namespace), PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
+// All CPU kernels of one instruction set. Before a file includes this header, it selects the instruction set and
+// defines PIXELRNN_ISA (a namespace), PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
 //
 // Headers of this folder must not call inline functions of the standard library. The linker keeps only one copy of such
 // a function, which may contain instructions that this machine lacks.

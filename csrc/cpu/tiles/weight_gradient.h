@@ -7,8 +7,7 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr int kWeightRows = k32Registers ? 6 : 3;
 
-// Adds the weight gradients of n cells to `sum`, for R channels x N vectors of outputs. A gradient is the cell's value
-// in a channel, times its dy for an output. b is dy, as [cell][N][lanes].
+// Adds the weight gradients of n cells to `sum`, for R channels x N vectors of outputs. b is dy, as [cell][N][lanes].
 template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;
@@ -28,8 +27,8 @@ template <class T> struct WeightGradientTiles {
   static constexpr int L = lanes<T>;
   static constexpr int kL1Cells = 128;  // number of cells whose dy stays in the L1 cache
 
-  // Returns the number of outputs, rounded up to whole vectors. accumulate() takes four vectors at a time, so three
-  // remaining vectors are padded to four.
+  // Returns the number of outputs, rounded up to whole vectors. accumulate() takes four vectors at a time, so a rest of
+  // three is padded to four.
   static int columns(int outputs) {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;

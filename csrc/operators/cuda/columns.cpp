@@ -8,7 +8,6 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Calls f(T()), where T is the buffers' type: float or double.
 template <class F> auto dispatch(const std::vector<Tensor>& tensors, const F& f) {
   STD_TORCH_CHECK(!tensors.empty(), "run_columns: expected buffers");
   switch (tensors[0].scalar_type()) {
@@ -38,8 +37,7 @@ template <class T> BlockPlan<T> make_plan(
   return plan;
 }
 
-// Returns the description of a GPU. If the capability is 0, this is the tensor's GPU, else a GPU of this compute
-// capability.
+// Describes the tensor's GPU, or if `capability` is not 0, a GPU of this compute capability.
 Device device_of(int64_t capability, const Tensor& t) {
   if (capability) return known_device(int(capability));
   const DeviceScope scope(t);
@@ -48,7 +46,6 @@ Device device_of(int64_t capability, const Tensor& t) {
   return device;
 }
 
-// Copies the plan's memory to a new tensor on the device of `like`.
 Tensor upload(std::vector<unsigned char>& memory, const Tensor& like) {
   Tensor copy = stable::new_empty(like, {int64_t(memory.size())}, ScalarType::Byte);
   const Tensor host = stable::from_blob(memory.data(), {int64_t(memory.size())}, {1},

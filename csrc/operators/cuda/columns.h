@@ -7,32 +7,31 @@
 
 namespace pixelrnn::cuda {
 
-// Launches the program of an image row (../../cuda/columns.h) on the current stream. It does not check the values. The
+// Launches the program of an image row (../../cuda/columns.h) on the current stream, without checking values. The
 // kernel treats a known value that is no level as the last level.
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
     bool on_grid, Optional streams, Optional bytes);
 
-// Returns the number of launches that run_columns needs for one column. The tensors may be on any device. Throws
-// std::runtime_error with one sentence if a GPU cannot run the program.
+// Returns the number of launches for one column. The tensors may be on any device. Throws std::runtime_error with one
+// sentence if a GPU cannot run the program.
 int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin);
 
-// Draws the rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). main and mirrored
-// are column programs. before_row and after_row are row programs. All programs index the same `tensors`. uniform
-// (float64), known (bool) and values (int64) are [images, colours, height, width]. logits is [height, width, images,
-// channels], or absent.
+// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). main and mirrored are
+// column programs, before_row and after_row row programs. All index the same `tensors`. uniform (float64), known (bool)
+// and values (int64) are [images, colours, height, width]. logits is [height, width, images, channels], or absent.
 void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, Tensor uniform, Tensor known,
     Tensor values, Optional logits, double temperature, int64_t first_row, int64_t last_row);
 
-// Returns how many bytes of shared memory draw_rows needs, and how many rounds (../../cuda/block_kernel.h) a GPU runs
-// one after the other for one pixel of all images. The capability 90 means 9.0, and 0 means the tensors' GPU. Throws
-// std::runtime_error with one sentence if such a GPU cannot run the programs in one launch, or if another way is
-// faster. If the capability is not 0, the tensors may be on any device.
+// Returns the bytes of shared memory of draw_rows, and the rounds (../../cuda/block_kernel.h) that a GPU runs one after
+// the other for one pixel of all images. The capability 90 means 9.0, with tensors on any device, and 0 the tensors'
+// GPU. Throws std::runtime_error with one sentence if such a GPU cannot run the programs in one launch, or if another
+// way is faster.
 std::tuple<int64_t, int64_t> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
     int64_t height, int64_t capability);
 
-// Defines the schemas of the operators. The CUDA build (module.cpp) and tests/helpers/emulated call this.
+// Defines the schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_sampling(Library& m) {
   m.def("column_launches(Tensor[] tensors, int[] code, int margin) -> int");
   m.def(

@@ -2,7 +2,7 @@
 #include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
 
-// In tests, the emulator (tests/emulator) runs CUDA kernels on CPU tensors, without a device or several streams.
+// The tests' emulator runs CUDA kernels on CPU tensors, without a device or several streams.
 #if defined(PIXELRNN_EMULATED)
 
 namespace pixelrnn::cuda {
@@ -39,8 +39,8 @@ class DeviceScope {
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
-// Makes torch's current GPU the current one in NVIDIA's driver. Takes the first GPU if this thread has no CUDA context,
-// or if torch lacks CUDA.
+// Makes torch's current GPU current in NVIDIA's driver, or the first GPU if this thread has no CUDA context or torch
+// lacks CUDA.
 inline CUresult enter_current_device() {
   CUcontext context = nullptr;
   if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;

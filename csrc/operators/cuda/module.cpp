@@ -12,14 +12,12 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Returns the reason why this library has no kernels for a compute capability, such as 90 for 9.0. The reason is empty
-// if there are kernels.
+// Returns why there are no kernels for a compute capability, such as 90 for 9.0. Empty if there are kernels.
 std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns the reason why this library has kernels for none of the GPUs that NVIDIA's driver sees. The reason is empty
-// if there are kernels for one of them.
+// Returns why there are no kernels for any GPU that NVIDIA's driver sees. Empty if there are kernels for one.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;

@@ -1,6 +1,5 @@
-// The GPU operators that compute the recurrence of all layers, without the input-to-state product. An operator
-// allocates its outputs, and launches its kernels on the current stream. pixelrnn_ext/operators/scan/gpu.py calls these
-// operators.
+// GPU operators for the recurrence of all layers, without the input-to-state product. They launch their kernels on the
+// current stream. pixelrnn_ext/operators/scan/gpu.py calls them.
 #pragma once
 #include <string>
 #include <tuple>
@@ -10,13 +9,12 @@
 namespace pixelrnn::cuda {
 
 // Computes a scan and returns (h, c, gates). ../arguments.h explains the shapes; h is [B, H, W, D, h]. x already
-// includes the input-to-state product and the bias. So the operator checks the shapes of input, weight_ih and bias, but
-// ignores their values. sizes is on the device of x, and the host does not read it. Outside an image c and gates are
-// undefined. Throws if `path` forces resident kernels (../../cuda/path.h) that cannot run.
+// includes the input-to-state product and the bias, so the values of input, weight_ih and bias are ignored. sizes is on
+// the device of x, and the host does not read it. Outside an image c and gates are undefined. Throws if `path` forces
+// resident kernels (../../cuda/path.h) that cannot run.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
-// The arguments of recurrence_backward. dh is the gradient of h, even if the scan merges directions. The operator reads
-// only the shapes of input and x.
+// dh is the gradient of h, even if the scan merges directions. Only the shapes of input and x matter.
 struct RecurrenceGradients {
   Stack& from;
   Tensor dh = from.tensor(), c = from.tensor(), gates = from.tensor();
@@ -28,25 +26,24 @@ struct RecurrenceGradients {
 //   dc_above: [D, B, h], the gradient of c above the first row, summed over the row. Empty with four gates: [D, 0, h].
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
 
-// Returns the hidden states of `count` neighbours of each cell, [D, B, H, W, count, h], from neighbour `first` on. A
-// neighbour outside the image has the state h0, or zero without h0. h is [B, H, W, D, h]; ../arguments.h explains the
-// letters.
+// Returns the hidden states of `count` neighbours of each cell, from neighbour `first` on: [D, B, H, W, count, h]
+// (../arguments.h explains the letters). A neighbour outside the image has the state h0, or zero without h0. h is [B,
+// H, W, D, h].
 Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
     int64_t taps, int64_t first, int64_t count);
 
-// For each tap (a neighbour that a cell reads), returns the sum of dx over the cells whose neighbour is outside the
-// image: [D, B, taps, G h] (../arguments.h explains the letters). It is float64 if dx is float64, otherwise float32.
+// For each tap (neighbour), sums dx over the cells whose neighbour is outside the image: [D, B, taps, G h]
+// (../arguments.h explains the letters). The sums are float64 if dx is float64, otherwise float32.
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps);
 
-// Describes how the resident kernels would compute a scan in one launch. Returns one text for the forward and one for
-// the backward. If no resident kernel can run, the text is "step path: " and the reason. `capability` is 90 for compute
-// capability 9.0, and 0 for the current GPU.
+// Returns one text for the forward and one for the backward, which describe how resident kernels would compute a scan
+// in one launch. If none can run, the text is "step path: " and the reason. `capability` is 90 for 9.0, and 0 for the
+// current GPU.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
 
-// Defines the schemas of the operators, for the CUDA build (module.cpp) and for the emulated kernels of the tests
-// (tests/helpers/emulated).
+// Defines the schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
   m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN

@@ -12,8 +12,7 @@
 
 namespace pixelrnn::cuda {
 
-// In a scan whose other feature maps have dtype t, c has the dtype cell_state_type(t), and the activated gates
-// gates_type(t).
+// The dtypes of c and of the activated gates in a scan whose other feature maps have dtype t.
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
@@ -29,8 +28,7 @@ struct Scan : ScanSizes {
   Optional h0, c0, peephole, sizes;
   Path path;
 
-  // Checks the arguments. The device of the tensors must be current, because operands are copied if they are not
-  // contiguous and aligned.
+  // The tensors' device must be current, because operands are copied if they are not contiguous and aligned.
   explicit Scan(const ScanArguments&);
 
   bool empty() const { return images * height * width * hidden == 0; }
@@ -38,22 +36,19 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // Returns a new feature map. It is zero if images have sizes of their own, because kernels write nothing outside
-  // images.
+  // The map is zero if images have sizes of their own, because kernels write nothing outside images.
   Tensor new_map(const std::vector<int64_t>& shape) const;
 
-  // Returns the plan for the resident kernels, which compute the scan in one launch. If the plan's `variant` is null,
-  // each line needs launches of its own instead.
+  // Returns the plan for one launch. If its `variant` is null, each line needs launches of its own instead.
   Plan choose_plan(bool backward) const;
-  // Packs the weight for the kernel of one pass. The forward does not save its packed weight; the backward packs again.
+  // The forward does not save its packed weight, so the backward packs again.
   Tensor packed_weight(const Plan&, CUstream) const;
 
  private:
   std::optional<Format> format() const;
 };
 
-// Runs the forward scan with one matrix product and one kernel launch for each line. Writes h, c and gates, but nothing
-// outside an image.
+// Runs the forward scan with one matrix product and one kernel launch for each line. Writes nothing outside an image.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
 // Runs the backward scan, and returns two gradients of c outside the image. ../arguments.h explains the letters.

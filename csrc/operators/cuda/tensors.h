@@ -22,8 +22,7 @@ inline std::string device_name(const Tensor& t) {
   const stable::Device device = t.device();
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
-// Throws unless all tensors are on one device. Callers check this first, because a kernel would dereference pointers of
-// another device.
+// Callers check this first, because a kernel would dereference pointers of another device.
 inline void check_same_device(
     const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
   for (const auto& [other, t] : others)
@@ -43,14 +42,14 @@ inline MapType map_type(ScalarType type) {
 
 inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
 
-// Returns the tensor, copied if it is not contiguous or not aligned to 16 bytes. A view may start at any offset.
+// Copies the tensor if it is not contiguous or not aligned to 16 bytes. A view may start at any offset.
 inline Tensor aligned(const Tensor& t) {
   Tensor c = stable::contiguous(t);
   return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? stable::clone(c) : c;
 }
 inline Optional aligned(const Optional& t) { return t ? Optional(aligned(*t)) : t; }
 
-// Torch's stable ABI has no function for permute, so the dispatcher calls it.
+// Torch's stable ABI has no function for permute.
 inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
   std::array<StableIValue, 2> stack{stable::detail::from(t), stable::detail::from(order)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
