@@ -37,15 +37,15 @@ COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams b
 SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
-BATCH = 32  # images that the network takes at once, to limit the memory for logits
+BATCH = 32  # limits the memory for logits
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# Our codec's file may exceed the ideal size by at most MAX_EXCESS per cent, plus HEADER_BYTES, plus STREAM_BYTES for
-# each stream. The ideal size is -log2 p, where p is the model's probability of the images.
+# Our file may exceed the ideal size, -log2 of the model's probability, by this percentage, plus bytes for the header
+# and for each stream.
 MAX_EXCESS, HEADER_BYTES, STREAM_BYTES = 0.1, 27, 2
-# Rounding the model's probabilities may cost at most this percentage of the ideal size, -log2 p.
+# Rounding the model's probabilities may cost this percentage of the ideal size.
 MAX_ROUNDING = 0.01
 NOTES = """\
 Only codecs that return the same images have numbers. A MB is a million values of a byte. In one file, PNG, WebP and
@@ -57,7 +57,7 @@ log_prob, are in float32."""
 
 @dataclass(frozen=True)
 class Case:
-    """A model and its test images. ``conditions`` is empty if the model is unconditional."""
+    """A model and its test images. ``conditions`` is empty for an unconditional model."""
 
     name: str
     data: str
@@ -73,8 +73,8 @@ class Case:
 class Size:
     """The size and speed of one codec for all images of a data set.
 
-    ``one_file`` is the bytes of a file with all images. ``separate_files`` is the total bytes of files with one image
-    each. ``seconds`` are the times to encode and to decode. ``values`` counts the pixel values in all colour channels.
+    ``one_file`` has the bytes of all images in one file, and ``separate_files`` of a file for each. ``seconds`` are the
+    times to encode and to decode. ``values`` counts the pixel values in all colour channels.
     """
 
     data: str
@@ -126,11 +126,9 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 
 @torch.no_grad()
 def measure_our_codec(case: Case) -> tuple[list[Size], float, float]:
-    """Measures how many bytes our codec needs for the test images of a model.
+    """Returns our codec's sizes, and by how many per cent our file and ``Codec.bits`` exceed the ideal size.
 
-    Returns a list of sizes. Then returns by how many per cent our file and ``Codec.bits`` exceed the ideal size. The
-    ideal size is -log2 p for the model's probability p of the images. The file's excess leaves out HEADER_BYTES, and
-    STREAM_BYTES for each stream.
+    The ideal size is -log2 of the model's probability. The file's excess leaves out HEADER_BYTES and STREAM_BYTES.
     """
     codec, values, conditions = Codec(case.model), case.images.numel(), case.conditions
     file, encoding = timed(lambda: codec.compress(case.images, *conditions))

@@ -7,8 +7,8 @@ from harness.requirements import Target
 from pixelrnn_ext.benchmark.diagonal import CASES
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE
 
-# Both tuples of numbers follow the order of CASES. The first has the largest allowed ratios of our time to the floor,
-# the time of the matrix products alone. The second has the least allowed speed-ups over a loop in PyTorch.
+# In the order of CASES, first the largest allowed ratios of our time to the floor, then the least speed-ups over a loop
+# in PyTorch.
 TARGETS = [
     *(
         Target(case, NATIVE, FLOOR, at_most=floor)

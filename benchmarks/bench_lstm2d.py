@@ -11,10 +11,9 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns the largest allowed ratio of LSTM2d's time to the floor, the time of the matrix products alone.
+    """Returns the largest allowed ratio of LSTM2d's time to the floor, or None if DiagonalBiLSTM has none.
 
-    The floor's share of LSTM2d's time may be 0.05 below 1 / r. Here r is the largest allowed ratio of DiagonalBiLSTM's
-    time to its floor. Returns None if there is no such r for ``hidden`` channels.
+    The floor's share of LSTM2d's time may be 0.05 smaller than its share of DiagonalBiLSTM's longest allowed time.
     """
     bounds = [
         target.at_most
@@ -26,10 +25,10 @@ def over_floor(hidden: int) -> float | None:
 
 
 def targets(case: Case) -> list[Target]:
-    """Returns the targets of a benchmark case. Each target compares our time with another implementation's.
+    """Returns the required times of a case, relative to other implementations.
 
     Five gates need 1.25 times the matrix products of four gates, and may take 1.3 times as long. If ragged images fill
-    a fraction f of the padded batch, they may take 1.05 * f times the padded batch's time.
+    a fraction f of the batch, they may take 1.05 * f times the padded batch's time.
     """
     (directions, ragged), hidden = VARIANTS[case], case.size.hidden
     found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]

@@ -16,8 +16,8 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 def cropped(x, weight, bias, mask_type):
-    """Convolves with the upper rows of the weight, since the mask zeroes all other rows. The padding suits the whole
-    weight, so the convolution yields too many rows. Drops the last of them."""
+    """Convolves with the upper rows of the weight, since all other rows are zero. The padding for the whole weight
+    yields too many rows, so the last are dropped."""
     upper = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
     return F.conv2d(x, upper, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 

@@ -13,8 +13,7 @@ from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import paired
 
 BATCH, PER_IMAGE = "one backward of the batch", "gradients of every image"
-# Maps (model, number of images) to the largest allowed ratio of two times: the gradients of every single image, over
-# one backward of the batch.
+# The largest allowed ratio of PER_IMAGE's time to BATCH's, by (model, number of images).
 REQUIRED = {("mnist-diagonal", 64): 6}
 
 

@@ -16,9 +16,9 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the implementations that the benchmark times, and the exact results for comparison.
+    """Returns the implementations of an unmasked RowLSTM with kernel size 1, and their exact results.
 
-    The layer is an unmasked RowLSTM with kernel size 1. It equals torch.nn.LSTM along each column of an image.
+    The layer equals torch.nn.LSTM along each column of an image.
     """
     torch.manual_seed(0)
     hidden = size.hidden
@@ -31,7 +31,7 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
             theirs.copy_(ours.view_as(theirs))
         lstm.bias_hh_l0.zero_()
 
-    # Turns image columns into sequences for nn.LSTM: (N, C, H, W) becomes (H, N * W, C).
+    # Columns become nn.LSTM's sequences: (N, C, H, W) becomes (H, N * W, C).
     def columns(t):
         return t.permute(2, 0, 3, 1).reshape(size.height, -1, hidden)
 

@@ -25,7 +25,7 @@ NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "in
 class Case:
     """A model, and the images to draw with it.
 
-    ``faster`` is the least speed-up that the incremental sampler must have over the naive sampler.
+    ``faster`` is the least speed-up of the incremental sampler over the naive one.
     """
 
     name: str
@@ -55,10 +55,7 @@ OTHERS = [
 
 
 def differing_values(case: Case, side: int) -> int:
-    """Draws images with all samplers, and counts the values that differ from the naive sampler's.
-
-    All samplers use float64 and the same random numbers.
-    """
+    """Counts the values in which the samplers differ from the naive one, in float64 with the same random numbers."""
     model = case.build().double()
     shape = case.shape[0], side, side
     draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
@@ -71,8 +68,7 @@ def differing_values(case: Case, side: int) -> int:
 def passes(model, case: Case, heights) -> float:
     """Estimates the seconds of a sampler that runs the network once for each value of an image.
 
-    For each number n in ``heights``, times one run on the upper n rows of the images. Multiplies the mean time by the
-    number of values in an image.
+    The estimate is this number of values, times the mean time on the upper n rows, for n in ``heights``.
     """
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
     pass_seconds = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)

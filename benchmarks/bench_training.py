@@ -22,13 +22,13 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# Maps (model, batch size) to two bounds on 2 cores: the least speed-up of a native training step over a step in
-# PyTorch, and the largest slow-down of the native step while another process keeps a core busy.
+# For (model, batch size) on 2 cores, the least speed-up over a step in PyTorch, and the largest slow-down while another
+# process keeps a core busy.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 
 def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
-    """Returns a function that runs a training step with RMSProp, as in section 5.1 of the paper."""
+    """The optimiser is RMSProp, as in section 5.1 of the paper."""
     optimiser = make_optimiser("rmsprop", model.parameters(), 1e-3)
 
     def run():

@@ -1,8 +1,7 @@
-"""Counts the torch operations that each layer's forward and backward dispatch on a CPU and on a GPU.
+"""Counts the torch operations that each layer dispatches on a CPU and on a GPU. Needs no GPU.
 
-The script needs no GPU. A count has the form `operations + views`. Memory allocations count as views. The columns `cpu`
-and `gpu` count a scan as one operation. The column `gpu, inside` counts the operations and kernels inside the scan. A
-`diff` of the tables of two versions shows the operations that a change adds.
+A count is `operations + views`. Memory allocations count as views. The columns `cpu` and `gpu` count a scan as one
+operation, and `gpu, inside` counts the operations and kernels inside it.
 """
 
 import itertools
@@ -42,8 +41,8 @@ CASES = {
 
 
 class Dispatches(TorchDispatchMode):
-    """Counts the operations and views that torch dispatches. `kernels` maps operators to Python implementations. Counts
-    the operations inside such an implementation, but not its operator."""
+    """Counts operations and views. `kernels` maps operators to Python implementations, whose operations are counted
+    instead."""
 
     def __init__(self, kernels):
         super().__init__()
@@ -61,15 +60,14 @@ class Dispatches(TorchDispatchMode):
 
 
 class FakeKernels:
-    """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls. Allocates the outputs, but computes
-    nothing.
+    """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls. Computes nothing.
 
-    Copies operands that are not contiguous, as the compiled kernels do. With four gates and several directions, the
-    forward also copies the hidden states h, and the backward copies the gradient of h.
+    Copies operands that are not contiguous, as the compiled kernels do. With four gates and several directions, it also
+    copies the hidden states h, or their gradient.
     """
 
-    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands of a scan that the recurrence's kernel reads
-    # These two operators are the real ones, because operators/scan/gpu.py reads their schemas.
+    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence's kernel reads
+    # operators/scan/gpu.py reads these operators' schemas.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
     def recurrence(self, *scan):
@@ -103,15 +101,14 @@ def _dense(*operands):
 
 
 def _launch(like, shape, sizes=None):
-    """Stands in for a kernel launch by one torch operation. If ``sizes`` is given, adds a second operation for the
-    kernel that zeroes the padding around smaller images."""
+    """Stands in for a kernel launch. With ``sizes``, a second operation stands for the kernel that zeroes the
+    padding."""
     written = like.new_zeros(shape)
     return written if sizes is None else written.zero_()
 
 
 def gpu_kernels():
-    """Returns {operator's name: the implementation that gpu.py registers}, with FakeKernels for the compiled
-    kernels."""
+    """Returns {operator's name: implementation that gpu.py registers}, on FakeKernels."""
     kernels, torch.ops.dispatches = {}, FakeKernels()
     with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
         gpu.register("dispatches", "cuda")
@@ -131,9 +128,8 @@ def count(case, device, kernels):
 
 
 def counts():
-    """Returns {case: {column: [operations, views]}}. A column is for example "gpu backward"."""
-    # Tensors on the device "meta" stand in for GPU tensors, since torch cannot run the backward of fake CUDA tensors
-    # without a GPU.
+    """Returns {case: {column: [operations, views]}}."""
+    # The device "meta" stands in for a GPU. torch cannot run the backward of fake CUDA tensors without a GPU.
     places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
     with mock.patch.object(backends, "why_not_native", lambda device: None):
         return {

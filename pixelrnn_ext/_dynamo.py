@@ -10,8 +10,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def outside_dynamo(function: F) -> F:
-    """Returns a version of a function that runs uncompiled, on real tensors, even if a compiled function calls it.
+    """Returns a version of ``function`` that torch.compile leaves uncompiled.
 
-    Does not import Dynamo, the tracer of torch.compile.
+    Does not import Dynamo, torch.compile's tracer.
     """
     return torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function

@@ -1,7 +1,6 @@
 """Tensors that record the operations of a model instead of computing them.
 
-incremental/recording.py records a model, and sampling runs the recorded operations pixel by pixel. With the decorator
-:func:`recordable`, a call of a layer's function is recorded as a single operation.
+incremental/recording.py records a model, and sampling runs the recorded operations pixel by pixel.
 """
 
 import dis
@@ -60,21 +59,17 @@ class Recorded(Tensor):
         return recorder.record(func, args, kwargs)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises TypeError, because a change of a tensor's memory cannot be recorded.
-
-        The method is overridden here because torch does not call __torch_function__ for it.
-        """
+        """Raises TypeError here, because torch does not call __torch_function__ for this method."""
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
-        """Returns the tensor itself, so that a module can be deep-copied if a hook stored a recorded tensor in it."""
+        """Lets a module be deep-copied although a hook stored a recorded tensor in it."""
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yields ``self[0]``, ``self[1]`` and so on for an assignment such as ``a, b = recorded``.
 
-        Reads the number of items from the caller's bytecode, because a recorded tensor has no shape. Any other
-        iteration raises TypeError.
+        Reads the number of items from the caller's bytecode, because a recorded tensor has no shape.
         """
         frame = sys._getframe(1)
         instruction = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
@@ -91,8 +86,7 @@ def op_name(function: Callable[..., Any]) -> str:
 def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorates a layer's function, so that a call with a :class:`Recorded` input is recorded as one operation.
 
-    The function's first argument is ``input``. The recording has the input by position and all other arguments by name.
-    Such a call raises TypeError if its argument ``sizes`` is not None.
+    The recording has the input by position and all other arguments by name.
     """
     signature = inspect.signature(function)
 

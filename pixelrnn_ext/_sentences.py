@@ -6,7 +6,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def reason(error: BaseException | str) -> str:
-    """Returns the first line of an error's message, or the error's type if the message is empty.
+    """Returns an error's first line.
 
     The later lines of torch's errors only say where in torch the error was raised.
     """

@@ -9,21 +9,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CLIP = 100.0  # the cell named "max" keeps c between -CLIP and CLIP
+CLIP = 100.0  # the cell "max" keeps c between -CLIP and CLIP
 
 
 class Cell(NamedTuple):
-    # The names of the gates, in the order of the rows of a weight. The first four have the order of torch.nn.LSTM.
+    # Names in the order of a weight's rows. The first four have the order of torch.nn.LSTM.
     gates: tuple[str, ...]
-    forget_gates: tuple[int, ...] = ()  # indices of the gates whose bias starts at forget_bias
-    # The initial bias of the forget gates. With None they are initialised like the other gates.
+    forget_gates: tuple[int, ...] = ()  # indices of gates whose bias starts at forget_bias
+    # None leaves the forget gates' biases random, like those of the other gates.
     forget_bias: float | None = None
     zero_bias: bool = False
     peepholes: bool = False
 
     @property
     def carries_up(self) -> bool:
-        """Whether c of a pixel depends on c of the pixel above, and not only on c of the left pixel."""
+        """Whether c of a pixel also depends on c of the pixel above."""
         return len(self.gates) > 4
 
 
@@ -32,31 +32,26 @@ def _mixed(weight: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
 
 
 def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
-    i, f, g, _, *fifth = gates  # in the cell leaky the variable i holds the gate phi
+    i, f, g, _, *fifth = gates  # in the cell "leaky", i is the gate phi
     if cell == "pixelrnn":
         return f * c_left + i * g
     if cell == "stable":
         return f * _mixed(fifth[0], c_up, c_left) + i * g
     if cell == "leaky":
         return (1 - i) * _mixed(fifth[0], c_up, c_left) + i * g
-    carried = f * c_left + fifth[0] * c_up  # in the cell max, update() has set one of the two forget gates to 0
+    carried = f * c_left + fifth[0] * c_up  # in the cell "max", update() has zeroed one forget gate
     if cell == "halved":
         return 0.5 * carried + i * g
     c = carried + i * g
     if cell == "graves":
         return c
-    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # no gradient passes where c is clipped
+    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # clipped values get no gradient
 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
 
-# The cells by name. Each cell comes from a paper or program:
-# "pixelrnn" is the cell of the paper PixelRNN (arXiv 1601.06759, section 3.3).
-# "stable" is the cell of RETURNN, and one of rnn2d's cells.
-# "graves" is the cell of RNNLIB.
-# "halved" is another of rnn2d's cells.
-# "leaky" is the cell LeakyLP of multi-hare, but without peepholes.
-# "max" is the cell of Tesseract.
+# "pixelrnn" is from PixelRNN (arXiv 1601.06759, section 3.3), "graves" from RNNLIB, and "max" from Tesseract. "stable"
+# and "halved" are from rnn2d, and RETURNN has "stable", too. "leaky" is LeakyLP of multi-hare, without peepholes.
 CELLS = {
     "pixelrnn": Cell(("i", "f", "g", "o"), (1,)),
     "stable": Cell(("i", "f", "g", "o", "lambda"), (1,), 1.0),
@@ -81,18 +76,16 @@ def check_peepholes(cell: str) -> None:
 def update(
     cell: str, z: Tensor, c_up: Tensor, c_left: Tensor, top: Tensor | None = None, peephole: Tensor | None = None
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Computes the cell's equations for some pixels. Returns h, c and the activated gates.
+    """Computes a cell's equations for some pixels. Returns h, c and the activated gates.
 
-    The cell max uses only the larger of its two forget gates, and returns the smaller one as 0.
+    The cell "max" uses only the larger of its two forget gates, and returns the other as 0.
 
     Args:
         cell: the name of a cell in :data:`CELLS`. G is the number of its gates.
         z: (..., G * hidden), the pre-activations of the gates.
         c_up, c_left: (..., hidden), c of the neighbours above and to the left.
-        top: tells for each pixel whether it is in the first row, broadcastable to (..., hidden). None means that no
-            pixel is in the first row.
-        peephole: (4, hidden), the peephole weights of the gates i, f_left, f_up and o. The first three gates read the
-            neighbours' c, and o reads the new c.
+        top: True for pixels in the first row, broadcastable to (..., hidden). None means that there are none.
+        peephole: (4, hidden), the weights with which i, f_left and f_up read the neighbours' c, and o the new c.
     """
     kind = CELLS[cell]
     i, f, g, o, *fifth = z.chunk(len(kind.gates), dim=-1)
@@ -106,6 +99,6 @@ def update(
         f, fifth = torch.where(reads_left, f, 0), [torch.where(reads_left, 0, fifth[0])]
     c = _new_c(cell, (i, f, g, o, *fifth), c_up, c_left)
     o = (o if peephole is None else o + p_o * c).sigmoid()
-    # In the cell leaky the variable f holds the gate o_prev.
+    # In the cell "leaky", f is the gate o_prev.
     h = (f * _mixed(fifth[0], c_up, c_left) + o * c).tanh() if cell == "leaky" else o * c.tanh()
     return h, c, (i, f, g, o, *fifth)

@@ -1,7 +1,4 @@
-"""The directions of a two-dimensional LSTM: their corners, their parameters and the merge of their feature maps.
-
-A direction is a scan of the image from one of its corners.
-"""
+"""The directions of a two-dimensional LSTM, which are scans from corners, and the merge of their feature maps."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +9,7 @@ from torch import Tensor
 
 from ._arguments import integer
 
-# Maps a corner, where a scan starts, to the scan's row step and column step, 1 or -1. The compiled operators number the
-# corners in the order of this dictionary.
+# The row step and column step of a scan from each corner. The compiled operators number corners in this order.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
 DEFAULT_CORNERS: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
@@ -38,7 +34,7 @@ class Direction2d(NamedTuple):
 
 
 def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
-    """Returns the corners where a layer's directions (scans) start.
+    """Returns the corners where scans start.
 
     ``directions`` is 1, 2, 4 or a tuple of corners. Raises TypeError or ValueError for anything else.
     """
@@ -65,10 +61,7 @@ def check_merge(merge: str | None) -> None:
 
 
 def flipped(m: Tensor, corner: str) -> Tensor:
-    """Flips a feature map (..., H, W) so that a scan from ``corner`` becomes a scan from the top left corner.
-
-    The same flip converts the result of the scan back.
-    """
+    """Flips a map (..., H, W) so that a scan from ``corner`` starts at the top left. The same flip undoes this."""
     axes = [axis for axis, sense in zip((-2, -1), CORNERS[corner]) if sense < 0]
     return m.flip(axes) if axes else m
 
@@ -76,8 +69,7 @@ def flipped(m: Tensor, corner: str) -> Tensor:
 def merged(maps: Tensor, merge: str | None) -> Tensor:
     """Merges the feature maps of D directions, (N, D, hidden, H, W).
 
-    ``merge="shift"`` moves the second direction's map down by one row and adds it to the first map (section 3.3).
-    :func:`pixelrnn_ext.functional.lstm2d` describes the other values of ``merge``.
+    ``merge="shift"`` moves the second map down by one row and adds it to the first (section 3.3).
     """
     if merge is None:
         return maps
@@ -85,6 +77,6 @@ def merged(maps: Tensor, merge: str | None) -> Tensor:
         return maps[:, 0] + F.pad(maps[:, 1, :, :-1], (0, 0, 1, 0))
     if merge == "concat":
         return maps.flatten(1, 2)
-    # The channels are the last axis here, so that the merged map has channels_last memory format.
+    # With the channels last, the merged map gets channels_last memory format.
     pixels = maps.permute(0, 3, 4, 1, 2)
     return (pixels.sum(3) if merge == "sum" else pixels.mean(3)).permute(0, 3, 1, 2)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# Element k of a tuple of integers is the position of the LSTM2d's gate k among a program's gates.
-_RETURNN = (0, 1, 4, 3, 2)  # the gates of RETURNN are i, f, lambda, o, g
-_RNN2D_HALVED = (0, 2, 4, 3, 1)  # the gates of rnn2d are i, f_up, f_left, o, g
-_RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # the corners where rnn2d's scans start, in the order of its maps
-_PFISTERER = (0, 1, 4, 2, 3)  # the gates of Pfisterer's program are i, f, o, 1 - (our lambda), g
-_TESSERACT = (1, 2, 0, 3, 4)  # the gates of Tesseract are CI (our g), GI (i), GF1 (f_left), GO (o), GFS (f_up)
+# Element k is the position of the LSTM2d's gate k among the program's gates.
+_RETURNN = (0, 1, 4, 3, 2)  # RETURNN's gates are i, f, lambda, o, g
+_RNN2D_HALVED = (0, 2, 4, 3, 1)  # rnn2d's gates are i, f_up, f_left, o, g
+_RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # where rnn2d's scans start, in the order of its maps
+_PFISTERER = (0, 1, 4, 2, 3)  # Pfisterer's gates are i, f, o, 1 - lambda, g
+_TESSERACT = (1, 2, 0, 3, 4)  # Tesseract's gates are CI (our g), GI (i), GF1 (f_left), GO (o), GFS (f_up)
 
 
 def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, corner: str = "tl") -> dict[str, Tensor]:
@@ -116,8 +116,7 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
     for name, tensor, columns in zip(names, tensors, [(channels,), (hidden,), (hidden,), (), (), ()]):
         _check(name, tensor, (5 * hidden, *columns))
     state = _parameters(corner, _PFISTERER, input, up, left, sum(biases[1:], biases[0]))
-    # The program's gate lambda is 1 minus the LSTM2d's lambda. Since 1 - sigmoid(z) is sigmoid(-z), this gate's weights
-    # are negated.
+    # The program's lambda is 1 minus ours. Since 1 - sigmoid(z) is sigmoid(-z), its weights are negated.
     for tensor in state.values():
         tensor[4 * hidden :].neg_()
     return state
@@ -161,10 +160,10 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
 def _parameters(
     corner: str, order: Sequence[int], input: Tensor, up: Tensor, left: Tensor, bias: Tensor | None
 ) -> dict[str, Tensor]:
-    """Returns the entries of an LSTM2d's state_dict for one direction.
+    """Returns one direction's entries of an LSTM2d's state_dict.
 
-    ``input``, ``up`` and ``left`` are matrices (gates * hidden, columns), and ``bias`` is a vector (gates * hidden,).
-    ``order[k]`` is the position of the LSTM2d's gate k among the gates of these tensors.
+    ``input``, ``up`` and ``left`` are (gates * hidden, columns), and ``bias`` is (gates * hidden,). ``order[k]`` is the
+    position of the LSTM2d's gate k in them.
     """
     check_corners((corner,))
 
@@ -179,13 +178,13 @@ def _parameters(
 
 
 def _tensor(name: str, matrix: Matrix) -> Tensor:
-    if not hasattr(matrix, "__array__"):  # recognises an array without an import of numpy, which may be missing
+    if not hasattr(matrix, "__array__"):  # numpy may be missing, so it is not imported
         raise TypeError(f"expected {name} to be a Tensor or a numpy array, got {type(matrix).__name__}")
     try:
         tensor = torch.as_tensor(matrix).detach()
-    except TypeError:  # raised if torch lacks the array's dtype
+    except TypeError:  # torch lacks the array's dtype
         raise TypeError(f"expected {name} of numbers, got an array of {matrix.dtype}") from None
-    # Rejects integers, because quantised weights would need their scales.
+    # Quantised weights would need their scales.
     check_dtype(name, tensor.dtype)
     if tensor.dim() == 0:
         raise ValueError(f"expected {name} to be a matrix, got a number")

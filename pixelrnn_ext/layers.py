@@ -14,9 +14,9 @@ from .operators import backends
 
 
 class Recurrent(nn.Module):
-    """Base class of the recurrent layers. It creates and holds a layer's parameters.
+    """Base class of the recurrent layers, which holds their parameters.
 
-    The name of a parameter ends in the suffix of its direction (scan), such as ``_reverse``.
+    A parameter's name ends in the suffix of its direction, such as ``_reverse``.
     """
 
     def __init__(
@@ -73,10 +73,7 @@ class Recurrent(nn.Module):
 
 
 class _LineLSTM(Recurrent):
-    """Base class of the paper's recurrent layers.
-
-    ``_suffixes`` has one entry for each direction (scan): the suffix of the direction's parameter names.
-    """
+    """Base class of the paper's recurrent layers. ``_suffixes`` are the suffixes of its directions."""
 
     _suffixes: tuple[str, ...] = ("",)
     _diagonal = True
@@ -87,7 +84,7 @@ class _LineLSTM(Recurrent):
     h0: nn.Parameter | None
     c0: nn.Parameter | None
 
-    # Tells type checkers that a call returns a Tensor. nn.Module annotates the result as Any.
+    # nn.Module annotates the result of a call as Any.
     if TYPE_CHECKING:
 
         def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
@@ -112,7 +109,7 @@ class _LineLSTM(Recurrent):
             kernel_size=kernel_size,
             image_channels=image_channels,
         )
-        odd_sides(kernel_size)  # raises ValueError for an even kernel size
+        odd_sides(kernel_size)  # raises ValueError if it is even
         check_mask_type(mask_type, optional=True)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)

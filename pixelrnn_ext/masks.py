@@ -10,7 +10,7 @@ from ._arguments import integers, odd_sides
 
 
 class Mask(NamedTuple):
-    """The arguments of :func:`causal_mask` except the shape of the weight."""
+    """The arguments of :func:`causal_mask`, without the weight's shape."""
 
     mask_type: str
     image_channels: int
@@ -37,7 +37,7 @@ def colour_groups(channels: int, image_channels: int, *, device: Device = None) 
     first.
     """
     channels, image_channels = check_colour_groups(channels, image_channels)
-    # divmod() would fail for a torch.SymInt, the type of a size inside torch.compile.
+    # divmod() fails for a torch.SymInt, a size inside torch.compile.
     size, larger = channels // image_channels, channels % image_channels
     index = torch.arange(channels, device=device)
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)

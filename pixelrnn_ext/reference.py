@@ -66,7 +66,7 @@ def scan(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """Computes a recurrent layer: scans each image from each corner, then merges the feature maps of these scans.
+    """Scans each image from each corner, then merges the feature maps of these scans.
 
     With ``sizes`` each image is cropped to its size and computed alone.
     """
@@ -88,7 +88,7 @@ def scan(
         return torch.stack([scan_direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    # The gate bias is appended to the input's channels, so that both are cropped to each image.
+    # The gate bias joins the input's channels, so that both are cropped to each image.
     if gate_bias is not None:
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
@@ -119,7 +119,7 @@ def diagonal_scan(
     peephole: Tensor | None = None,
     cell: str = "pixelrnn",
 ) -> Tensor:
-    """Scans a feature map from the top left along its anti-diagonals. Returns h of every pixel, (N, hidden, H, W).
+    """Scans along the anti-diagonals, from the top left. Returns h, (N, hidden, H, W).
 
     ``x`` (N, gates * hidden, H, W) is the input-to-state map, that is, the pre-activations without the recurrent
     product.
@@ -128,9 +128,9 @@ def diagonal_scan(
 
 
 def row_scan(x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Tensor:
-    """Scans a feature map from top to bottom as a Row LSTM. Returns h of every pixel, (N, hidden, H, W).
+    """Scans from top to bottom, like a Row LSTM. Returns h, (N, hidden, H, W).
 
-    ``x`` (N, 4 * hidden, H, W) is the input-to-state map, as in :func:`diagonal_scan`.
+    ``x`` (N, 4 * hidden, H, W) is the input-to-state map.
     """
     return torch.stack([h for h, _, _ in _rows(x, weight_hh, h0, c0)], 1).permute(0, 3, 1, 2)
 
@@ -138,7 +138,7 @@ def row_scan(x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor 
 def row_maps(
     x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None, *, inside: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scans like :func:`row_scan`. Returns h, c and the activated gates in the shapes of :func:`diagonal_maps`."""
+    """Scans like :func:`row_scan`. Returns h, c and the gates in the shapes of :func:`diagonal_maps`."""
     maps = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in _rows(x, weight_hh, h0, c0, inside)))
     h, c, gates = (torch.stack(rows, 1).permute(0, 3, 1, 2) for rows in maps)
     return h, c, gates
@@ -154,10 +154,10 @@ def diagonal_maps(
     cell: str = "pixelrnn",
     inside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scans like :func:`diagonal_scan`. Returns h and c, (N, hidden, H, W), and the gates, (N, gates * hidden, H, W).
+    """Scans like :func:`diagonal_scan`. Returns h and c, (N, hidden, H, W), and gates (N, gates * hidden, H, W).
 
-    The gates are returned after their activation. ``inside`` (N, 1, H, W) marks the pixels of the images. All pixels
-    outside have the states h0 and c0, which are (hidden,), or (N, 1, hidden) with a state for each image.
+    ``inside`` (N, 1, H, W) marks the pixels of the images. Pixels outside have the states h0 and c0, (hidden,), or (N,
+    1, hidden) with a state for each image.
     """
     lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
     h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
@@ -165,7 +165,7 @@ def diagonal_maps(
 
 
 def _rows(x: Tensor, weight_hh: Tensor, h0: Tensor | None, c0: Tensor | None, inside: Tensor | None = None) -> Lines:
-    """Yields h, c and the activated gates of each row of a map, from top to bottom. Each tensor is (N, W, hidden)."""
+    """Yields h, c and the activated gates of each row, each (N, W, hidden)."""
     _, hidden, taps = weight_hh.shape
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)
     border, c_border = _initial(h0, x, hidden), _initial(c0, x, hidden)
@@ -191,9 +191,9 @@ def _diagonals(
     cell: str,
     inside: Tensor | None = None,
 ) -> Lines:
-    """Yields h, c and the activated gates of each anti-diagonal t of a map. Each tensor is (N, H, hidden).
+    """Yields h, c and the activated gates of each anti-diagonal t, each (N, H, hidden).
 
-    Index r along the axis H is the pixel in row r and column t - r.
+    Index r is the pixel in row r and column t - r.
     """
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)
@@ -208,8 +208,7 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Sets h and c outside the image to the initial states. This is done even for zero states if a cell's c depends
-        # on the c above, because c right of the image might become infinite.
+        # Needed even for zero states if a cell's c depends on the c above: c right of the image might become infinite.
         if h0 is not None or c0 is not None or carries_up or inside_line is not None:
             active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)
@@ -220,15 +219,11 @@ def _unskewed(lines: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 def run_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
-    """Applies ``run`` to each image of ``m`` alone, cropped to its size. The result is 0 outside the images.
-
-    ``run`` is a function from a tensor (N, C, H, W) to a tensor (N, ..., H, W).
-    """
+    """Applies ``run`` to each image of ``m``, cropped to its size. The result is 0 outside the images."""
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]
-    # Calls ``run`` with an empty batch, to get a result's shape. The call also connects the result with the parameters,
-    # so that gradients exist even if all images are empty.
+    # An empty batch gives the result's shape, and connects it with the parameters even if all images are empty.
     empty = run(m[:0, :, :1, :1])
     maps = [F.pad(empty, (0, width - 1, 0, height - 1))]
     for image, (h, w) in zip(m.split(1), sizes.tolist()):
@@ -240,17 +235,14 @@ def run_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | N
 
 
 def skew(x: Tensor) -> Tensor:
-    """Moves row r of a map right by r pixels, so that an anti-diagonal becomes a column (section 3.3).
-
-    Maps (N, C, H, W) to (N, C, H, W + H - 1). Each row is filled up with zeros.
-    """
+    """Moves row r right by r pixels, so that an anti-diagonal becomes a column (section 3.3)."""
     n, channels, height, width = x.shape
     skewed_width = width + height - 1
     return F.pad(x, (0, height)).flatten(2)[..., : height * skewed_width].view(n, channels, height, skewed_width)
 
 
 def unskew(x: Tensor, width: int) -> Tensor:
-    """Inverts :func:`skew`: moves row r of a map left by r pixels. The result has ``width`` columns."""
+    """Inverts :func:`skew`."""
     n, channels, height, _ = x.shape
     return F.pad(x.flatten(2), (0, height)).view(n, channels, height, width + height)[..., :width]
 

@@ -1,5 +1,4 @@
-"""Loads modules of pixelrnn_ext without importing the package. The package would import torch, and may not be built
-yet."""
+"""Loads modules of pixelrnn_ext without the package, which would import torch, and may not be built yet."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +6,7 @@ from types import ModuleType
 
 
 def _load_module(name: str) -> ModuleType:
-    """Loads one file of pixelrnn_ext/. The file must not import from the package while it is loaded."""
+    """Loads one file of pixelrnn_ext/, which must not import from the package meanwhile."""
     path = Path(importlib.util.find_spec("pixelrnn_ext").origin).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     loaded = importlib.util.module_from_spec(spec)

@@ -25,7 +25,7 @@ BUDGETS = {
     CHECK: Budget(seconds=0.0, fewest=2, memory=1),
     VERDICT: Budget(seconds=2.0, memory=0),
 }
-# Maps our name of an instruction set to its names in MKL, torch and oneDNN.
+# The names of our instruction sets in MKL, torch and oneDNN.
 LIBRARY_NAMES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 
@@ -53,17 +53,16 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
 
 
 def use_instruction_set(name: str) -> None:
-    """Limits our kernels, MKL, oneDNN and torch to an instruction set. Call it before any of them is first used."""
+    """Limits our kernels, MKL, oneDNN and torch. Call it before any of them is first used."""
     library.set_instruction_set(name)
     if name != library.instruction_sets()[-1]:
         mkl, aten, onednn = LIBRARY_NAMES[name]
-        os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the child processes that measure peak memory
+        os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the child processes that measure memory
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
 
 
 def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
-    """Returns the jobs of a run. A job times implementations on one case with one number of threads. With --verdict,
-    the jobs time only the cases and implementations of ``targets``."""
+    """Returns the jobs of a run. With --verdict, these are only the jobs that ``targets`` need."""
     if options.scope == VERDICT:
         wanted = {}
         for target in targets:
@@ -81,8 +80,7 @@ def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) 
 
 
 def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
-    """Runs a benchmark from its command line. Returns the exit status: 1 if any results were wrong, 2 if no case or
-    target fits the options, otherwise 0."""
+    """Returns the exit status: 1 for wrong results, 2 if no case or target fits the options, otherwise 0."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
     if instruction_set := options.instruction_set or library.instruction_set():

@@ -1,5 +1,4 @@
-"""Computes the LSTM2d layer by an efficient loop in PyTorch: one batched matrix product for all directions on each
-anti-diagonal."""
+"""Computes LSTM2d by an efficient loop in PyTorch: one batched product for all directions on each anti-diagonal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +14,15 @@ from pixelrnn_ext.directions import CORNERS
 class Lines:
     """The order in which each direction of an LSTM2d visits the pixels of a batch.
 
-    Line t is an anti-diagonal: all pixels whose row and column add up to t, ordered by row. Each direction mirrors the
-    images so that it starts in their top left corners. The padding of smaller images stays in place.
+    Line t is the anti-diagonal row + column = t, ordered by row. Each direction mirrors the images so that it starts in
+    their top left corners. The padding of smaller images stays in place.
     """
 
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
         n, height, width = size.batch, size.height, size.width
         lines = height + width - 1
         self.rows = [range(max(0, t - width + 1), min(t, height - 1) + 1) for t in range(lines)]
-        # Mask (N, H, W, 1) of the pixels inside their images, or None without ``sizes``.
+        # Mask (N, H, W, 1) of the pixels inside their images.
         self.inside = None
         heights, widths = torch.tensor([height, width]).expand(n, 2).T
         if sizes is not None:
@@ -31,7 +30,7 @@ class Lines:
             rows, columns = torch.arange(height)[:, None, None], torch.arange(width)[:, None]
             self.inside = (rows < sizes[:, :1, None, None]) & (columns < sizes[:, 1:, None, None])
         r, c = torch.tensor([(r, t - r) for t, rows in enumerate(self.rows) for r in rows]).T[..., None]
-        in_image = (r < heights) & (c < widths)  # (H * W, N): whether the image has the pixel
+        in_image = (r < heights) & (c < widths)  # shape (H * W, N)
 
         def pixel(row_sense: int, column_sense: int) -> Tensor:
             row = r if row_sense > 0 else torch.where(in_image, heights - 1 - r, r)
@@ -39,37 +38,27 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, v] is the index, in the batch, of the v-th pixel that the direction visits. The position of
-        # this visit in the flattened ``pixel`` is visit[index, direction].
+        # pixel[direction, v] is the index, in the batch, of the v-th pixel visited. visit[index, direction] is the
+        # position of this visit in the flattened ``pixel``.
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        # The output matrix (N * H * W * D, hidden) has a row for each pixel and each of D directions. The row for the
-        # v-th pixel that a direction visits is output[direction, v].
+        # output[direction, v] is the row of the v-th pixel visited in the output matrix (N * H * W * D, hidden).
         self.output = self.pixel * len(corners) + d[:, None]
 
 
 def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
     """Computes reference.lstm2d with the cell "stable", from zero initial states, merged by "concat".
 
-    The input has N images of C channels, height H and width W. The weights and biases of all D directions are stacked.
-
-    Args:
-        lines: the order in which the directions visit the pixels.
-        input: (N, C, H, W), fastest in the memory layout channels_last.
-        weight_ih: (D, 5 * hidden, C, 1, 1).
-        weight_hh: (D, 5 * hidden, hidden, 2). The last index is 0 for the neighbour above, and 1 for the left one.
-        bias: (D, 5 * hidden).
-
-    Returns:
-        (N, D * hidden, H, W).
+    The weights of all D directions are stacked. weight_ih is (D, 5 * hidden, C, 1, 1), weight_hh is (D, 5 * hidden,
+    hidden, 2) with the taps up and left, and bias is (D, 5 * hidden). ``input`` is fastest in channels_last.
     """
     (n, channels, height, width), (directions, _, hidden, _) = input.shape, weight_hh.shape
     pixels = input.permute(0, 2, 3, 1)
     if lines.inside is not None:
         pixels = torch.where(lines.inside, pixels, 0)
     x = _Rows.apply(pixels.flatten(0, 2), lines.pixel.flatten(), lines.visit).view(directions, -1, n, channels)
-    # One matrix product takes the input and both neighbours' states. Separate products would have to be added up, which
-    # reads and writes the line's results again.
+    # Separate products of the input and of both neighbours' states would have to be added up, which reads and writes
+    # the line's results again.
     weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
     bias = _tanh_last(bias[:, None])
     h = c = x.new_zeros(directions, 0, n, hidden)
@@ -92,16 +81,16 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
 
 
 def _tanh_last(gates: Tensor) -> Tensor:
-    """Moves gate g behind the gates i, f, o and lambda. Only g takes a tanh, so one call then computes all sigmoids."""
+    """Moves g, the only gate with a tanh, to the end, so that one call computes all sigmoids."""
     i, f, g, *others = gates.chunk(5, 2)
     return torch.cat([i, f, *others, g], 2)
 
 
 class _Rows(torch.autograd.Function):
-    """Selects rows of a matrix by index, like index_select, but with another backward.
+    """Selects rows of a matrix, like index_select, whose backward would scatter the gradients.
 
-    For each row of the matrix, ``uses`` lists the positions in ``index`` that select the row. The backward gathers the
-    gradients at these positions, and sums them. The backward of index_select would scatter the gradients.
+    For each row of the matrix, ``uses`` lists the positions in ``index`` that select it. This backward gathers and sums
+    the gradients there.
     """
 
     @staticmethod

@@ -1,5 +1,4 @@
-"""Benchmark cases of the LSTM2d layer with the cell "stable": one or four directions, and images of equal or of
-different (ragged) sizes."""
+"""Cases of LSTM2d with the cell "stable": one or four directions, images of equal or of different (ragged) sizes."""
 
 import math
 from dataclasses import replace
@@ -17,17 +16,17 @@ from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
 
-# Runs of our layer with other settings, to show what the fifth gate, more directions and padding cost.
+# Runs of our layer that show the cost of the fifth gate, more directions and padding.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
-# Implementations that replace LSTM2d by nn.LSTM layers with about as many multiplications per pixel.
+# nn.LSTM layers with about as many multiplications per pixel.
 PIXELS = "nn.LSTM over pixels (another function)"
 ROWS_AND_COLUMNS = "nn.LSTM along rows and columns (another function)"
 _CELL = "stable"
 
 
 def ragged_sizes(size: Size) -> Tensor:
-    """Returns an (N, 2) tensor with the height and width of each of N images. Each image has the full height. The
-    widths are spread evenly from 0.3 to 1 times the full width, in random order."""
+    """Returns the sizes of N images, (N, 2). All have the full height. The widths are spread evenly from 0.3 to 1 times
+    the full width, in random order."""
     with torch.device("cpu"):
         widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
         widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
@@ -39,8 +38,7 @@ def area_fraction(size: Size) -> float:
 
 
 class OverPixels(nn.Module):
-    """Runs an nn.LSTM over the pixels of each image as one sequence, row by row. The input's axes are pixels, images
-    and channels."""
+    """Runs an nn.LSTM over the pixels of each image, row by row. The input is (pixels, images, channels)."""
 
     def __init__(self, channels: int, products: int, bidirectional: bool, dtype: torch.dtype) -> None:
         super().__init__()
@@ -64,8 +62,8 @@ class AlongRowsAndColumns(nn.Module):
 
 
 def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtype) -> nn.LSTM:
-    """Returns an nn.LSTM with about ``products`` multiplications per pixel. A direction with C input channels and H
-    hidden units needs 4 H (C + H)."""
+    """Returns an nn.LSTM with about ``products`` multiplications per pixel. A direction needs 4 H (C + H), for C inputs
+    and H hidden units."""
     one_way = products / (1 + bidirectional)
     hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
     return nn.LSTM(channels, hidden, bidirectional=bidirectional, dtype=dtype)
@@ -74,9 +72,9 @@ def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtyp
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """Returns the implementations of an LSTM2d layer, and exact results to check them.
+    """Returns the implementations of an LSTM2d layer, and exact results.
 
-    Ragged images, of different sizes, have no nn.LSTM implementations, because nn.LSTM would read the padding.
+    For ragged images there is no nn.LSTM, because it would read the padding.
     """
     torch.manual_seed(0)
     hidden = size.hidden

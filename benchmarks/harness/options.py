@@ -11,11 +11,10 @@ SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
 def make_parser(description: str, full: str = "", **threads) -> argparse.ArgumentParser:
-    """Returns a parser with --threads, and with --full, --check and --verdict, which select how much a benchmark runs.
+    """Returns a parser with --threads, and the options that select how much a benchmark runs.
 
-    Args:
-        full: the help text of --full. If it is empty, the parser has no such option.
-        threads: further arguments of add_argument for --threads.
+    ``full`` is the help text of --full. Without it there is no --full. ``threads`` are further arguments of
+    add_argument for --threads.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.set_defaults(scope=DEFAULT)
@@ -36,12 +35,8 @@ def parse_model_options(
 ) -> tuple[argparse.Namespace, Callable[..., px.models.AutoregressiveModel], torch.Tensor]:
     """Parses the command line of a benchmark that times one model.
 
-    Returns the options, a function that builds the model, and random images for the model.
-
-    Args:
-        count: the option that sets the number of images, such as "--images".
-        default: the number of images without this option.
-        flags: further options without a value, as name=help text.
+    Returns the options, a function that builds the model, and random images, whose number the option ``count`` sets.
+    ``flags`` are further options without a value, as name=help text.
     """
     shown = "default: %(default)s"
     parser = make_parser(description, default=torch.get_num_threads(), help=shown)

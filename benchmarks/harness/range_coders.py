@@ -1,6 +1,6 @@
 """Runs our range coder, and that of the library constriction, without the network.
 
-The coders get batches of (values, float64 logits). The timing leaves out the computation of the logits.
+The coders get batches of (values, float64 logits).
 """
 
 from collections.abc import Callable, Iterable
@@ -21,12 +21,11 @@ except ImportError:
     CONSTRICTION = None
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-Coded = tuple[int, tuple[float, float | None]]  # number of bytes, (seconds to encode, seconds to decode or None)
+Coded = tuple[int, tuple[float, float | None]]  # bytes, (seconds to encode, seconds to decode or None)
 
 
 def ours(batches: Batches) -> Coded:
-    """Encodes the values with our range coder. The probability interval of each value is computed before the timing.
-    Decoding is not timed, since it needs the network's output after each value."""
+    """Times only the encoding of known intervals. Decoding needs the network's output after each value."""
     intervals = []
     for values, logits in batches:
         ends, symbols = range_coder.cumulative(PROFILES[0].quantized(_flat_logits(logits))), values.flatten().long()
@@ -58,7 +57,6 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
 
 
 def _flat_logits(logits: Tensor) -> Tensor:
-    """Reshapes logits from (images, levels, ...) to (values, levels). With two levels, a value may have a single logit,
-    for level 1. Level 0 then gets the logit zero."""
+    """Reshapes logits to (values, levels). A single logit is that of level 1, and level 0 then gets zero."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

@@ -8,8 +8,7 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """A measured value, and the required bound on it. A value is None if unknown. ``doubt`` is empty, or says why the
-    measurement is unreliable (see ``Times.doubt``)."""
+    """A measured value, and the required bound on it. None if unknown. ``doubt`` is from ``Times.doubt``."""
 
     case: str
     quantity: str
@@ -36,10 +35,10 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 
 @dataclass(frozen=True)
 class Target:
-    """A requirement on the time of a float32 training step, relative to another implementation.
+    """A requirement on the time of a float32 training step.
 
-    ``at_most`` is the largest ratio of ``provider``'s time to ``against``'s time. ``faster`` is the least speed-up over
-    ``against``. One of the two is None.
+    ``at_most`` is the largest ratio to ``against``'s time, or ``faster`` the least speed-up over ``against``. One of
+    the two is None.
     """
 
     case: Case
@@ -50,10 +49,10 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the required ratio for an instruction set, or None if there is none.
+        """Returns the required ratio, or None if there is none.
 
-        If ``against`` is the floor (the time of the matrix products alone), ``at_most`` is for AVX-512. AVX2 may take
-        1.25 times this ratio, and has no required ratio below 64 hidden channels.
+        Bounds over the floor are for AVX-512. AVX2 may take 1.25 times as long, and has no such bound below 64 hidden
+        channels.
         """
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most

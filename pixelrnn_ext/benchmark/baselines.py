@@ -1,7 +1,7 @@
 """Baselines that the kernels are compared with: PyTorch loops, and the matrix products of a recurrence alone.
 
 Every loop takes x (N, 4 * hidden, H, W), the pre-activations without the recurrent product, and weight_hh (4 * hidden,
-hidden, taps). Taps are the pixels whose h a pixel reads. The loop returns h (N, hidden, H, W).
+hidden, taps). It returns h (N, hidden, H, W).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Runs the Diagonal LSTM as a PyTorch loop over the diagonals of a skewed copy of x.
+    """Loops over the diagonals of a skewed copy of x.
 
     The time of the backward pass grows with the square of the number of diagonals.
     """
@@ -36,7 +36,7 @@ def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[[Tensor], Tensor]) -> Tensor:
-    """Runs an LSTM whose time steps are the slices of x along the axis ``dim``. Returns h of all steps."""
+    """Runs an LSTM along the axis ``dim`` of x. Returns h of all steps."""
     h = c = x.new_zeros(x.shape[0], hidden, x.shape[5 - dim])
     states = []
     for t in range(x.shape[dim]):
@@ -49,10 +49,7 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
 
 @dataclass
 class GemmFloor:
-    """The matrix products of a recurrence, as pairs of matrices to multiply.
-
-    The time of these products is a lower bound of the recurrence's time.
-    """
+    """The matrix products of a recurrence. Their time is a lower bound of the recurrence's time."""
 
     forward: list[tuple[Tensor, Tensor]]
     backward: list[tuple[Tensor, Tensor]]
@@ -69,10 +66,7 @@ class GemmFloor:
 
 
 def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns the matrix products of a recurrence, made of random matrices.
-
-    Each of the ``cells`` pixels reads ``k`` values.
-    """
+    """Returns the products with random matrices. Each of the ``cells`` pixels reads ``k`` values."""
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
     return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

@@ -13,7 +13,6 @@ recurrence: Callable[..., Problem] = partial(recurrence_problem, diagonal=True, 
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the benchmark problem of a DiagonalBiLSTM layer that runs on each of ``backends``."""
     torch.manual_seed(0)
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)

@@ -15,17 +15,17 @@ from .timing import FEWEST_ROUNDS, Times, percentiles
 
 @dataclass(frozen=True)
 class Budget:
-    # The arguments ``seconds``, ``fewest`` and ``limit`` of timing.paired.
+    # ``seconds``, ``fewest`` and ``limit`` are arguments of timing.paired.
     seconds: float
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
-    # The benchmark skips the naive PyTorch loop if timing this loop would take more than this number of seconds.
+    # The most seconds for timing the naive PyTorch loop. A slower loop is skipped.
     loop_limit: float = math.inf
-    # After this number of seconds no further job or memory measurement begins.
+    # Seconds after which no further job or memory measurement begins.
     total: float = math.inf
-    # The number of jobs whose peak memory is measured. None means all jobs.
+    # The number of jobs whose peak memory is measured. None means all.
     memory: int | None = None
-    # Whether to measure the memory of every timed implementation, not only of this package's.
+    # Whether to measure all implementations' memory, not only this package's.
     memory_of_all: bool = False
 
 
@@ -35,10 +35,10 @@ SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
 class Job(NamedTuple):
     case: Case
     threads: int
-    # The names of the implementations to time. None means all implementations of the case.
+    # The implementations to time. None means all of the case.
     providers: Collection[str] | None = None
     dtype: torch.dtype = torch.float32
-    # The passes to time, in order. The last is "forward+backward", whose result also gets the peak memory.
+    # The passes to time. The result of the last, "forward+backward", also gets the peak memory.
     modes: tuple[str, ...] = ("forward+backward",)
 
     def __str__(self) -> str:
@@ -59,25 +59,20 @@ def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
 
 @dataclass
 class Result:
-    """The times, errors and peak memory of each implementation for a job in one mode."""
+    """Times, errors and peak memory of a job's implementations in one mode."""
 
     job: Job
     mode: str
     times: Times
-    # The relative RMS error of each implementation. An implementation whose error is too large is not timed.
+    # Relative RMS errors. An implementation whose error is too large is not timed.
     errors: dict[str, float]
-    # The names of implementations that compute something else than this package's, such as another cell. The report
-    # does not compare their times.
+    # Implementations of another function, such as another cell. The report does not compare their times.
     incomparable: Collection[str] = ()
-    # The peak memory of each implementation in MiB, or None if it is unknown.
     peak_mib: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def is_training_step(self) -> bool:
-        """Whether the result is of a training step (forward and backward) in float32.
-
-        The short table shows only such results.
-        """
+        """Whether it is a training step in float32. The short table shows only these."""
         return (self.job.dtype, self.mode) == (torch.float32, "forward+backward")
 
     @property

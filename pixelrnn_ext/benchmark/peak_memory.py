@@ -22,17 +22,13 @@ MIB = 2**20
 
 
 def peaks(case: Case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
-    """Returns the MiB that one training step of each implementation adds to the process's peak memory.
-
-    The number is None if the system cannot measure it.
-    """
+    """Returns the MiB that one training step of each implementation adds to its process, or None if unknown."""
     if not (_PROC / "clear_refs").exists():
         return dict.fromkeys(providers)
-    # Makes glibc return freed buffers to the operating system, so that the peak counts only memory in use.
+    # Makes glibc return freed buffers, so that the peak counts only memory in use.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     context = multiprocessing.get_context("forkserver")
-    # The server that forks the fresh processes imports torch alone. An import of pixelrnn_ext might find an unbuilt
-    # source folder of this name in the current folder.
+    # Preloads torch alone. The current folder may have an unbuilt pixelrnn_ext, which an import would find.
     context.set_forkserver_preload(["torch"])
     results = {}
     for name in providers:

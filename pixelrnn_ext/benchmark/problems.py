@@ -1,4 +1,4 @@
-"""The cases of the benchmarks, and their providers. A provider is an implementation that is timed on a case."""
+"""The cases of the benchmarks, and their providers, that is, the implementations that are timed on a case."""
 
 import copy
 import math
@@ -52,16 +52,16 @@ class Differentiable:
     inputs: list[Tensor]
     cotangent: Tensor
     names: list[str]
-    # Converts the output and the gradients to the shapes of the exact results, for comparison.
+    # Converts the results to the shapes of the exact results.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Returns this implementation's exact results. None if ``Problem.reference`` returns them.
+    # Returns the exact results if they differ from ``Problem.reference``.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """Returns a function that runs ``mode`` once. For "backward", step() has already run the forward pass."""
+        """Returns a function that runs ``mode`` once. For "backward", step() itself runs the forward pass."""
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
@@ -85,11 +85,7 @@ Provider = Differentiable | GemmFloor
 
 
 def from_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
-    """Returns an implementation that calls a layer with its input x and its further arguments ``others``.
-
-    The backward pass computes the gradients of x and of the layer's parameters. ``dy`` is the gradient of the layer's
-    output.
-    """
+    """Returns an implementation that calls ``layer(x, *others)``. ``dy`` is the gradient of its output."""
     names = ["input", *dict(layer.named_parameters())]
     return Differentiable(name, lambda x, *_: layer(x, *others), [x, *layer.parameters()], dy, names)
 
@@ -107,10 +103,7 @@ def with_backend(layer: Module, backend: str) -> Any:
 
 @dataclass
 class Problem:
-    """The implementations of one benchmark case that are timed, in one dtype.
-
-    ``reference`` computes the exact results in float64.
-    """
+    """The implementations of one case in one dtype. ``reference`` computes the exact results in float64."""
 
     providers: list[Provider]
     reference: Callable[[], dict[str, Tensor]]
@@ -127,10 +120,9 @@ def _channels_last(*maps: Tensor) -> list[Tensor]:
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns the benchmark problem of a layer.
+    """Returns the problem of a layer.
 
-    The implementations are the layer ``loop``, which is the baseline, copies of this layer on ``backends`` in
-    channels_last memory format, and ``others``.
+    The baseline is ``loop``. Copies of it run on ``backends``, in channels_last memory format.
     """
     maps = _channels_last(x, dy)
     natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]
@@ -138,9 +130,9 @@ def layer_problem(
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
-    """Returns the largest of the tensors' relative errors, and the name of the tensor that has this error.
+    """Returns the largest relative error, and the name of its tensor.
 
-    A tensor's relative error is the RMS of its errors, divided by the RMS of its exact values.
+    A relative error is the RMS error of a tensor, divided by its exact RMS value.
     """
 
     def error(name: str) -> float:
@@ -157,8 +149,7 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 class Case:
     """A layer or a recurrence of one size, to be timed.
 
-    A run without options compares the implementation ``ours`` with each implementation in ``against``. The first in
-    ``against`` is the baseline.
+    Without options, ``ours`` is compared with the implementations in ``against``. The first of these is the baseline.
     """
 
     kind: str
@@ -184,10 +175,10 @@ Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
 def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
-    """Returns a function that runs the scan operator on x and a weight, and returns the hidden states.
+    """Returns a function that runs the scan operator, and returns the hidden states.
 
     For B images and h hidden units, x is [1, B, H, W, 4 h], the weight is [1, taps, h, 4, h], and the states are [B, H,
-    W, 1, h]. ``path`` and ``tf32`` affect only CUDA tensors.
+    W, 1, h].
     """
     absent: dict[str, Any] = dict.fromkeys(("input", "weight_ih", "bias", "h0", "c0", "peephole", "sizes"))
     rest: dict[str, Any] = dict(corners=[0], diagonal=diagonal, input_kernel=1, cell="pixelrnn", merge="none")
@@ -201,11 +192,10 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
 def recurrence_problem(
     size: Size, dtype: torch.dtype, *, diagonal: bool, taps: int, natives: dict[str, Recurrence] | None = None
 ) -> Problem:
-    """Returns the benchmark problem of a recurrence in one direction.
+    """Returns the problem of a recurrence in one direction.
 
-    The recurrence computes h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps). ``natives`` has the
-    compiled implementations by name, made by :func:`native_recurrence`. By default there is only one, with path
-    ``"auto"``.
+    x is (N, 4 * hidden, H, W), and weight_hh is (4 * hidden, hidden, taps). ``natives`` are compiled implementations by
+    name.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
     exact: Recurrence = reference.diagonal_scan if diagonal else reference.row_scan
@@ -226,7 +216,7 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = _channels_last(x, dy)  # the baseline is faster with maps in channels_last
+    loop_x, loop_dy = _channels_last(x, dy)  # channels_last makes the baseline faster
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

@@ -31,9 +31,9 @@ def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
 
 
 def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: list[str], markdown: bool = False) -> str:
-    """Returns the text of a report: header, a warning if rows are unreliable, tables and notes.
+    """Returns the text of a report.
 
-    For each table row, ``doubts`` has a text that says why the row's times are unreliable, or an empty text.
+    Each table row has a text in ``doubts``, which says why its times are unreliable, or is empty.
     """
 
     def listed(facts: list[str]) -> str:

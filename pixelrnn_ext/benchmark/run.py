@@ -12,21 +12,21 @@ from .jobs import Budget, Job, Result
 from .problems import AS_WRITTEN, NATIVE, Differentiable, Provider, worst_error
 from .timing import FEWEST_ROUNDS, paired, progress, timed
 
-# The largest error that is allowed: RMS of the errors / RMS of the exact values.
+# The largest allowed ratio of RMS error to exact RMS value.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 class Benchmark:
-    """Runs the jobs of a benchmark, and collects their results.
+    """Runs jobs, and collects their results.
 
-    Skips what is "too slow" or "out of time", and adds ``otherwise``, such as " without --full", to this reason.
+    ``otherwise``, such as " without --full", is added to the reason why a job is skipped.
     """
 
     def __init__(self, budget: Budget, otherwise: str = "") -> None:
         self.budget = budget
         self.otherwise = otherwise
         self.results: list[Result] = []
-        # Maps the reason for a skip to the names of the skipped jobs or implementations.
+        # The names of skipped jobs or implementations, by reason.
         self.skipped: dict[str, list[str]] = {}
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
@@ -54,8 +54,7 @@ class Benchmark:
                     torch.set_num_threads(job.threads)
                     with progress(str(job)):
                         done.append(self._run(job))
-            # Measures peak memory last, because this takes longer than timing: each implementation gets a fresh
-            # process.
+            # Measures memory last, because this takes longer. Each implementation gets a fresh process.
             for result, measurable in done[: self.budget.memory]:
                 self._measure_memory(result, measurable, out_of_time)
         finally:
@@ -75,7 +74,7 @@ class Benchmark:
         return self.results[-1], [p.name for p in differentiable]
 
     def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
-        """Returns whether to time an implementation: it must be correct, and the naive loop must not be too slow."""
+        """Returns whether an implementation is correct, and not a naive loop that takes too long to time."""
         if not isinstance(provider, Differentiable):
             return True
         tolerance = TOLERANCE[job.dtype]

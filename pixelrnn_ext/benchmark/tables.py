@@ -9,10 +9,7 @@ def number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def grid(header: list[str], lines: list[list[str]], markdown: bool, drop_empty: bool = False) -> str:
-    """Returns a table as text. Numbers are right-aligned. The first column, and columns of text, are left-aligned.
-
-    ``drop_empty`` omits columns that have no value.
-    """
+    """Returns a table as text. ``drop_empty`` omits columns that have no value."""
     columns: list[tuple[str, ...]] = list(zip(header, *lines))
     if drop_empty:
         columns = [column for column in columns if not {*column[1:]} <= {"", "-"}]

@@ -1,4 +1,4 @@
-"""Times functions in turn. The spread of the times and the load from other processes tell if the times are reliable."""
+"""Times functions in turn, and tells whether their times are reliable."""
 
 import gc
 import math
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 FEWEST_ROUNDS = 5
-# Times are unreliable if (80th percentile - 20th percentile) / median exceeds this number.
+# Times are unreliable if (80th percentile - 20th percentile) / median exceeds this.
 MAX_SPREAD = 0.25
-# Times are unreliable if other processes use more than this share of the cores.
+# Times are unreliable if other processes use a larger share of the cores.
 MAX_BUSY = 0.1
 _STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")
@@ -40,9 +40,9 @@ def progress(label: str) -> Iterator[None]:
 
 
 def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
-    """Returns the 20th percentile, the median and the 80th percentile of all times that are not None.
+    """Returns the 20th percentile, the median and the 80th percentile.
 
-    At least two such times are needed.
+    At least two times must not be None.
     """
     seconds = [t for t in times if t is not None]
     p20, _, _, p80 = statistics.quantiles(seconds, n=5, method="inclusive")
@@ -50,9 +50,9 @@ def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
 
 
 class OtherProcesses:
-    """Measures the share of the cores that other processes have kept busy since this object was made.
+    """Measures the share of the cores that other processes use from now on.
 
-    The load average is no substitute, because it also counts this process, and builds that have just ended.
+    The load average would also count this process, and builds that have just ended.
     """
 
     def __init__(self) -> None:
@@ -73,39 +73,36 @@ class OtherProcesses:
 
 
 def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
-    """Returns the seconds for which ``cores`` were busy, as a sum over these cores.
+    """Returns the busy seconds, summed over ``cores``.
 
-    ``stat`` is the text of /proc/stat. Returns None if this text lacks a line for one of the cores.
+    ``stat`` is the text of /proc/stat. None if it lacks one of the cores.
     """
     lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
     found = [line for line in lines if line]
     if len(found) < len(cores):
         return None
     tick = os.sysconf("SC_CLK_TCK")
-    # A line has a core's clock ticks in the states user, nice, system, idle, iowait, irq, softirq and steal.
+    # Clock ticks: user, nice, system, idle, iowait, irq, softirq, steal.
     ticks = [[int(value) for value in line[1].split()[:8]] for line in found]
     return sum(sum(line) - line[3] - line[4] for line in ticks) / tick
 
 
 class Times(dict[str, list[float | None]]):
-    """Maps a function's name to its seconds in each round, or None for a round in which it did not run."""
+    """Maps a function's name to its seconds in each round, or None where it did not run."""
 
-    busy: float | None = None  # share of the cores that other processes used; None if unknown
+    busy: float | None = None  # other processes' share of the cores, None if unknown
 
     def median(self, name: str) -> float:
         return statistics.median(t for t in self[name] if t is not None)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Divides the time of ``name`` by the time of ``other`` in each round. Returns the median of these ratios.
-
-        Only rounds that timed both functions count. Returns None if there is no such round.
-        """
+        """Returns the median ratio of two functions' times in the same round, or None if no round timed both."""
         pairs = zip(self.get(name, []), self.get(other, []))
         ratios = [a / b for a, b in pairs if a is not None and b is not None]
         return statistics.median(ratios) if ratios else None
 
     def doubt(self, *names: str) -> str:
-        """Returns why these functions' times are unreliable, or an empty text if they are reliable."""
+        """Returns why these functions' times are unreliable, or an empty text."""
         reasons, timed = [], [percentiles(self[name]) for name in names if name in self]
         spread = max(((p80 - p20) / median for p20, median, p80 in timed), default=0.0)
         if spread > MAX_SPREAD:
@@ -122,7 +119,7 @@ def paired(
     limit: float = math.inf,
     clock: Callable[[Callable[[], object]], float] = wall_seconds,
 ) -> Times:
-    """Times functions in turn, in rounds, so that a drift of the machine's speed affects all functions alike.
+    """Times functions in rounds, so that a drift of the machine's speed affects all functions alike.
 
     Each function runs for about ``seconds``, and at least ``fewest`` times. A slow function runs only in every second,
     fourth, eighth ... round. After ``limit`` seconds the rounds end as soon as each function has been timed twice.
@@ -151,7 +148,6 @@ def paired(
 
 
 def warning(doubts: list[str]) -> str:
-    """Returns a warning about unreliable times, or '' if all ``doubts``, a text for each table row, are empty."""
     doubtful = sum(map(bool, doubts))
     if not doubtful:
         return ""

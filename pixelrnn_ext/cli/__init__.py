@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
-    # Escapes characters that the terminal cannot show, as Python does on stderr.
+    # Escapes characters that the terminal cannot show, as on stderr.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -35,8 +35,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # Most errors occur in all processes of a training, so only the first process of a machine prints them. A
-        # RuntimeError may occur in one process only, so a process always prints its RuntimeError.
+        # Most errors occur in all processes of a training, but a RuntimeError may occur in only one.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
@@ -44,7 +43,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
 
 @contextmanager
 def _one_line_warnings(prog: str) -> Iterator[None]:
-    """Prints each Python warning as one line, without source code. Only the first process of a machine prints."""
+    """Prints each Python warning as one line, in the first process of a machine."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -56,7 +55,7 @@ def _one_line_warnings(prog: str) -> Iterator[None]:
 
 
 def _torchrun_command() -> str | None:
-    """Returns the torchrun command that started this process, or None. Omits pixelrnn's arguments."""
+    """Returns the torchrun command that started this process, without pixelrnn's arguments, or None."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def size(text: str) -> list[int]:
-    """Parses an image size: "24x32" becomes [24, 32], that is, height and width, and "32" becomes [32, 32]."""
+    """Parses "24x32" to [24, 32], that is, height and width, and "32" to [32, 32]."""
     sides = text.split("x")
     if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
         raise ArgumentTypeError(f"expected a size such as 32 or 24x32 (height x width), got {text!r}")

@@ -32,10 +32,9 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
 
 
 def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[data.Split]:
-    """Reads the images that ``names`` stand for, in order.
+    """Reads the images of ``names`` in order. Each Split has consecutive images of one size.
 
-    A name is a picture file, a folder of pictures, or a split of a data set, such as mnist5k:test. Each returned Split
-    holds consecutive images of one size.
+    A name is a picture file, a folder of pictures, or a split of a data set, such as mnist5k:test.
     """
     parts = [part for name in names for part in _read_parts(name, model, facts, max_pixels)]
     runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
@@ -45,15 +44,11 @@ def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[
 def conditions(
     names: list[str], labels: Tensor | None, counts: list[int], model: Model, facts: Facts
 ) -> list[Tensor] | None:
-    """Returns the model's condition for each group of images of one size: their classes as one-hot vectors.
+    """Returns the classes of each group of images as one-hot vectors, or None if the model takes no condition.
 
-    Returns None if the model takes no condition.
-
-    Args:
-        names: the values of ``--label``. A value is a class, or a split such as digits:test, which stands for the
-            classes of its images. A single class applies to all images.
-        labels: the class numbers of the images, or None if they have no classes. Used only if ``names`` is empty.
-        counts: the number of images in each group.
+    ``names`` are the values of ``--label``: classes, or splits such as digits:test, which stand for their images'
+    classes. A single class applies to all images. Without names, the classes are ``labels``. ``counts`` has each
+    group's number of images.
     """
     classes = classes_of(model, facts)
     if names:
@@ -125,10 +120,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _parse_split(text: str) -> tuple[str, str] | None:
-    """Parses the name of a split: "mnist:/data:test" becomes ("mnist:/data", "test").
-
-    Returns None if the name does not begin with a data set, such as mnist.
-    """
+    """Parses "mnist:/data:test" to ("mnist:/data", "test"). Returns None without the name of a data set."""
     spec, _, split = text.rpartition(":")
     name = (spec or text).partition(":")[0]
     if name not in data.DATA_SETS:

@@ -34,7 +34,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     dataset = load_data(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
-    # Picks evenly spaced images, because the first images of a sorted split may all be of one class.
+    # The first images of a sorted split may all be of one class.
     index = torch.linspace(0, len(split) - 1, count).long()
     originals, (_, height, width) = split.images[index], dataset.shape
     if options.hide in drawing.HIDDEN_AREAS:
@@ -57,7 +57,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     hidden = shown.repeat(rows, 1, 1, 1)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
-        # After Ctrl-C, the hidden parts of images that are not finished stay gray.
+        # After Ctrl-C, the hidden parts of unfinished images stay gray.
         undone = hidden[len(drawn) :]
         return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
 

@@ -8,9 +8,9 @@ from ..training.drawing import HIDDEN_AREAS
 from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
-# Metavars of the arguments that take a path. The shell completes these arguments with file names.
+# Metavars of the arguments that take a path. The shell completes these with file names.
 _PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}
-# --hide takes a word, such as box, or a path. The tcsh script completes only the words, because tcsh has no functions.
+# --hide also takes a path. The tcsh script completes only the words, because tcsh has no functions.
 _WORDS = " ".join(HIDDEN_AREAS)
 _HIDE = "_pixelrnn_file_to_hide"
 _FUNCTIONS = {
@@ -33,7 +33,7 @@ class Print(argparse.Action):
         kinds["WHAT"] = dict(bash=_HIDE, zsh=_HIDE, tcsh=f"({_WORDS})")
         commands = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         for command in (parser, *(command for choices in commands for command in choices.values())):
-            # The script is for the command "pixelrnn", even if "python -m pixelrnn_ext" prints it.
+            # Even if "python -m pixelrnn_ext" prints the script, it completes "pixelrnn".
             command.prog = command.prog.replace(prog, "pixelrnn", 1)
             for action in command._actions:
                 if action.metavar in kinds:

@@ -21,10 +21,10 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-# The command compares the file's size with the size that the model's likelihood predicts. It prints a difference of up
-# to 5 % in percent, and a larger difference in bytes.
+# The file's size and the size that the likelihood predicts may differ by up to 5 %. The command prints a larger
+# difference in bytes, not in percent.
 NEAR = 0.05
-PIXELS_PER_PASS = 2**18  # the most pixels in one forward pass of the model, a limit on the memory
+PIXELS_PER_PASS = 2**18  # limits the memory of one forward pass
 
 
 def add(parser: ArgumentParser) -> None:
@@ -88,10 +88,7 @@ def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Te
 
 @torch.no_grad()
 def _likelihood(model: Model, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> float | None:
-    """Returns -log2 of the probability that the model gives to all images together, computed in float64.
-
-    Returns None if an image has more than PIXELS_PER_PASS pixels.
-    """
+    """Returns -log2 of the probability of all images, or None if one has more than PIXELS_PER_PASS pixels."""
     sizes = [math.prod(group.shape[2:]) for group in images]
     if max(sizes) > PIXELS_PER_PASS:
         return None

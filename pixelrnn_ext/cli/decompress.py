@@ -56,10 +56,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
-    """Adds the file's name to the message of a ValueError in the ``with`` block.
-
-    Replaces the codec's argument ``max_bytes`` in the message by the option ``--max-bytes``.
-    """
+    """Adds the file's name to a ValueError, and replaces ``max_bytes`` by the option ``--max-bytes``."""
     try:
         yield
     except ValueError as error:

@@ -102,7 +102,7 @@ def _progress_in_words(folder: Path) -> str | None:
         return None
     _, facts = checkpoint.load(last)
     step, length = facts["progress"]["step"], facts.get("length")
-    done = f"step {step}"  # older checkpoints do not store the total number of steps, so only the step is printed
+    done = f"step {step}"  # older checkpoints do not store the total number of steps
     if length:
         epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
         done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"

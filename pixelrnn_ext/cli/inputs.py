@@ -49,10 +49,7 @@ def load_model(options: Namespace) -> tuple[Model, Facts]:
 
 
 def why_slow(model: Model, device: torch.device) -> str | None:
-    """Returns the reason why the model runs in slow plain PyTorch instead of our kernels.
-
-    Returns None if the kernels can run, if the user chose plain PyTorch, or if the model is a PixelCNN on a GPU.
-    """
+    """Returns why the model runs in plain PyTorch although the user did not choose this, or None."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)

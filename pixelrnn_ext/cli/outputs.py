@@ -13,11 +13,11 @@ from . import arguments, coding
 
 
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
-    """Adds the option ``--out``. Also adds ``--force``, unless the output is a new folder.
+    """Adds ``--out``, and ``--force`` unless the output is a new folder.
 
-    ``writes`` is the kind of the output, a key of ``REPLACED``.
+    ``writes`` is a key of ``REPLACED``.
     """
-    # A training keeps --out as a string, because its checkpoints store options as JSON, which has no path type.
+    # A training's checkpoints store options as JSON, which has no path type.
     kind = arguments.non_empty if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
     parser.set_defaults(writes=writes)
@@ -44,7 +44,7 @@ def check_file(path: Path) -> None:
 
 
 def say(line: str, out: Path) -> None:
-    """Prints a line to stdout, or to stderr if ``--out`` is a pipe, a device or stdout itself."""
+    """Prints a line to stderr if ``--out`` is a pipe, a device or stdout, otherwise to stdout."""
     print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)
 
 
@@ -58,13 +58,13 @@ def _data_files(options: Namespace) -> list[Path]:
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
 
 
-# Maps a kind of output to a function that returns the existing files that the path of --out would replace.
+# The existing files that --out would replace, by the kind of output.
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
     "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
     "folder": lambda out: [],
     "training": output.linked_files,
 }
-# Maps an option that names input files to a function that gets these files from a command's options.
+# The files that an option names as inputs, by the option.
 INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
     "checkpoint": lambda options: [checkpoint.resolve(options.checkpoint)],
     "data": _data_files,
@@ -78,8 +78,7 @@ INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
 def check(options: Namespace) -> None:
     """Raises FileExistsError if ``--out`` would replace an input of the command, a checkpoint or a file of a training.
 
-    A training may replace training files in its own folder, unless the files are inputs of the command. ``--force``
-    turns the check off.
+    A training may replace training files in its own folder, unless the files are inputs of the command.
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return
@@ -102,14 +101,14 @@ def _protected_kind(file: Path) -> str | None:
 
 def _is_input(file: Path, options: Namespace) -> bool:
     for name, paths in INPUTS.items():
-        with suppress(OSError, ValueError):  # the command itself reports an input that cannot be read
+        with suppress(OSError, ValueError):  # the command itself reports an unreadable input
             if hasattr(options, name) and any(os.path.exists(path) and file.samefile(path) for path in paths(options)):
                 return True
     return False
 
 
 def _link_chain(file: Path) -> Iterator[Path]:
-    """Yields ``file``, then the target of each symbolic link in turn, and last the path with all links resolved."""
+    """Yields ``file``, the target of each of its symbolic links, and the fully resolved path."""
     yield file
     while file.is_symlink():
         file = file.parent / os.readlink(file)

@@ -5,8 +5,8 @@ from types import ModuleType
 from ..operators.library import VERSION
 from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
-# Each command is a module. Its function run(options, command, argv) returns the exit status. ``command`` is the whole
-# command line, and ``argv`` are the arguments after the command's name.
+# Each module has run(options, command, argv), which returns the exit status. ``command`` is the whole command line, and
+# ``argv`` is the part after the command's name.
 COMMANDS: dict[str, ModuleType] = {
     "info": info,
     "train": train,
@@ -18,7 +18,7 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
-# The general help shows the first example of each of these commands.
+# Commands whose first example the general help shows.
 FIRST = ("sample", "train", "evaluate")
 
 

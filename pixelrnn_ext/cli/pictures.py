@@ -47,10 +47,10 @@ def make(
     After Ctrl-C, the picture has the images that are finished.
 
     Args:
-        noun: a plural noun for the images in messages, such as "samples".
+        noun: the images in messages, in the plural, such as "samples".
         draw: drawing.draw with all arguments bound except seed, batch_size, temperature and progress.
         compose: takes the drawn images, in [0, 1]. Returns the whole picture before and after the drawing.
-        order: returns the indices of the pixels in the order of drawing, for an animation.
+        order: returns the indices of the pixels in the order of drawing.
     """
     with rows_bar() as progress:
         drawn, finished = draw(
@@ -58,7 +58,7 @@ def make(
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))
-        # After Ctrl-C in this ``with`` block, an animation gets fewer frames, but the file is still written.
+        # After Ctrl-C, an animation has fewer frames, but is still written.
         with Interrupt() as stop:
             if options.animate or animation.is_animation(options.out):
                 animation.write_animation(options.out, before, after, order(), columns, stop)

@@ -30,7 +30,7 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-# Options for one call of the command only, so checkpoints do not store them.
+# Options of one call, which checkpoints do not store.
 NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}
 
 
@@ -54,10 +54,10 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 WIDTH = ("hidden_channels", "parameters")
 LENGTH = ("steps", "epochs")
-# Options that --resume may change. The path in --data may change, because a folder of images may have moved.
+# Options that --resume may change. --data is one, because a folder of images may have moved.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
-# Options that older checkpoints do not store. With these values, this version trains as the older versions did.
+# Options that older checkpoints do not store, with the values of these trainings.
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
@@ -102,7 +102,7 @@ def _flag(name: str) -> str:
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Trains a model. Then computes the test score of the checkpoint that has the best validation score."""
-    # Finds a missing package now, not after hours of training.
+    # A package must not turn out to be missing after hours of training.
     for package in ("filelock", "safetensors.torch", "tqdm"):
         need(package)
     out = Path(options.out)
@@ -137,7 +137,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
     with distributed.world(options.device) as world, ExitStack() as stack:
         with world.fail_together():
-            # Only the first process locks the folder and downloads the data, while the others wait.
+            # Only the first process locks the folder and downloads the data.
             if world.is_first:
                 stack.enter_context(output.locked(out, command))
                 if not (options.resume or options.overwrite):
@@ -147,7 +147,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
-        # Makes cuDNN deterministic, because a resumed training must give the same bits as one without interruption.
+        # A resumed training must give the same bits as one without interruption.
         torch.backends.cudnn.deterministic = True
         model = builder.build(options.model, dataset, conditional=options.conditional, **model_options)
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
@@ -175,7 +175,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
-    """Returns the options of a resumed training: ``stored``, from its checkpoint, with the changes in ``argv``.
+    """Returns ``stored``, the options of a checkpoint, with the changes in ``argv``.
 
     Raises ValueError if ``argv`` changes an option that is not in ``MAY_CHANGE``.
     """

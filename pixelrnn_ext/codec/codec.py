@@ -27,15 +27,14 @@ Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-# Target size of a stream in bytes. A stream is a part of a file that is decoded independently.
+# Target size in bytes. A stream is a part of a file that is decoded independently.
 STREAM_BYTES = 8192
-# Target memory in bytes for encoding a batch of images or decoding a stream. One large image may take more.
+# Target memory in bytes for encoding a batch or decoding a stream. One large image may take more.
 MEMORY_AT_ONCE = 256 << 20
 
 
 @contextmanager
 def _no_torch_modes() -> Iterator[None]:
-    """Turns off the caller's torch modes, such as ``with torch.device("meta")``."""
     with torch._C.DisableTorchFunction():
         yield
 
@@ -221,7 +220,7 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            # Encodes the images to get their exact encoded size, because an estimate would differ between machines.
+            # An estimate of the encoded size would differ between machines.
             size = len(self._encode(intervals))
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
@@ -243,12 +242,12 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # An empty group counts as one image, so that max_bytes limits its height and width, which may be huge.
+        # An empty group may have a huge height and width, so it counts as one image.
         image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # Checks the condition before allocating the images. ``empty`` has the images' shapes, but takes no memory.
+        # Checks the condition before allocating the images. ``empty`` takes no memory.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -264,10 +263,9 @@ class Codec:
         return out
 
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
-        """Divides the streams of a group of images into batches. The streams of a batch are decoded together.
+        """Divides a group's streams into batches that are decoded together, in at most ``memory`` bytes.
 
-        Returns, for each batch, the range of images and the bytes of each stream. Decoding a batch takes at most
-        ``memory`` bytes.
+        Returns the range of images and the bytes of each stream, by batch.
         """
         streams = group.streams
         if not streams:
@@ -278,14 +276,14 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # ``selected`` is the size in bytes of one image's condition, which decoding copies.
+        # Decoding copies each image's condition, of ``selected`` bytes.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
         self, group: ImageGroup, streams: range_coder.Streams, spans: list[Span], images: Tensor, report: Report
     ) -> None:
-        """Decodes ``streams`` into ``images``. ``spans`` has the range of images of each stream."""
+        """Decodes ``streams`` into ``images``. ``spans`` are the streams' ranges of images."""
         decoding = coding.Decoding(self._grid, self._recordings, streams)
         for blocks in itertools.zip_longest(*(container.blocks(*span) for span in spans), fillvalue=(0, 0)):
             index = torch.cat([torch.arange(*block) for block in blocks])
@@ -311,10 +309,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks the rounding mode of PyTorch's threads, unless all operators of the model are compiled.
-
-        Compiled operators set the rounding mode themselves.
-        """
+        """PyTorch's operators do not set the rounding mode of their threads, as compiled operators do."""
         if not self._all_native:
             self_check.check_threads()
 
@@ -353,7 +348,7 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
 
 
 def _block(group: Group) -> int:
-    """Returns how many images of a stream are decoded at once, 0 for a group without images."""
+    """Returns how many images of a stream are decoded at once."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 

@@ -1,4 +1,4 @@
-"""The codec's samplers: one encodes images, one decodes them, and one measures memory. They draw nothing at random."""
+"""The codec's samplers, which encode images, decode them or measure memory. They draw nothing at random."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,15 +21,15 @@ from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Memory for coding one image, in bytes: a constant, bytes per column and bytes per pixel. The three numbers are exact
-# fractions, because the number of streams in a file depends on the memory.
+# Bytes for coding one image: a constant, per column, and per pixel. They are exact fractions, because the number of
+# streams in a file depends on them.
 MemoryCost = tuple[Fraction, Fraction, Fraction]
-# The most pixels that a convolutional network computes in one pass, so that its feature maps fit into a CPU's cache.
+# Limits one pass of a convolutional network, so that its feature maps fit into a CPU's cache.
 _PIXELS_PER_PASS = 2**14
 
 
 class ImageGroup(NamedTuple):
-    """N images of one size, int64 (N, C, H, W), and their condition, or None if the model takes none."""
+    """Images of one size, int64 (N, C, H, W), and their condition, if the model takes one."""
 
     images: Tensor
     condition: Tensor | None
@@ -51,7 +51,7 @@ def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor
 
 
 class Intervals(NamedTuple):
-    """The range coder's interval for each pixel value of some images. Shapes: (H, W, N, C).
+    """The range coder's intervals of pixel values, (H, W, N, C).
 
     An entry of ``values`` is start << 32 | stop, for the interval start..stop - 1. ``coded`` is false where the large
     network of a multi-scale model gets a value from the small image.
@@ -65,7 +65,7 @@ class Intervals(NamedTuple):
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
     def stream_order(self, first: int, last: int) -> Tensor:
-        """Returns the ``coded`` intervals of images first..last - 1, ordered by row, column, colour and image."""
+        """Returns the ``coded`` intervals of images first..last - 1, by row, column, colour and image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
@@ -74,7 +74,7 @@ class Intervals(NamedTuple):
 class Encoding:
     """A sampler that encodes given images.
 
-    Each call runs one network of the model, and appends one entry to ``parts``: the intervals of all images.
+    Each call runs one network of the model, and appends its intervals to ``parts``.
     """
 
     grid: Grid
@@ -111,7 +111,7 @@ class Encoding:
 
 @dataclass
 class Decoding:
-    """A sampler that decodes pixel values from ``streams``.
+    """A sampler that decodes ``streams``.
 
     A call raises ValueError if a stream ends before its images are complete.
     """
@@ -140,10 +140,9 @@ class Decoding:
 
 @dataclass
 class Measuring:
-    """A sampler that only measures the memory for encoding or decoding an image.
+    """A sampler that only measures memory.
 
-    Each call measures one network of the model, and appends the result to ``costs``. ``side`` is the height and width
-    of the images.
+    Each call appends the memory of one network to ``costs``. ``side`` is the height and width of the images.
     """
 
     grid: Grid
@@ -156,7 +155,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The condition's channels count twice, because the codec copies the condition.
+        # The condition counts twice, because the codec copies it.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -165,18 +164,15 @@ class Measuring:
 
 
 def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
-    """Returns the memory for the input, the output and a temporary tensor of a transposed convolution.
-
-    The temporary tensor has the contribution of each kernel tap, before torch adds the taps.
-    """
+    """Returns the memory of the input, the output, and the contributions of all kernel taps, which torch adds later."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return Fraction(), Fraction(), (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
 class _BandNetwork(Network):
-    """A convolutional network that computes the logits of given images in bands of several rows.
+    """A convolutional network that computes the logits of given images in bands of rows.
 
-    The feature maps of a band fit into a CPU's cache. All sums are exact, so the logits do not depend on the bands.
+    A band's feature maps fit into a CPU's cache. All sums are exact, so the logits do not depend on the bands.
     """
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
@@ -190,8 +186,7 @@ class _BandNetwork(Network):
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
         self._last_uses = recording.last_uses()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # A band also computes the ``_above`` rows above it, as the band before did. To limit this work, a band has at
-        # least twice as many rows of its own.
+        # A band also computes the ``_above`` rows above it, so it has at least twice as many of its own.
         self._height = height
         if height * width > _PIXELS_PER_PASS:
             self._height = max(_PIXELS_PER_PASS // width, 2 * self._above, 1)

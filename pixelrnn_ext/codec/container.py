@@ -32,11 +32,11 @@ import torch
 from torch import Tensor
 
 Bytes = bytes | bytearray | memoryview
-Span = tuple[int, int]  # a range of images: the index of the first image, and the index after the last
+Span = tuple[int, int]  # the index of the first image, and the index after the last
 
 MAGIC = b"\x8bPRN"
 VERSION = 1
-# The most images of a stream that are decoded at once, so that their states h and c fit into a CPU's cache.
+# The most images of a stream decoded at once. Their states h and c fit into a CPU's cache.
 BLOCK = 64
 _HEAD = struct.Struct("<4sB8sI")
 _CHECKSUM = struct.Struct("<I")
@@ -45,9 +45,9 @@ _VARINT_BITS = 63
 
 
 class Group(NamedTuple):
-    """N images of one size, in S streams that are decoded independently.
+    """Images of one size, in S streams.
 
-    ``images`` is N. Stream s has the images N * s // S to N * (s + 1) // S - 1.
+    Stream s has the images N * s // S to N * (s + 1) // S - 1, with N = ``images``.
     """
 
     images: int
@@ -104,8 +104,8 @@ def write(contents: Contents) -> bytes:
 def read(data: Bytes) -> Contents:
     """Parses a file. The streams are views of ``data``, not copies.
 
-    Checks that the numbers in the file agree with each other and with its size, but not that the images fit into
-    memory. Raises TypeError if ``data`` is not bytes, and ValueError if it is not a complete file of this format.
+    Does not check that the images fit into memory. Raises TypeError if ``data`` is not bytes, and ValueError if it is
+    not a complete file of this format.
     """
     try:
         view = memoryview(data).cast("B")

@@ -1,7 +1,4 @@
-"""Prepares a model for the codec: copies it, and rounds its parameters to fixed-point numbers.
-
-All sums of these numbers are exact in float64.
-"""
+"""Copies a model for the codec, and rounds its parameters to fixed-point numbers, whose sums are exact in float64."""
 
 import copy
 import hashlib
@@ -34,11 +31,8 @@ Recordings = dict[Any, Recording]
 def prepared_copy(model: nn.Module, grid: Grid) -> Any:
     """Returns a copy of a model that the codec can run, in float64 on the CPU.
 
-    Rounds the parameters to fixed-point numbers, and removes the wrappers of torch.compile. Computes parametrised
-    weights in float64, so that every machine gets the same, and stores them as plain parameters.
-
-    Raises ValueError if a parameter is not finite, or if the sums in a layer could be too large to be exact. The sums
-    include weights that a mask sets to zero.
+    Parametrised weights are computed in float64, so that every machine gets the same. Raises ValueError if a parameter
+    is not finite, or if a layer's sums, with masked weights, could be too large to be exact.
     """
     check_unsharded(model)
     for name, parameter in _named_parameters(model):
@@ -53,7 +47,7 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        # Hooks round the input and output of a transposed convolution. The codec's own code rounds the other layers.
+        # The codec's own code rounds the inputs and outputs of all other layers.
         if isinstance(module, nn.ConvTranspose2d):
             module.register_forward_pre_hook(lambda _, inputs: (grid.quantized(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.quantize_(output))
@@ -65,9 +59,9 @@ def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
-    """Returns a deep copy of a model. The copy and the model have the same hook objects.
+    """Returns a deep copy of a model with the same hook objects.
 
-    torch cannot deepcopy weights that a hook, such as weight norm, has computed. Such weights are cloned.
+    torch cannot deepcopy weights that a hook, such as weight norm, has computed. They are cloned.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -77,9 +71,9 @@ def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
 
 
 def _make_plain(module: nn.Module) -> None:
-    """Replaces parametrisations, and hooks of torch.nn.utils that compute weights, by the weights themselves."""
+    """Replaces parametrisations, and hooks that compute weights, by the weights themselves."""
     if parametrize.is_parametrized(module):
-        # torch's remove_parametrizations would also change the user's model, which has the same class as its copy.
+        # torch's remove_parametrizations would also change the user's model, which has the same class.
         names: Any = module.parametrizations
         weights = {name: getattr(module, name).detach().clone() for name in names}
         module.__class__ = type(module).__bases__[0]
@@ -93,10 +87,10 @@ def _make_plain(module: nn.Module) -> None:
 
 
 def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
-    """Records the operations that each network of ``model`` runs. ``model`` is the codec's copy of ``original``.
+    """Records the operations of each network of ``model``, the codec's copy of ``original``.
 
-    Hooks that are registered after this call have no effect. Raises TypeError if hooks make the operations of the two
-    models differ, or if a module outside the networks has a hook.
+    Later hooks have no effect. Raises TypeError if hooks make the operations of the two models differ, or if a module
+    outside the networks has a hook.
     """
     if hasattr(original, "factor"):
         check_hooks(original, bool(original.condition_channels))
@@ -117,9 +111,9 @@ def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
 
 
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
-    """Replaces parameters of ``original`` in the operations of ``recording`` by the rounded parameters of ``model``.
+    """Replaces parameters of ``original`` in the recorded operations by the rounded parameters of ``model``.
 
-    Raises TypeError if an operation uses a tensor of neither model, because that tensor is not rounded.
+    Raises TypeError if an operation uses a tensor of neither model, because it is not rounded.
     """
     tensors, originals = (dict((*_named_parameters(m), *m.named_buffers())) for m in (model, original))
     counterparts = {id(tensor): tensor for tensor in tensors.values()}
@@ -158,12 +152,12 @@ def _match(a: Recording, b: Recording) -> bool:
 def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
     """Returns eight bytes that identify a prepared model.
 
-    The hash covers the model's class, constructor arguments and parameters, the ``grid`` of their fixed-point numbers,
-    and the buffers that the model reads. Parts that wrappers such as torch.compile add to names are not hashed.
+    They are a hash of the class, the constructor arguments, the parameters, ``grid``, and the buffers that the model
+    reads.
     """
     wiring = [type(model).__name__, _changed_arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
-    # Uses ldexp, because pow is not exact in every rounding mode.
+    # pow is not exact in every rounding mode.
     unit = math.ldexp(1, grid.activation + grid.weight)
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
@@ -177,11 +171,10 @@ def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
 
 
 def _changed_arguments(model: nn.Module) -> dict[str, Any]:
-    """Returns the constructor arguments of a model that differ from their defaults.
+    """Returns the constructor arguments that differ from their defaults.
 
     So a later version can add an argument without changing fingerprints. The backend is left out, because it changes no
-    result. Arguments of base classes are included. If several classes have an argument, the most derived class gives
-    the default.
+    result. The most derived class that has an argument gives its default.
     """
     signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -202,13 +195,13 @@ def _changed_arguments(model: nn.Module) -> dict[str, Any]:
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
     if kind.startswith("weight"):
         return on_grid(value, grid.weight)
-    if kind.startswith(("h0", "c0")):  # the learned initial h and c are rounded and clamped like all other h and c
+    if kind.startswith(("h0", "c0")):  # rounded and clamped like all other h and c
         return grid.quantized(value)
     return on_grid(value, grid.activation + grid.weight)
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """Raises ValueError if a sum of products in a layer could be too large to be exact in float64."""
+    """Raises ValueError if a layer's sum of products could be too large to be exact in float64."""
     limit = math.ldexp(1, 53 - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
@@ -218,7 +211,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # No input exceeds ``grid.limit``. The second ``grid.limit`` is for the condition, which a gate adds to the sum.
+        # No input exceeds ``grid.limit``, nor does the condition, which a gate adds to the sum.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < limit:
             expected = f"weights to code with whose sums stay below {limit:g}"

@@ -180,7 +180,7 @@ class AutoregressiveModel(nn.Module):
             return
         values = concrete_tensor(images)
         if values is not None:
-            with _disable_current_modes():  # a tracer of the model must not record this check
+            with _disable_current_modes():  # a tracer must not record this check
                 check_levels("images", values, self.levels)
             if values.is_cpu:
                 channels = 2 * getattr(self, "hidden_channels", 0)
@@ -214,5 +214,5 @@ class AutoregressiveModel(nn.Module):
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:
-    """Returns ``head_channels``, or the paper's number of channels (table 1) if ``head_channels`` is None."""
+    """None gives the paper's number of channels (table 1)."""
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels

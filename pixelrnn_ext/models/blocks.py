@@ -1,7 +1,7 @@
 """Parts of the models (table 1 and figure 5 of the paper): blocks, and the head, which computes the logits.
 
-A block maps 2h channels to 2h channels, through layers of h channels. In constructors ``options`` are
-``image_channels`` and ``backend``, which all layers of a model share.
+A block maps 2h channels to 2h channels, through layers of h channels. ``options`` are ``image_channels`` and
+``backend``.
 """
 
 from typing import Any
@@ -17,10 +17,9 @@ def masked_conv(*arguments: Any, backend: str, **options: Any) -> MaskedConv2d:
 
 
 class RecurrentBlock(nn.Module):
-    """A block of a PixelRNN (figure 5, right), which maps 2h channels to 2h channels.
+    """A block of a PixelRNN (figure 5, right): a Row LSTM or Diagonal BiLSTM, then a 1x1 convolution.
 
-    It is a Row LSTM or Diagonal BiLSTM with h channels, then a 1x1 convolution. A condition is added to the gates of
-    the LSTM (section 3.6).
+    A condition is added to the gates of the LSTM (section 3.6).
     """
 
     layer: RowLSTM | DiagonalBiLSTM
@@ -52,9 +51,9 @@ class RecurrentBlock(nn.Module):
 
 
 class ConvolutionalBlock(nn.Module):
-    """A block of a PixelCNN (figure 5, left), which maps 2h channels to 2h channels.
+    """A block of a PixelCNN (figure 5, left): a 1x1, a k x k and a 1x1 convolution, each after a ReLU.
 
-    It has a 1x1, a k x k and a 1x1 convolution, each after a ReLU. A condition is added after the k x k convolution.
+    A condition is added after the k x k convolution.
     """
 
     reduce: MaskedConv2d
@@ -75,10 +74,7 @@ class ConvolutionalBlock(nn.Module):
 
 
 class Head(nn.Sequential):
-    """The last layers of a model, which compute the logits: ReLU, 1x1 convolution, ReLU, and two 1x1 convolutions.
-
-    The channels of the logits are grouped by colour.
-    """
+    """The last layers of a model, which compute the logits, grouped by colour."""
 
     def __init__(self, in_channels: int, head_channels: int, logits: int, **options: Any) -> None:
         super().__init__(

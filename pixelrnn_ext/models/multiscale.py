@@ -15,10 +15,7 @@ from .stack import PixelRNN
 
 
 class Upsampling(nn.Sequential):
-    """Upsamples a feature map by ``factor``: maps (N, in, H, W) to (N, out, factor * H, factor * W).
-
-    It has one transposed convolution for each prime factor of ``factor``, with ReLUs between them.
-    """
+    """Upsamples (N, in, H, W) to (N, out, factor * H, factor * W), with a layer for each prime factor."""
 
     def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
         layers: list[nn.Module] = []
@@ -140,7 +137,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         small_images = images[..., :: self.factor, :: self.factor]
         small = compute_logits(self.small_model, small_images, self._small_condition(condition))
         logits = compute_logits(self.large_model, images, self._large_condition(small_images, condition))
-        # slice_scatter is used because torch.func.linearize loses assignments to slices, such as ``y[::2] = x``.
+        # torch.func.linearize loses assignments to slices, such as ``y[::2] = x``.
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
 

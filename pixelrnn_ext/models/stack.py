@@ -43,7 +43,7 @@ class _Stack(AutoregressiveModel):
         self.num_layers: int = integer("num_layers", num_layers)
         self.head_channels: int = integer("head_channels", head_channels_of(head_channels, self.levels))
         self.kernel_size: int = integer("kernel_size", kernel_size)
-        odd_sides(self.kernel_size)  # raises ValueError for an even kernel size
+        odd_sides(self.kernel_size)  # raises ValueError if it is even
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
@@ -69,8 +69,8 @@ class _Stack(AutoregressiveModel):
         if isinstance(images, Recorded):
             return self._by_level(self.logit_map(self.scaled(images), condition))
         self._check_inputs(images, condition, check)
-        # Gives x the strides of channels_last, which the recurrent layers use. torch.vmap does not support
-        # memory_format=channels_last, and contiguous() would keep the strides of a one-channel map.
+        # Gives x the strides of channels_last. torch.vmap does not support memory_format=channels_last, and
+        # contiguous() would keep the strides of a one-channel map.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
@@ -85,9 +85,9 @@ class _Stack(AutoregressiveModel):
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns the logits of images x, scaled to [-1, 1], as a feature map whose channels are grouped by colour.
+        """Returns the logits of images x in [-1, 1], as a feature map whose channels are grouped by colour.
 
-        The network consists of layers and pointwise arithmetic alone, so sampling can run it pixel by pixel.
+        Consists of layers and pointwise arithmetic alone, so that sampling can run it pixel by pixel.
         """
         y, skipped = self.first(x), None
         for i, block in enumerate(self.blocks):
@@ -155,7 +155,7 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in ("row", "diagonal"):
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        # Set first, because super().__init__ calls _block, which reads these two attributes.
+        # Set first, because super().__init__ calls _block.
         self.layer, self.initial_state = layer, initial_state
         data = dict[str, Any](image_channels=image_channels, levels=levels, condition_channels=condition_channels)
         sizes = dict[str, Any](hidden_channels=hidden_channels, num_layers=num_layers, head_channels=head_channels)

@@ -16,8 +16,7 @@ from .configurations import from_config
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 TABLE = "models.json"
-# Maps a trained model's name to the SHA-256 of its file, and to its negative log-likelihoods on the validation and test
-# splits, in nats per image.
+# Each model's SHA-256, and its negative log-likelihoods on the validation and test splits, in nats per image.
 PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
 
 
@@ -52,7 +51,7 @@ def model_file(name: str) -> Path:
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads a model's parameters and configuration from the bytes of a safetensors file of float32 tensors."""
+    """Returns the parameters and the configuration in a safetensors file of float32 tensors."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     facts = json.loads(header.pop("__metadata__")["pixelrnn_ext"])

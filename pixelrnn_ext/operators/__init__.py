@@ -1,5 +1,5 @@
 """Registers the operators ``torch.ops.pixelrnn_ext`` and their rules (such as derivatives) with torch, and runs them.
 
-Each folder has a family of operators: the recurrence in scan/, and the masked convolution in masked_conv/. columns.py
-calls the operators of sampling and coding.
+The recurrence is in scan/, and the masked convolution in masked_conv/. columns.py calls the operators of sampling and
+coding.
 """

@@ -1,6 +1,6 @@
-"""Support for torch's autocast in the operators.
+"""torch's autocast in the operators.
 
-A recurrence chooses its dtypes itself, so it runs with autocast switched off.
+A recurrence chooses its dtypes itself, so it runs without autocast.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast. The list replaces torch.amp.is_autocast_available, which torch 2.11 cannot compile
-# inside torch.func.
+# Device types without autocast. torch 2.11 cannot compile torch.amp.is_autocast_available inside torch.func.
 _NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 
@@ -21,10 +20,6 @@ def autocast_on(device: str) -> bool:
 
 
 def result_dtype(input: torch.Tensor) -> torch.dtype:
-    """Returns the dtype of a layer's result: autocast's dtype if autocast is on, otherwise the dtype of ``input``.
-
-    A float64 input stays float64.
-    """
     device = input.device.type
     return torch.get_autocast_dtype(device) if autocast_on(device) and input.dtype != torch.float64 else input.dtype
 
@@ -34,8 +29,6 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 
 def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Decorates a function, so that it runs without autocast on the device of its first tensor argument."""
-
     @wraps(function)
     def run(*args: object) -> Result:
         device = next(a.device.type for a in args if isinstance(a, torch.Tensor))
@@ -46,7 +39,7 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
 
 
 def register_casts(library: torch.library.Library, name: str, device: str) -> None:
-    """Registers an autocast rule: all floating-point operands except float64 are cast to autocast's dtype."""
+    """Registers a rule that casts all operands except float64 to autocast's dtype."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:

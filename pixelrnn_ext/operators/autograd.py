@@ -33,8 +33,7 @@ def register(
 ) -> None:
     """Registers the derivatives of the operator ``name``, like torch.library.register_autograd.
 
-    ``decomposition`` is a function in differentiable PyTorch with the operator's arguments and results. If there is no
-    ``backward``, the decomposition's vector-Jacobian product is the backward.
+    ``decomposition`` is the operator in differentiable PyTorch. By default its vector-Jacobian product is the backward.
     """
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
@@ -47,9 +46,7 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # PyTorch switches derivatives off while the forward of an autograd Function runs. This line switches
-        # derivatives on again, because an outer transform of torch.func may differentiate the operations of this
-        # forward.
+        # PyTorch runs this forward with derivatives off, but an outer transform of torch.func may need them.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return redispatch(keyset, args)
 
@@ -63,8 +60,7 @@ def register(
         "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
-    # A _SingleLevelFunction handles only one transform of torch.func. That is enough, because the dispatcher calls
-    # ``kernel`` once for each transform.
+    # Handles only one transform of torch.func. The dispatcher calls ``kernel`` once for each transform.
     function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
@@ -82,8 +78,7 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # Passes 0, the only level of forward-mode differentiation, if PyTorch may not know the current level: in torch.func
-    # and torch.compile.
+    # PyTorch may not know the current level in torch.func and torch.compile. Level 0 is the only one.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 

@@ -1,4 +1,4 @@
-"""Chooses the backend of a call, that is, compiled kernels or plain PyTorch."""
+"""Chooses between compiled kernels and plain PyTorch."""
 
 from collections.abc import Callable
 
@@ -24,18 +24,15 @@ def why_not_native(device: torch.device) -> str | None:
 
 
 def convolution_backend(backend: str) -> str:
-    """Returns the backend of the masked convolutions of a model whose recurrent layers use ``backend``.
-
-    Convolutions have no ``"step"`` and no ``"resident"``, and use ``"native"`` instead.
-    """
+    """Replaces ``"step"`` and ``"resident"``, which only recurrent layers have."""
     return "native" if backend in ("step", "resident") else backend
 
 
 def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns True if an operator runs its kernels, and False if it runs plain PyTorch.
+    """Returns whether an operator runs its kernels, not plain PyTorch.
 
-    ``names`` are the values that ``backend`` may have. ``why_not`` returns why the kernels cannot run, or None if they
-    can. If ``backend`` demands kernels that cannot run, raises RuntimeError with this reason.
+    ``why_not`` returns why the kernels cannot run, or None. Raises RuntimeError with this reason if ``backend`` demands
+    kernels.
     """
     check_name(backend, names)
     if backend == "reference":
@@ -47,10 +44,9 @@ def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str
 
 
 def choose(backend: str, device: torch.device) -> str | None:
-    """Returns the argument ``path`` of the scan operator, or None if plain PyTorch is to run the scan.
+    """Returns the scan operator's argument ``path``, or None if plain PyTorch is to run the scan.
 
-    A path is a way to run a scan on a GPU (csrc/cuda/path.h). The operator may still refuse ``"resident"`` because of
-    the sizes: see :func:`pixelrnn_ext.resident_plan`. The errors are those of :func:`uses_kernels`.
+    The operator may still refuse ``"resident"`` because of the sizes: see :func:`pixelrnn_ext.resident_plan`.
     """
 
     def why_not() -> str | None:

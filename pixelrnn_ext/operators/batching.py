@@ -1,11 +1,7 @@
-"""Runs operators under torch.vmap.
+"""Runs operators under torch.vmap, once for the images of all members, or once for each member.
 
-The images of all members of a vmap batch become one larger batch. If members have different parameters, an operator
-runs once for each member.
-
-``info``, ``in_dims`` and ``args`` are the arguments of a batching rule, which torch.library.register_vmap registers.
-The rule returns the outputs and their batch dimensions. ``axes`` maps the position of an argument to the argument's
-axis of images.
+``info``, ``in_dims`` and ``args`` are the arguments of a rule for torch.library.register_vmap. ``axes`` maps the
+position of an argument to its axis of images.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,10 +27,9 @@ def run_folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op`` once, on the images of all members of the vmap batch.
+    """Runs ``op`` once for all members, or once for each member if another argument is batched.
 
-    Every output must have an axis of images, whose position ``output_axes`` lists. If members differ in an argument
-    that has no axis of images, ``op`` runs once for each member instead.
+    ``output_axes`` has the axis of images of every output.
     """
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return run_each_member(op, info, in_dims, args)
@@ -51,10 +46,7 @@ def run_each_member(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Di
 
 
 def fold_batch(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """Merges the images of all members of the vmap batch into one batch.
-
-    Returns the changed arguments, and the number of images of one member.
-    """
+    """Merges the images of all members into one batch. Returns the new arguments, and a member's number of images."""
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

@@ -14,14 +14,14 @@ from .._arguments import check_dtype
 from .autocast import autocast_on
 
 Result = TypeVar("Result")
-# The accepted integer dtypes. uint16, uint32 and uint64 are missing, because torch cannot clamp them.
+# torch cannot clamp uint16, uint32 and uint64.
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
     """Raises TypeError or ValueError unless all tensors have the device and the dtype of ``input``.
 
-    Under autocast the dtypes may differ. The input, and tensors whose names begin with "weight", must not be None.
+    Under autocast the dtypes may differ. The input and weights must not be None.
     """
     for name, tensor in {"input": input, **others}.items():
         if tensor is None and name != "input" and not name.startswith("weight"):
@@ -40,10 +40,7 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
 
 
 def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
-    """Wraps a kernel of ``operator``, so that it raises ValueError unless all tensors are on one device.
-
-    Without this check the kernel would use pointers into the memory of another device.
-    """
+    """Wraps a kernel, which would otherwise use pointers into the memory of another device."""
     name, schema = operator._schema.name.partition("::")[2], operator._schema
 
     @wraps(kernel)
@@ -74,9 +71,9 @@ def check_integers(name: str, value: Tensor) -> None:
 
 
 def check_levels(name: str, values: Tensor, levels: int) -> None:
-    """Raises ValueError if a tensor of integers has a value outside [0, levels).
+    """Raises ValueError if a value is outside [0, levels).
 
-    The check reads the values. So the CPU waits if a GPU still computes them.
+    The CPU waits for a GPU that still computes the values.
     """
     possible = torch.iinfo(values.dtype)
     if (possible.min >= 0 and possible.max < levels) or not values.numel():
@@ -87,7 +84,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unexpanded(tensor: Tensor) -> Tensor:
-    """Returns a view of the tensor without repetitions: a dimension that ``expand`` repeated has one element."""
+    """Returns a view with one element in each dimension that ``expand`` repeated."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)
@@ -123,7 +120,7 @@ def shape(tensor: Tensor) -> tuple[int, ...]:
 
 
 def concrete_tensor(tensor: Tensor) -> Tensor | None:
-    """Removes torch.func's wrappers around a tensor. Returns None if the tensor is fake or on the meta device.
+    """Returns the tensor inside torch.func's wrappers, or None if it is fake or on the meta device.
 
     Inside torch.vmap the result has all members of the batch.
     """

@@ -13,8 +13,8 @@ from .grid import ANIMATED, picture
 from .optional import need
 from .progress import bar
 
-FRAMES = 100  # the most frames of an animation, besides the first frame, in which no pixel is drawn yet
-FRAME, LAST_FRAME = 50, 2000  # milliseconds for which an animation shows each frame, and the last frame
+FRAMES = 100  # the most frames besides the first, in which no pixel is drawn yet
+FRAME, LAST_FRAME = 50, 2000  # milliseconds for which each frame, and the last, is shown
 
 
 def is_animation(path: Path) -> bool:
@@ -22,13 +22,10 @@ def is_animation(path: Path) -> bool:
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """Returns the indices of the pixels that the model draws, in the order of drawing.
-
-    ``known``, bool (1, 1, H, W), is true for given pixels, which the model does not draw.
-    """
+    """Returns the indices of the pixels to draw, in order. ``known``, bool (1, 1, H, W), is true for the others."""
     height, width = known.shape[2:]
     index = torch.arange(height * width)
-    # A multi-scale model first draws the small image: every ``factor``-th row and column.
+    # A multi-scale model draws the small image first.
     if isinstance(model, models.MultiScalePixelRNN):
         small = torch.zeros(height, width, dtype=torch.bool)
         small[:: model.factor, :: model.factor] = True
@@ -37,10 +34,9 @@ def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
 
 
 def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
-    """Yields the frames of an animation, (N, C, H, W) each.
+    """Yields the frames, (N, C, H, W) each, from ``before`` to ``images``.
 
-    The first frame is ``before``, and the last frame is ``images``. From frame to frame, more pixels are drawn.
-    ``order`` is the indices of the pixels in the order of drawing.
+    ``order`` has the indices of the pixels in the order of drawing.
     """
     for done in _pixels_done(order):
         drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
@@ -53,11 +49,8 @@ def write_animation(
 ) -> None:
     """Writes an endless GIF of a grid of images, whose pixels appear one after the other.
 
-    Args:
-        before: the images before the drawing, float (N, C, H, W) in [0, 1].
-        images: the finished images, of the same shape and range.
-        order: the indices of the drawn pixels, in the order of drawing.
-        stop: once this function returns True, only the last frame is still written.
+    ``before`` and ``images``, float (N, C, H, W) in [0, 1], are the images before and after the drawing. ``order`` has
+    the indices of the drawn pixels, in order. Once ``stop()`` is true, only the last frame is still written.
     """
     gif = Gif()
 
@@ -85,7 +78,7 @@ def _pixels_done(order: Tensor) -> range:
 class Gif:
     """Encodes an endless GIF frame by frame. Pillow's own ``save`` would keep all frames in memory.
 
-    Gray frames are stored exactly. The changed pixels of a coloured frame are reduced to 255 colours.
+    The changed pixels of a coloured frame are reduced to 255 colours.
     """
 
     def __init__(self) -> None:
@@ -93,11 +86,11 @@ class Gif:
         self._shown: Any = None
 
     def add(self, pixels: Any, duration: int) -> None:
-        """Adds a frame of ``duration`` milliseconds. ``pixels`` is uint8, (H, W) for gray or (H, W, 3) for RGB."""
+        """Adds a frame of ``duration`` milliseconds. ``pixels`` is uint8, (H, W) or (H, W, 3)."""
         image, plugin, numpy = need("PIL.Image"), need("PIL.GifImagePlugin"), need("numpy")
         changes = numpy.ones(pixels.shape, bool) if self._shown is None else pixels != self._shown
         changed = image.fromarray(changes.reshape(*pixels.shape[:2], -1).any(2))
-        # Encodes only the box around all changed pixels. Unchanged pixels in the box are transparent.
+        # Encodes only the box around all changed pixels. Unchanged pixels are transparent.
         box = changed.getbbox() or (0, 0, 1, 1)
         changed = changed.crop(box)
         unchanged = need("PIL.ImageChops").invert(changed)
@@ -117,11 +110,7 @@ class Gif:
 
 
 def _indexed(part: Any, unchanged: Any) -> Any:
-    """Converts ``part`` of a frame to an image with a palette.
-
-    The palette of a gray part has all 256 grays. The palette of a coloured part has 255 colours, and an index for
-    transparent pixels.
-    """
+    """Gives ``part`` a palette: all 256 grays, or 255 colours and an index for transparent pixels."""
     if part.mode == "L":
         return part.convert("P")
     part.paste(0, mask=unchanged)

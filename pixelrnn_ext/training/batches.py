@@ -9,7 +9,7 @@ from .seeds import generator
 
 
 class Order:
-    """Maps each training step to the indices of its images, which the processes divide among them.
+    """Maps each training step to the indices of its images, for all processes.
 
     Every epoch has its own random order. An incomplete last batch of an epoch is left out.
     """
@@ -40,7 +40,7 @@ def select(
 
 
 def shifted(images: Tensor, max_shift: int, source: torch.Generator) -> Tensor:
-    """Moves each image at random by up to ``max_shift`` pixels vertically and horizontally, and fills with zeros."""
+    """Moves each image at random by up to ``max_shift`` rows and columns, and fills with zeros."""
     count, _, height, width = images.shape
     down, right = torch.randint(2 * max_shift + 1, (2, count, 1, 1), generator=source)
     padded = torch.nn.functional.pad(images, [max_shift] * 4).permute(0, 2, 3, 1)
@@ -60,10 +60,10 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns one process's part of a training batch: the images and their condition.
+    """Returns the images of this process for a training step, and their condition.
 
-    ``share`` is the slice of the batch for this process. Images are binarised, mirrored and shifted at random before
-    the batch is divided, so they do not depend on the number of processes.
+    ``share`` is the slice of the batch for this process. Random changes come before the division, so they do not depend
+    on the number of processes.
     """
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)

@@ -34,12 +34,8 @@ def build(
 ) -> models.AutoregressiveModel:
     """Returns an untrained model for the images of a data set.
 
-    Args:
-        name: one of models.CONFIGURATIONS, or one of :data:`KINDS`. By default, a model of ``KINDS`` has the
-            sizes of the paper's MNIST model, :data:`SIZES`.
-        conditional: whether the model takes the class of an image as its condition.
-        parameters: the approximate number of parameters, from which hidden_channels is computed.
-        options: other arguments of the model's class.
+    ``name`` is one of models.CONFIGURATIONS or :data:`KINDS`. ``conditional`` makes an image's class its condition.
+    ``parameters`` is an approximate number, from which hidden_channels is computed.
     """
     if name in KINDS:
         config = KINDS[name] | SIZES | dict(image_channels=data.shape[0], levels=data.levels) | options
@@ -76,7 +72,7 @@ def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
 
-    low = config["image_channels"]  # every colour needs at least one hidden channel
+    low = config["image_channels"]  # every colour needs a hidden channel
     high = low + 1
     while count(high) < parameters:
         low, high = high, 2 * high

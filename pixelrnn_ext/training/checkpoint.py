@@ -1,10 +1,8 @@
 """Reads and writes checkpoints, which are safetensors files with the state of a training.
 
 The tensors are called ``model.*`` for parameters, ``average.*`` for their moving average, and
-``optimiser.<number>.<state>`` for the optimiser's state of each parameter.
-
-The file's metadata has three entries. ``pixelrnn_ext`` is the *facts* as JSON: the configuration of the model, the data
-set, the settings and the progress of the training. ``pixelrnn_ext.format`` is the version of the format.
+``optimiser.<number>.<state>``. The metadata has three entries. ``pixelrnn_ext`` is the *facts* as JSON: the model's
+configuration, the data set, the settings and the progress. ``pixelrnn_ext.format`` is the version of the format.
 ``pixelrnn_ext.sha256`` is a digest of the facts and the tensors.
 """
 
@@ -47,8 +45,7 @@ def _is_list_of_names(value: Any) -> bool:
 
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
-# The values that every checkpoint must store. Maps (group, name) to a description of valid values, and to a function
-# that checks a value.
+# Facts that every checkpoint must store. Maps (group, name) to a description of valid values, and their check.
 FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
     ("data", "shape"): ("three integers >= 1", _is_shape),
     ("data", "classes"): ("a list of names", _is_list_of_names),
@@ -60,12 +57,12 @@ FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    # Flattens the tensor: torch cannot view a scalar as bytes.
+    # torch cannot view a scalar as bytes.
     return tensor.flatten().view(torch.uint8).numpy().data
 
 
 def _checksum(tensors: _Tensors) -> int:
-    """Returns the CRC-32 of all tensors: the checksum of the first checkpoint format."""
+    """Returns the checksum of the first checkpoint format."""
     checksum = 0
     for name in sorted(tensors):
         checksum = zlib.crc32(_bytes(tensors[name]), checksum)
@@ -96,12 +93,9 @@ def _check(facts: Any, path: Path) -> None:
 
 
 def _check_sizes(facts: Facts, tensors: _Tensors, path: Path) -> None:
-    """Raises ValueError if an integer in a checkpoint is too large for any model that can be trained.
-
-    A damaged file could otherwise ask for a huge model.
-    """
+    """Raises ValueError for an integer with which a damaged file would ask for a huge model."""
     for name, value in _integers(facts):
-        # Every layer has at least one tensor, so a model cannot have more layers than tensors.
+        # Every layer has at least one tensor.
         maximum = len(tensors) if name == "num_layers" else 2**63 - 1
         if abs(value) > maximum:
             raise ValueError(f"expected {name} to be at most {maximum} in {path}, got {_short(value)}")
@@ -137,7 +131,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: the file is damaged or truncated, has a newer format, or is not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    # Opens the file first, because safe_open's error may not name a missing file.
+    # safe_open's error may not name a missing file.
     with open(path, "rb"):
         pass
     try:
@@ -164,19 +158,18 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        # With ``stacklevel=1``, Python warns once for each checkpoint, even if several callers load it.
+        # With ``stacklevel=1``, Python warns once for each checkpoint, whoever loads it.
         warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)
     _check_sizes(facts, tensors, path)
     return tensors, facts
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Returns whether a file has the metadata of a checkpoint, of any format."""
     return KEY in _metadata(path)
 
 
 def facts_of(path: Path) -> Facts:
-    """Returns the facts of a checkpoint, such as its settings, without checking its tensors or its digest.
+    """Returns the facts of a checkpoint, without checking its tensors or its digest.
 
     Raises ValueError if the facts are missing or invalid.
     """
@@ -187,7 +180,7 @@ def facts_of(path: Path) -> Facts:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file():  # a pipe can be read only once, so it is not read here
+        if not path.is_file():  # a pipe can be read only once
             return {}
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -208,7 +201,7 @@ def load_into(module: nn.Module, tensors: _Tensors, path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        # Shortens torch's message, which lists every tensor that does not fit.
+        # torch's message lists every tensor that does not fit.
         why = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 

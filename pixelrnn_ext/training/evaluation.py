@@ -20,10 +20,9 @@ def nats_per_image(
     batch_size: int = 16,
     stop: Callable[[], bool] = lambda: False,
 ) -> float | None:
-    """Returns the mean of -log_prob of the images in a split, in nats.
+    """Returns the mean of -log_prob of a split in nats, or None if ``stop()`` is true in any process.
 
-    Returns None if ``stop()`` returned True in one of the processes. One pass of all processes together computes
-    ``batch_size`` images.
+    One pass of all processes together computes ``batch_size`` images.
     """
     check_fits(model, data)
     data.check_not_empty(split)

@@ -13,11 +13,10 @@ from torch import Tensor
 from .images import open_picture
 from .optional import need
 
-# Formats for which ``_bits`` finds the number of bits of a channel. Files of other formats are refused, because they
-# may have more bits than the 8 that Pillow reads.
+# Formats that ``_bits`` knows. Others may have more bits a channel than the 8 that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _KINDS = {1: "gray", 3: "RGB"}
-# Pillow's modes of pictures, with the number of channels. A palette (mode "P") counts as RGB.
+# Channels of Pillow's modes. A palette (mode "P") counts as RGB.
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
 _BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338
 
@@ -29,15 +28,13 @@ def check_model(channels: int, levels: int) -> None:
 
 
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
-    """Reads an image file without loss. Returns the pixel values for a model, uint8 (channels, H, W).
+    """Reads an image file without loss. Returns uint8 (channels, H, W).
 
-    The image is rotated as its EXIF data says. For a gray model, the file may be RGB or have a palette if red, green
-    and blue are equal in every pixel, because some formats have no gray mode.
+    Some formats have no gray mode, so a gray model reads colours if red, green and blue are equal in every pixel.
 
     Raises:
-        ValueError: the file has something that would be lost: colours for a gray model, transparency, more than 8 bits
-            a channel, or several pictures. Or the format does not tell how many bits a channel has. Or a byte stands
-            for none of the ``levels`` pixel values. Or the model is RGB and the file is gray.
+        ValueError: something would be lost, such as colours, transparency or more than 8 bits a channel. Or a byte
+            stands for none of the ``levels`` pixel values. Or the model is RGB and the file is gray.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     check_model(channels, levels)
@@ -63,14 +60,11 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 
 
 def encode_png(image: Tensor, levels: int) -> bytes:
-    """Encodes a model's image, integers (C, H, W), as a PNG file.
-
-    :func:`read_exact` reads the same values back.
-    """
+    """Encodes an image, integers (C, H, W), so that :func:`read_exact` reads the same values."""
     check_model(len(image), levels)
     picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
-        # Stores one bit for each pixel. The dithering in ``convert`` does not change black and white pixels.
+        # Stores one bit for each pixel. Dithering does not change black and white pixels.
         picture = picture.convert("1")
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
@@ -78,7 +72,7 @@ def encode_png(image: Tensor, levels: int) -> bytes:
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:
-    """Converts pixel values, integers (1, H, W) or (3, H, W), to bytes in a numpy array, (H, W) or (H, W, 3)."""
+    """Converts (1, H, W) or (3, H, W) to bytes in a numpy array, (H, W) or (H, W, 3)."""
     index = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     return _bytes_of(levels)[index.numpy()]
 
@@ -109,14 +103,13 @@ def _obstacle(picture: Any, channels: int) -> str | None:
 
 
 def _bits(picture: Any) -> int:
-    """Returns how many bits a channel has in the file. Pillow reads at most 8 bits a channel."""
+    """Returns a channel's bits in the file, of which Pillow reads at most 8."""
     # The palette of a TIFF file has 16 bits a channel.
     if picture.format == "TIFF":
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if picture.format not in ("PNG", "PPM"):
         return 8
-    # ``tile`` has the file's mode, such as "RGB;16B" for 16 bits a channel. For a PPM file, it may have the largest
-    # value.
+    # The file's mode, such as "RGB;16B" for 16 bits a channel, or the largest value of a PPM file.
     arguments = picture.tile[0][3]
     if isinstance(arguments, str):
         return 16 if arguments.endswith(";16B") else 8

@@ -1,6 +1,6 @@
 """Writes files and folders completely or not at all.
 
-Keeps a symbolic link, and replaces its target. Writes to devices and pipes directly.
+Replaces the target of a symbolic link. Writes to devices and pipes directly.
 """
 
 import glob
@@ -15,9 +15,9 @@ from pathlib import Path
 
 
 def is_replaceable(path: Path) -> bool:
-    """Returns whether ``path`` is a regular file or does not exist, so that a new file can replace it.
+    """Returns whether a new file can replace ``path``, which is a regular file or does not exist.
 
-    Returns False for a device, a pipe, and the file to which standard output goes. Raises OSError for circular links.
+    Returns False for the file of standard output. Raises OSError for circular links.
     """
     try:
         status = os.stat(path)
@@ -27,10 +27,10 @@ def is_replaceable(path: Path) -> bool:
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file completely or not at all: writes a temporary file beside ``path``, then renames the temporary file.
+    """Writes a file completely or not at all, by renaming a temporary file beside ``path``.
 
-    If ``path`` is a symbolic link, replaces its target. The new file has the permissions of the old file. Writes to a
-    device, a pipe or standard output directly.
+    Replaces the target of a symbolic link. The new file has the permissions of the old file. Writes to a device, a pipe
+    or standard output directly.
 
     Raises OSError if writing fails. An old file then stays as it was.
     """
@@ -48,9 +48,9 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes temporary files that killed processes left in a folder.
+    """Removes temporary files of killed processes from a folder.
 
-    ``names`` is a glob pattern of their names. No process may be writing such a file.
+    ``names`` is a glob pattern. No process may be writing such a file.
     """
     for leftover in folder.glob(f".{names}.tmp"):
         with suppress(OSError):
@@ -59,10 +59,10 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields a new temporary folder beside ``path``, which is renamed to ``path`` after the ``with`` block.
+    """Yields a new temporary folder, which is renamed to ``path`` after the ``with`` block.
 
-    ``path`` must not exist, or must be an empty folder. The new folder gets the empty folder's permissions.
-    If ``path`` is a link to an empty folder, the link stays. After an error, the temporary folder is removed.
+    ``path`` must not exist, or must be an empty folder, whose permissions the new folder gets. If ``path`` is a link,
+    the link stays. After an error, the temporary folder is removed.
     """
     target = Path(os.path.realpath(path))
     temporary, made = _temporary(target), False
@@ -78,14 +78,14 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        # Keeps a folder that this call has not made, because another process may be using it.
+        # Another process may be using a folder that this call has not made.
         if made:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def removed_if_empty(folder: Path) -> Iterator[None]:
-    """After the ``with`` block, removes ``folder`` and each parent that the block has created and left empty."""
+    """Removes ``folder`` and each parent that the ``with`` block has created and left empty."""
     folder = folder.resolve()
     new = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
@@ -97,11 +97,11 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    """Returns a name beside ``path`` for a temporary file or folder of this process.
+    """Returns a temporary name beside ``path`` for this process.
 
-    Removes temporary files and folders for ``path`` that killed processes of this machine have left.
+    Removes files and folders for ``path`` that killed processes of this machine have left.
     """
-    # Shortens the name, because file systems limit its length.
+    # File systems limit a name's length.
     prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")
@@ -121,7 +121,7 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        # Ignores an error in removing the file, so that the caller gets the error in writing it.
+        # The caller gets the error in writing the file, not the error in removing it.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
@@ -153,7 +153,7 @@ def _is_standard_output(status: os.stat_result) -> bool:
 
 def _write_into(path: Path, data: bytes | memoryview) -> None:
     target: Path | int = path
-    # Opening the file of standard output again would overwrite the beginning of the file.
+    # Opening standard output again would overwrite the beginning of its file.
     if _is_standard_output(os.stat(path)):
         sys.stdout.flush()
         target = os.dup(1)

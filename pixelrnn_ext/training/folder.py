@@ -1,7 +1,7 @@
 """Reads a folder of pictures, with the split and the class of each.
 
-The split and the class of a file depend only on its *name*, that is, its POSIX path relative to the folder. So the
-folder may move, and a new file does not change the splits of other files.
+Split and class depend only on a file's *name*, that is, its POSIX path relative to the folder. So the folder may move,
+and a new file does not change the splits of other files.
 """
 
 import base64
@@ -28,10 +28,10 @@ class OtherFiles(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """The result of reading a folder of pictures: the names of the files that were read, and their images.
+    """The images of a folder, and the names of their files.
 
-    ``unreadable`` maps the name of each file or folder that cannot be read to the reason. ``left_out`` is the number of
-    image files that the caller did not ask for.
+    ``unreadable`` maps the name of each file or folder that cannot be read to the reason. ``left_out`` counts image
+    files that the caller did not ask for.
     """
 
     names: list[str]
@@ -41,10 +41,7 @@ class Pictures:
 
 
 def split_of(name: str) -> str:
-    """Returns the split of a file, chosen by a hash of the file's name.
-
-    The first 8 bytes of the name's SHA-256 are a big-endian integer. Its remainder modulo 10 is 0 for the split test,
-    1 for validation, and 2 to 9 for train.
+    """Returns the split of a file, chosen by a hash of its name.
 
     Example:
         >>> split_of("cats/0.png"), split_of("cats/1.png"), split_of("cats/2.png")
@@ -55,15 +52,15 @@ def split_of(name: str) -> str:
 
 
 def class_of(name: str) -> str:
-    """Returns the class of a picture: the name of its folder, or "." outside all subfolders."""
+    """Returns the name of the picture's folder, or "." outside all subfolders."""
     return PurePosixPath(name).parent.name or "."
 
 
 def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
     """Yields the names of all image files in a folder and its subfolders.
 
-    Follows symbolic links, except links to ``parents``, the folders above this one. Adds unreadable files and folders
-    to ``unreadable``, with the reason.
+    Follows no links to ``parents``, the folders above this one. Adds the reason for each file and folder that cannot be
+    read to ``unreadable``.
     """
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
@@ -77,17 +74,14 @@ def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unread
             elif Path(name).suffix.lower() in SUFFIXES:
                 yield name
             elif entry.is_symlink():
-                # A broken link raises OSError and so counts as unreadable: its target may have been a folder of images.
+                # Raises OSError for a broken link, whose target may have been a folder of images.
                 entry.stat()
         except OSError as error:
             unreadable[name] = f"{entry.path}: {error.strerror}"
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Returns the names of all image files in a folder and its subfolders, sorted by their bytes.
-
-    The second result is a dict {name: reason} of the files and folders that cannot be read.
-    """
+    """Returns the names of all image files, sorted by their bytes, and {name: reason} for all that cannot be read."""
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
     unreadable: dict[str, str] = {}
@@ -104,10 +98,7 @@ def read_folder(
     max_pixels: int = MAX_PIXELS,
     only: Iterable[str] | None = None,
 ) -> Pictures:
-    """Reads the image files in a folder and its subfolders.
-
-    If ``only`` is given, reads only the files with these names. ``size``, ``fit`` and ``gray`` are as in
-    images.read_image.
+    """Reads the image files in a folder and its subfolders, or only those with names in ``only``.
 
     Raises:
         ValueError: a file cannot be read, and ``strict`` is true.
@@ -151,10 +142,10 @@ def _check_complete(folder: Path, expected: set[str], got: list[str], unreadable
 
 
 def describe_files(names: list[str]) -> dict[str, int | str]:
-    """Describes files, so that a checkpoint can store which files a training has read.
+    """Returns the number of files, their names in compressed form, and a digest of the names.
 
-    Returns the number of the files, their names in compressed form, and a digest of the names. In a folder of
-    only these files, this command prints the digest:
+    In a folder of only these files, this command prints the digest:
+
     ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
     """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
@@ -163,10 +154,7 @@ def describe_files(names: list[str]) -> dict[str, int | str]:
 
 
 def names_of(files: dict[str, Any]) -> list[str]:
-    """Returns the names of the files that :func:`describe_files` has described.
-
-    Raises ValueError if the description is damaged.
-    """
+    """Inverts :func:`describe_files`. Raises ValueError if the description is damaged."""
     try:
         listed = zlib.decompress(base64.b64decode(files["names"], validate=True))
     except (KeyError, TypeError, ValueError, zlib.error) as error:

@@ -18,7 +18,7 @@ from .progress import rows_bar
 
 
 class Gallery:
-    """Writes pictures of a training: its learning curve, and ``samples`` images that the model generates.
+    """Writes a training's learning curve, and ``samples`` images that the model generates.
 
     If writing fails, the training goes on without the picture.
     """
@@ -31,10 +31,7 @@ class Gallery:
     def draw(
         self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], redraw: bool = True
     ) -> None:
-        """Writes the learning curve, and a picture of samples after a training step.
-
-        If ``redraw`` is false, an existing picture of samples is kept.
-        """
+        """Writes the learning curve and the samples of a step. If ``redraw`` is false, keeps existing samples."""
         curve, samples = self._folder / CURVE, self._folder / SAMPLES.format(step)
         if self._draws_curve:
             with self._tolerate_failure(curve):
@@ -75,7 +72,7 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
         if points:
             axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
     scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
-    # Limits the y axis, because the high first scores of a training would flatten the curve.
+    # The high first scores of a training would flatten the curve.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.title.set_fontsize("small")
@@ -90,7 +87,7 @@ def _can_draw(what: str, *packages: str) -> bool:
     try:
         for package in packages:
             need(package)
-    except Exception as error:  # torchvision raises RuntimeError if it was built for another version of torch
+    except Exception as error:  # torchvision raises RuntimeError if it does not fit torch
         warnings.warn(f"training goes on without {what}: {reason(error)}", stacklevel=3)
         return False
     return True

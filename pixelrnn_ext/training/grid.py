@@ -9,9 +9,9 @@ from torch import Tensor
 from .files import is_replaceable, write_atomically
 from .optional import need
 
-# Small images are magnified to sides of about SIDE pixels. The images of a grid have gaps of MARGIN pixels.
+# Small images are magnified to about SIDE pixels. MARGIN pixels separate the images of a grid.
 SIDE, MARGIN = 64, 2
-# A file format: its name in Pillow, options that keep the best quality, and the longest side of a picture in pixels.
+# A format's name in Pillow, options for the best quality, and the longest side in pixels.
 _Format = tuple[str, dict[str, Any], int]
 _JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"
@@ -25,9 +25,9 @@ FORMATS: dict[str, _Format] = {
 
 
 def _format_of(path: Path, *, animate: bool = False) -> _Format:
-    """Returns the file format that belongs to the suffix of a path.
+    """Returns the format of a path's suffix.
 
-    For a device, a pipe or a path without a suffix, the format is GIF if ``animate`` is true, else PNG.
+    For a device, a pipe or a path without a suffix, it is GIF if ``animate`` is true, else PNG.
     """
     suffix = path.suffix.lower()
     if suffix in FORMATS:
@@ -63,7 +63,7 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int, *,
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Writes images, float (N, C, H, W) in [0, 1], as a grid in one picture. Small images are magnified."""
+    """Writes images, float (N, C, H, W) in [0, 1], as a grid. Small images are magnified."""
     path = Path(path)
     name, options, _ = _format_of(path)
     encoded = io.BytesIO()
@@ -72,10 +72,7 @@ def write_grid(path: Path, images: Tensor, columns: int) -> None:
 
 
 def picture(images: Tensor, columns: int) -> Any:
-    """Returns the picture of a grid, uint8 (height, width, 3).
-
-    ``images`` and ``columns`` are as in :func:`write_grid`.
-    """
+    """Returns the picture of a grid, uint8 (height, width, 3)."""
     zoom = _zoom(*images.shape[-2:])
     images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
     grid = need("torchvision.utils").make_grid(images, columns, padding=MARGIN, pad_value=0.5)

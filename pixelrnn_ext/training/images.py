@@ -11,10 +11,10 @@ from torch import Tensor
 
 from .optional import need
 
-# The ways to fit a picture to a size. "crop" scales the picture to cover the size, then cuts out the centre. "squash"
-# scales height and width separately, which may distort the picture. "cut" cuts out the centre without scaling.
+# "crop" scales the picture to cover the size, then cuts out the centre. "squash" scales height and width separately.
+# "cut" cuts out the centre without scaling.
 FITS = ("crop", "squash", "cut")
-# Larger pictures are refused by default, because decoding takes up to 20 bytes of memory for each pixel.
+# Decoding takes up to 20 bytes of memory for each pixel.
 MAX_PIXELS = 64_000_000
 
 
@@ -32,13 +32,12 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
 
 
 def _to_8_bits(picture: Any, file_format: str | None) -> Any:
-    """Converts a Pillow picture to 8 bits a channel, and puts transparent pixels on a black background.
+    """Converts a picture to 8 bits a channel, with transparent pixels on black.
 
     Pillow's own ``convert`` would clip 16-bit values and ignore transparency.
     """
     image, numpy = need("PIL.Image"), need("numpy")
-    # Pillow may read 16-bit values of PNG and PPM in its 32-bit mode "I". In other formats, values of this mode may
-    # have any range, so they are refused.
+    # Pillow may read 16 bits of PNG and PPM in its 32-bit mode "I", whose values have any range in other formats.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
         return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))
@@ -51,7 +50,7 @@ def _to_8_bits(picture: Any, file_format: str | None) -> Any:
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Makes Pillow refuse pictures of more than ``pixels`` pixels before it decodes them, within the ``with`` block."""
+    """Makes Pillow refuse larger pictures before it decodes them, within the ``with`` block."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:
@@ -64,27 +63,26 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 @contextmanager
 def open_picture(file: Path) -> Iterator[Any]:
-    """Opens an image file with Pillow. All errors except MemoryError become a ValueError that names the file."""
+    """Opens an image file. All errors except MemoryError become a ValueError that names the file."""
     image = need("PIL.Image")
     try:
-        # Opens only regular files, because opening a FIFO would wait for another process.
+        # Opening a FIFO would wait for another process.
         if not stat.S_ISREG(Path(file).stat().st_mode):
             raise ValueError("it is no regular file")
-        # Gives Pillow an open file, because Pillow mixes up rows of some TIFFs that it opens by name.
+        # Pillow mixes up rows of some TIFFs that it opens by name.
         with open(file, "rb") as stream, image.open(stream) as picture:
             yield picture
-    except MemoryError as error:  # stays a MemoryError, because the file may be intact
+    except MemoryError as error:  # no ValueError, because the file may be intact
         raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
-    except Exception as error:  # Pillow's decoders may raise any kind of error if the file is damaged
+    except Exception as error:  # a damaged file may raise any kind of error
         raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
     """Reads an image file as uint8 (C, H, W), where C is 1 if ``gray`` is true, else 3.
 
-    If ``size`` (height, width) is given, the image is fitted to it as ``fit``, one of :data:`FITS`, says.
-    Channels of 16 bits are scaled to 8 bits. Transparent pixels become black. If the file is an animation, its first
-    picture is read.
+    The image is fitted to ``size`` (height, width) by ``fit``, one of :data:`FITS`. Channels of 16 bits are scaled to 8
+    bits. Transparent pixels become black. An animation gives its first picture.
 
     Raises ValueError if the file has 32 bits a channel, or if the picture is too small for fit="cut".
     """

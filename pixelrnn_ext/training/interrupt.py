@@ -4,15 +4,14 @@ import signal
 import time
 from typing import Any
 
-# Interrupt ignores a second signal within this many seconds. Under torchrun, a process gets each Ctrl-C twice: from the
-# terminal and from torchrun.
+# Seconds in which a second signal is ignored. Under torchrun, a process gets each Ctrl-C twice.
 REPEAT_SECONDS = 1.0
 
 
 class Interrupt:
     """Within ``with Interrupt() as stop:``, the first SIGINT or SIGTERM only makes ``stop()`` return True.
 
-    A second signal acts as it would without this block. For example, it ends the process.
+    A second signal acts as it would without this block.
     """
 
     def __init__(self) -> None:

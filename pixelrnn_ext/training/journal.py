@@ -30,7 +30,7 @@ def _parse_entry(line: bytes) -> Entry | None:
 def read(folder: Path) -> list[Entry]:
     """Returns the entries of the log in a folder.
 
-    Leaves out an incomplete last line, which a killed process may leave. Warns of other invalid lines.
+    Leaves out an incomplete last line of a killed process. Warns of other invalid lines.
     """
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -45,26 +45,24 @@ def read(folder: Path) -> list[Entry]:
 
 
 class Journal:
-    """Appends entries to the log of a training in ``folder``, and to a TensorBoard ``board``.
+    """Appends entries to a training's log, and to a TensorBoard ``board``. Every entry gets the ``common`` values.
 
-    Every entry also gets the ``common`` values.
-
-    A training that resumes at ``step`` keeps the entries of the old log up to this step. A new training writes nothing
-    to the file before the call of :meth:`begin`.
+    A training that resumes at ``step`` keeps the old entries up to this step. A new training writes nothing before
+    :meth:`begin`.
     """
 
     def __init__(self, folder: Path, step: int, board: "Board | None" = None, **common: Any) -> None:
         self.common: Entry = common
         self._board = board
         before = read(folder) if step else []
-        # Drops the test score of the old log, because the resumed training changes the model.
+        # The resumed training changes the model, so it has no test score yet.
         self.entries: list[Entry] = [entry for entry in before if entry["step"] <= step and entry["event"] != "test"]
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()
 
     def begin(self) -> None:
-        """Replaces the log file by a new one with all entries so far. Only the first call does so."""
+        """Replaces the log file by one with all entries so far, at the first call only."""
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
@@ -90,7 +88,7 @@ class Journal:
 
 
 class Board:
-    """Writes the entries of a log as TensorBoard scalars to a subfolder of ``folder``.
+    """Writes the entries of a log as TensorBoard scalars.
 
     Flushes each entry, so that none is lost if the process is killed.
     """
@@ -101,7 +99,7 @@ class Board:
         self._purge: int | None = None
 
     def begin(self, entries: Iterable[Entry]) -> None:
-        """Replaces all TensorBoard events by ``entries``, because a resumed training may repeat steps."""
+        """Replaces all events, because a resumed training may repeat steps."""
         for old in self._folder.glob(EVENTS):
             old.unlink()
         self._purge = 0  # makes a running TensorBoard forget earlier events

@@ -1,8 +1,7 @@
 """Trains a model: runs the training steps, scores the model, and writes checkpoints.
 
 A resumed training computes the same bits as one without interruption, because random numbers (batches.py) and the
-learning rate depend only on the seed and the step. So a checkpoint needs only the parameters, their moving average, the
-state of the optimiser and the step.
+learning rate depend only on the seed and the step.
 """
 
 import math
@@ -31,7 +30,7 @@ from .progress import bar
 from .settings import Settings
 from .stored_data import check_same, check_same_everywhere
 
-# Steps between two entries of the log. An entry costs time, because reading the loss waits for the device.
+# Steps between two entries of the log. Reading the loss waits for the device.
 LOG_EVERY = 25
 
 Stop = Callable[[], bool]
@@ -41,8 +40,7 @@ Stop = Callable[[], bool]
 class Progress:
     """How far a training has come.
 
-    ``evaluated`` is the step of the last validation. ``best`` is the best validation score, in nats per image,
-    and ``best_step`` is its step.
+    ``evaluated`` is the last validated step. ``best`` is the score of ``best_step``, in nats per image.
     """
 
     step: int = 0
@@ -52,9 +50,9 @@ class Progress:
 
 
 class Likelihood(nn.Module):
-    """A module that computes the loss of a model, in nats per dimension.
+    """Computes the loss of a model, in nats per dimension.
 
-    The loss is computed in ``forward``, because DistributedDataParallel wraps only this method.
+    It does so in ``forward``, because DistributedDataParallel wraps only this method.
     """
 
     def __init__(self, model: models.AutoregressiveModel) -> None:
@@ -67,11 +65,10 @@ class Likelihood(nn.Module):
 
 @dataclass
 class Training:
-    """A training of a model, which writes checkpoints, a log and pictures to the folder ``out``.
+    """A training of a model, which writes to the folder ``out``.
 
-    Args:
-        facts: more values that the checkpoints store, such as the command line.
-        overwrite: whether to remove another training from the folder, after this training's first checkpoint.
+    Checkpoints also store ``facts``, such as the command line. ``overwrite`` removes another training from the folder,
+    after this training's first checkpoint.
     """
 
     model: models.AutoregressiveModel
@@ -122,9 +119,9 @@ class Training:
         return self.model if self.average is None else cast(models.AutoregressiveModel, self.average.module)
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Continues a training from its checkpoint at ``path``. Returns the checkpoint's facts, such as its settings.
+        """Continues a training from its checkpoint at ``path``, and returns the checkpoint's facts.
 
-        :meth:`save` must have written the checkpoint with the same model, data and settings.
+        The model, data and settings must be the same.
         """
         tensors, facts = checkpoint.load(path)
         check_same(facts, self.data)
@@ -137,7 +134,7 @@ class Training:
             checkpoint.load_into(self.average.module, checkpoint.tensors_of(tensors, "average"), path)
             self.average.n_averaged.fill_(self.progress.step)
         state = checkpoint.tensors_of(tensors, "optimiser")
-        # A checkpoint from before the first step has no state of the optimiser.
+        # Before the first step the optimiser has no state.
         if self.progress.step or state:
             try:
                 optimiser.load_state_tensors(self.optimiser, state)
@@ -147,7 +144,7 @@ class Training:
         return facts
 
     def save(self, name: str = checkpoint.LAST) -> None:
-        """Logs the mean loss since the last entry of the log, and writes a checkpoint. Only the first process writes.
+        """Logs the mean loss, and writes a checkpoint. Only the first process writes.
 
         Raises FloatingPointError if a parameter is not finite.
         """
@@ -169,7 +166,7 @@ class Training:
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
             self._has_checkpoint = True
-            # Removes the old training from the folder only after the first checkpoint of the new training.
+            # The old training stays until the new training has a checkpoint.
             if self.overwrite:
                 output.clear(self.out, keep=name)
         if self.journal:
@@ -178,7 +175,7 @@ class Training:
     def run(self, stop: Stop = lambda: False) -> bool:
         """Trains until the last step, and returns True.
 
-        If ``stop()`` returns True in any process before the last step, writes a checkpoint and returns False.
+        If ``stop()`` is true in any process before that, writes a checkpoint and returns False.
 
         Raises FloatingPointError if the loss or a parameter is not finite.
         """
@@ -275,9 +272,9 @@ class Training:
         return self._unreported or (is_end and step != self.progress.evaluated)
 
     def _finish_evaluation(self, stop: Stop) -> None:
-        """Finishes an evaluation if the training was killed after the evaluation wrote its checkpoint.
+        """Finishes an evaluation if the training was killed after writing its checkpoint.
 
-        If the log lacks the validation score, the training repeats the evaluation. Otherwise, draws missing pictures.
+        Repeats it if the log lacks the validation score. Otherwise, draws missing pictures.
         """
         step = self.progress.step
         evaluated_last = self.resumed and 0 < step == self.progress.evaluated
@@ -290,7 +287,7 @@ class Training:
     def _evaluate(self, stop: Stop) -> None:
         """Scores the model on the validation split, and writes checkpoints, the log and pictures.
 
-        If ``stop()`` returns True during the scoring, nothing is written. A resumed training scores this step.
+        If ``stop()`` is true meanwhile, writes nothing. A resumed training scores this step.
         """
         self._log_loss()
         progress = self.progress

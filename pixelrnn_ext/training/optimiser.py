@@ -9,7 +9,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 class RMSprop(torch.optim.RMSprop):
-    """RMSprop with decoupled weight decay, as in AdamW: a step multiplies the parameters by a number just below 1.
+    """RMSprop with decoupled weight decay, as in AdamW.
 
     torch's own RMSprop adds the weight decay to the gradient instead.
     """
@@ -26,14 +26,14 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# The state that an optimiser keeps for each parameter: the number of steps, then tensors of the parameter's shape.
+# The state of each parameter: the number of steps, then tensors of the parameter's shape.
 _STATES = {RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
 def make(
     name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float | None = None
 ) -> torch.optim.Optimizer:
-    """Returns the optimiser ``name``: RMSProp, as in the paper (section 5.1), or AdamW.
+    """Returns RMSProp, as in the paper (section 5.1), or AdamW.
 
     Every step first multiplies the parameters by 1 - learning rate * weight_decay. By default, ``weight_decay`` is 0
     for RMSProp and 0.01 for AdamW.
@@ -45,9 +45,9 @@ def make(
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
-    """Returns the learning rate of a step, which is in [0, steps).
+    """Returns the learning rate of a step in [0, steps).
 
-    The rate rises linearly to ``base`` during the first ``warmup`` steps, then follows the schedule.
+    It rises linearly to ``base`` during the first ``warmup`` steps, then follows the schedule.
     """
     if step < warmup:
         return base * (step + 1) / warmup
@@ -56,15 +56,15 @@ def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int
 
 
 def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Returns the state of an optimiser. A key is "<number of a parameter>.<name>", for example "0.square_avg"."""
+    """Returns an optimiser's state. A key is "<number of a parameter>.<name>", for example "0.square_avg"."""
     state = optimiser.state_dict()["state"]
     return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Restores the state of an optimiser that :func:`state_tensors` has returned.
+    """Restores the result of :func:`state_tensors`.
 
-    Raises ValueError if the tensors do not fit the optimiser's parameters.
+    Raises ValueError if it does not fit the optimiser's parameters.
     """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     names = _STATES[type(optimiser)]

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-# pip cannot find pixelrnn_ext in a package index, so it needs a source folder or a wheel.
+# pixelrnn_ext is in no package index.
 INSTALL = """pip install ".[train]" in a checkout, pip install "./NAME.whl[train]" where NAME.whl is the wheel"""
 
 
@@ -14,8 +14,7 @@ class MissingPackage(ImportError):
 def need(module: str, install: str = INSTALL) -> Any:
     """Imports and returns a module.
 
-    Raises MissingPackage if that fails. The error's message ends with ``install``, which says how to install the
-    module.
+    Raises MissingPackage with ``install``, which says how to install the module.
     """
     try:
         return importlib.import_module(module)

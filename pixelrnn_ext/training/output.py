@@ -20,17 +20,17 @@ CURVE = "learning-curve.png"
 SAMPLES = "samples-{:07d}.png"
 _PATTERNS = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
 _NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
-_LOCK_TIMEOUT = 0.2  # seconds to wait for another training to release the folder's lock
+_LOCK_TIMEOUT = 0.2  # seconds to wait for another training's lock
 
 
 @contextmanager
 def locked(folder: Path, command: str = "a training") -> Iterator[None]:
-    """Makes a folder for a training, and locks the folder against other processes within the ``with`` block.
+    """Makes a folder for a training, and locks it against other processes within the ``with`` block.
 
-    If this process crashes, the lock is released. A process may lock a folder that it has locked already. After the
-    block, a folder that this call made is removed if it is empty.
+    A crash releases the lock. A process may lock a folder that it has locked already. After the block, a folder that
+    this call made is removed if it is empty.
 
-    Raises BlockingIOError if another process holds the lock. The message describes that process.
+    Raises BlockingIOError if another process holds the lock.
     """
     folder = folder.resolve()
     lock = _lock(folder)
@@ -55,13 +55,13 @@ def _lock(folder: Path) -> Any:
     filelock = need("filelock")
     try:
         return filelock.FileLock(folder / LOCK, timeout=_LOCK_TIMEOUT, is_singleton=True, fallback_to_soft=False)
-    except TypeError as error:  # an old filelock, which would erase the text about the process that holds the lock
+    except TypeError as error:  # an old filelock erases the text about the lock's holder
         got = getattr(filelock, "__version__", "an older one")
         raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
 
 
 def _acquire(lock: Any, folder: Path) -> bool:
-    """Locks a folder, and returns True. If the file system has no locks, warns and returns False."""
+    """Locks a folder. Returns False, with a warning, if the file system has no locks."""
     try:
         lock.acquire()
     except TimeoutError as error:
@@ -82,18 +82,18 @@ def training_files(folder: Path) -> list[Path]:
 
 
 def linked_files(folder: Path) -> list[Path]:
-    """Returns the files outside a training's folder that the training would replace through symbolic links."""
+    """Returns files outside the folder that a training would replace through symbolic links."""
     root = os.path.realpath(folder)
     files = [Path(os.path.realpath(path)) for path in training_files(folder)]
     return [file for file in files if not file.is_relative_to(root)]
 
 
 def training_of(file: Path) -> Path | None:
-    """Returns the folder of the training that wrote a file, or None if no training wrote the file.
+    """Returns the folder of the training that wrote a file, or None.
 
     Any picture may be called samples-0000001.png, so the folder must also hold a checkpoint, a log or a lock.
     """
-    # Also searches the parent folder, because TensorBoard's events are in a subfolder.
+    # TensorBoard's events are in a subfolder.
     for folder in file.absolute().parents[:2]:
         own = [*training_files(folder), *filter(_has_content, [folder / LOCK])]
         if {path.name for path in own} & {LAST, BEST, LOG, LOCK} and any(map(file.samefile, own)):
@@ -115,14 +115,14 @@ def check_unused(folder: Path) -> None:
 
 
 def clear(folder: Path, keep: str) -> None:
-    """Removes all files of a training but the file named ``keep``. The caller must hold the folder's lock."""
+    """Removes all files of a training except ``keep``. The caller must hold the folder's lock."""
     for path in training_files(folder):
         if path.name != keep:
             path.unlink()
 
 
 def remove_left_over(folder: Path) -> None:
-    """Removes files that killed processes left half-written. The caller must hold the folder's lock."""
+    """Removes half-written files of killed processes. The caller must hold the folder's lock."""
     for pattern in _PATTERNS:
         remove_temporary(folder, f"{pattern}.*")
 

@@ -8,9 +8,9 @@ from .optional import need
 
 @contextmanager
 def bar(unit: str, total: int | None = None, desc: str | None = None, delay: float = 1.0, **more: Any) -> Iterator[Any]:
-    """Yields a progress bar of the package tqdm. The bar appears after ``delay`` seconds, and vanishes at the end.
+    """Yields a progress bar, which appears after ``delay`` seconds, and vanishes at the end.
 
-    Only the first process of a training shows the bar, and only if standard error is a terminal.
+    Only the first process of a training shows the bar, and only on a terminal.
     """
     options = dict(total=total, unit=f" {unit}", desc=desc, delay=delay, leave=False, dynamic_ncols=True)
     with need("tqdm").tqdm(**options, disable=os.environ.get("RANK", "0") != "0" or None, **more) as shown:
@@ -19,7 +19,7 @@ def bar(unit: str, total: int | None = None, desc: str | None = None, delay: flo
 
 @contextmanager
 def rows_bar(desc: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that sets a progress bar to (rows done, all rows), for example for ``model.sample``."""
+    """Yields a function that sets a progress bar to (rows done, all rows)."""
     with bar("rows", desc=desc) as shown:
 
         def progress(done: int, total: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from .optimiser import OPTIMISERS, SCHEDULES
 
-# A range of allowed numbers: its description in error messages, and a function that checks a number.
+# A range of numbers: its description in error messages, and its check.
 Range = tuple[str, Callable[[Any], bool]]
 POSITIVE: Range = (">= 1", lambda value: value >= 1)
 NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)

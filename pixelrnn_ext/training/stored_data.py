@@ -1,7 +1,4 @@
-"""Loads the data set of a checkpoint again.
-
-If the data set is a folder of pictures, reads the files that the training has read.
-"""
+"""Loads the data set of a checkpoint again, from a folder only the files that the training has read."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +11,7 @@ from .checkpoint import Facts
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# Options that change the images of a folder. The other options only decide which files count as unreadable.
+# Options that change the images of a folder. The others only decide which files count as unreadable.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
@@ -28,12 +25,9 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
     Files that were added to the training's folder later are left out. A note in the result says so.
 
     Args:
-        spec: another data set, or the training's data set in a new place. By default, the training's data set in its
-            old place.
-        same: whether to refuse all data sets but the training's. If false, another folder may lack files of the
-            training, and a note in the result says so.
-        options: options of :func:`data.load` that replace those of the training. Options that change the images of a
-            folder are refused.
+        spec: another data set, or the training's data set in a new place.
+        same: whether to refuse all data sets but the training's. If false, another folder may lack files.
+        options: replace the training's options of :func:`data.load`. Those that change a folder's images are refused.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _stored_spec(facts)
     if not isinstance(before, str) and (same or spec is None):
@@ -85,13 +79,10 @@ def check_same(facts: Facts, now: data.DataSet) -> None:
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
-    """Raises ValueError if the processes of a training have read different files.
-
-    Processes on several machines may have different folders.
-    """
+    """Raises ValueError if processes, which may be on several machines, have read different files."""
     if now.folder is None:
         return
-    # The digests are equal if their sum is ``world.size`` times each. With 48 bits each, the sum fits into 64 bits.
+    # Each process compares the sum with its own digest. With 48 bits each, the sum fits into 64 bits.
     digest = int(now.folder["files"]["digest"][:12], 16)
     if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
@@ -113,7 +104,7 @@ def _stored_spec(facts: Facts) -> Any:
 
 
 def _folder(facts: Facts) -> dict[str, Any] | None:
-    """Returns the description of the folder of images (DataSet.folder) that a checkpoint stores.
+    """Returns the stored DataSet.folder.
 
     Returns None if the data set was no folder, or if the checkpoint is too old to store this.
     """

@@ -24,8 +24,7 @@ FIRST, SECOND = bench_diag.CASES[:2]
 def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
     """Returns a result with made-up times.
 
-    In each round of timing, our time is ``milliseconds`` times a number from ``pattern``. ``busy`` is the share of the
-    cores that other processes used.
+    In each round of timing, our time is ``milliseconds`` times a number from ``pattern``.
     """
     milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
     times = Times()
@@ -110,7 +109,7 @@ def test_what_other_processes_did(monkeypatch, tmp_path):
     stat.write_text(STAT.format(idle=500, steal=0, user=0))
     others = timing.OtherProcesses()
     now[0] = 10.0
-    # In 10 seconds, the two cores were busy for 13 seconds in total, of which this process used 7.5.
+    # The two cores were busy for 13 seconds, 7.5 of them for this process.
     stat.write_text(STAT.format(idle=900, steal=3 * tick, user=10 * tick))
     assert others.busy() == pytest.approx((13 - 7.5) / 20)
 

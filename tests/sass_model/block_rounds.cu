@@ -1,4 +1,4 @@
-// The rounds of a row of csrc/cuda/block_kernel.cuh, if all steps are of one kind, for the model of their cycles.
+// For the model of their cycles, each kernel runs the rounds of csrc/cuda/block_kernel.cuh with steps of one kind.
 #include "../../csrc/cuda/block_kernel.cuh"
 
 #define ROUNDS(kind, is_cell)                                                                                \

@@ -1,5 +1,5 @@
-// A test kernel with the faults of the project's first kernels: slow IEEE divisions, full-precision expf and tanhf, a
-// cluster barrier that releases every store, integer divisions for addresses, and an array that is indexed at run time.
+// The faults of the project's first kernels: slow IEEE divisions, full-precision expf and tanhf, a cluster barrier that
+// releases every store, integer divisions for addresses, and an array that is indexed at run time.
 #include <cstdint>
 
 struct Args {

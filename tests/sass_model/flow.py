@@ -1,5 +1,4 @@
-"""Finds the loop over the lines of a scan (rows or anti-diagonals) in machine code, and a warp's path through the
-loop."""
+"""Finds the loop over the lines of a scan (rows or anti-diagonals) in machine code, and a warp's path through it."""
 
 import re
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ class FlowError(RuntimeError):
 
 
 def line_loop(kernel):
-    """Finds a kernel's loop over the lines of a scan: the largest loop with a barrier, or else the largest loop.
-    Returns the indices of the loop's instructions, and the index of the instruction at which the loop is entered."""
+    """Returns the instructions of the loop over lines, and the one at which it is entered, as indices. It is the
+    largest loop with a barrier, or else the largest."""
     graph = networkx.DiGraph((n, m) for n in range(len(kernel.code)) for m in kernel.successors(n))
     loops = [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
     if not loops:
@@ -30,11 +29,11 @@ def line_loop(kernel):
 
 @dataclass(frozen=True)
 class Rule:
-    """Decides whether a warp takes certain branches in the loop over the lines of a scan.
+    """Decides whether a warp takes certain branches in the loop over lines.
 
-    A branch matches if its source line ("file:line text") contains `pattern`. The first `first` - 1 matches are
-    skipped. `way` is "taken" (always), "not" (never), a repeated pattern such as "ttn" (taken twice, then not taken),
-    or a number. A number sets the passes of the innermost loop that contains `pattern`.
+    These are the branches whose source line ("file:line text") contains `pattern`, from number `first` on. `way` is
+    "taken" (always), "not" (never), a repeated pattern such as "ttn" (taken twice, then not taken), or the passes of
+    the innermost loop that contains `pattern`.
     """
 
     pattern: str
@@ -61,10 +60,10 @@ class Rule:
 
 
 class Path:
-    """The path of a warp through a kernel's loop over the lines of a scan.
+    """The path of a warp through a kernel's loop over lines.
 
-    Rules decide which branches the warp takes. At a branch without a rule, the warp stays in the loop, and jumps over
-    code that contains a call. `undecided` maps the index of every other branch to the decision that Path assumes.
+    At a branch without a rule, the warp stays in the loop, and jumps over code that contains a call. `undecided` maps
+    the index of every other branch to the assumed decision.
     """
 
     def __init__(self, kernel, rules=()):
@@ -86,8 +85,7 @@ class Path:
     def branches_of(self, rule):
         if not rule.passes:
             return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
-        # The rule decides the branch at the end of a loop, and thus the loop's number of passes. The pattern may match
-        # any source line inside the loop. Among nested loops, the innermost one counts.
+        # Decides the branch at the end of the innermost loop that contains the pattern, and thus its number of passes.
         back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
         loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
@@ -117,7 +115,7 @@ class Path:
 
 
 def facts(kernel):
-    """Returns {costly operation: number of times that it occurs in the machine code of the loop over lines}."""
+    """Counts costly operations in the machine code of the loop over lines."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 
@@ -128,7 +126,7 @@ def facts(kernel):
         "fence of the whole GPU": sum(i.name == "MEMBAR" and not i.opcode.endswith(".CTA") for i in code),
         "invalidation of L1": sum(i.opcode.startswith("CCTL.IVALL") for i in code),
         "call": count("CALL"),
-        # BSSY begins a divergent region. Its target is the end of the region.
+        # BSSY begins a divergent region, which ends at its target.
         "slow path": sum(
             kernel.calls_between(n, kernel.target_of(n) or n) for n in loop if kernel.code[n].name == "BSSY"
         ),

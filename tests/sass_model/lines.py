@@ -4,14 +4,13 @@ from gpu_day.cost_table import Cost
 
 from . import flow, model
 
-# Comments in csrc contain these tags, which mark the loops and branches in the code that computes a line.
+# Tags in comments of csrc, which mark loops and branches.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # a warp that takes this branch skips the formulas of other cell types
-ONE_TILE = "[branch: one tile]"  # a warp that takes this branch computes the matrix product of a tile
+OTHER_FORMULAS = "[branch: formula]"  # a warp that takes it skips the formulas of other cell types
+ONE_TILE = "[branch: one tile]"  # a warp that takes it computes the matrix product of a tile
 
 
 def has_one_tile(kernel):
-    """Returns whether a warp of a backward kernel computes only one tile (8 cells) of a line."""
     return kernel.tiles_or_units == 1 or (kernel.tiles_or_units > 0 and kernel.kind == "single")
 
 
@@ -21,10 +20,9 @@ def tiles_at_once(kernel):
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns the rules that decide the branches in a kernel's loop over lines.
+    """Returns the rules for the loop over lines, if a warp computes `tiles` tiles of 8 cells.
 
-    A warp computes `tiles` tiles of 8 cells. The inner loop over weights in shared memory takes `pair_passes` passes.
-    The inner loop over a thread's cells takes `cells` passes.
+    The inner loops take `pair_passes` passes over weights in shared memory, and `cells` over a thread's cells.
     """
     found = []
     if kernel.backward:
@@ -39,8 +37,8 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     elif kernel.tiles_or_units > 1 and (
         turns := -(-tiles // tiles_at_once(kernel))
     ) < kernel.tiles_or_units // tiles_at_once(kernel):
-        # The compiler unrolls the loop over tiles. A branch after each turn can end the loop. If the warp takes branch
-        # number `turns`, it leaves the loop after `turns` turns.
+        # The compiler unrolls the loop over tiles. A warp that takes its branch number `turns` ends it after `turns`
+        # turns.
         found.append(flow.Rule(TILE_GUARD, "taken", first=turns))
     if kernel.held == "s":
         found.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
@@ -50,8 +48,8 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
 def cost(kernel, code, warps):
     """Returns the Cost of a line.
 
-    Simulates the loop over lines once, and again with more tiles, cells or pairs. The difference in cycles is the cost
-    of the added tiles, cells or pairs. A pair is 64 bytes of each row of the weights.
+    Simulates a line again with more tiles, cells or pairs. The difference in cycles is their cost. A pair is 64 bytes
+    of each row of the weights.
     """
 
     def walk(**layout):
@@ -61,9 +59,8 @@ def cost(kernel, code, warps):
     pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # The number of multiply instructions that a warp issues for one tile (8 cells) and one pair (64 bytes of each
-        # row of the weights). Tensor cores need two for every 16 rows (slice_rows() in tiling.h). In fp32, a thread
-        # needs 16 for each row and each of its 2 cells.
+        # The multiply instructions of a warp for one tile and one pair. Tensor cores need two for every 16 rows
+        # (slice_rows() in tiling.h). In fp32, a thread needs 16 for each row and each of its 2 cells.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

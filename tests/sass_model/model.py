@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Maps an instruction that sets a scoreboard to the cycles from its issue until its result may be used. For other
-# instructions, the machine code itself states the cycles to wait.
+# Cycles from the issue of an instruction that sets a scoreboard until its result may be used. All other waits are in
+# the machine code.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -18,8 +18,8 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Maps a pipe to the cycles for which one instruction of a warp occupies it, and to the instructions that use it. All
-# four schedulers share some pipes. Their cycles are multiplied by four, since the model has one scheduler.
+# The cycles for which an instruction occupies a pipe, and the instructions that use it. If all four schedulers share a
+# pipe, its cycles are times four, since the model has one scheduler.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -31,8 +31,8 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# The cycles of a taken branch, a block's barrier, a cluster's barrier, a fence, and a store to another block
-# (st.async). A barrier's cycles count from the last warp's arrival. The last three numbers are the least certain.
+# Cycles, for a barrier from the last warp's arrival. TRANSFER is a store to another block (st.async). The last three
+# numbers are the least certain.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
@@ -42,18 +42,17 @@ SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]
 @dataclass
 class Warp:
     pc: int
-    ready: float = 0  # earliest cycle in which the warp can issue again
-    clear: list = field(default_factory=lambda: [0.0] * 6)  # for each scoreboard: cycle from which it is clear
+    ready: float = 0  # earliest cycle of the next issue
+    clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
     issued: int = 0
-    visits: Counter = field(default_factory=Counter)  # {index of a branch: times that the warp came to it in this line}
-    lines: list = field(default_factory=list)  # at each line's start: (cycle, number of instructions issued so far)
-    # While the warp waits at the block's barrier: (cycle of its arrival, index of the barrier's instruction). Else
-    # None.
+    visits: Counter = field(default_factory=Counter)  # how often the warp came to a branch in this line, by its index
+    lines: list = field(default_factory=list)  # (cycle, instructions issued so far) at each line's start
+    # At a block's barrier: (cycle of the arrival, index of the barrier's instruction).
     arrived: tuple | None = None
     cluster_arrivals: list = field(default_factory=list)
     cluster_waits: int = 0
-    stored: float = 0  # cycle in which the warp's last store to another block arrives there
-    # For each phase of an mbarrier: the cycle by which the warp has arrived and its earlier stores are complete.
+    stored: float = 0  # cycle in which the last store to another block arrives
+    # For each phase of an mbarrier, the cycle by which the warp has arrived and its earlier stores are complete.
     phases: list = field(default_factory=list)
 
 
@@ -61,10 +60,10 @@ class Warp:
 class Line:
     cycles: float
     instructions: int
-    mix: Counter  # {name of an instruction: times that one warp issues it}
-    waits: list  # one warp's waits, the longest first: (cycles, index of the instruction that waits, reason)
-    pipes: dict  # {pipe: cycles for which the warps of one scheduler occupy it}
-    undecided: dict  # {index of a branch that no rule decides: text on the assumed decision}
+    mix: Counter  # how often one warp issues an instruction, by its name
+    waits: list  # (cycles, index of the waiting instruction, reason), the longest first
+    pipes: dict  # cycles in which each pipe is occupied
+    undecided: dict  # the assumed decision, by the branch's index
 
     @property
     def products(self):
@@ -93,15 +92,15 @@ class Walk:
             self.issue(self.warps[k], when, reason)
         else:
             raise flow.FlowError(f"{self.kernel.name}: expected a line to end; an inner loop needs a rule")
-        # A line starts when its last warp starts. Another warp may be last in the next line, so two lines may differ in
-        # length. The result is their mean.
+        # A line starts when its last warp starts. Lines may differ in length, because this may be another warp, so two
+        # are averaged.
         starts = [max(w.lines[n][0] for w in self.warps) for n in (lines - 2, lines)]
         before, after = (self.warps[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
         return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.undecided)
 
     def earliest(self, w):
-        """Returns the first cycle in which warp `w` can issue its next instruction, and what delays the instruction."""
+        """Returns the first cycle in which warp `w` can issue, and what delays it."""
         i = self.code[w.pc]
         when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
         if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:
@@ -184,6 +183,6 @@ class Walk:
 
 
 def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
-    """Simulates `warps` warps of one scheduler in a kernel's loop over lines, for `lines` lines. In the returned Line,
-    `cycles` is the mean of the last two lines. The counts and the waits are of the last line."""
+    """Simulates `warps` warps of one scheduler for `lines` lines. `cycles` is the mean of the last two lines. The
+    counts and the waits are of the last line."""
     return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)

@@ -22,8 +22,7 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# The version of NVRTC in the dependency group device-code. The tests' bounds and csrc/cuda/costs.h hold only for code
-# that this version compiles.
+# NVRTC in the dependency group device-code. The tests' bounds and csrc/cuda/costs.h hold only for code of this version.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
@@ -34,7 +33,7 @@ class ToolError(RuntimeError):
 
 @cache
 def version():
-    """Returns the version of the installed NVRTC, such as "12.9.86", which NVRTC writes into its PTX."""
+    """Returns the version of NVRTC, such as "12.9.86", which NVRTC writes into its PTX."""
     [made] = nvrtc.compile_kernels([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
@@ -59,7 +58,7 @@ class Instruction:
     read: int
     wait: int
     target: str | None = None
-    positions: tuple = ()  # source lines of the instruction as (file, line), the innermost inlined function first
+    positions: tuple = ()  # (file, line), the innermost inlined function first
 
     @cached_property
     def name(self):
@@ -78,11 +77,10 @@ class Instruction:
 class Kernel:
     name: str
     code: list = field(default_factory=list)
-    labels: dict = field(default_factory=dict)  # {label: index of the instruction that follows it}
+    labels: dict = field(default_factory=dict)  # index of the instruction after each label
 
     def target_of(self, n):
-        """Returns the index of the instruction that the branch with index `n` jumps to. Returns None for a jump to
-        another function."""
+        """Returns the index of a branch's target, or None in another function."""
         return self.labels.get(self.code[n].target)
 
     def calls_between(self, n, end):
@@ -109,7 +107,6 @@ _SECTION = re.compile(r"\.text\.([\w$]+):")
 
 @cache
 def kernels(cubin):
-    """Reads a .cubin file. Returns {kernel's name: Kernel}."""
     done = subprocess.run([nvdisasm(), "-hex", "-gi", cubin], capture_output=True, text=True)
     if done.returncode:
         raise ToolError(f"expected a file that nvdisasm reads, got {cubin}: {done.stderr[-2000:]}")
@@ -167,8 +164,7 @@ def _source(path):
 
 @cache
 def frames(positions):
-    """Returns the source lines of an instruction, each as "file:line text". Leaves out headers of the CUDA toolkit if
-    there are other source lines."""
+    """Returns source lines as "file:line text", without headers of the CUDA toolkit if there are others."""
     positions = [position for position in positions if "/include/" not in position[0]] or positions
     described = []
     for path, number in positions:

@@ -1,4 +1,4 @@
-"""Computes the table in csrc/cuda/costs.h, from which the planner chooses a kernel: the modelled cycles of a line."""
+"""Computes the modelled cycles of a line in csrc/cuda/costs.h, from which the planner chooses a kernel."""
 
 from gpu_day import cost_table
 from helpers import nvrtc

@@ -19,9 +19,9 @@ class Convolution(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The arguments of the operator ``masked_conv2d_backward``.
+    """The arguments of ``masked_conv2d_backward``.
 
-    ``output`` is the result of the convolution. It is needed only if the convolution has a ReLU.
+    ``output`` is the result of the convolution, and needed only with a ReLU.
     """
 
     grad_output: Tensor

@@ -1,7 +1,4 @@
-"""Runs the masked convolution on a CPU by compiled kernels (csrc/cpu/convolution.cpp), which skip masked weights.
-
-The kernels take feature maps of float32 and float64, in NCHW or channels_last. 16-bit maps are converted to float32.
-"""
+"""Runs the masked convolution on a CPU by compiled kernels (csrc/cpu/convolution.cpp), which skip masked weights."""
 
 import torch
 from torch import Tensor
@@ -10,10 +7,7 @@ from .arguments import Convolution, Gradients
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
-    """Returns the memory format in which the operators handle a feature map: channels_last or contiguous_format.
-
-    The format is channels_last if each pixel's channels are adjacent in memory and pixels do not overlap.
-    """
+    """Returns channels_last if each pixel's channels are adjacent and pixels do not overlap, else contiguous_format."""
     adjacent = tensor.stride(1) == 1 and tensor.stride(3) >= tensor.shape[1]
     return torch.channels_last if adjacent else torch.contiguous_format
 
@@ -51,7 +45,6 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _to_kernel(map: Tensor, nhwc: bool) -> Tensor:
-    """Converts a feature map (N, C, H, W) to float32 or float64, and to NHWC if ``nhwc`` is True."""
     return _widened(map.permute(0, 2, 3, 1) if nhwc else map)
 
 

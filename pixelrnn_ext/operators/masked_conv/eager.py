@@ -15,9 +15,9 @@ def masked_conv2d(c: Convolution) -> Tensor:
 
 
 def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of the input, the weight and the bias. A gradient that is not needed is an empty tensor.
+    """Returns the gradients of the input, the weight and the bias, empty where not needed.
 
-    PyTorch's own backward of a convolution is not used, because torch.func of torch 2.11 cannot trace it.
+    PyTorch's own backward of a convolution cannot be traced by torch.func of torch 2.11.
     """
     grad = relu_gradient(g)
     dinput, dweight, dbias = (g.input.new_empty(0) for _ in range(3))
@@ -32,15 +32,11 @@ def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def relu_gradient(g: Gradients) -> Tensor:
-    """Returns the gradient with respect to the convolution's result before the ReLU, if there is a ReLU."""
     return torch.where(g.output > 0, g.grad_output, 0) if g.relu and g.output is not None else g.grad_output
 
 
 def weight_gradients(grad: Tensor, g: Gradients, groups: int) -> Tensor:
-    """Returns the weight's gradient for each of ``groups`` equal groups of successive images, (groups, *weight.shape).
-
-    ``grad`` is the result of :func:`relu_gradient`.
-    """
+    """Returns the weight's gradient of each of ``groups`` equal groups. ``grad`` is from :func:`relu_gradient`."""
     size, images = g.weight.shape[2:], grad.shape[0] // groups
     patches = F.unfold(g.input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
     sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)

@@ -14,11 +14,11 @@ from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pa
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# The largest number of pixels in a batch. Pixel indices are int32.
+# Pixel indices are int32.
 _MAX_PIXELS = 2**30
-# The number of Triton programs that should compute a weight's gradient: a few for each multiprocessor of a large GPU.
+# A few Triton programs for each multiprocessor of a large GPU.
 _TARGET_PROGRAMS = 512
-# The smallest number of pixels that one Triton program sums over for a weight's gradient.
+# The fewest pixels that one program sums over.
 _MIN_PIXELS = 512
 _PACK_TILE = 32
 
@@ -57,7 +57,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # The kernels need equal strides of the output and its gradient, so both get the memory format of the input.
+    # The kernels need equal strides of the output and its gradient.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -93,8 +93,7 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # Each program sums over one part of the batch's pixels. The number of parts depends on the tensors' shapes alone,
-    # so the order of summation is reproducible.
+    # A program sums over one part of the pixels. The number of parts depends on shapes alone, so sums are reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -116,7 +115,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
 
 
 def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
-    """Returns the output's gradient, and the output. Without a ReLU the kernels read only the first of these."""
+    """Returns the output's gradient, and the output, which the kernels read only with a ReLU."""
     return g.grad_output, g.grad_output if g.output is None else g.output
 
 
@@ -126,7 +125,7 @@ def _live_taps(c: Convolution | Gradients) -> int:
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:
-    """Returns a Triton kernel's arguments batch_key, pixels, height, width, in_channels and out_channels.
+    """Returns batch_key, pixels, height, width, in_channels and out_channels.
 
     batch_key is the batch size, rounded up to a power of two.
     """
@@ -150,10 +149,7 @@ def _mask_constants(c: Convolution | Gradients) -> dict[str, Any]:
 
 
 def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
-    """Returns a masked copy of the weight's live taps: (taps, in, out), or (taps, out, in) if ``transposed``.
-
-    A live tap is a position of the kernel where the mask leaves a weight.
-    """
+    """Returns a masked copy of the live taps, (taps, in, out), or (taps, out, in) if ``transposed``."""
     out_channels, in_channels, height, width = c.weight.shape
     taps, weight = _live_taps(c), c.weight.flatten(2)
     packed = weight.new_empty((taps, out_channels, in_channels) if transposed else (taps, in_channels, out_channels))

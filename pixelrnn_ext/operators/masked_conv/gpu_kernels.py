@@ -1,14 +1,13 @@
-"""Triton kernels of the masked convolution: implicit matrix products (GEMMs) over the taps that the mask leaves alive.
+"""Triton kernels of the masked convolution: implicit matrix products over the taps that the mask leaves alive.
 
 A tap is a position of the convolution's kernel. The taps before the centre in raster order are alive. The centre is
-alive, too, except with mask A and one colour. Kernels that multiply by the weight read a masked copy of the weight's
-live taps. With this copy loads are coalesced, and loops do not depend on colours.
+alive, too, except with mask A and one colour. A masked copy of the weight makes loads coalesced, and loops independent
+of colours.
 
-The index of a pixel in the batch is int32, because splitting an int64 into image, row and column is slow. Memory
-offsets are int64.
+Pixel indices are int32, because splitting an int64 into image, row and column is slow. Memory offsets are int64.
 """
 
-# Leaves annotations unevaluated, because tl.constexpr is missing without Triton.
+# Without Triton, tl.constexpr is missing, so annotations must stay unevaluated.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -26,24 +25,21 @@ except ImportError as _error:
 
 
 def _jit(function: Callable[..., Any], **options: Any) -> Any:
-    # Without Triton a kernel stays a plain function, so that this module can be imported.
+    # Without Triton this module can still be imported.
     return triton.jit(function, **options) if triton else function
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
-    """Decorates a Triton kernel that computes a matrix product in tiles.
-
-    ``rows``, ``columns`` and ``depth`` are the names of the kernel's parameters for the sides of a tile.
-    """
-    # If autotuning is on, Triton measures the tiles once for each combination of these arguments. Two of them, the
-    # strides between channels x_c and y_c, tell NCHW from channels_last.
+    """Decorates a Triton kernel of a matrix product. The arguments name its parameters for the sides of a tile."""
+    # The autotuner measures once for each combination of these. The channel strides x_c and y_c tell NCHW from
+    # channels_last.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda code: TiledKernel(_jit(code, do_not_specialize=["pixels", "batch_key"]), rows, columns, depth, key)
 
 
 @_jit
 def _colour(channel, channels, COLOURS: tl.constexpr):
-    """Returns the colour of each channel, as masks.colour_groups does."""
+    """Does the same as masks.colour_groups."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)
@@ -55,15 +51,10 @@ def _alive(
     tap, out, source, out_channels, in_channels,
     CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
 ):  # fmt: skip
-    """Returns the mask of a convolution: True where the weight is alive.
-
-    ``out`` are output channels, ``source`` input channels, and ``tap`` taps up to the kernel's centre. The arguments
-    broadcast against each other.
-    """
+    """Returns True where the weight is alive. ``tap`` must not be after the kernel's centre."""
     per_gate = out_channels // GATES
     colour_out = _colour(out % per_gate, per_gate, COLOURS)
-    # A tap before the centre is alive for all colours. Subtracting COLOURS makes colour_in smaller than every
-    # colour_out.
+    # Before the centre all colours are alive, so colour_in becomes smaller than every colour_out.
     colour_in = _colour(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
     if MASK_A:
         return colour_in < colour_out
@@ -77,7 +68,7 @@ def _offset(image, row, column, stride_n, stride_h, stride_w):
 
 @_jit
 def _dot(a, b, total, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr):
-    if INTERPRETED:  # Triton's interpreter would multiply the bits of bfloat16 values as integers
+    if INTERPRETED:  # Triton's interpreter would multiply bfloat16 bits as integers
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, b, total, input_precision=PRECISION)
 
@@ -88,10 +79,7 @@ def pack_kernel(
     CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Copies the weight, with the taps first: packed[tap, o, c] = weight[o, c, tap] where the mask is 1, else 0.
-
-    o is an output channel and c an input channel.
-    """
+    """Computes packed[tap, o, c] = weight[o, c, tap] where the mask is 1, else 0."""
     tap = tl.program_id(0)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)
@@ -115,10 +103,7 @@ def output_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes the masked convolution: y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o].
-
-    p is a pixel, o an output channel, and c an input channel. The kernel also adds the bias and applies the ReLU.
-    """
+    """Computes y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o], plus the bias, then the ReLU."""
     pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
@@ -128,7 +113,7 @@ def output_kernel(
     for step in range(TAPS * blocks):
         tap = step // blocks
         source = step % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)
-        # No pixel reads a row below its own, so source_row < height needs no check.
+        # Taps are in the pixel's row or above, so source_row < height.
         source_row = row + tap // KERNEL_WIDTH - KERNEL_HEIGHT // 2
         source_column = column + tap % KERNEL_WIDTH - KERNEL_WIDTH // 2
         inside = (pixel < pixels) & (source_row >= 0) & (source_column >= 0) & (source_column < width)
@@ -164,10 +149,7 @@ def input_gradient_kernel(
     RELU: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes the input's gradient: dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c].
-
-    p is a pixel, o an output channel, and c an input channel. The output y and its gradient dy have the same strides.
-    """
+    """Computes dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c]. y and dy have equal strides."""
     pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
     source = tl.program_id(1) * BLOCK_IN + tl.arange(0, BLOCK_IN)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
@@ -177,7 +159,7 @@ def input_gradient_kernel(
     for step in range(TAPS * blocks):
         tap = step // blocks
         out = step % blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-        # No pixel is read from a row above its own, so reader_row >= 0 needs no check.
+        # The pixels that read a pixel are in its row or below, so reader_row >= 0.
         reader_row = row - tap // KERNEL_WIDTH + KERNEL_HEIGHT // 2
         reader_column = column - tap % KERNEL_WIDTH + KERNEL_WIDTH // 2
         inside = (pixel < pixels) & (reader_row < height) & (reader_column >= 0) & (reader_column < width)
@@ -210,10 +192,9 @@ def weight_gradient_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes the gradients of the weight and the bias, separately for each part of the batch's pixels.
+    """Computes dweight[part, tap, o, c], the sum of dy[p, o] x[p + tap, c] over the pixels p of a part.
 
-    dweight[part, tap, o, c] is the sum of dy[p, o] x[p + tap, c] over the pixels p of a part. o is an output channel,
-    and c an input channel. dbias[part, o] is the sum of dy[p, o].
+    dbias[part, o] is the sum of dy[p, o].
     """
     blocks = tl.cdiv(in_channels, BLOCK_IN)
     out = tl.program_id(0) // blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)

@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The matrix products that one kernel launch computes: their common sizes, and their number."""
+    """The ``number`` matrix products of equal sizes that one launch computes."""
 
     rows: int
     columns: int
@@ -54,18 +54,17 @@ TILES: tuple[Tiles, ...] = (
     Tiles(128, 16, 32, 4, 3),
 )
 if INTERPRETED:
-    TILES = (Tiles(32, 16, 16, 4, 1),)  # so small that even a small test needs several tiles
+    TILES = (Tiles(32, 16, 16, 4, 1),)  # so that even a small test needs several tiles
 
-# The cost model assumes this number of concurrent Triton programs on every GPU, so all GPUs get the same tiles.
+# Assumed for every GPU, so that all GPUs get the same tiles.
 _CONCURRENT_PROGRAMS = 128
-_LOAD_COST = 32  # the cost of loading a value, in multiplications
+_LOAD_COST = 32  # cost of loading a value, in multiplications
 
 
 def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
-    """Returns the element of TILES that has the lowest cost in a cost model.
+    """Returns the tiles of lowest cost, in multiplications and loads.
 
-    The model counts multiplications and loads. A partial tile costs as much as a full one. ``shared_memory`` (bytes)
-    limits the number of pipeline stages. This number does not change the result's bits.
+    ``shared_memory`` (bytes) limits the number of pipeline stages, which does not change the result's bits.
     """
 
     def cost(tiles: Tiles) -> int:
@@ -74,8 +73,7 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    # The bytes of one pipeline stage. A kernel with a ReLU loads two tiles of rows: one of the output, and one of the
-    # output's gradient.
+    # With a ReLU a stage has two tiles of rows, of the output and of its gradient.
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
@@ -90,8 +88,8 @@ Grid = Callable[[dict[str, int]], tuple[int, ...]]
 class TiledKernel:
     """A Triton kernel whose tile sizes are chosen at each launch.
 
-    ``rows``, ``columns`` and ``depth`` are the names of the kernel's arguments for the sides of a tile. If autotuning
-    is on, Triton measures the tiles once for each combination of the arguments that ``key`` names.
+    ``rows``, ``columns`` and ``depth`` name the kernel's arguments for the sides of a tile. The autotuner measures once
+    for each combination of the arguments in ``key``.
     """
 
     kernel: Any
@@ -111,12 +109,12 @@ class TiledKernel:
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
         """Launches the kernel on the current device and stream.
 
-        ``grid`` computes the size of the launch grid from a dictionary of the sides of a tile, by name.
+        ``grid`` computes the launch grid from the sides of a tile, by name.
         """
         if AUTOTUNE and not torch.are_deterministic_algorithms_enabled():
             arguments = {**dict(zip(self.kernel.arg_names, args)), **constants}
             shape = *(arguments[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
-            # The autotuner waits for the GPU, which is not allowed while a CUDA graph is being captured.
+            # The autotuner waits for the GPU, which a capture of a CUDA graph forbids.
             if shape in self._tuned or not _is_capturing(args[0]):
                 self._tuned.add(shape)
                 self.tuner[grid](*args, **constants)
@@ -128,7 +126,7 @@ class TiledKernel:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    if device.type != "cuda":  # Triton's interpreter runs on a CPU, without a limit of shared memory
+    if device.type != "cuda":  # Triton's interpreter has no limit
         return sys.maxsize
     return triton.compiler.max_shared_mem(device.index)
 
@@ -139,16 +137,15 @@ def _is_capturing(tensor: torch.Tensor) -> bool:
 
 @contextmanager
 def launch_context(tensor: torch.Tensor) -> Iterator[None]:
-    """Makes the tensor's device current, and allows launches while a CUDA graph is being captured.
+    """Makes the tensor's device current.
 
-    A kernel's first launch loads its code. During a capture the driver allows this only in relaxed mode, which is set
-    here.
+    A kernel's first launch loads its code, which a capture of a CUDA graph allows only in relaxed mode.
     """
     with torch.cuda.device_of(tensor):
         if not _is_capturing(tensor):
             yield
             return
-        mode = ctypes.c_int(2)  # the driver's constant CU_STREAM_CAPTURE_MODE_RELAXED
+        mode = ctypes.c_int(2)  # CU_STREAM_CAPTURE_MODE_RELAXED
         _exchange_capture_mode(mode)
         try:
             yield

@@ -34,7 +34,7 @@ _OPS = torch.ops.pixelrnn_ext
 def _kernels(tensor: Tensor) -> ModuleType:
     if not tensor.is_cuda:
         return cpu
-    # ``gpu`` is imported only when it is used, because it imports triton.
+    # Imported only when it is used, because it needs triton.
     from . import gpu
 
     return gpu
@@ -88,10 +88,9 @@ def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Ten
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    """Returns the gradients for each member of a vmap batch.
+    """Returns the gradients of each member of a vmap batch.
 
-    One batched matrix product computes the weight's gradients of all members. If the weight itself is batched, the
-    operator runs once for each member instead.
+    One batched product computes all members' weight gradients, unless the weight itself is batched.
     """
     if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.run_each_member(_OPS.masked_conv2d_backward, info, in_dims, args)
@@ -115,7 +114,7 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
     ("masked_conv2d", masked_conv2d, _fake, _batch),
     ("masked_conv2d_backward", masked_conv2d_backward, _backward_fake, _backward_batch),
 ):
-    # Autocast is switched off here, because backward() may be called inside an autocast region.
+    # backward() may be called inside an autocast region.
     _checked = runs_without_autocast(on_one_device(getattr(_OPS, _name).default, _kernel))
     for _device in ("CPU", "CUDA"):
         _library.impl(_name, _checked, _device)

@@ -12,19 +12,19 @@ from torch import Tensor
 
 from ...cells import CELLS
 
-# The names of a scan's differentiable arguments, its operands. They come first in the schema.
+# The differentiable arguments, which come first in the schema.
 OPERANDS = "input", "weight_ih", "bias", "x", "weight_hh", "h0", "c0", "peephole"
-# The operands whose gradients the operator can return separately for each image.
+# Operands whose gradients can be returned separately for each image.
 SHARED = "h0", "c0", "peephole"
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of the cell state, and of the gradients of initial states and peepholes: float32 or wider."""
+    """The cell state, and the gradients of initial states and peepholes, are float32 or wider."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def gates_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of stored activated gates: ``dtype``, but for bfloat16 the more precise float16."""
+    """Activated gates lie in [-1, 1], where float16 is more precise than bfloat16."""
     return torch.float16 if dtype == torch.bfloat16 else dtype
 
 
@@ -57,14 +57,14 @@ class Scan(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """The number of images, and the height and the width of their feature maps."""
+        """The number of images, their height and width."""
         if self.x is not None:
             return tuple(self.x.shape[1:4])  # type: ignore[return-value]
-        assert self.input is not None  # the operator has checked that x or input is present
+        assert self.input is not None
         return tuple(self.input.shape[:3])  # type: ignore[return-value]
 
     def new_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns uninitialised tensors for the merged map y, the states h and c, and the activated gates."""
+        """Returns uninitialised tensors for the merged map y, h, c and the activated gates."""
         directions, images, height, width, columns = self.shapes["x"]
         hidden, empty, dtype = self.weight_hh.shape[2], self.weight_hh.new_empty, self.weight_hh.dtype
         return (
@@ -80,7 +80,7 @@ class Scan(NamedTuple):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each operand, by name. Its gradient has the same shape.
+        """The shapes of the operands and their gradients.
 
         An absent input has 0 channels, and an absent weight_ih has 0 taps.
         """
@@ -103,9 +103,8 @@ class Scan(NamedTuple):
 class Gradients(NamedTuple):
     """The arguments of the operator ``scan_gradients``.
 
-    ``dh`` is the gradient with respect to the merged map y if the scan merges its directions, otherwise with respect to
-    h. The gradients of h0, c0 and the peepholes are sums over the images. But if ``shares`` is True, each image has its
-    own gradients: [D, B, ...] for D directions and B images.
+    ``dh`` is the gradient of the merged map y if the scan merges its directions, otherwise of h. If ``shares`` is True,
+    h0, c0 and the peepholes have gradients [D, B, ...], one for each image. Otherwise these are sums over the images.
     """
 
     dh: Tensor
@@ -118,7 +117,7 @@ class Gradients(NamedTuple):
 
     @classmethod
     def bind(cls, *args: Any) -> "Gradients":
-        """Makes a Gradients from the operator's arguments. Under torch.vmap, ``args`` may be their batch dimensions."""
+        """Under torch.vmap, ``args`` may be batch dimensions."""
         dh, h, c, gates, wanted, shares, *scan = args
         return cls(dh, h, c, gates, wanted, shares, Scan(*scan))
 
@@ -129,7 +128,7 @@ class Gradients(NamedTuple):
     def wants(self, operand: str) -> bool:
         """Returns whether the gradient of an operand is wanted and exists.
 
-        An absent operand has no gradient. The exception is ``x``: its gradient is that of the gates' pre-activations.
+        An absent ``x`` has one: the gradient of the gates' pre-activations.
         """
         return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
 
@@ -138,7 +137,7 @@ class Gradients(NamedTuple):
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
     def outputs(self, grads: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Returns the operator's outputs, given the wanted gradients by name. All other gradients are empty tensors."""
+        """Returns the gradients in the schema's order. A gradient that is not wanted is an empty tensor."""
         return tuple(grads[name] if self.wants(name) else self.new_gradient(name) for name in OPERANDS)
 
     def new_gradient(self, operand: str) -> Tensor:

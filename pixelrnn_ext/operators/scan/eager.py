@@ -1,7 +1,6 @@
 """The scan operators in differentiable PyTorch.
 
-reference.py computes the scan. This module converts tensors to the layouts of reference.py and back. 16-bit maps are
-computed in float32.
+Converts tensors to the layouts of reference.py, which computes the scan, and 16-bit maps to float32.
 """
 
 from collections.abc import Sequence
@@ -20,15 +19,12 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def scan(s: Scan) -> Outputs:
-    """Runs a scan. Returns the merged map y, the states h and c of each direction, and the activated gates."""
+    """Returns the merged map y, h and c of each direction, and the activated gates."""
     return _scan(_expand_shared(s))
 
 
 def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
-    """Runs a scan again, and returns the gradients of its operands.
-
-    The scan runs again so that second derivatives depend on the operands alone, not on saved outputs.
-    """
+    """Runs the scan again, so that second derivatives depend on the operands alone, not on saved outputs."""
     cotangents = (g.dh, None, None, None) if g.scan.merges else (None, g.dh, None, None)
     grads = operand_gradients(cotangents, g.scan, g.wanted)
     return g.outputs(grads if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in grads.items()})
@@ -37,8 +33,8 @@ def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
 def operand_gradients(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
     """Returns the wanted gradients of a scan's operands, by name.
 
-    ``cotangents`` are the gradients with respect to the outputs y, h, c and the gates. Any of them may be None.
-    ``wanted`` has a flag for each operand. The gradients of h0, c0 and peephole have an axis of images.
+    ``cotangents`` are the gradients of the outputs y, h, c and the gates, or None. The gradients of h0, c0 and peephole
+    have an axis of images.
     """
     s, wants = _expand_shared(s), dict(zip(OPERANDS, wanted))
     if wants["x"] and s.x is None:
@@ -56,7 +52,7 @@ def operand_gradients(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequ
 
 
 def _expand_shared(s: Scan) -> Scan:
-    """Expands h0, c0 and peephole along an axis of images, so that each image has its own gradients."""
+    """Expands h0, c0 and peephole, so that each image has its own gradients."""
     images, wide = s.size[0], state_dtype(s.weight_hh.dtype)
     shared = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
     return s.with_operands({name: t.expand(-1, images, *t.shape[2:]) for name, t in shared.items()})
@@ -78,34 +74,34 @@ def _scan(s: Scan) -> Outputs:
 
 
 def merge_directions(h: Tensor, s: Scan) -> Tensor:
-    """Merges the D directions of h [B, H, W, D, hidden] into one map, which is zero outside the images.
+    """Merges h [B, H, W, D, hidden] into one map, which is zero outside the images.
 
     Without a merge the result has no channels.
     """
     if not s.merges:
         return h.new_empty(*h.shape[:3], 0)
     y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
-    # Zeroes the pixels outside the images, because the merge "shift" moves an image's last row below the image.
+    # "shift" has moved an image's last row below the image.
     return fill_outside(y, s.sizes, 0) if s.merge == "shift" else y
 
 
 def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:
-    """Returns h, c and the activated gates of one direction, each (N, channels, H, W)."""
+    """Returns h, c and the activated gates, each (N, channels, H, W)."""
     x = None
     if s.weight_ih is not None:
-        # conv2d takes the weight as (G * h, channels, 1, taps), for h hidden units with G gates each.
+        # conv2d takes (G * h, channels, 1, taps).
         kernel = s.weight_ih[d].permute(2, 1, 3, 0).flatten(0, 1).unsqueeze(2)
         kernel = F.pad(kernel, (0, s.input_kernel - kernel.shape[3]))
         x = F.conv2d(images.flipped(images.maps, corner), kernel, padding=(0, s.input_kernel // 2))
     if s.x is not None:
-        # Reorders the gates of each pixel: the first gate of all hidden units, then the second gate of all, and so on.
+        # Puts the gates before the hidden units, as in reference.py.
         blocks = unpack_gates(s.x[d], s.weight_hh.shape[2]).transpose(-1, -2).flatten(-2)
         added = images.flipped(images.clear_outside(blocks.permute(0, 3, 1, 2)), corner)
         x = added if x is None else x + added
     assert x is not None
     if s.bias is not None:
         x = x + s.bias[d].t().flatten()[:, None, None]
-    # reference.py takes the weight as (G * h, h, taps), for h hidden units with G gates each.
+    # reference.py takes (G * h, h, taps).
     weight = s.weight_hh[d].permute(2, 1, 3, 0).flatten(0, 1)
     h0, c0 = (None if t is None else t[d].unsqueeze(1) for t in (s.h0, s.c0))
     if s.diagonal:

@@ -1,7 +1,4 @@
-"""Runs the scan operators on a GPU.
-
-A compiled operator runs the recurrence, and torch runs the matrix products before and after it.
-"""
+"""Runs the scan operators on a GPU: a compiled recurrence between matrix products of torch."""
 
 from functools import partial
 from typing import Any
@@ -43,9 +40,7 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
         grads["input"] = input_gradient(s, dx)
     for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
         grads[name] = _with_strides_of(s.operands[name], gradient.squeeze(1))
-    # h0 is the state outside the image. For each tap, border_sums() sums dx, the gradient of the gates'
-    # pre-activations, over the pixels whose neighbour lies outside. The gradient of h0 is the product of these sums and
-    # weight_hh.
+    # For each tap, border_sums() sums dx over the pixels that read h0, the state outside the image.
     if g.wants("h0"):
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
         rows = pack_gates(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
@@ -62,9 +57,9 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
 
 
 def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
-    """Returns the gradient of h [B, H, W, D, hidden], given the gradient ``dy`` of the merged map.
+    """Returns the gradient of h [B, H, W, D, hidden], given that of the merged map.
 
-    For the merge ``"shift"``, gradients outside the images are zeroed, because the shift would move some into an image.
+    ``"shift"`` would move some gradients outside the images into an image, so these are zeroed.
     """
     if s.merge == "none":
         return dy
@@ -80,9 +75,9 @@ def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first:
 
 
 def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tensor:
-    """Returns the gradient of the peephole weights for each image, [D, B, 4, hidden], for D directions and B images.
+    """Returns the gradient of the peephole weights for each image, [D, B, 4, hidden].
 
-    It is a sum over the pixels: the gradient of a gate's pre-activation, times the c that the gate reads.
+    It sums, over the pixels, a gate's pre-activation gradient times the c that the gate reads.
     """
     s, c, hidden = g.scan, g.c, g.c.shape[-1]
     dx = dx.to(c.dtype)
@@ -95,6 +90,6 @@ def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tens
 
 
 def _with_strides_of(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Copies a gradient of a weight or bias if its strides differ from those that the fake kernel returns."""
+    """Gives a gradient the strides that the fake kernel returns."""
     expected = torch.empty_like(weight)
     return gradient if gradient.stride() == expected.stride() else expected.copy_(gradient)

@@ -1,7 +1,8 @@
 """The matrix products before and after a recurrence, in torch.
 
-A GPU runs them for every scan, a CPU only for torch.vmap of a backward. The gates of a pixel are a row of G * h values,
-for h hidden units with G gates each: the first four gates of each unit, then the fifth gates of all units.
+A GPU runs them for every scan, a CPU only for torch.vmap of a backward. Shapes have D directions, B images, and h
+hidden units of G gates. The gates of a pixel are a row: the first four gates of each unit, then the fifth gates of all
+units.
 """
 
 from collections.abc import Callable
@@ -14,21 +15,16 @@ from ...directions import CORNERS
 from .arguments import Gradients, Scan
 from .sizes import fill_outside
 
-# The largest number of taps (neighbours of a pixel) for which one copy holds the states. With 4 taps the copy is no
-# larger than the gates' gradient, which has 4 or more values for each hidden unit.
+# The most neighbours (taps) whose states are copied at once. The copy is then no larger than the gates' gradient.
 _MAX_TAPS = 4
 
-# A function that gathers, for each pixel, the states of its neighbours (taps). It takes the states [B, H, W, D, h], the
-# states outside the image [D, h] or None for zero, the scan, the first tap, and the number of taps. It returns [D, B,
-# H, W, taps, h]. There are D directions, B images and h hidden units.
+# Gathers the states of each pixel's neighbours (taps). Takes the states [B, H, W, D, h], the states outside the image
+# [D, h] or None for zero, the scan, the first tap, and the number of taps. Returns [D, B, H, W, taps, h].
 Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
 def input_to_state(s: Scan) -> Tensor | None:
-    """Returns the gates' pre-activations without the recurrent product, or None if the scan has neither input nor x.
-
-    They are [D, B, H, W, G * h], for D directions, B images, and h hidden units of G gates.
-    """
+    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h], or None without input and x."""
     if s.input is None or s.weight_ih is None:
         return s.x if s.x is None or s.bias is None else s.x + pack_gates(s.bias[:, None, None, None])
     directions, taps = s.weight_ih.shape[:2]
@@ -47,10 +43,7 @@ def input_to_state(s: Scan) -> Tensor | None:
 
 
 def input_gradient(s: Scan, dx: Tensor) -> Tensor:
-    """Returns the input's gradient: the transposed convolution of dx with weight_ih, summed over directions.
-
-    dx is the gradient of the gates' pre-activations.
-    """
+    """Returns the input's gradient, summed over directions. ``dx`` is the gradient of the gates' pre-activations."""
     assert s.weight_ih is not None
     _, taps, _, _, channels = s.weight_ih.shape
     matrices = pack_gates(s.weight_ih.permute(0, 1, 4, 2, 3)).flatten(1, 2).transpose(1, 2)
@@ -68,23 +61,19 @@ def input_gradient(s: Scan, dx: Tensor) -> Tensor:
 
 
 def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbours) -> dict[str, Tensor]:
-    """Returns the wanted gradients of weight_ih, bias and weight_hh, each [D, groups, ...], for D directions.
+    """Returns the wanted gradients of weight_ih, bias and weight_hh, each [D, groups, ...].
 
-    The images are divided into ``groups`` equal groups of successive images. Each gradient is a sum over one group.
-    ``dx`` is the gradient of the gates' pre-activations.
+    Each is a sum over one of ``groups`` equal groups of images. ``dx`` is the gradient of the gates' pre-activations.
     """
     s = g.scan
     directions, taps, hidden, _, _ = s.weight_hh.shape
     images, height, width = s.size
-    # With -1 for this size reshape would fail without pixels.
+    # Without pixels reshape would fail with -1.
     pixels = images // groups * height * width
     rows = dx.reshape(directions, groups, pixels, dx.shape[-1])
 
     def product(values: Tensor, rows: Tensor) -> Tensor:
-        """Multiplies the values that a pixel reads by the gradients of the pixel's gates. Sums over the pixels.
-
-        The result is [..., taps, h, G, channels], for h hidden units with G gates each.
-        """
+        """Returns the sum over the pixels of ``values`` times gates' gradients, [..., taps, h, G, channels]."""
         taps, channels = values.shape[-2:]
         values = values.reshape(*rows.shape[:-1], taps * channels)
         return unpack_gates(values.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
@@ -104,7 +93,7 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
     """Implements :data:`Neighbours` by differentiable operations of PyTorch."""
     taps = s.weight_hh.shape[1]
-    # Each tap's place: how many rows above the pixel, and how many columns before it, in the scan's order.
+    # Rows above the pixel and columns before it, in the scan's order.
     moves = ([(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)])[first : first + count]
 
     def gather(d: int, down: int, right: int) -> Tensor:
@@ -116,18 +105,15 @@ def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, coun
 
 
 def signs(s: Scan) -> list[tuple[int, int]]:
-    """Returns the steps of each direction's scan, from row to row and from column to column. A step is 1 or -1."""
+    """Returns the row step and column step of each direction, 1 or -1."""
     return [list(CORNERS.values())[corner] for corner in s.corners]
 
 
 def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Tensor:
-    """Returns a map in which each pixel has the value of the pixel ``up`` rows above it and ``left`` columns before it.
-
-    ``m`` is [B, H, W, C]. Values outside the map are ``border``, or zero if ``border`` is None.
-    """
+    """Moves a map [B, H, W, C] down by ``up`` rows and right by ``left`` columns. Fills with ``border`` or zero."""
     _, height, width, _ = m.shape
 
-    # Slices are not used: a slice of a whole axis calls aten::alias, which torch.vmap cannot batch here.
+    # A slice of a whole axis calls aten::alias, which torch.vmap cannot batch here.
     def move(t: Tensor) -> Tensor:
         t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
         return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)
@@ -136,22 +122,19 @@ def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Te
 
 
 def pack_gates(t: Tensor) -> Tensor:
-    """Converts gates [..., h, G], for h hidden units with G gates each, to rows [..., G * h].
-
-    A row has the first four gates of each unit, then the fifth gates of all units.
-    """
+    """Converts gates [..., h, G] to rows [..., G * h]: the first four gates of each unit, then all fifth gates."""
     return t.flatten(-2) if t.shape[-1] == 4 else torch.cat([t[..., :4].flatten(-2), t[..., 4]], -1)
 
 
 def unpack_gates(rows: Tensor, hidden: int) -> Tensor:
-    """Converts rows [..., G * h] to gates [..., h, G]. Inverts :func:`pack_gates`."""
+    """Inverts :func:`pack_gates`."""
     if rows.shape[-1] == 4 * hidden:
         return rows.unflatten(-1, (hidden, 4))
     return torch.cat([rows[..., : 4 * hidden].unflatten(-1, (hidden, 4)), rows[..., 4 * hidden :, None]], -1)
 
 
 def _input_neighbours(s: Scan) -> Tensor:
-    """Returns the input values that each pixel reads, [D, B, H, W, taps, channels], for D directions and B images."""
+    """Returns the input that each pixel reads, [D, B, H, W, taps, channels]."""
     assert s.input is not None and s.weight_ih is not None
     directions, taps = s.weight_ih.shape[:2]
     pixels = fill_outside(s.input, s.sizes, 0)

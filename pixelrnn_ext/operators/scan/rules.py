@@ -1,7 +1,4 @@
-"""Registers the rules of the scan operators with torch: fake kernels, derivatives, batching and autocast.
-
-A fake kernel computes shapes alone.
-"""
+"""Registers the rules of the scan operators with torch: fake kernels, derivatives, batching and autocast."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,10 +15,9 @@ from .arguments import OPERANDS, SHARED, Gradients, Scan
 from .products import displaced_states, weight_gradients
 
 Operator = Callable[..., tuple[Tensor, ...]]
-# The positions of the axis of images in the operators' tensors. Gradients of weights have an axis of groups of images
-# instead.
+# Axes of images. Weights' gradients have an axis of groups of images instead.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
-_AXES_OF_OUTPUTS = 0, 0, 1, 1  # for the outputs y, h, c and gates
+_AXES_OF_OUTPUTS = 0, 0, 1, 1  # y, h, c and gates
 _AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
 _AXES_OF_GRADIENTS = {name: 0 if name == "input" else 1 for name in OPERANDS}
 _WEIGHTS = "weight_ih", "bias", "weight_hh"
@@ -29,8 +25,7 @@ _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
 def _register() -> None:
     library = register_rules("pixelrnn_ext")
-    # On a CPU autocast leaves a scan in float32, for the precision of the cell state. The CUDA kernels keep the cell
-    # state in float32 in any case, so on a GPU a scan runs in autocast's dtype.
+    # On a CPU a scan stays in float32, for the precision of the cell state, which CUDA kernels keep in float32 anyway.
     torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
@@ -51,13 +46,13 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-# Keeps torch.library.Library objects alive, because deleting one removes the rules that it registered.
+# Deleting a Library object removes its rules.
 _libraries: list[torch.library.Library] = []
 
 
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
     g = Gradients.bind(*args)
-    # Gives a weight's gradient the strides of the weight, as real kernels do.
+    # Real kernels give a weight's gradient the strides of the weight.
     grads = {name: torch.empty_like(g.scan.operands[name]) for name in _WEIGHTS if g.wants(name)}
     return tuple(grads.get(name, g.new_gradient(name)) for name in OPERANDS)
 
@@ -70,7 +65,7 @@ def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
     """Runs one backward pass for the whole vmap batch, or one for each member if parameters are batched.
 
-    A pass for the whole batch omits the weights' gradients. Matrix products over each member's images compute them.
+    In the first case, matrix products over each member's images compute the weights' gradients.
     """
     in_dims = _tensor_dims(in_dims)
     dims = Gradients.bind(*in_dims).scan
@@ -100,7 +95,7 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
 
 
 def _tensor_dims(in_dims: Sequence[Any]) -> batching.Dims:
-    """Replaces each list in ``in_dims`` by None. torch.vmap gives a list for an argument that is a list."""
+    """torch.vmap gives a list for an argument that is a list."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
@@ -119,9 +114,9 @@ def _backward(
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
     with without_autocast(h.device.type):  # backward() may be called inside an autocast region
-        # Plain PyTorch computes the gradients in two cases. In the first, an output that the layers do not use, such as
-        # c, has a gradient, as in second derivatives. In the second, torch.func.jvp is active. Inside an operator
-        # PyTorch then forbids torch.func.vjp, which the decomposition of scan_gradients calls.
+        # Plain PyTorch runs in two cases. In the first, an output that the layers do not use, such as c, has a
+        # gradient. In the second, torch.func.jvp is active. Inside an operator it forbids torch.func.vjp, which the
+        # decomposition of scan_gradients calls.
         if any(t is not None for t in others) or (outer is not None and autograd.is_inside_jvp()):
             shares: dict[str, Tensor] = eager.operand_gradients((dy, dh, dc, dgates), s, wanted)
             grads = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}

@@ -1,4 +1,4 @@
-"""Runs a recurrent layer on the requested backend. Converts the layer's arguments to those of the scan operator."""
+"""Runs a recurrent layer on the requested backend."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def run(problem: Problem, backend: str) -> Tensor:
     problem.check()
     path = backends.choose(backend, problem.input.device)
     device, dtype = problem.input.device.type, result_dtype(problem.input)
-    # The CUDA kernels take 16-bit maps. Everywhere else 16-bit maps are converted to float32.
+    # Only the CUDA kernels take 16-bit maps.
     problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         if backend == "reference":
@@ -35,21 +35,20 @@ def run(problem: Problem, backend: str) -> Tensor:
 
 
 def scan_arguments(p: Problem, path: str) -> Scan:
-    """Returns the arguments of the scan operator for a call of a layer.
+    """Returns the scan operator's arguments for a call of a layer.
 
-    For one direction the weights are views of the layer's parameters, except a masked weight_ih. For several directions
-    the weights are stacked copies.
+    One direction's weights are views, except a masked weight_ih. Several directions' weights are stacked copies.
     """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
-    live_taps = kernel if p.mask_type is None else kernel // 2 + 1  # a mask removes the taps to the right of the centre
+    live_taps = kernel if p.mask_type is None else kernel // 2 + 1  # a mask removes the taps right of the centre
     weight_ih = _stacked([d.weight_ih for d in directions])
     weight_ih = masked_weight(weight_ih, p.mask_type, image_channels=p.image_channels, gates=gates).squeeze(3)
     weight_hh = _stacked([d.weight_hh for d in directions])
     x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
 
     def optional(name: str, *size: int) -> Tensor | None:
-        """Stacks a parameter of all directions. Zeros replace a missing one. Returns None if all are missing."""
+        """Returns a parameter of all directions, zero where it is missing, or None if it is missing in all."""
         tensors = [getattr(d, name) for d in directions]
         if all(t is None for t in tensors):
             return None
@@ -81,5 +80,5 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 
 def _unit_major(weights: Tensor, gates: int) -> Tensor:
-    """Views weights (directions, gates * hidden, channels, taps) as [directions, taps, hidden, gates, channels]."""
+    """Returns [directions, taps, hidden, gates, channels] of (directions, gates * hidden, channels, taps)."""
     return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

@@ -9,10 +9,9 @@ from ..operands import check_integers, concrete_tensor, shape
 
 
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
-    """Raises TypeError or ValueError unless ``sizes`` fit the images of ``input`` (N, C, H, W).
+    """Raises TypeError or ValueError unless ``sizes`` fit the images of ``input``.
 
-    Does not check the values on a GPU, where the CPU would wait, or while torch traces or transforms the call. All code
-    that uses sizes clamps them.
+    Does not read sizes on a GPU, or while torch traces or transforms the call. All code that uses sizes clamps them.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape
@@ -24,7 +23,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
         raise ValueError(f"expected sizes on the CPU or on the input's device, {input.device}, got {sizes.device}")
     if torch.compiler.is_compiling() or sizes.device.type != "cpu" or concrete_tensor(sizes) is not sizes:
         return
-    with _disable_current_modes():  # a tracer of torch must not record this read
+    with _disable_current_modes():  # a tracer must not record this read
         values = sizes.tolist()
     for image, (h, w) in enumerate(values):
         if not (0 <= h <= height and 0 <= w <= width):
@@ -32,7 +31,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
 
 
 def inside_mask(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
-    """Returns which pixels of the feature maps lie inside their images, (N, height, width) of bool."""
+    """Returns a mask (N, height, width), true inside the images."""
     rows, columns = (
         torch.arange(size, device=device) < sizes[:, axis : axis + 1].to(device)
         for axis, size in enumerate((height, width))
@@ -41,17 +40,17 @@ def inside_mask(sizes: Tensor, height: int, width: int, device: torch.device) ->
 
 
 def fill_outside(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
-    """Returns m [..., B, H, W, channels] with all values outside the images, even NaN, replaced by ``filling``."""
+    """Replaces all values outside the images, even NaN, by ``filling``. m is [..., B, H, W, channels]."""
     if sizes is None:
         return m
     return torch.where(inside_mask(sizes, m.shape[-3], m.shape[-2], m.device)[..., None], m, filling)
 
 
 class Images:
-    """Images in the top left corners of their feature maps m (N, C, H, W).
+    """Images in the top left corners of feature maps m (N, C, H, W).
 
-    In ``maps`` all values of m outside the images, even NaN, are replaced by 0. ``inside`` (N, 1, H, W) marks the
-    images' pixels, or is None if all images fill their maps.
+    In ``maps`` all values outside the images, even NaN, are 0. ``inside`` (N, 1, H, W) marks the images' pixels, or is
+    None if all images fill their maps.
     """
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
@@ -65,7 +64,7 @@ class Images:
         return m if self.inside is None else torch.where(self.inside, m, 0)
 
     def flipped(self, m: Tensor, corner: str) -> Tensor:
-        """Flips each image inside its rectangle, so that a scan from ``corner`` becomes one from the top left."""
+        """Flips each image within its size, so that a scan from ``corner`` becomes one from the top left."""
         if self._sizes is None:
             return flipped(m, corner)
         for axis, sense in zip((2, 3), CORNERS[corner]):

@@ -3,7 +3,7 @@
 
 namespace {
 
-// Args of exchange.cu, with the same memory layout.
+// The same memory layout as Args of exchange.cu.
 struct Args {
   long long* cycles;
   unsigned* is_right;

@@ -12,8 +12,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """Records what a job reports. ``results`` maps a provider (implementation) to its last result. A provider must be
-    reported as "running" before its result."""
+    """Keeps the last report of each provider, which must be "running" before it has a result."""
 
     def __init__(self):
         self.results, self.running = {}, []
@@ -26,8 +25,7 @@ class Report:
             self.results[provider] = {"status": status, **({"note": note} if note else {}), **facts}
 
 
-# Cycles before a scan's first line: 2000 to start a block, and 4096 / 32 to load its 4096 bytes of weights at 32 bytes
-# a cycle.
+# Cycles before a scan's first line: 2000 to start a block, and 4096 / 32 to load its 4096 bytes of weights.
 START = 2000 + 4096 / 32
 
 

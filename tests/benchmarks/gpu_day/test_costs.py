@@ -11,22 +11,21 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     header = (ROOT / "csrc/cuda/plan.h").read_text()
     for name, value in (("first_line", FIRST_LINE), ("weights_of_cycle", WEIGHTS_OF_CYCLE)):
         assert f"double {name} = {value:g};" in header
-    # The case has 512 blocks: 256 images in each of two directions. Each block computes 55 lines.
+    # 512 blocks, for 256 images in each of two directions. Each computes 55 lines.
     case = "diagonal B256 28x28 h16, both directions, forward"
 
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # A wave is the blocks that the GPU runs at once. It takes 2000 cycles to start. A multiprocessor then loads 4096
-    # bytes of weights for each of its blocks, at 32 bytes a cycle.
+    # The blocks that run at once, a wave, take 2000 cycles to start. A multiprocessor then loads 4096 bytes for each of
+    # its blocks, at 32 bytes a cycle.
     by_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
     assert cycles(512) == cycles(1000) == pytest.approx(by_waves[0])
     assert cycles(256) == pytest.approx(by_waves[1])
-    assert cycles(290) == pytest.approx(by_waves[2])  # two waves, of 290 and of 222 blocks
+    assert cycles(290) == pytest.approx(by_waves[2])  # waves of 290 and of 222 blocks
     assert cycles(300) is None
     assert cycles(512, ", bound by memory") is None
-    # If 8 blocks compute four images, the case has 128 clusters. The GPU runs 16 clusters at once, so there are 8
-    # waves.
+    # If 8 blocks compute four images, there are 128 clusters, in 8 waves of 16.
     plan = plan_text(at_once=16).replace("1 block an image", "8 blocks for 4 images")
     shared = line_cycles(layout("8_1_256_images:8:4", 100.0, case=case, plan=plan), 132)
     assert shared == pytest.approx((100.0 * 1700 / 8 - 2000 - 4096 / 8 / 32) / 55)
@@ -34,17 +33,16 @@ def test_cycles_of_a_line_are_those_of_one_wave():
 
 def test_the_planners_table_from_measurements(tmp_path):
     kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_4_256_cluster"
-    # The microseconds of a scan at 1700 MHz: START cycles, then 55 lines of 600 cycles each.
+    # Microseconds at 1700 MHz: START cycles, then 55 lines of 600 cycles each.
     exact = (600 * 55 + START) / 1700
     doubled = (1200 * 55 + START) / 1700
     results = [
-        layout("2_1_256:1:4", exact, plan=plan_text(kernel)),  # 8 warps in a block: 2 on each of 4 schedulers
+        layout("2_1_256:1:4", exact, plan=plan_text(kernel)),  # 2 warps on each scheduler
         layout("2_1_256:1:4", doubled, plan=plan_text(kernel)),
-        # Each multiprocessor runs at most one block of 4 warps: 1 warp on each of 4 schedulers.
+        # 1 warp on each scheduler.
         layout("8_4_256:8:4", (1200 * 55 + 2016) / 1700, plan=plan_text(other, 8, 128, 16)),
         layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
-        # A block of 6 warps has 1.5 on each scheduler. The cost table lacks costs for 1.5 warps, so this measurement
-        # does not count.
+        # 1.5 warps on each scheduler. The cost table has no costs for this, so the measurement does not count.
         layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),
     ]
     before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)

@@ -38,10 +38,10 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs one scripted job for each string in ``words``.
+    """Runs one scripted job for each of ``words``.
 
-    Each word of a string names a provider (implementation) for its behaviour, such as "hang". A job begins only if
-    ``needed`` seconds are left. Returns {job: {provider: (status, note)}}.
+    A word names a provider for its behaviour, such as "hang". A job begins only if ``needed`` seconds are left. Returns
+    {job: {provider: (status, note)}}.
     """
     results = Results(folder)
     child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
@@ -66,9 +66,9 @@ def failed(end):
         ("a exit b", {"exit": failed("exit status 3"), "b": OK, None: OK}),
         ("a crash b", {"crash": failed("SIGSEGV"), "b": OK, None: OK}),
         ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
-        # No implementation is running when this process ends, so the whole job fails.
+        # No provider was running, so the whole job fails.
         ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
-        # The provider "later" has no result yet when the process ends. The next process measures it again.
+        # "later" has no result yet when the process ends. The next process measures it again.
         ("later a exit", {"later": OK, "exit": failed("exit status 3"), None: OK}),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     saved = killed.path.read_text()
     results = Results(tmp_path)
     assert results.finished_providers("small", job) == {"a"} and not results.is_finished("small", job)
-    # --report reads the results while another process may be writing them, so it must not write the file.
+    # --report must not write, because another process may be writing.
     assert killed.path.read_text() == saved
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
     assert {(m["status"], m["note"]) for m in results.select("small") if m["provider"] != "a"} == {stopped}

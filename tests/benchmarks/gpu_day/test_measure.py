@@ -89,10 +89,10 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Replaces torch.cuda's events and pauses by a made-up GPU.
+    """Replaces torch.cuda's events and pauses.
 
-    ``slept`` records the cycles of each pause. Tests set ``milliseconds()``, the time between two events, and
-    ``launches``, the cycles that launching takes.
+    ``slept`` has the cycles of each pause. Tests set ``milliseconds()``, the time between two events, and ``launches``,
+    the cycles that launching takes.
     """
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)

@@ -9,9 +9,9 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Made-up operators of a scan. On the made-up GPU, only ``kernel`` can run, with 1 or 2 groups of warps.
+    """Operators of a GPU that can only run ``kernel``, with 1 or 2 groups of warps.
 
-    Every operator returns ``output(path)``, where the path is a way to compute the scan, such as "step".
+    All return ``output(path)``, for a path such as "step".
     """
 
     def __init__(self, kernel, output):
@@ -103,7 +103,7 @@ def test_every_layout_that_is_named_runs(backward):
 
 @pytest.mark.emulated
 def test_a_layout_of_the_forward_needs_none_of_the_backward():
-    """A layout with 8 groups of warps can run the forward, but not the backward, whose tiles have more rows."""
+    """With 8 groups of warps the backward cannot run, because its tiles have more rows."""
     scan = Scan(ScanJob((1, 57, 1, 128), 1, "bf16", backward=False), "cpu", emulated_operators())
     (path, *_) = [path for path in scan.layouts() if path.split(":")[2:4] == ["8", "8"]]
     scan.job = scan.job._replace(backward=True)
