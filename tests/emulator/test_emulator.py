@@ -23,7 +23,11 @@ PLANS = [
     (name, seed, 5 * (seed % 2)) for name in SCHEDULES for seed in range(1, 3 if name in ("forward", "reverse") else 6)
 ]
 ARCHITECTURES = ("sm_80", "sm_90")
-CLUSTER_KERNELS = {"ring", "pull", "relay", "meet"}
+# Maps each kernel that needs compute capability 9.0 to (blocks of a cluster, bytes of a block's shared memory).
+CLUSTER_KERNELS = {
+    "ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "relay8": (2, 544), "relay4": (2, 544), "pipeline": (2, 120),
+    "handshake": (2, 288), "meet": (0, 272),
+}  # fmt: skip
 
 
 def on_each(names):
@@ -43,7 +47,9 @@ EXPECTED = {
     "agree": lambda x: x.view(-1, 32) + 256 - x.view(-1, 32)[:, :1],
     "ring": lambda x: x.view(-1, 2, 64).flip(1) + 3,
     "pull": lambda x: x.view(-1, 2, 64).flip(1),
-    "relay": lambda x: x.view(-1, 2, 64).flip(1) + 5,
+    "handshake": lambda x: x.view(-1, 2, 64).flip(1),
+    **dict.fromkeys(("relay", "relay8", "relay4"), lambda x: x.view(-1, 2, 64).flip(1) + 5),
+    "pipeline": lambda x: x.view(-1, 8, 8).sum(1, keepdim=True).expand(-1, 8, 8),
     "meet": lambda x: by_row(x).flip(1),
 }
 WRONG = "wrong numbers"
@@ -58,7 +64,7 @@ def run_all_plans(kernels, name, way="right"):
     # output.
     memory = torch.zeros(3, 256)
     x, out = memory[0].copy_(torch.arange(256)), memory[2]
-    cluster, shared = {"ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "meet": (0, 272)}.get(name, (0, 256))
+    cluster, shared = CLUSTER_KERNELS.get(name, (0, 256))
     for plan in PLANS:
         kernels.set_schedule(*plan)
         out.zero_()
@@ -95,7 +101,7 @@ BROKEN = [
     ("pull", "exited", "no_last_barrier"),
     ("pull", "bad use", "plain_access_to_peer read_only_load_of_output"),
     ("relay", "race, bad use", "no_start"),
-    ("relay", "race", "no_fence reads_early misses_a_phase"),
+    ("relay", "race", "no_fence reads_early misses_a_phase reads_global_store overwrites_shared_store reads_back"),
     ("relay", "bad use", "not_initialised initialised_twice misaligned_barrier writes_barrier counts_none"),
     ("relay", "bad use", "rank_outside barrier_elsewhere"),
     ("relay", "deadlock", "counts_more no_arrival too_many_bytes"),
@@ -104,6 +110,25 @@ BROKEN = [
     ("relay", "race, exited, bad use", "no_wait waits_for_other_buffer"),
     ("relay", "race, deadlock, exited, bad use", "wrong_parity"),
     ("relay", "race, exited", "no_warp_barrier no_last_barrier block_leaves"),
+    ("relay8", "bad use", "misaligned barrier_elsewhere"),
+    ("relay4", "bad use", "misaligned barrier_elsewhere"),
+    ("relay8", "race", "reads_early"),
+    ("relay4", "race", "reads_early"),
+    ("pipeline", "race", "no_fence writes_stage writes_source overwrites_source loads_output"),
+    ("pipeline", "uninitialised", "reads_unwritten_out"),
+    ("pipeline", "out of bounds", "beyond_global"),
+    ("pipeline", "bad use", "misaligned half_a_piece wrong_peer barrier_elsewhere loads_shared_memory"),
+    ("pipeline", "exited", "block_leaves"),
+    ("pipeline", "deadlock", "too_many_bytes"),
+    ("pipeline", "race, deadlock", "no_block_barrier"),
+    ("pipeline", "race, uninitialised", "no_wait too_few_bytes"),
+    ("pipeline", "race, deadlock, uninitialised", "wrong_parity"),
+    ("handshake", "race, bad use", "no_start"),
+    ("handshake", "race", "no_fence writes_after_arrival"),
+    ("handshake", "deadlock", "no_arrival counts_more"),
+    ("handshake", "race, uninitialised", "no_wait"),
+    ("handshake", "bad use, race, exited, uninitialised", "wrong_peer"),
+    ("handshake", "exited", "block_leaves"),
     ("meet", "race, bad use", "no_start"),
     ("meet", "deadlock", "no_arrival"),
     ("meet", "race, uninitialised", "no_wait"),
@@ -140,7 +165,11 @@ def test_a_report_says_where():
         assert part in report
 
 
-MUTATED = ("reverse", "swap", "ring", "pull", "relay", "meet")
+# Maps each kernel to the least number of mutations that it reaches.
+MUTATED = {
+    "reverse": 1, "swap": 1, "ring": 12, "pull": 10, "relay": 20, "relay8": 20, "relay4": 20, "pipeline": 12, "meet": 8,
+    "handshake": 12,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MUTATED)
@@ -164,7 +193,7 @@ def test_every_mutation_is_noticed(name):
                 assert results <= {"race", "exited", "uninitialised"}, (mode, results)
         else:
             assert results == {""}, (broken, mode, results)
-    assert reached >= {"reverse": 1, "swap": 1, "ring": 12, "pull": 10, "relay": 20, "meet": 8}[name]
+    assert reached >= MUTATED[name]
     assert set(run_all_plans(kernels, name)) == {""}
     with pytest.raises(ValueError):
         kernels.mutate(name, len(sites), "dropped")

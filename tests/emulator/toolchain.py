@@ -118,7 +118,7 @@ def build_library(
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", compiler.include]
     files = [made.ptx for made in compile_kernels(compiler, kernels, arch, flags)]
     files += compile_by_nvcc(by_nvcc, arch, flags) if by_nvcc else []
-    jobs = [([*common, "-O2", "-g1"], source) for source in [*RUNTIME, HERE / CHECKERS[checks]]]
+    jobs = [([*common, "-O3", "-g1"], source) for source in [*RUNTIME, HERE / CHECKERS[checks]]]
     jobs += [([*common, "-O1", "-w", "-ffp-contract=off"], file) for file in translate(files)]
     jobs += [([*common, "-O1", "-g1", *flags, *host_flags], file) for file in host]
     made = build_cache.in_parallel(lambda job: build_cache.compile(*job, ".o"), jobs)

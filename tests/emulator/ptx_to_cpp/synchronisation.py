@@ -1,6 +1,7 @@
 import re
 
 from .parser import UnknownPart, elements
+from .types import TYPES
 
 
 def control(kernel, i):
@@ -39,6 +40,9 @@ def synchronisation(kernel, i):
     if i.op == "mbarrier.arrive.shared::cta.b64" and len(i.operands) == 2:
         site = kernel.site("mbarrier arrive", "dropped other")
         return f"arrive_at_mbarrier({site}, {kernel.shared_address(i.operands[1])}, 0, {place});"
+    if i.op == "mbarrier.arrive.release.cluster.shared::cluster.b64":
+        site = kernel.site("mbarrier arrive", "dropped other")
+        return f"arrive_at_peer({site}, {kernel.shared_address(i.operands[1])}, {place});"
     if i.op == "mbarrier.arrive.expect_tx.shared::cta.b64":
         site = kernel.site("mbarrier arrive", "dropped other less more")
         address, announced = kernel.shared_address(i.operands[1]), kernel.value(i.operands[2], "u32")
@@ -47,11 +51,16 @@ def synchronisation(kernel, i):
         site, parity = kernel.site("mbarrier wait", "dropped other parity"), kernel.value(i.operands[2], "u32")
         call = f"wait_for_mbarrier({site}, {kernel.shared_address(i.operands[1])}, {parity}, {place})"
         return kernel.assign(i.operands[0], call, "pred")
-    if i.op == "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32":
-        data = ", ".join(kernel.value(x, "u32") for x in elements(i.operands[1]))
+    if re.fullmatch(r"st\.async\.shared::cluster\.mbarrier::complete_tx::bytes\.(v4\.b32|b32|b64)", i.op):
+        data = ", ".join(kernel.value(x, i.type) for x in elements(i.operands[1]))
         to, barrier = kernel.shared_address(i.operands[0]), kernel.shared_address(i.operands[2])
         site = kernel.site("store to a peer", "dropped other")
-        return f"{{ const uint32_t d[4] = {{{data}}}; store_to_peer({site}, {to}, d, {barrier}, {place}); }}"
+        return f"{{ const {TYPES[i.type]} d[] = {{{data}}}; store_to_peer({site}, {to}, d, {barrier}, {place}); }}"
+    if i.op == "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes":
+        to, barrier = kernel.shared_address(i.operands[0]), kernel.shared_address(i.operands[3])
+        source, size = kernel.pointer(i.operands[1]), kernel.value(i.operands[2], "u32")
+        site = kernel.site("bulk load", "dropped other")
+        return f"load_in_bulk({site}, {to}, (const Byte*)({source}), {size}, {barrier}, {place});"
     if i.op == "mapa.shared::cluster.u32":
         site, (address, rank) = kernel.site("peer address", "rank_0 rank_outside"), kernel.values(i, "u32", "u32")
         return kernel.assign(i.operands[0], f"map({site}, {address}, {rank})", "u32")

@@ -128,11 +128,11 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
     while (threads_done < machine.threads && first_error.empty()) {
       while (clusters_started < clusters && blocks_live < std::max(1u, l.resident))
         for (unsigned block : machine.clusters[cluster_order[clusters_started++]].blocks) start_block(block);
-      if (delivery_is_due()) deliver_words();
+      if (delivery_is_due()) deliver_pieces();
       else if (Fiber* f = pick()) resume(*f);
       else fail(deadlock, "no thread can run" + describe_waiting());
     }
-    while (!machine.async_stores.empty() && first_error.empty()) deliver_words();
+    while (!machine.async_stores.empty() && first_error.empty()) deliver_pieces();
     for (const Region& r : machine.regions)
       if (r.access == Access::out && first_error.empty()) checker->require_written(r);
   } catch (const std::runtime_error& e) {  // thrown outside the kernel's threads

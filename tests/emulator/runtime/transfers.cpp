@@ -39,14 +39,22 @@ void mbarrier_init(uint32_t address, uint32_t count, Place place) {
   checker->mbarrier_initialised(at->second, where);
 }
 void mbarrier_fence() { checker->mbarriers_fenced(*self); }
-void mbarrier_arrive(uint32_t address, int64_t expected_bytes, Place place) {
-  Mbarrier& b = find_mbarrier(own_shared(address), place);
+static void arrive(Mbarrier& b, int64_t expected_bytes, Place place) {
   if (!b.pending) fail(bad_use, "more arrivals at an mbarrier than it counts: ", place);
   checker->mbarrier_arrived(b, *self);
   add_bytes(b, expected_bytes);
   b.pending--;
   end_mbarrier_phase_if_complete(b);
   maybe_yield();
+}
+void mbarrier_arrive(uint32_t address, int64_t expected_bytes, Place place) {
+  arrive(find_mbarrier(own_shared(address), place), expected_bytes, place);
+}
+void mbarrier_arrive_peer(uint32_t cluster_address, Place place) {
+  Mbarrier& b = find_mbarrier(cluster_shared(cluster_address), place);
+  if (!machine.blocks[b.block].live)
+    fail(exited, "an arrival at an mbarrier of a block that has left the kernel: ", place);
+  arrive(b, 0, place);
 }
 bool mbarrier_wait(uint32_t address, uint32_t parity, Place place) {
   Fiber& f = *self;
@@ -72,14 +80,14 @@ static void deliver(AsyncStore& t, unsigned count) {
   if (!machine.blocks[t.barrier->block].live)
     fail(exited, "an asynchronous store arrives at a block that has left the kernel");
   for (; count; --count) {
-    const unsigned word = t.words[--t.left];
-    memcpy(t.to + 4 * word, &t.data[word], 4);
-    checker->store_delivered(*t.barrier, t.record, t.to + 4 * word, 4, !t.left);
-    add_bytes(*t.barrier, -4);
+    const unsigned offset = t.pieces[--t.left] * t.piece;
+    memcpy(t.to + offset, t.data + offset, t.piece);
+    checker->store_delivered(*t.barrier, t.record, t.to + offset, t.piece, !t.left);
+    add_bytes(*t.barrier, -int64_t(t.piece));
   }
   end_mbarrier_phase_if_complete(*t.barrier);
 }
-void deliver_words() {
+void deliver_pieces() {
   std::swap(machine.async_stores[machine.random() % machine.async_stores.size()], machine.async_stores.back());
   AsyncStore& t = machine.async_stores.back();
   deliver(t, machine.random() % 2 ? t.left : 1);
@@ -91,24 +99,41 @@ bool delivery_is_due() {
   switch (machine.launch.schedule) {
     case Schedule::random: return machine.random() % 2;
     case Schedule::burst: return machine.random() % 32 == 0;
-    default: return false;  // in the schedule `starve`, words arrive only when no thread can run
+    default: return false;  // in the schedule `starve`, pieces arrive only when no thread can run
   }
 }
-void store_async(uint32_t cluster_address, const uint32_t (&data)[4], uint32_t cluster_barrier, Place place) {
-  Byte* const to = cluster_shared(cluster_address);
-  const Byte* const where = cluster_shared(cluster_barrier);
-  if ((to - machine.shared_low) / machine.shared_stride != (where - machine.shared_low) / machine.shared_stride)
-    fail(bad_use, "the mbarrier of an asynchronous store is in another block than its data: ", place);
-  Mbarrier& b = find_mbarrier(where, place);
-  AsyncStore t{
-      to, &b, {data[0], data[1], data[2], data[3]}, {3, 2, 1, 0}, 4, checker->store_issued(b, to, sizeof data, place)};
+static size_t block_of(const Byte* shared) { return (shared - machine.shared_low) / machine.shared_stride; }
+// `source` is the source of a bulk load, and null for st.async.
+static void issue(
+    Byte* to, const void* data, unsigned bytes, unsigned piece, Mbarrier& b, const void* source, Place place) {
+  AsyncStore t{to, &b, piece, bytes / piece, {0, 1, 2, 3}, checker->store_issued(b, to, bytes, source, place), {}};
+  memcpy(t.data, data, bytes);
   if (is_in_order()) {
     deliver(t, t.left);
   } else {
-    std::shuffle(t.words, t.words + 4, machine.random);
+    std::shuffle(t.pieces, t.pieces + t.left, machine.random);
     machine.async_stores.push_back(std::move(t));
-    maybe_yield();
   }
+}
+void store_async(
+    uint32_t cluster_address, const void* data, unsigned bytes, unsigned piece, uint32_t cluster_barrier, Place place) {
+  Byte* const to = cluster_shared(cluster_address);
+  const Byte* const where = cluster_shared(cluster_barrier);
+  if (block_of(to) != block_of(where))
+    fail(bad_use, "the mbarrier of an asynchronous store is in another block than its data: ", place);
+  issue(to, data, bytes, piece, find_mbarrier(where, place), nullptr, place);
+  maybe_yield();
+}
+void bulk_load(uint32_t cluster_address, const Byte* from, uint32_t bytes, uint32_t cluster_barrier, Place place) {
+  Byte* const to = cluster_shared(cluster_address);
+  const Byte* const where = cluster_shared(cluster_barrier);
+  if (block_of(to) != self->block || block_of(where) != self->block)
+    fail(bad_use, "the destination or the mbarrier of a bulk load is in another block: ", place);
+  if (!bytes || bytes % 16) fail(bad_use, "a bulk load of ", bytes, " bytes, not of a multiple of 16: ", place);
+  if (!from || is_shared(from)) fail(bad_use, "the source of a bulk load is not in global memory: ", place);
+  Mbarrier& b = find_mbarrier(where, place);
+  for (uint32_t k = 0; k < bytes; k += 16) issue(to + k, from + k, 16, 16, b, from + k, place);
+  maybe_yield();
 }
 
 }  // namespace emulator

@@ -18,7 +18,7 @@ KERNEL(64, ring) {
     const int from = a.way == one_buffer ? 0 : step % 2, to = a.way == one_buffer ? 0 : 1 - from;
     if (a.way == block_leaves && me == 1 && step == 1) return;
     if (t < 16) {
-      const uint4 piece = plus_one(*reinterpret_cast<const float4*>(buffers + 256 * from + 16 * t));
+      const float4 piece = plus_one(*reinterpret_cast<const float4*>(buffers + 256 * from + 16 * t));
       store_peer16(map_rank(shared_address(buffers + 256 * to + 16 * t), next), piece);
     }
     if (a.way == no_last_barrier && step == kSteps - 1) break;
@@ -46,7 +46,7 @@ KERNEL(64, pull) {
   const uint32_t address = map_rank(shared_address(s + t), cluster_rank() ^ 1);
   float v;
   if (a.way == plain_access_to_peer) asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  else asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  else v = load_peer(address);
   output(a)[index()] = v;
   if (a.way == read_only_load_of_output) output(a)[0] = __ldg(output(a) + t);
   if (a.way == no_last_barrier) return;

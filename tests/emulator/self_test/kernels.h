@@ -17,7 +17,10 @@ enum Way : int {
   // an mbarrier
   no_arrival, no_fence, not_initialised, initialised_twice, misaligned_barrier, writes_barrier, counts_more,
   counts_none, too_few_bytes, half_a_piece, too_many_bytes, reads_early, waits_for_other_buffer, wrong_parity,
-  misses_a_phase, barrier_elsewhere,
+  misses_a_phase, barrier_elsewhere, reads_global_store, overwrites_shared_store, reads_back,
+  writes_after_arrival,
+  // a bulk load
+  writes_stage, writes_source, overwrites_source, loads_output, loads_shared_memory,
   // matrices
   swapped_fragments, not_rounded,
 };

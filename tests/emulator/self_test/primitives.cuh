@@ -14,9 +14,9 @@ PRIMITIVE unsigned char* dynamic_shared() {
   return memory;
 }
 PRIMITIVE float* shared_floats(int offset = 0) { return reinterpret_cast<float*>(dynamic_shared() + offset); }
-PRIMITIVE uint4 plus_one(float4 v) {
-  return {__float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
-}
+PRIMITIVE float plus_one(float v) { return v + 1; }
+PRIMITIVE float2 plus_one(float2 v) { return {v.x + 1, v.y + 1}; }
+PRIMITIVE float4 plus_one(float4 v) { return {v.x + 1, v.y + 1, v.z + 1, v.w + 1}; }
 PRIMITIVE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 #define APPROXIMATE(name, instruction)              \
@@ -46,9 +46,14 @@ PRIMITIVE uint32_t map_rank(uint32_t address, uint32_t rank) {
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
   return mapped;
 }
-PRIMITIVE void store_peer16(uint32_t address, uint4 v) {
+PRIMITIVE float load_peer(uint32_t address) {
+  float v;
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  return v;
+}
+PRIMITIVE void store_peer16(uint32_t address, float4 v) {
   asm volatile(
-      "st.shared::cluster.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+      "st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w)
       : "memory");
 }
 PRIMITIVE void init_without_fence(uint32_t barrier, uint32_t count) {
@@ -63,6 +68,9 @@ PRIMITIVE void mbarrier_arrive(uint32_t barrier, uint32_t expected_bytes) {
       "r"(expected_bytes)
       : "memory");
 }
+PRIMITIVE void mbarrier_arrive_peer(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
 PRIMITIVE void mbarrier_wait(uint32_t barrier, uint32_t parity) {
   uint32_t done;
   do {
@@ -74,12 +82,26 @@ PRIMITIVE void mbarrier_wait(uint32_t barrier, uint32_t parity) {
         : "memory");
   } while (!done);
 }
-PRIMITIVE void store_peer16_async(bool wanted, uint32_t address, uint4 v, uint32_t barrier) {
+PRIMITIVE void store_peer_async(uint32_t address, float v, uint32_t barrier) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(address),
+      "r"(__float_as_uint(v)), "r"(barrier)
+      : "memory");
+}
+PRIMITIVE void store_peer_async(uint32_t address, float2 v, uint32_t barrier) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%0], %1, [%2];" ::"r"(address),
+      "l"(uint64_t(__float_as_uint(v.y)) << 32 | __float_as_uint(v.x)), "r"(barrier)
+      : "memory");
+}
+PRIMITIVE void store_peer_async(uint32_t address, float4 v, uint32_t barrier) {
   asm volatile(
-      "{\n.reg .pred %%wanted;\nsetp.ne.u32 %%wanted, %6, 0;\n"
-      "@%%wanted st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];\n}" ::"r"(
-          address),
-      "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(barrier), "r"(uint32_t(wanted))
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(address),
+      "r"(__float_as_uint(v.x)), "r"(__float_as_uint(v.y)), "r"(__float_as_uint(v.z)), "r"(__float_as_uint(v.w)),
+      "r"(barrier)
+      : "memory");
+}
+PRIMITIVE void bulk_load(uint32_t address, const void* from, uint32_t bytes, uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(address),
+      "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(barrier)
       : "memory");
 }
 

@@ -10,9 +10,10 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
 }
 
 // Five steps: each block adds 1 to its 64 values, and stores them in the shared memory of its peer, the other block of
-// its cluster. Two buffers take turns. Each warp stores 8 times 16 bytes asynchronously. The buffer's mbarrier counts
-// these bytes, and one arrival by each warp.
-KERNEL(64, relay) {
+// its cluster. Two buffers take turns. Each warp stores 128 bytes asynchronously, in pieces of type T. The buffer's
+// mbarrier counts these bytes and the arrivals: one by each warp, or one by the block. Without an arrival of its own, a
+// warp cannot miss a phase because the next phase needs bytes that the peer stores after it has got this warp's bytes.
+template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces(const Args& a) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
             peer = a.way == rank_outside ? 2
@@ -21,7 +22,7 @@ KERNEL(64, relay) {
   const uint32_t barriers = shared_address(buffers) + 512 + (a.way == misaligned_barrier ? 4 : 0);
   for (int b = 0; b < 2; ++b) shared_floats(256 * b)[t] = input(a)[index()];
   if (t < 2 && (a.way != not_initialised || t == 0)) {
-    const int count = a.way == counts_more ? 3 : a.way == counts_none ? 0 : 2;
+    const int count = a.way == counts_none ? 0 : arrivals + (a.way == counts_more);
     if (a.way == no_fence) init_without_fence(barriers + 8 * t, count);
     else mbarrier_init(barriers + 8 * t, count);
     if (a.way == initialised_twice) mbarrier_init(barriers + 8 * t, count);
@@ -33,24 +34,81 @@ KERNEL(64, relay) {
     const int from = step % 2, to = 1 - from;
     if (a.way == block_leaves && me == 1 && step == 1) return;
     const uint32_t barrier = barriers + 8 * to;
-    if (lane < 8) {
-      const int piece = 256 * to + 16 * (t / 32 * 8 + lane);
-      const uint4 sent = plus_one(*reinterpret_cast<const float4*>(buffers + piece + 256 * (from - to)));
-      store_peer16_async(true, map_rank(shared_address(buffers + piece), peer), sent,
+    if (lane < 128 / sizeof(T)) {
+      const int piece = 256 * to + 128 * (t / 32) + int(sizeof(T)) * lane;
+      const T sent = plus_one(*reinterpret_cast<const T*>(buffers + piece + 256 * (from - to)));
+      if (step == 0 && a.way == reads_global_store) output(a)[index()] = 0;
+      if (step == 0 && a.way == overwrites_shared_store && t < 4) shared_floats(528)[t] = 0;
+      store_peer_async(map_rank(shared_address(buffers + piece + (a.way == misaligned ? 2 : 0)), peer), sent,
           map_rank(barrier, a.way == barrier_elsewhere ? me : peer));
     }
     if (a.way == no_last_barrier && step == kSteps - 1) break;
     if (a.way == reads_early) reinterpret_cast<volatile float*>(buffers + 256 * to)[t];
-    const int bytes = a.way == too_few_bytes ? 112 : a.way == half_a_piece ? 124 : a.way == too_many_bytes ? 144 : 128;
-    if (lane == 0 && (a.way != no_arrival || t == 0)) mbarrier_arrive(barrier, bytes);
-    if (lane == 0 && a.way == arrives_twice) mbarrier_arrive(barrier, bytes);
+    const int missing = a.way == too_few_bytes ? 16 : a.way == half_a_piece ? 4 : a.way == too_many_bytes ? -16 : 0;
+    if (t % (64 / arrivals) == 0) {
+      if (a.way != no_arrival || t == 0) mbarrier_arrive(barrier, 256 / arrivals - missing);
+      if (a.way == arrives_twice) mbarrier_arrive(barrier, 256 / arrivals - missing);
+    }
     const bool other = a.way == waits_for_other_buffer && step > 0;
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
     if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
       mbarrier_wait(other ? barriers + 8 * from : barrier, parity);
     if (a.way != misses_a_phase && a.way != no_warp_barrier) __syncwarp();
+    if (step == 2 && t == 0) {  // the peer's pushes have come, but they show nothing else that was written before
+      if (a.way == reads_global_store) static_cast<volatile float*>(output(a))[64 * (blockIdx.x ^ 1)];
+      if (a.way == overwrites_shared_store) store_peer16(map_rank(shared_address(buffers + 528), peer), {});
+      if (a.way == reads_back) load_peer(map_rank(shared_address(buffers + 256 * from), peer));
+    }
   }
   output(a)[index()] = shared_floats(256 * (kSteps % 2))[t];
+}
+KERNEL(64, relay) { relay_in_pieces<float4, 2>(a); }
+KERNEL(64, relay8) { relay_in_pieces<float2, 2>(a); }
+KERNEL(64, relay4) { relay_in_pieces<float, 1>(a); }
+
+// Each thread adds up 8 of its block's 64 values, one of each bulk load. Three stages of 8 values take turns. Each has
+// an mbarrier, which counts the bytes of the stage's loads. The block then writes the values back to where they come
+// from, so that a deliberate error can overwrite the source of a load too early.
+KERNEL(64, pipeline) {
+  constexpr int kLoads = 8, kStages = 3;
+  unsigned char* const stages = dynamic_shared();
+  const int t = threadIdx.x, me = cluster_rank();
+  const uint32_t barriers = shared_address(stages + 32 * kStages);
+  float* const values = static_cast<float*>(const_cast<void*>(a.in)) + 64 * blockIdx.x;
+  if (t < kStages) {
+    if (a.way == no_fence) init_without_fence(barriers + 8 * t, 1);
+    else mbarrier_init(barriers + 8 * t, 1);
+  }
+  if (a.way == writes_stage && t < 8) shared_floats()[t] = 0;
+  if (a.way == writes_source && t < 8) static_cast<volatile float*>(values)[t] = values[t];
+  if (a.way == loads_output) output(a)[index()] = 0;
+  __syncthreads();
+  const auto load = [&](int n) {
+    const uint32_t barrier = barriers + 8 * (n % kStages), stage = shared_address(stages + 32 * (n % kStages));
+    const float* from = a.way == loads_output || a.way == reads_unwritten_out ? output(a) + 64 * blockIdx.x : values;
+    if (a.way == loads_shared_memory) {
+      from = shared_floats();
+      asm("" : "+l"(from));  // otherwise the compiler would turn the generic address into one of shared memory
+    }
+    from += 8 * n + (a.way == misaligned ? 1 : a.way == beyond_global ? 64 * int(gridDim.x) - 4 : 0);
+    mbarrier_arrive(barrier, a.way == too_few_bytes ? 16 : a.way == too_many_bytes ? 48 : 32);
+    bulk_load(a.way == wrong_peer ? map_rank(stage, 1 - me) : stage, from, a.way == half_a_piece ? 24 : 32,
+        a.way == barrier_elsewhere ? map_rank(barrier, 1 - me) : barrier);
+  };
+  if (t == 0)
+    for (int n = 0; n < kStages; ++n) load(n);
+  float sum = 0;
+  for (int n = 0; n < kLoads; ++n) {
+    if (a.way == block_leaves && n == kLoads - 1) break;
+    if (a.way == overwrites_source && t < 8) values[8 * n + t] = 0;
+    if (a.way != no_wait) mbarrier_wait(barriers + 8 * (n % kStages), n / kStages % 2 ^ (a.way == wrong_parity));
+    const float v = shared_floats(32 * (n % kStages))[t % 8];
+    if (t < 8) values[8 * n + t] = v;
+    if (a.way != no_block_barrier) __syncthreads();
+    if (t == 0 && n + kStages < kLoads) load(n + kStages);
+    sum += v;
+  }
+  output(a)[index()] = sum;
 }
 
 // Every block reverses the order of its 64 values. Its threads meet at an mbarrier, which counts no bytes.
@@ -64,4 +122,26 @@ KERNEL(64, meet) {
   if (a.way != no_arrival || t != 40) arrive(barrier);
   if (a.way != no_wait) mbarrier_wait(barrier, 0);
   output(a)[index()] = s[63 - t];
+}
+
+// Each block loads 64 values from the shared memory of its peer, after all threads of the peer have arrived at the
+// block's first mbarrier. The second one says that the peer has loaded the block's values.
+KERNEL(64, handshake) {
+  float* const s = shared_floats();
+  const int t = threadIdx.x, peer = a.way == wrong_peer ? 0 : 1 - int(cluster_rank());
+  const uint32_t barriers = shared_address(s + 64);
+  if (t < 2) {
+    if (a.way == no_fence) init_without_fence(barriers + 8 * t, 64);
+    else mbarrier_init(barriers + 8 * t, a.way == counts_more ? 65 : 64);
+  }
+  if (a.way == no_start) __syncthreads();
+  else cluster_barrier();
+  s[t] = input(a)[index()];
+  if (a.way != no_arrival || t != 40) mbarrier_arrive_peer(map_rank(barriers, peer));
+  if (a.way == writes_after_arrival) s[t] = input(a)[index()];
+  if (a.way != no_wait) mbarrier_wait(barriers, 0);
+  output(a)[index()] = load_peer(map_rank(shared_address(s + t), 1 - cluster_rank()));
+  if (a.way == block_leaves) return;
+  mbarrier_arrive_peer(map_rank(barriers + 8, peer));
+  mbarrier_wait(barriers + 8, 0);
 }
