@@ -13,6 +13,7 @@ with without_traceback(running_command()):
     from .operators.library import VERSION as __version__  # noqa: F401 - users read pixelrnn_ext.__version__
     from .operators.library import build_config
     from .operators.scan.plan import resident_plan
+    from .sampling import sampling_plan
 
 __all__ = [
     "DiagonalBiLSTM",
@@ -36,4 +37,5 @@ __all__ = [
     "reference",
     "resident_plan",
     "sampling",
+    "sampling_plan",
 ]

@@ -5,7 +5,7 @@ All samplers take the same arguments. If they get the same uniform numbers, they
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from . import likelihood
 from ._arguments import check_dtype, check_number, integer
-from .incremental.block import BlockSampler
+from .incremental.block import ImageSampler
 from .incremental.network import PixelModel, RowNetwork
-from .incremental.run import run_rows, runs_native
+from .incremental.plan import WAYS, SamplingPlan, plan_drawing
+from .incremental.run import run_rows
 from .incremental.steps import Draw
-from .operators import columns
 from .operators.autocast import without_autocast
 from .operators.operands import check_memory, unexpanded
 
@@ -37,7 +37,13 @@ Sampler = Callable[[PixelModel, Draws, Tensor | None, Progress | None], Tensor]
 
 
 def incremental(
-    model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+    model: PixelModel,
+    draws: Draws,
+    condition: Tensor | None = None,
+    progress: Progress | None = None,
+    *,
+    ways: Collection[str] = WAYS,
+    on_plan: Callable[[SamplingPlan], object] = lambda plan: None,
 ) -> Tensor:
     """Draws images and keeps every layer's state, so that the network computes each pixel once.
 
@@ -46,10 +52,12 @@ def incremental(
         draws: the uniform numbers and the known values.
         condition: broadcastable to (N, condition_channels, H, W).
         progress: called with (rows done, rows) after every row, or on a GPU after every launch.
+        ways: the ways of drawing to choose from, as in ``SamplingPlan``. "pytorch" is always one of them.
+        on_plan: called with the plan before the first row.
     """
     values, height, done = [], draws.values.shape[2], 0
     with without_autocast(draws.values.device.type):
-        for values_of_rows, _ in _rows(model, draws, condition, with_logits=False):
+        for values_of_rows, _ in _rows(model, draws, condition, False, ways, on_plan):
             values.append(values_of_rows)
             done += values_of_rows.shape[2]
             if progress:
@@ -57,43 +65,105 @@ def incremental(
     return torch.cat(values, 2)
 
 
-def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None) -> Tensor:
+def sampling_plan(
+    model: PixelModel, n: int, shape: tuple[int, int, int], *, capability: tuple[int, int] | None = None
+) -> list[SamplingPlan]:
+    """Returns how ``model.sample(n, shape)`` draws images, and why no faster way can draw them.
+
+    The list has one plan for each network of the model: two for a multi-scale model, one for all others.
+
+    Args:
+        model: a PixelRNN, a PixelCNN or a MultiScalePixelRNN. The plan is for its device, dtype and backend.
+        n: number of images.
+        shape: (C, H, W) of an image.
+        capability: compute capability of a GPU, such as (9, 0). The GPU need not be present, and the model may be on a
+            CPU. None: the model's device.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> [plan] = sampling_plan(from_name("mnist-diagonal"), 16, (1, 28, 28), capability=(9, 0))
+        >>> print(plan)  # doctest: +SKIP
+        1 launch for 16 images, a block an image, 193008 bytes of shared memory a block
+    """
+    draw = getattr(model, "_draw", None)
+    if not isinstance(model, torch.nn.Module) or draw is None:
+        raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
+    level = None
+    if capability is not None:
+        if not isinstance(capability, tuple) or len(capability) != 2:
+            raise TypeError(f"expected capability to be a tuple (major, minor), got {capability!r}")
+        major, minor = (integer("a number in capability", number, 0) for number in capability)
+        if major > 99 or minor > 9:
+            raise ValueError(f"expected capability to be a tuple such as (9, 0), got {capability!r}")
+        level = 10 * major + minor
+    plans = []
+
+    def plan(network_model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None) -> Tensor:
+        network, steps = _network(network_model, draws, condition, level)
+        plans.append(plan_drawing(network_model.backend, network, steps, draws.values.shape[2]).plan)
+        return draws.values
+
+    draws = checked_draws(model, n, shape, torch.Generator(), 1.0, None, None)
+    channels = model.condition_channels
+    condition = draws.uniform.new_zeros(n, channels, 1, 1, dtype=torch.float32) if channels else None
+    with torch.no_grad(), without_autocast(draws.values.device.type):
+        draw(plan, draws, condition)
+    return plans
+
+
+def logit_map(
+    model: PixelModel, images: Tensor, condition: Tensor | None = None, ways: Collection[str] = WAYS
+) -> Tensor:
     """Returns the logits that :func:`incremental` computes for images, (N, C * levels, H, W), colour by colour."""
     all_known = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), all_known, images.long(), 1.0)
     with torch.no_grad(), without_autocast(images.device.type):
-        rows = _rows(model, draws, condition, with_logits=True)
+        rows = _rows(model, draws, condition, True, ways, lambda plan: None)
         return torch.cat([logits for _, logits in rows if logits is not None], 2)
 
 
-def _rows(
-    model: PixelModel, draws: Draws, condition: Tensor | None, with_logits: bool
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yields the values and the logits of one row after the other, or of several rows together, from top to bottom.
-
-    If not ``with_logits``, the logits may be None.
-    """
-    n, colours, height, width = draws.values.shape
-    network = RowNetwork(model, n, width, condition)
+def _network(
+    model: PixelModel, draws: Draws, condition: Tensor | None, capability: int | None = None
+) -> tuple[RowNetwork, list[Draw]]:
+    """Returns the network that draws images, and the step that draws the value of each colour."""
+    n, colours, _, width = draws.values.shape
+    network = RowNetwork(model, n, width, condition, capability=capability)
     rows = network.rows
     uniform, known = rows.buffer(colours, torch.float64), rows.buffer(colours, torch.bool)
     values = rows.buffer(colours, torch.int64)
     scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
     operands = network.output, uniform, known, values, scaled, network.input
-    steps = [Draw(*operands, colour, draws.temperature) for colour in range(colours)]
-    if n > 0 and runs_native(model.backend, rows.device) and columns.is_gpu(rows.device):
-        block = BlockSampler(network, steps, height)
-        if block.why_not is None:
-            yield from _rows_of_launches(block, draws, network.output if with_logits else None)
-            return
-        del block  # frees its copies of weights
-    inputs = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
-    for _ in run_rows(model, network, steps, inputs):
-        yield rows.map(values).clone(), rows.map(network.output).clone()
+    return network, [Draw(*operands, colour, draws.temperature) for colour in range(colours)]
+
+
+def _rows(
+    model: PixelModel,
+    draws: Draws,
+    condition: Tensor | None,
+    with_logits: bool,
+    ways: Collection[str],
+    on_plan: Callable[[SamplingPlan], object],
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields the values and the logits of one row after the other, or of several rows together, from top to bottom.
+
+    If not ``with_logits``, the logits may be None.
+    """
+    network, steps = _network(model, draws, condition)
+    plan, images, runners = plan_drawing(model.backend, network, steps, draws.values.shape[2], ways)
+    on_plan(plan)
+    if images is not None:
+        yield from _rows_of_launches(images, draws, network.output if with_logits else None)
+    if runners is not None:
+        first, rows = steps[0], network.rows
+        inputs = (first.uniform, draws.uniform), (first.known, draws.known), (first.values, draws.values)
+        for _ in run_rows(network, runners, inputs):
+            yield rows.map(first.values).clone(), rows.map(network.output).clone()
 
 
 def _rows_of_launches(
-    block: BlockSampler, draws: Draws, output: Tensor | None
+    images: ImageSampler, draws: Draws, output: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yields the values and the logits of the rows of each launch.
 
@@ -102,7 +172,7 @@ def _rows_of_launches(
     n, _, height, width = draws.values.shape
     values = draws.values.clone(memory_format=torch.contiguous_format)
     logits = None if output is None else output.new_empty(height, width, n, output.shape[2])
-    for first, last in block.draw(draws.uniform.contiguous(), draws.known.contiguous(), values, logits):
+    for first, last in images.draw(draws.uniform.contiguous(), draws.known.contiguous(), values, logits):
         yield values[:, :, first:last].clone(), None if logits is None else logits[first:last].permute(2, 3, 0, 1)
 
 
@@ -145,6 +215,11 @@ def progress_callback(progress: bool | Progress) -> Progress | None:
     return progress
 
 
+def plans_to_stderr(model: PixelModel, n: int, shape: tuple[int, int, int]) -> None:
+    for plan in sampling_plan(model, n, shape):
+        print(f"drawing: {plan}", file=sys.stderr, flush=True)
+
+
 def _to_stderr(done: int, rows: int) -> None:
     print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
@@ -175,6 +250,8 @@ def checked_draws(
     """Checks the arguments of ``model.sample``. Draws the uniform numbers. Moves all tensors to the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
+    if parameter.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("expected no capture of a CUDA graph, because sample copies its plan to the GPU, got one")
     n = integer("n", n, 0)
     if not isinstance(shape, (tuple, list, torch.Size)):
         raise TypeError(f"expected shape to be a tuple (C, H, W), got {type(shape).__name__}")

@@ -1,20 +1,18 @@
-// Measures how long the blocks of a cluster take to store the values of a scan's lines in each other's shared memory.
-// Strides and sizes are as in the scan's kernels, but there is no arithmetic.
+// Measures how long the blocks of a cluster take to exchange a scan's values, without the scan's arithmetic.
 #include "../../csrc/cuda/primitives.cuh"
 
 namespace {
 
-// exchange.py declares a Python structure with the same fields as Args.
+// exchange.py declares the same fields.
 struct Args {
-  long long* cycles;   // [blocks] output: the cycles that each block took for all lines
-  unsigned* is_right;  // [blocks * threads] output: 1 if the thread found the expected values after the last line
+  long long* cycles;   // [blocks], output: cycles for all lines
+  unsigned* is_right;  // [blocks * threads], output: whether the last line's values arrived
   int lines;
-  // On each line, a block stores rows x columns pieces of 16 bytes in each target block. `rows` is a multiple of 8.
+  // Pieces of 16 bytes that a block stores in each target on each line. `rows` is a multiple of 8.
   int rows, columns;
-  // Strides in bytes in the shared memory of a receiving block. The values from two successive senders are
-  // `block_stride` apart.
+  // Bytes in the receiver's shared memory. `block_stride` separates the values of successive senders.
   int row_stride, column_stride, block_stride;
-  int targets;  // blocks that each block stores to: the whole cluster, or fewer blocks without itself
+  int targets;  // blocks that each block stores to, with or without itself
 };
 
 __device__ __forceinline__ void exchange(const Args& a) {
@@ -26,7 +24,7 @@ __device__ __forceinline__ void exchange(const Args& a) {
   auto offset_of = [&](unsigned part, unsigned row) {
     return (part / a.columns * 8 + row) * a.row_stride + part % a.columns * a.column_stride;
   };
-  if (threadIdx.x < 2) mbarrier_init(barriers + 8 * threadIdx.x, warps);
+  if (threadIdx.x < 2) mbarrier_init(barriers + 8 * threadIdx.x, 1, warps), mbarrier_fence();
   cluster_arrive(), cluster_wait();
 
   const long long start = clock64();
@@ -55,7 +53,7 @@ __device__ __forceinline__ void exchange(const Args& a) {
       const unsigned offset = (last & 1) * buffer_bytes + from * a.block_stride + offset_of(part, lane % 8);
       right &= (first && from == rank) || reinterpret_cast<const uint4*>(dynamic_shared() + offset)->x == last;
     }
-  cluster_arrive(), cluster_wait();  // no block may end while other blocks use its shared memory
+  cluster_arrive(), cluster_wait();  // peers may still use this block's shared memory
   a.is_right[rank * blockDim.x + threadIdx.x] = right;
 }
 

@@ -126,12 +126,41 @@ template <class T> CUresult run_columns(const ColumnProgram<T>& program, double 
 template CUresult run_columns(const ColumnProgram<float>&, double, CUstream);
 template CUresult run_columns(const ColumnProgram<double>&, double, CUstream);
 
+template <class T> static LaunchShape shape_of(const BlockPlan<T>& plan) {
+  const unsigned blocks = unsigned(plan.args.blocks);
+  return {unsigned(plan.args.images) * blocks, 1, plan.threads, unsigned(plan.shared_memory), blocks};
+}
+template <class T> static std::string kernel_of(const BlockPlan<T>& plan) {
+  return std::string(plan.args.blocks > 1 ? "cluster" : "block") + "_sampler_" + kTypeName<T>;
+}
+
 template <class T> CUresult draw_rows(const BlockPlan<T>& plan, const BlockArgs<T>& args, CUstream stream) {
   if (args.row0 >= args.row1) return CUDA_SUCCESS;
-  const LaunchShape shape{unsigned(args.images), 1, plan.threads, plan.shared_memory};
-  return launch(std::string("block_sampler_") + kTypeName<T>, shape, args, stream);
+  return launch(kernel_of(plan), shape_of(plan), args, stream);
 }
 template CUresult draw_rows(const BlockPlan<float>&, const BlockArgs<float>&, CUstream);
 template CUresult draw_rows(const BlockPlan<double>&, const BlockArgs<double>&, CUstream);
+
+template <class T> CUresult can_run(const BlockPlan<T>& plan, bool& can) {
+  can = true;
+  if (plan.args.blocks == 1) return CUDA_SUCCESS;
+  int count = 0;
+  CUfunction kernel = nullptr;
+  const LaunchConfig config(shape_of(plan), nullptr);
+  CUresult error = load_kernel(kernel_of(plan), kernel);
+  if (!error) error = active_clusters(kernel, config, count);
+  can = !error && count > 0;
+  return is_refusal(error) ? CUDA_SUCCESS : error;
+}
+template CUresult can_run(const BlockPlan<float>&, bool&);
+template CUresult can_run(const BlockPlan<double>&, bool&);
+
+template <class T> CUresult pack_stream(const BlockPlan<T>& plan, const unsigned char* memory, T* to, CUstream stream) {
+  if (plan.stream.empty()) return CUDA_SUCCESS;
+  const PackStreamArgs<T> args{reinterpret_cast<const WeightCopy<T>*>(memory + plan.stream_list), to};
+  return launch(std::string("pack_stream_") + kTypeName<T>, {unsigned(plan.stream.size()), 1, 256}, args, stream);
+}
+template CUresult pack_stream(const BlockPlan<float>&, const unsigned char*, float*, CUstream);
+template CUresult pack_stream(const BlockPlan<double>&, const unsigned char*, double*, CUstream);
 
 }  // namespace pixelrnn::cuda

@@ -19,4 +19,12 @@ template <class T> CUresult run_columns(const ColumnProgram<T>&, double temperat
 // Draws rows of all images in one launch (block_kernel.h). `memory` of the arguments must point to memory of the GPU.
 template <class T> CUresult draw_rows(const BlockPlan<T>&, const BlockArgs<T>&, CUstream);
 
+// Tells whether the current GPU can run the clusters of a plan. A GPU may have too few multiprocessors that can form a
+// cluster.
+template <class T> CUresult can_run(const BlockPlan<T>&, bool& can);
+
+// Copies a cluster's weights to `to`, in the order of their use, for the arguments of draw_rows(). `memory` is the
+// GPU's copy of the plan's memory.
+template <class T> CUresult pack_stream(const BlockPlan<T>&, const unsigned char* memory, T* to, CUstream);
+
 }  // namespace pixelrnn::cuda

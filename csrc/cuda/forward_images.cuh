@@ -80,7 +80,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   for (int k = 0; k < kImages; ++k) c[k][0] = c[k][1] = c0;
 
   const bool arrives = ids.lane == 0;
-  if (ids.thread < s.barrier_bytes() / 8) ptx::mbarrier_init(barriers + 8 * ids.thread, blockDim.x / 32);
+  if (ids.thread < s.barrier_bytes() / 8)
+    ptx::mbarrier_init(barriers + 8 * ids.thread, 1, blockDim.x / 32), ptx::mbarrier_fence();
   ptx::cluster_arrive();
   ptx::cluster_wait();  // now the line buffers have h0, and every block of the cluster has started
 

@@ -29,6 +29,16 @@ struct LaunchConfig {
   LaunchConfig(const LaunchConfig&) = delete;
 };
 
+// Returns whether the driver refuses a launch of this shape.
+inline bool is_refusal(CUresult e) {
+  return e == CUDA_ERROR_INVALID_VALUE || e == CUDA_ERROR_INVALID_CLUSTER_SIZE ||
+         e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+}
+// Asks the driver how many clusters of a launch run at the same time.
+inline CUresult active_clusters(CUfunction kernel, const LaunchConfig& launch, int& count) {
+  return driver().cuOccupancyMaxActiveClusters(&count, kernel, &launch.config);
+}
+
 template <class Args> CUresult launch(CUfunction kernel, const LaunchShape& shape, const Args& args, CUstream stream) {
   const LaunchConfig launch(shape, stream);
   void* pointers[] = {const_cast<Args*>(&args)};

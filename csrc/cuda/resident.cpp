@@ -36,11 +36,6 @@ template <class Key, class Value> class Cache {
   std::map<Key, Value> values_;
 };
 
-bool is_refusal(CUresult e) {
-  return e == CUDA_ERROR_INVALID_VALUE || e == CUDA_ERROR_INVALID_CLUSTER_SIZE ||
-         e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
-}
-
 // Asks the driver how many clusters or blocks run at the same time (Concurrency in plan.h). Returns 0 if the driver
 // refuses the layout, and throws any other error.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
@@ -49,7 +44,7 @@ int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int
   int count = 0;
   CUfunction kernel = nullptr;
   CUresult error = load_kernel(v.name, kernel);
-  if (!error && s.blocks > 1) error = driver().cuOccupancyMaxActiveClusters(&count, kernel, &launch.config);
+  if (!error && s.blocks > 1) error = active_clusters(kernel, launch, count);
   if (!error && s.blocks == 1) {
     error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, kernel, s.threads(), size_t(shared));
     count *= device.multiprocessors;

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .._command import INTERRUPTED
+from ..sampling import plans_to_stderr
 from ..training import animation, grid
 from ..training.interrupt import Interrupt
 from ..training.progress import rows_bar
@@ -48,13 +49,17 @@ def make(
 
     Args:
         noun: the images in messages, in the plural, such as "samples".
-        draw: drawing.draw with all arguments bound except seed, batch_size, temperature and progress.
+        draw: drawing.draw with all arguments bound except seed, batch_size, temperature, progress and before.
         compose: takes the drawn images, in [0, 1]. Returns the whole picture before and after the drawing.
         order: returns the indices of the pixels in the order of drawing.
     """
     with rows_bar() as progress:
         drawn, finished = draw(
-            seed=options.seed, batch_size=options.batch_size, temperature=options.temperature, progress=progress
+            seed=options.seed,
+            batch_size=options.batch_size,
+            temperature=options.temperature,
+            progress=progress,
+            before=plans_to_stderr,
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))

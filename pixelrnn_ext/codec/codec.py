@@ -12,7 +12,7 @@ from .._arguments import integer
 from .._sentences import counted
 from ..incremental import range_coder
 from ..incremental.grid import PROFILES
-from ..incremental.run import runs_native
+from ..incremental.run import why_not_native
 from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
@@ -77,12 +77,12 @@ class Codec:
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
         self._grid = PROFILES[PROFILE]
         backends = {getattr(module, "backend", "auto") for module in model.modules()}
-        self._all_native = all(runs_native(backend, torch.device("cpu")) for backend in backends)
+        self._all_native = all(why_not_native(backend, torch.device("cpu")) is None for backend in backends)
         with _no_torch_modes():
             self._check_threads()
             self._model = prepared_copy(model, self._grid)
         self._recordings = record_networks(unwrapped(model), self._model)
-        self._native = runs_native(self._model.backend, torch.device("cpu"))
+        self._native = why_not_native(self._model.backend, torch.device("cpu")) is None
         with _no_torch_modes():
             self.fingerprint: bytes = fingerprint(self._model, self._grid, self._recordings)
             for backend in backends:

@@ -14,7 +14,7 @@ from ..incremental.network import Network, PixelModel, RowNetwork
 from ..incremental.range_coder import Streams
 from ..incremental.recording import Operation, Recording
 from ..incremental.rows import Rows
-from ..incremental.run import run_rows
+from ..incremental.run import make_runners, run_rows
 from ..incremental.steps import Decode, Encode
 from ..sampling import Draws, Progress
 from .model import Recordings
@@ -101,7 +101,8 @@ class Encoding:
             rows = network.rows
             values, row_intervals = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
             steps = [Encode(network.output, values, row_intervals, levels, network.input, k) for k in range(colours)]
-            for r in run_rows(model, network, steps, [(values, images)]):
+            runners = make_runners(model.backend, network, steps)
+            for r in run_rows(network, runners, [(values, images)]):
                 intervals[r, :, batch] = row_intervals[rows.margin :]
                 if progress and n:
                     progress(height * first + len(images) * (r + 1), height * n)
@@ -129,7 +130,8 @@ class Decoding:
         operands = network.output, known, values, levels, network.input
         steps = [Decode(*operands, colour, self.streams) for colour in range(colours)]
         images = torch.empty_like(draws.values)
-        for r in run_rows(model, network, steps, [(known, draws.known), (values, draws.values)]):
+        runners = make_runners(model.backend, network, steps)
+        for r in run_rows(network, runners, [(known, draws.known), (values, draws.values)]):
             if self.streams.past_end():
                 raise ValueError(f"{UNDECODABLE}: a stream ends before its images do")
             images[:, :, r : r + 1] = rows.map(values)

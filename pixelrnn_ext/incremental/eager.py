@@ -13,9 +13,13 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
-    """Runs the steps at each column of a row. One CUDA graph serves all columns, because ``column`` is a tensor."""
+    """Runs the steps at each column of a row. One CUDA graph serves all columns, because ``column`` is a tensor.
 
-    def __init__(self, rows: Rows, steps: list[Step]) -> None:
+    ``why_not`` is None, or one sentence why a GPU's kernels cannot run the steps.
+    """
+
+    def __init__(self, rows: Rows, steps: list[Step], why_not: str | None = None) -> None:
+        self.why_not = why_not
         self.rows: Rows = rows
         self.steps: list[Step] = steps
         self.column: Tensor = torch.zeros(1, dtype=torch.int64, device=rows.device)

@@ -24,6 +24,7 @@ _STATES: dict[Any, Any] = {
 class PixelModel(Protocol):
     image_channels: int
     levels: int
+    condition_channels: int
     backend: str
 
     def __call__(self, images: Tensor, condition: Tensor | None = None, /) -> Tensor: ...
@@ -62,7 +63,7 @@ class RowNetwork(Network):
     :meth:`begin_row` starts a row and :meth:`end_row` ends it. In between, ``steps(colour)`` compute the logits of a
     colour at a column. They need all earlier pixels and colours in ``input``. After :meth:`end_row`,
     ``mirrored_steps()`` run over the row. ``map_channels`` is the number of channels of maps that do not depend on the
-    images. If there is no ``recording``, the constructor records the model.
+    images. If there is no ``recording``, the constructor records the model. ``capability`` is described in rows.py.
     """
 
     def __init__(
@@ -73,12 +74,13 @@ class RowNetwork(Network):
         condition: Tensor | None,
         grid: Grid | None = None,
         recording: Recording | None = None,
+        capability: int | None = None,
     ) -> None:
         assert isinstance(model, nn.Module)
         recording = recording or record(model, condition is not None)
         parameter = next(model.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
-        self.rows: Rows = Rows(images, width, _margin(recording), dtype, parameter.device, grid)
+        self.rows: Rows = Rows(images, width, _margin(recording), dtype, parameter.device, grid, capability)
         self._image_channels = model.image_channels
         self._states: list[State] = []
         self.map_channels: int = 0

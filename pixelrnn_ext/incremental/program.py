@@ -48,7 +48,7 @@ class Program:
         return code
 
     def _taps(self, taps: list[Tap], gates: int, outputs: int) -> list[int]:
-        block = columns.block_width(gates, self._rows.dtype, self._rows.device)
+        block = columns.block_width(gates, self._rows.dtype, self._rows.capability is not None)
         packed = self._pack([tap.weight for tap in taps], gates, outputs, block)
         code = [self._index(packed), block, len(taps)]
         for tap in taps:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..operators import columns
 from .grid import Grid
 
 
@@ -12,8 +13,9 @@ from .grid import Grid
 class Rows:
     """Allocates the buffers of one image row: ``margin`` columns, then ``width`` columns, for ``images`` images.
 
-    If ``grid`` is not None, layers round their outputs to it. ``bytes_per_column`` is the size of all buffers, for one
-    column of one image.
+    If ``grid`` is not None, layers round their outputs to it. ``capability`` is None if a CPU runs the steps. Otherwise
+    it is 10 * major + minor of a GPU's compute capability, or 0 for the GPU ``device``. ``bytes_per_column`` is the
+    size of all buffers, for one column of one image.
     """
 
     images: int
@@ -22,7 +24,12 @@ class Rows:
     dtype: torch.dtype
     device: torch.device
     grid: Grid | None = None
+    capability: int | None = None
     bytes_per_column: int = 0
+
+    def __post_init__(self) -> None:
+        if self.capability is None and columns.is_gpu(self.device):
+            self.capability = 0
 
     def buffer(self, channels: int, dtype: torch.dtype | None = None) -> Tensor:
         return self.zeros(self.margin + self.width, channels, dtype)

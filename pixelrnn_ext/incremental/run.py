@@ -1,6 +1,7 @@
 """Runs a network over the rows of images, for samplers and the codec."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,41 +10,53 @@ from ..operators import columns
 from .eager import EagerRow
 from .gpu import GpuRow
 from .native import NativeRow
-from .network import Network, PixelModel, pixel_steps
+from .network import Network, pixel_steps
 from .row_steps import RowStep, RowSum, run_row_steps
 from .rows import Rows
 from .steps import Step
 
+Runner: TypeAlias = NativeRow | EagerRow
+Runners: TypeAlias = tuple[Runner, Runner]
 
-def runs_native(backend: str, device: torch.device) -> bool:
-    return backend != "reference" and columns.why_not_on(device) is None
+
+def why_not_native(backend: str, device: torch.device, capability: int | None = None) -> str | None:
+    """Returns one sentence why no compiled kernels run steps, or None if they do. rows.py describes ``capability``."""
+    if backend == "reference":
+        return "expected another backend than 'reference'"
+    return columns.why_not_on(device, capability)
 
 
-def make_runner(backend: str, rows: Rows, steps: list[Step]) -> NativeRow | EagerRow:
+def make_runner(backend: str, rows: Rows, steps: list[Step]) -> Runner:
     """Returns an object whose method ``run`` runs ``steps`` at each column of a row.
 
     Compiled kernels run the steps, if there are kernels for the device and ``backend`` is not "reference". Otherwise
     PyTorch runs them.
     """
-    if not runs_native(backend, rows.device):
+    if why_not_native(backend, rows.device, rows.capability):
         return EagerRow(rows, steps)
-    if not columns.is_gpu(rows.device):
+    if rows.capability is None:
         return NativeRow(rows, steps)
     gpu_row = GpuRow(rows, steps)
-    return gpu_row if gpu_row.why_not is None else EagerRow(rows, steps)
+    return gpu_row if gpu_row.why_not is None else EagerRow(rows, steps, gpu_row.why_not)
 
 
-def run_rows(
-    model: PixelModel, network: Network, value_steps: Sequence[Step], row_inputs: Sequence[tuple[Tensor, Tensor]]
-) -> Iterator[int]:
-    """Runs a network row by row. Yields the index of each row after the row is complete.
+def make_runners(backend: str, network: Network, value_steps: Sequence[Step]) -> Runners:
+    """Returns the runners of a network's steps and of its mirrored steps.
 
-    Args:
-        value_steps: the last step of each colour, which reads the logits and writes the value to ``network.input``.
-        row_inputs: pairs of buffer and map (N, channels, H, W). Each row first copies its row of the map to the buffer.
+    ``value_steps`` has the last step of each colour, which reads the logits and writes the value to ``network.input``.
     """
     both = pixel_steps(network, value_steps), network.mirrored_steps()
-    row, mirrored = (make_runner(model.backend, network.rows, steps) for steps in both)
+    row, mirrored = (make_runner(backend, network.rows, steps) for steps in both)
+    return row, mirrored
+
+
+def run_rows(network: Network, runners: Runners, row_inputs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[int]:
+    """Runs a network row by row. Yields the index of each row after the row is complete.
+
+    ``row_inputs`` are pairs of buffer and map (N, channels, H, W). Each row first copies its row of the map to the
+    buffer.
+    """
+    row, mirrored = runners
     inputs: list[RowStep] = [RowSum(network.rows.within(buffer), map=map) for buffer, map in row_inputs]
     height = row_inputs[0][1].shape[2]
     for r in range(height):

@@ -97,14 +97,15 @@ class AutoregressiveModel(nn.Module):
             known: bool, broadcastable to (n, C, H, W): True where the value of ``given`` is kept.
             condition: broadcastable to (n, condition_channels, H, W), for a model with ``condition_channels``.
             progress: a function that is called with (finished rows, all rows) after every row of pixels, or on a GPU
-                after every launch. True writes
-                these numbers to stderr.
+                after every launch. True writes these numbers to stderr, and before them how the images are drawn
+                (:func:`pixelrnn_ext.sampling.sampling_plan`).
 
         Returns:
             The images, (n, C, H, W) of int64, on the model's device.
 
         Raises:
             TypeError, ValueError: an argument does not fit.
+            RuntimeError: a CUDA graph captures the call.
 
         Example:
             >>> model = from_name("mnist-diagonal")
@@ -113,6 +114,8 @@ class AutoregressiveModel(nn.Module):
         """
         draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
         self._check_condition(condition, n, *shape[1:])
+        if progress is True:
+            sampling.plans_to_stderr(self, n, shape)
         return self._draw(sampling.incremental, draws, condition, sampling.progress_callback(progress))
 
     def compress(

@@ -17,11 +17,19 @@ def is_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def why_not_on(device: torch.device) -> str | None:
-    """Returns one sentence why no compiled kernels can run steps on ``device``, or None if they can."""
-    if is_gpu(device):
+def why_not_on(device: torch.device, capability: int | None = None) -> str | None:
+    """Returns one sentence why no compiled kernels can run steps on ``device``, or None if they can.
+
+    If ``capability`` is not None, the CUDA kernels run the steps. It is 0 for the GPU ``device``, or 10 * major + minor
+    of a GPU's compute capability.
+    """
+    if device.type not in ("cpu", "cuda"):
+        return f"expected a CPU or a CUDA GPU, got {device.type}"
+    if capability:
+        return library.why_no_planner() or torch.ops.pixelrnn_ext.why_no_code(capability) or None
+    if capability == 0 or is_gpu(device):
         return library.why_no_cuda() or library.why_no_code(device)
-    return library.why_no_native() if device.type == "cpu" else f"expected a CPU or a CUDA GPU, got {device.type}"
+    return library.why_no_native()
 
 
 def run(
@@ -52,36 +60,55 @@ def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class Programs(NamedTuple):
-    """The compiled programs of an image row: two column programs, and the row steps before and after the columns."""
+    """The compiled programs of an image row: two column programs, and the row steps before and after the columns.
+
+    ``margin`` is the number of columns to the left of the row.
+    """
 
     main: list[int]
     mirrored: list[int]
     before_row: list[int]
     after_row: list[int]
+    margin: int
 
 
-def plan_rows(
-    tensors: list[Tensor], programs: Programs, margin: int, height: int, capability: int = 0
-) -> tuple[int, int]:
-    """Returns how many bytes of shared memory :func:`draw_rows` needs, and how many rounds for one pixel of all images.
+class Team(NamedTuple):
+    """The blocks of threads that draw an image, each with ``shared_memory`` bytes of shared memory.
+
+    ``seconds`` is the estimated time for one pixel of all images.
+    """
+
+    blocks: int
+    shared_memory: int
+    seconds: float
+
+
+def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability: int, blocks: int = 0) -> Team:
+    """Returns the team for :func:`draw_rows`. If ``blocks`` is not 0, the team has this number of blocks.
 
     ``capability`` is 10 * major + minor of a GPU's compute capability, or 0 for the tensors' GPU. Raises CannotRun if
     the GPU cannot run the programs in one launch, or if another way is faster.
     """
-    return _plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *programs, margin, height, capability)
+    return Team(*_plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *programs, height, blocks, capability))
+
+
+def upload_rows(tensors: list[Tensor], programs: Programs, height: int, blocks: int) -> Tensor:
+    """Returns the plan for :func:`draw_rows` in the GPU's memory. The plan has copies of a cluster's weights."""
+    return torch.ops.pixelrnn_ext.upload_rows(tensors, *programs, height, blocks)
 
 
 def draw_rows(
     tensors: list[Tensor],
     programs: Programs,
-    margin: int,
+    blocks: int,
+    plan: Tensor,
     maps: tuple[Tensor, Tensor, Tensor, Tensor | None],
     temperature: float,
     first_row: int,
     last_row: int,
 ) -> None:
     """Draws rows of all images in one launch. ``maps`` are uniform, known, values, logits (csrc/operators/cuda)."""
-    torch.ops.pixelrnn_ext.draw_rows(tensors, *programs, margin, *maps, temperature, first_row, last_row)
+    torch.ops.pixelrnn_ext.draw_rows(tensors, *programs, blocks, plan, *maps, temperature, first_row, last_row)
 
 
 @functools.cache
@@ -90,9 +117,9 @@ def step_code(name: str) -> int:
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
-def block_width(gates: int, dtype: torch.dtype, device: torch.device) -> int:
+def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
     """Returns how many outputs, of ``gates`` gates each, are in a block of packed weights (csrc/columns/steps.h)."""
-    if is_gpu(device):
+    if for_gpu:
         return 4 // gates  # as kColumnBlocks in csrc/cuda/columns.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,7 @@ def draw(
     given: Tensor | None = None,
     known: Tensor | None = None,
     progress: Progress = lambda done, total: None,
+    before: Callable[[AutoregressiveModel, int, tuple[int, int, int]], object] = lambda model, n, shape: None,
 ) -> tuple[Tensor, bool]:
     """Draws ``count`` images with the model's method ``sample``, up to ``batch_size`` at once.
 
@@ -34,10 +37,12 @@ def draw(
         condition, given: as in ``sample``, with entries for all ``count`` images.
         known: as in ``sample``, (1, 1, H, W), the same for all images.
         progress: is called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
+        before: is called before the drawing, with the model, the number of images in a batch and their shape.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
     """
+    before(model, min(count, batch_size), shape)
     source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []
     rows = shape[1]

@@ -97,7 +97,7 @@ def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, caps
     pixelrnn(*draw, tmp_path / "still.png")
     interrupt(*place, at)
     assert cli.main([*draw, str(path)]) == 130
-    assert capsys.readouterr().err == f"interrupted; 2 finished samples are in {path}\n"
+    assert capsys.readouterr().err.splitlines()[-1] == f"interrupted; 2 finished samples are in {path}"
     still = pixels_of(tmp_path / "still.png")
     if name == "a.png":
         assert (pixels_of(path) == still).all()
@@ -110,7 +110,8 @@ def test_nothing_is_printed_behind_a_picture_on_the_standard_output(trained, cap
     pixelrnn("sample", trained[0], "--out", "/dev/stdout", "--count", "1", "--size", "2x2")
     printed = capfdbinary.readouterr()
     assert printed.out.startswith(b"\x89PNG") and printed.out[-8:-4] == b"IEND"
-    assert printed.err == b"1 samples: /dev/stdout\n"
+    plan, done = printed.err.decode().splitlines()
+    assert plan.startswith("drawing: ") and done == "1 samples: /dev/stdout"
 
 
 @pytest.mark.parametrize("batches", [0, 2])

@@ -173,7 +173,7 @@ def test_force_replaces(tmp_path):
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
 def test_a_training_replaces_its_own_files_alone(cwd, capsys, name):
-    """A training refuses to replace a symbolic link to another training's file. It replaces a hard link by a new file."""
+    """A training refuses to replace a symbolic link to another training's file. It replaces a hard link."""
     train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
     (cwd / "new").mkdir()
     tiny_checkpoint(cwd / "new" / "best.safetensors")

@@ -36,7 +36,7 @@ RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 
 
 def expected_results(input, weight, bias, mask, relu, cotangent):
-    """Returns {name: result} of a masked convolution in float64, and a boolean tensor that is true at unmasked weights."""
+    """Returns {name: result} of a masked convolution in float64, and which weights are not masked, as a bool tensor."""
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
     options = dict(image_channels=mask.image_channels, gates=mask.gates)

@@ -45,7 +45,7 @@ def masked(weight, mask_type, image_channels, gates=1):
 
 
 def update(cell, z, c_up, c_left, is_first_row, peephole):
-    """Returns h and c of one pixel in N images, (N, hidden), from the gates' pre-activations ``z``, (N, gates, hidden)."""
+    """Returns h and c of one pixel in N images, (N, hidden), from the pre-activations ``z``, (N, gates, hidden)."""
     i, f, g, o, *fifth = z.unbind(1)
     p_i, p_left, p_up, p_o = z.new_zeros(4, 1) if peephole is None else peephole
     i, f, g = (i + p_i * (c_up + c_left)).sigmoid(), (f + p_left * c_left).sigmoid(), g.tanh()

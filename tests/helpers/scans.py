@@ -207,7 +207,7 @@ class Problem:
         return {name: t.detach() for name, t in named.items()} | {f"d{k}": g for k, g in zip(s.operands, gradients)}
 
     def plan(self, ops, arch, path="auto"):
-        """Returns the planner's descriptions of the forward and the backward pass on a GPU of ``arch``, such as sm_90."""
+        """Returns the planner's descriptions of the forward and backward pass on a GPU of ``arch``, such as sm_90."""
         sizes = len(self.corners), *self.maps, self.hidden, self.options.taps, self.options.diagonal
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 

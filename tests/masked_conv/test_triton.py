@@ -31,7 +31,7 @@ def with_ids(values):
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """Runs functions of masked_conv_interpreted.py in another process, since Triton reads TRITON_INTERPRET only once."""
+    """Runs functions of masked_conv_interpreted.py in another process, as Triton reads TRITON_INTERPRET only once."""
 
     def call(name, *args, **kwargs):
         return pool.submit(getattr(masked_conv_interpreted, name), *args, **kwargs).result()

@@ -13,7 +13,11 @@ import pixelrnn_ext as px
 
 NOT_IMPORTED = {"__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"}
 # Functions whose examples need CUDA kernels or a trained model.
-NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
+NEEDS_MORE = {
+    "pixelrnn_ext.operators.scan.plan.resident_plan",
+    "pixelrnn_ext.sampling.sampling_plan",
+    "pixelrnn_ext.training.checkpoint.load_model",
+}
 
 
 def documented():

@@ -11,15 +11,15 @@ import pixelrnn_ext as px
 from emulator.control import SCHEDULES
 from helpers.checks import assert_close
 from helpers.models import COLOURS, WIRED_MODELS, generator, make_model, random_images
+from helpers.only_steps import OnlySteps
 from helpers.root import ROOT
 from pixelrnn_ext import from_name, likelihood
 from pixelrnn_ext.incremental import block, gpu
-from pixelrnn_ext.incremental.block import BlockSampler
+from pixelrnn_ext.incremental.block import ImageSampler
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.gpu import GpuRow
 from pixelrnn_ext.incremental.network import RowNetwork, pixel_steps
 from pixelrnn_ext.incremental.program import Program
-from pixelrnn_ext.incremental.row_steps import RowCopy
 from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Draw, Encode, Linear, Pointwise, Tap
 from pixelrnn_ext.operators import columns, library
@@ -35,25 +35,27 @@ def emulator(monkeypatch):
     return use_emulated_gpu(monkeypatch)
 
 
-@pytest.fixture(params=["stages", "images"])
-def path(request, monkeypatch):
-    """Makes the sampler use a launch for each stage, or one launch for whole images. Returns the emulator's controls.
+# The ways to draw images on a GPU: a launch for each stage, or launches for whole images by so many blocks an
+# image.
+WAYS = {"stages": None, "block": 1, "2-blocks": 2, "8-blocks": 8}
 
-    The test fails if the sampler draws in another way.
-    """
+
+@pytest.fixture(params=["stages", "block", "2-blocks"])
+def way(request, monkeypatch):
+    """Makes the sampler draw in one way, else the test fails. Returns the emulator's controls."""
     from helpers.emulated.sampling import use_emulated_gpu
 
-    emulator = use_emulated_gpu(monkeypatch, whole_images=request.param == "images")
-    taken = set()
-    for name, operator in (("stages", "run"), ("images", "draw_rows")):
-        monkeypatch.setattr(columns, operator, recorded(getattr(columns, operator), taken, name))
+    blocks, taken = WAYS[request.param], set()
+    emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
+    for name in ("run", "draw_rows"):
+        monkeypatch.setattr(columns, name, recorded(getattr(columns, name), taken))
     yield emulator
-    assert taken == {request.param}
+    assert taken == {"draw_rows" if blocks else "run"}
 
 
-def recorded(function, calls, name):
+def recorded(function, calls):
     def call(*arguments):
-        calls.add(name)
+        calls.add(function.__name__)
         return function(*arguments)
 
     return call
@@ -68,8 +70,10 @@ def recorded(function, calls, name):
 @pytest.mark.parametrize("dtype", RATIO, ids=str)
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", WIRED_MODELS)
-def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, path):
+def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, way, request):
     """In stages, 6 images run in tiles of four, the last of which is not full. 1 or 3 images run in tiles of one."""
+    if request.node.callspec.params["way"] == "2-blocks":
+        n = min(n, 2)  # because the emulator needs long for clusters
     make = partial(make_model, name, colours, dtype, condition_channels=0 if condition is None else 2)
     size = {None: None, "label": (n, 2, 1, 1), "map": (n, 2, 4, 4)}[condition]
     context = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
@@ -87,18 +91,20 @@ def test_images_and_logits(name, colours, dtype, n, condition, known, temperatur
 @pytest.mark.emulated
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
-def test_schedules(name, colours, path):
+def test_schedules(name, colours, way, request):
+    """In stages, images run in tiles of four. In the other ways, images do not meet."""
     model, first = make_model(name, colours), None
-    images = random_images(model, 5, 3, 4)
+    n = 5 if request.node.callspec.params["way"] == "stages" else 1
+    images = random_images(model, n, 3, 4)
     for seed, schedule in enumerate(SCHEDULES):
-        path.set_schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
-        got = model.sample(5, (model.image_channels, 3, 4), generator=generator()), model.incremental_logits(images)
+        way.set_schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
+        got = model.sample(n, (model.image_channels, 3, 4), generator=generator()), model.incremental_logits(images)
         first = first or got
         assert all(map(torch.equal, got, first)), schedule
 
 
 @pytest.mark.emulated
-def test_wide_layers_and_a_stage_of_more_steps_than_a_launch(path):
+def test_wide_layers_and_a_stage_of_more_steps_than_a_launch(way):
     options = dict(dtype=torch.float32, hidden_channels=13, head_channels=40, num_layers=9, levels=256)
     model, reference = (make_model("diagonal", **options, backend=backend) for backend in ("auto", "reference"))
     images = random_images(model, 2, 3, 3)
@@ -106,7 +112,7 @@ def test_wide_layers_and_a_stage_of_more_steps_than_a_launch(path):
 
 
 @pytest.mark.emulated
-def test_hooks_that_add_and_apply_relu(path):
+def test_hooks_that_add_and_apply_relu(way):
     """The planner does not fuse the second pointwise step, because it reads the output of the convolution, too."""
     model, reference = (make_model("pixelcnn", "rgb", backend=backend) for backend in ("auto", "reference"))
     images = random_images(model, 2, 3, 3)
@@ -139,7 +145,7 @@ def test_no_images(emulator):
 
 
 @pytest.mark.emulated
-def test_a_compiled_caller(path):
+def test_a_compiled_caller(way):
     model = make_model("diagonal")
     draw = partial(model.sample, 2, (1, 3, 3))
     expected = draw(generator=generator())
@@ -148,7 +154,7 @@ def test_a_compiled_caller(path):
 
 @pytest.mark.emulated
 @pytest.mark.parametrize("dtype", RATIO, ids=str)
-def test_an_image_has_the_same_bits_in_every_batch(dtype, path):
+def test_an_image_has_the_same_bits_in_every_batch(dtype, way):
     model = make_model("diagonal", "rgb", dtype)
     images = random_images(model, 6, 3, 4)
     together = model.incremental_logits(images)
@@ -257,23 +263,9 @@ def run_stages(rows, buffers, steps):
     assert row.why_not is None and row.launches <= len(steps)
 
 
-class OnlySteps:
-    """Stands for a network of one colour. Its only row steps read all buffers, so that the kernel stores these."""
-
-    def __init__(self, rows, buffers, steps):
-        self.rows, self._steps, self.before_row = rows, steps, []
-        self.after_row = [RowCopy(torch.zeros_like(rows.within(b)), rows.within(b)) for b in buffers]
-
-    def steps(self, colour):
-        return self._steps
-
-    def mirrored_steps(self):
-        return []
-
-
 def run_images(rows, buffers, steps):
     *others, value = steps  # the last step sets the colour's value
-    sampler = BlockSampler(OnlySteps(rows, buffers, others), [value], 1)
+    sampler = ImageSampler(OnlySteps(rows, buffers, others), [value], 1)
     assert sampler.why_not is None
     maps = torch.zeros(rows.images, 0, 1, rows.width, dtype=torch.float64)
     list(sampler.draw(maps, maps.bool(), maps.long(), None))
@@ -281,11 +273,14 @@ def run_images(rows, buffers, steps):
 
 @pytest.mark.emulated
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize(("run", "images"), [(run_stages, 2), (run_stages, 5), (run_images, 2)])
-def test_random_programs(run, images, seed, emulator):
+@pytest.mark.parametrize(("name", "images"), [("stages", 2), ("stages", 5), ("block", 2), ("2-blocks", 2)])
+def test_random_programs(name, images, seed, monkeypatch):
     """Steps that depend on each other in random ways give the same results as in their order, one by one."""
+    from helpers.emulated.sampling import use_emulated_gpu
+
+    use_emulated_gpu(monkeypatch, blocks=WAYS[name])
     results = []
-    for runner in (run, lambda rows, buffers, steps: EagerRow(rows, steps).run()):
+    for runner in (run_images if WAYS[name] else run_stages, lambda rows, buffers, steps: EagerRow(rows, steps).run()):
         rows, buffers, steps = random_program(seed, images)
         runner(rows, buffers, steps)
         results.append(buffers)
@@ -302,11 +297,14 @@ TABLE = {
 
 
 @pytest.fixture
-def planner(monkeypatch):
-    """Makes the sampler plan for a GPU. To count launches, no GPU is needed."""
+def planner():
+    """To plan launches, no GPU is needed."""
     if reason := library.why_no_planner():
         pytest.skip(reason)
-    monkeypatch.setattr(columns, "is_gpu", lambda device: True)
+
+
+def rows_on_gpu(width, margin):
+    return Rows(1, width, margin, torch.float32, torch.device("cpu"), capability=90)
 
 
 def draws(model, network):
@@ -337,72 +335,62 @@ def operations_of_pytorch(rows, steps):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_launches_of_the_documentation(name, planner, monkeypatch):
+def test_launches_of_the_documentation(name, planner):
     model = from_name(name)
-    network = RowNetwork(model, 1, 4, None)
+    network = RowNetwork(model, 1, 4, None, capability=90)
     steps = pixel_steps(network, draws(model, network))
     both = steps, network.mirrored_steps()
     launches = [GpuRow(network.rows, s).launches for s in both]
     operations = [f"{operations_of_pytorch(network.rows, s):,}" for s in both if s]
-    gpus = [gpu for capability, gpu in {80: "A100", 90: "H100", 100: "B200"}.items() if capability in ONE_LAUNCH[name]]
-    assert TABLE[name] == [str(len(steps)), *map(str, launches), " + ".join(operations), ", ".join(gpus) or "none"]
+    gpus = {80: "A100", 90: "H100", 100: "B200", 120: "RTX 5090"}
+    by_blocks = [
+        ", ".join(gpu for capability, gpu in gpus.items() if ONE_LAUNCH[name].get(capability) == blocks) or "none"
+        for blocks in (1, 8)
+    ]
+    assert TABLE[name] == [str(len(steps)), *map(str, launches), " + ".join(operations), "; ".join(by_blocks)]
 
 
-# {model: compute capabilities of the GPUs that draw 16 images in one launch}. The tests try 8.0, 8.6, 9.0, 10.0 and
-# 12.0.
+# {model: {compute capability of a GPU that draws 16 images in one launch: number of blocks that draw an image}}. The
+# tests try 8.0, 8.6, 9.0, 10.0 and 12.0.
 ONE_LAUNCH = {
-    "mnist-diagonal": [90, 100],
-    "mnist-diagonal-1-layer": [80, 90, 100],
-    "mnist5k-row": [90, 100],
-    "mnist5k-diagonal": [90, 100],
-    "mnist5k-pixelcnn": [90, 100],
-    "cifar10-row": [],
-    "cifar10-diagonal": [],
-    "cifar10-pixelcnn": [],
-    "imagenet32-row": [],
-    "imagenet64-row": [],
+    "mnist-diagonal": {90: 1, 100: 1, 120: 8},
+    "mnist-diagonal-1-layer": {80: 1, 90: 1, 100: 1, 120: 8},
+    "mnist5k-row": {90: 1, 100: 1, 120: 8},
+    "mnist5k-diagonal": {90: 1, 100: 1, 120: 8},
+    "mnist5k-pixelcnn": {90: 1, 100: 1, 120: 8},
+    "cifar10-row": {90: 8, 100: 8},
+    "cifar10-diagonal": {90: 8, 100: 8},
+    "cifar10-pixelcnn": {90: 8, 100: 8},
+    "imagenet32-row": {},
+    "imagenet64-row": {},
 }
 
 
-def why_not_in_one_launch(monkeypatch, name, capability, images=16):
-    monkeypatch.setattr(columns, "plan_rows", plan_for(capability))
+def sampler_of(name, capability, images=16, width=28):
     model = (px.pretrained if name.startswith("mnist5k") else from_name)(name)
-    network = RowNetwork(model, images, 28, None)
-    return BlockSampler(network, draws(model, network), 28).why_not
-
-
-PLAN_ROWS = columns.plan_rows
-
-
-def plan_for(capability):
-    return lambda *programs: PLAN_ROWS(*programs, capability)
+    network = RowNetwork(model, images, width, None, capability=capability)
+    return ImageSampler(network, draws(model, network), 28)
 
 
 @pytest.mark.parametrize("name", ONE_LAUNCH)
-def test_models_in_one_launch(name, planner, monkeypatch):
-    reasons = {c: why_not_in_one_launch(monkeypatch, name, c) for c in (80, 86, 90, 100, 120)}
-    assert [capability for capability, reason in reasons.items() if reason is None] == ONE_LAUNCH[name]
-    expected = r"expected a model (that fits in \d+ bytes of|whose weights fit in the) shared memory"
-    assert all(re.match(expected, reason) for reason in reasons.values() if reason)
+def test_models_in_one_launch(name, planner):
+    samplers = {c: sampler_of(name, c) for c in (80, 86, 90, 100, 120)}
+    assert {c: sampler.team.blocks for c, sampler in samplers.items() if sampler.why_not is None} == ONE_LAUNCH[name]
+    expected = r"expected (a model (that fits in \d+ bytes of|whose weights fit in the) shared memory|fewer images)"
+    assert all(re.match(expected, sampler.why_not) for sampler in samplers.values() if sampler.why_not)
 
 
-def test_so_many_images_that_stages_are_faster(planner, monkeypatch):
-    assert why_not_in_one_launch(monkeypatch, "mnist-diagonal", 90, images=264) is None
-    assert why_not_in_one_launch(monkeypatch, "mnist-diagonal", 90, images=265) == (
-        "expected at most 264 images, two for each multiprocessor, got 265"
-    )
-
-
-def test_damaged_programs(planner):
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_damaged_programs(blocks, planner):
     """The planner accepts or refuses every program, whatever integers the program has."""
     rng = generator()
     model = make_model("diagonal", "rgb", condition_channels=2)
-    network = RowNetwork(model, 2, 3, torch.randn(2, 2, 1, 1))
+    network = RowNetwork(model, 2, 3, torch.randn(2, 2, 1, 1), capability=90)
     program = Program(network.rows)
     steps = pixel_steps(network, draws(model, network))
     codes = [program.compile_steps(steps), program.compile_steps(network.mirrored_steps())]
     codes += [program.compile_row_steps(row_steps) for row_steps in (network.before_row, network.after_row)]
-    arguments = network.rows.margin, 4, 90
+    arguments = network.rows.margin, 4, blocks, 90
     torch.ops.pixelrnn_ext.plan_rows(program.tensors, *codes, *arguments)
     values, refused = [-(2**63), -2, -1, 0, 1, 2, 3, 5, 2**31, 2**63 - 1], 0
     for _ in range(2000):
@@ -417,17 +405,19 @@ def test_damaged_programs(planner):
     assert 1000 < refused <= 2000
 
 
-@pytest.mark.parametrize(("width", "launches"), [(28, 1), (400, 6)])
-def test_launches_end_in_time_for_ctrl_c(width, launches, planner, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "width", "launches"), [("mnist-diagonal", 28, 1), ("mnist-diagonal", 400, 3), ("cifar10-row", 64, 2)]
+)
+def test_launches_end_in_time_for_ctrl_c(name, width, launches, planner, monkeypatch):
     """The sampler divides an image into launches that take about 50 ms each, by estimate."""
     rows = []
-    monkeypatch.setattr(columns, "plan_rows", plan_for(90))
+    monkeypatch.setattr(columns, "upload_rows", lambda *arguments: None)
     monkeypatch.setattr(columns, "draw_rows", lambda *arguments: rows.append(arguments[-2:]))
     monkeypatch.setattr(block, "wait", lambda device: None)
-    model = from_name("mnist-diagonal")
-    network = RowNetwork(model, 1, width, None)
     maps = torch.zeros(1, 1, 28, width, dtype=torch.float64)
-    drawn = list(BlockSampler(network, draws(model, network), 28).draw(maps, maps.bool(), maps.long(), None))
+    sampler = sampler_of(name, 90, 1, width)
+    drawn = list(sampler.draw(maps, maps.bool(), maps.long(), None))
+    assert sampler.launches == launches
     assert drawn == rows and len(rows) == launches
     assert [row for first, last in rows for row in range(first, last)] == list(range(28))
 
@@ -444,32 +434,88 @@ def test_launches_continue_each_other(rows_per_launch, emulator, monkeypatch):
     assert seen == [(min(row, 4), 4) for row in range(rows_per_launch, 4 + rows_per_launch, rows_per_launch)]
 
 
-@pytest.mark.emulated
-def test_every_barrier_is_needed(emulator):
-    options = dict(dtype=torch.float32, condition_channels=2)
-    model, reference = (make_model("diagonal", "rgb", **options, backend=b) for b in ("auto", "reference"))
-    images, condition = random_images(model, 2, 3, 3), torch.randn(2, 2, 1, 1, generator=generator())
+def compare_logits(name, height, width, **options):
+    """Returns a function that returns whether the emulated GPU computes PyTorch's logits of two images."""
+    model, reference = (make_model(name, "rgb", torch.float32, **options, backend=b) for b in ("auto", "reference"))
+    images = random_images(model, 1, height, width)
+    condition = torch.randn(1, 2, 1, 1, generator=generator()) if "condition_channels" in options else None
     expected = reference.incremental_logits(images, condition)
+    return lambda: torch.allclose(model.incremental_logits(images, condition), expected, rtol=0, atol=1e-5)
+
+
+def compare_values(height, width, units, channels):
+    """Like compare_logits(), but for values that a network without row steps draws. Some steps replace their operands.
+
+    A step reads ``channels`` channels that are 0. If there are many, many lanes share a sum.
+    """
+    rng = generator()
+    rows = Rows(1, width, 1, torch.float32, torch.device("cpu"))
+    image, hidden, c, h, x, y, zeros, more = map(rows.buffer, (1, *[units] * 6, channels))
+    gates, logits, zero_logits = map(rows.buffer, (4 * units, 3, 3))
+    uniform = torch.rand(1, 1, height, width, dtype=torch.float64, generator=rng)
+    operands = rows.buffer(1, torch.float64), rows.buffer(1, torch.bool), rows.buffer(1, torch.int64)
+    sizes = (1, units), (units, 4 * units), (units, units), (units, 3)
+    first, second, third, fourth = (torch.randn(size, generator=rng) for size in sizes)
+    steps = [
+        Linear([Tap(image, -1, 1, first)], zeros, hidden, 0, units, True),
+        Pointwise(hidden, hidden, c, 0, units, False),
+        CellStep([Tap(hidden, 0, units, second)], gates, c, 0, c, h, zeros, y, 0, units),
+        Linear(
+            [Tap(y, 0, units, third), Tap(more, 0, channels, torch.ones(channels, units))], zeros, x, 0, units, False
+        ),
+        Pointwise(x, h, h, 0, units, True),
+        Linear([Tap(h, 0, units, fourth)], zero_logits, logits, 0, 3, False),
+        Draw(logits, *operands, torch.linspace(-1, 1, 3), image, 0, 1.0),
+    ]
+    known, expected = torch.zeros_like(uniform, dtype=torch.bool), torch.zeros_like(uniform, dtype=torch.int64)
+    for row in range(height):
+        operands[0][1:, 0, 0] = uniform[0, 0, row]
+        EagerRow(rows, steps).run()
+        expected[0, 0, row] = operands[2][1:, 0, 0]
 
     def is_right():
-        try:
-            logits = model.incremental_logits(images, condition)
-        except RuntimeError as error:
-            assert "emulator: race" in str(error), error
-            return False
-        return torch.allclose(logits, expected, rtol=0, atol=1e-5)
+        values = torch.zeros_like(expected)
+        sampler = ImageSampler(OnlySteps(rows, [], steps[:-1]), steps[-1:], height)
+        list(sampler.draw(uniform, known, values, None))
+        return torch.equal(values, expected)
 
-    assert is_right()
-    sites = emulator.sites("block_sampler_float32")
-    assert len(sites) == 9 and {mode for site in sites for mode in site.modes} == {"dropped"}
-    for site in sites:
-        emulator.mutate(site.kernel, site.number, "dropped")
-        assert not is_right() and emulator.mutation_reached(), site
+    return is_right
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("kernel", "blocks", "mutants"), [("block_sampler_float32", 1, 5), ("cluster_sampler_float32", 2, 96)]
+)
+def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, monkeypatch):
+    from helpers.emulated.sampling import use_emulated_gpu
+
+    emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
+    # The weights of the first network are an odd number of stages, fewer than the ring has.
+    cases = [
+        compare_values(2, 1, 4, 0),
+        compare_values(2, 3, 5, 64),
+        compare_logits("diagonal", 3, 4, condition_channels=2),
+    ]
+    cases += [compare_logits("row", 2, 13, hidden_channels=13), compare_logits("pixelcnn", 3, 3)]
+
+    def is_right(case):
+        try:
+            return case()
+        except RuntimeError as error:
+            assert re.search("emulator: (race|deadlock|bad use|exited|uninitialised)", str(error)), error
+            return False
+
+    assert all(map(is_right, cases))
+    broken = [(site, mode) for site in emulator.sites(kernel) for mode in site.modes]
+    assert len(broken) == mutants
+    for site, mode in broken:
+        emulator.mutate(kernel, site.number, mode)
+        assert not all(map(is_right, cases)) and emulator.mutation_reached(), (site, mode)
         emulator.clear_mutations()
 
 
 def test_steps_that_a_gpu_cannot_run(planner):
-    rows = Rows(images=1, width=2, margin=9, dtype=torch.float32, device=torch.device("cpu"))
+    rows = rows_on_gpu(width=2, margin=9)
     x, y = rows.buffer(2), rows.buffer(2)
     values = rows.buffer(2, torch.int64)
     nine = [Tap(x, -shift, 2, torch.zeros(2, 2)) for shift in range(9)]
@@ -488,7 +534,24 @@ def test_a_row_of_many_launches_is_not_captured(planner, monkeypatch):
     runs = []
     monkeypatch.setattr(columns, "run", lambda *program: runs.append(len(runs)))
     monkeypatch.setattr(gpu, "_MAX_NODES", 5)
-    rows = Rows(images=1, width=6, margin=0, dtype=torch.float32, device=torch.device("cpu"))
+    rows = rows_on_gpu(width=6, margin=0)
     row = GpuRow(rows, [Pointwise(rows.buffer(1), None, rows.buffer(1), 0, 1, True)])
     row.run(), row.run()
     assert row.launches == 1 and runs == [0, 1]
+
+
+@pytest.mark.emulated
+def test_a_gpu_without_clusters(monkeypatch):
+    """The driver may say that no cluster can run, because too few multiprocessors can form one."""
+    from helpers.emulated.sampling import use_emulated_gpu
+
+    emulator, model = use_emulated_gpu(monkeypatch), from_name("cifar10-row")
+    try:
+        emulator.set_device("sm_90", multiprocessors=132, gpc=4)
+        [plan] = px.sampling_plan(model, 16, (3, 32, 32))
+    finally:
+        emulator.set_device("sm_90")
+    assert plan.way == "stages" and re.fullmatch(
+        r"expected a GPU that runs clusters of 8 blocks with \d+ bytes of shared memory each, got one that does not",
+        *plan.why_not,
+    )

@@ -311,7 +311,7 @@ def run_columns(tensors, program, **streams):
 
 
 NINE = r"expected known values in \[0, 2\), got 9"
-BLOCK = columns.block_width(1, torch.float32, torch.device("cpu")) if library.why_no_native() is None else 0
+BLOCK = columns.block_width(1, torch.float32, for_gpu=False) if library.why_no_native() is None else 0
 
 
 def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, taps=1, source=0, shift=-1, channels=3):

@@ -1,12 +1,13 @@
 // For the model of their cycles, each kernel runs the rounds of csrc/cuda/block_kernel.cuh with steps of one kind.
 #include "../../csrc/cuda/block_kernel.cuh"
 
-#define ROUNDS(kind, is_cell)                                                                                \
-  extern "C" __global__ void __launch_bounds__(160, 1)                                                       \
-      rounds_of_##kind(const __grid_constant__ pixelrnn::cuda::BlockArgs<float> a) {                         \
-    using namespace pixelrnn::cuda;                                                                          \
-    const BlockSampler<float> sampler(a);                                                                    \
-    sampler.for_each_round(a.main, [&](const BlockRecord& r, int) { sampler.product<is_cell>(a.main, r); }); \
+#define ROUNDS(kind, is_cell)                                                                            \
+  extern "C" __global__ void __launch_bounds__(160, 1)                                                   \
+      rounds_of_##kind(const __grid_constant__ pixelrnn::cuda::BlockArgs<float> a) {                     \
+    using namespace pixelrnn::cuda;                                                                      \
+    ImageSampler<float, false> sampler(a);                                                               \
+    sampler.for_each_round(                                                                              \
+        a.main, [&](const BlockRecord& r, int column) { sampler.product<is_cell>(a.main, r, column); }); \
   }
 ROUNDS(cells, true)
 ROUNDS(linear_steps, false)

@@ -24,15 +24,17 @@ void check_on_device_of(const Tensor& first, const Tensor& t) {
 }
 
 struct Codes { const std::vector<int64_t>&main, &mirrored, &before_row, &after_row; };
-template <class T> BlockPlan<T> make_plan(
-    const std::vector<Tensor>& tensors, const Codes& codes, int64_t margin, int64_t height, const Device& device) {
+template <class T> BlockPlan<T> make_plan(const std::vector<Tensor>& tensors, const Codes& codes, int64_t margin,
+    int64_t height, const Device& device, int64_t blocks) {
   const std::vector<TensorView> described = views(tensors);
   const ColumnProgram<T> main(described, codes.main, margin, kColumnBlocks),
       mirrored(described, codes.mirrored, margin, kColumnBlocks);
   const auto rows = [&](const std::vector<int64_t>& code) {
     return RowProgram<T>(described, code, main.images(), height);
   };
-  BlockPlan<T> plan = plan_block(main, mirrored, rows(codes.before_row), rows(codes.after_row), device);
+  STD_TORCH_CHECK(blocks == 0 || blocks == 1 || blocks == 2 || blocks == 4 || blocks == 8,
+      "run_columns: expected a team of 1, 2, 4 or 8 blocks, got ", blocks);
+  BlockPlan<T> plan = plan_block(main, mirrored, rows(codes.before_row), rows(codes.after_row), device, int(blocks));
   plan.args.height = int(height);
   return plan;
 }
@@ -46,12 +48,12 @@ Device device_of(int64_t capability, const Tensor& t) {
   return device;
 }
 
-Tensor upload(std::vector<unsigned char>& memory, const Tensor& like) {
-  Tensor copy = stable::new_empty(like, {int64_t(memory.size())}, ScalarType::Byte);
-  const Tensor host = stable::from_blob(memory.data(), {int64_t(memory.size())}, {1},
-      stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Byte);
-  stable::copy_(copy, host);
-  return copy;
+// The memory of a plan on the GPU has the plan's lists, and behind them the weights of a cluster.
+template <class T> int64_t stream_offset(const BlockPlan<T>& plan) {
+  return int64_t(plan.memory.size() + 127) / 128 * 128;
+}
+template <class T> int64_t memory_bytes(const BlockPlan<T>& plan) {
+  return stream_offset(plan) + plan.stream_values * int64_t(sizeof(T));
 }
 
 }  // namespace
@@ -73,12 +75,33 @@ int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, 
   });
 }
 
+Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
+    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks) {
+  return dispatch(tensors, [&](auto zero) {
+    using T = decltype(zero);
+    for (const Tensor& t : tensors) check_on_device_of(tensors[0], t);
+    const DeviceScope device(tensors[0]);
+    BlockPlan<T> plan = make_plan<T>(
+        tensors, {main, mirrored, before_row, after_row}, margin, height, device_of(0, tensors[0]), blocks);
+    Tensor memory = stable::new_zeros(tensors[0], {memory_bytes(plan)}, ScalarType::Byte);
+    const int64_t bytes = int64_t(plan.memory.size());
+    Tensor lists = stable::narrow(memory, 0, 0, bytes);
+    stable::copy_(lists, stable::from_blob(plan.memory.data(), {bytes}, {1},
+                             stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Byte));
+    auto* const start = static_cast<unsigned char*>(memory.mutable_data_ptr());
+    check(pack_stream(plan, start, reinterpret_cast<T*>(start + stream_offset(plan)), device.stream()));
+    return memory;
+  });
+}
+
 void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
-    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, Tensor uniform, Tensor known,
-    Tensor values, Optional logits, double temperature, int64_t first_row, int64_t last_row) {
+    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t blocks, Tensor memory,
+    Tensor uniform, Tensor known, Tensor values, Optional logits, double temperature, int64_t first_row,
+    int64_t last_row) {
   dispatch(tensors, [&](auto zero) {
     using T = decltype(zero);
     for (const Tensor& t : tensors) check_on_device_of(tensors[0], t);
+    check_on_device_of(tensors[0], memory);
     for (const Optional& t : {Optional(uniform), Optional(known), Optional(values), logits})
       if (t) check_on_device_of(tensors[0], *t);
     check_axes("values", values, "[images, colours, height, width]");
@@ -86,10 +109,10 @@ void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vect
     STD_TORCH_CHECK(0 <= first_row && first_row <= last_row && last_row <= height,
         "draw_rows: expected rows from 0 to ", height, ", got ", first_row, " to ", last_row);
     const DeviceScope device(tensors[0]);
-    Device properties;
-    check(current_device(properties));
-    BlockPlan<T> plan = make_plan<T>(tensors, {main, mirrored, before_row, after_row}, margin, height, properties);
+    const BlockPlan<T> plan = make_plan<T>(
+        tensors, {main, mirrored, before_row, after_row}, margin, height, device_of(0, tensors[0]), blocks);
     BlockArgs<T> args = plan.args;
+    check_sizes("memory", memory, {memory_bytes(plan)}, ScalarType::Byte);
     const std::vector<int64_t> sizes{args.images, args.colours, args.height, args.width};
     check_sizes("uniform", uniform, sizes, ScalarType::Double), check_sizes("known", known, sizes, ScalarType::Bool);
     check_sizes("values", values, sizes, ScalarType::Long);
@@ -97,8 +120,8 @@ void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vect
       check_sizes("logits", *logits, {args.height, args.width, args.images, args.colours * args.logits}, tensors[0]);
     for (const Optional& t : {Optional(uniform), Optional(known), Optional(values), logits})
       STD_TORCH_CHECK(!t || t->is_contiguous(), "draw_rows: expected contiguous uniform, known, values and logits");
-    const Tensor memory = upload(plan.memory, tensors[0]);
     args.memory = static_cast<const unsigned char*>(memory.const_data_ptr());
+    args.stream = reinterpret_cast<const T*>(args.memory + stream_offset(plan));
     args.row0 = int(first_row), args.row1 = int(last_row), args.temperature = temperature;
     args.uniform = static_cast<const double*>(uniform.const_data_ptr());
     args.known = static_cast<const uint8_t*>(known.const_data_ptr());
@@ -108,16 +131,21 @@ void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vect
   });
 }
 
-std::tuple<int64_t, int64_t> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
+std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
-    int64_t height, int64_t capability) {
+    int64_t height, int64_t blocks, int64_t capability) {
   return dispatch(tensors, [&](auto zero) {
     const Device device = device_of(capability, tensors[0]);
     const auto plan =
-        make_plan<decltype(zero)>(tensors, {main, mirrored, before_row, after_row}, margin, height, device);
-    const int64_t waves = (plan.args.images + device.multiprocessors - 1) / device.multiprocessors;
-    return std::tuple<int64_t, int64_t>(
-        plan.shared_memory, waves * (plan.args.main.rounds + plan.args.mirrored.rounds));
+        make_plan<decltype(zero)>(tensors, {main, mirrored, before_row, after_row}, margin, height, device, blocks);
+    if (capability == 0) {
+      const DeviceScope scope(tensors[0]);
+      bool can = false;
+      check(can_run(plan, can));
+      expect(can, "expected a GPU that runs clusters of ", plan.args.blocks, " blocks with ", plan.shared_memory,
+          " bytes of shared memory each, got one that does not");
+    }
+    return std::tuple<int64_t, int64_t, double>(plan.args.blocks, plan.shared_memory, plan.seconds);
   });
 }
 

@@ -16,35 +16,45 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
 // sentence if a GPU cannot run the program.
 int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin);
 
-// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). main and mirrored are
-// column programs, before_row and after_row row programs. All index the same `tensors`. uniform (float64), known (bool)
-// and values (int64) are [images, colours, height, width]. logits is [height, width, images, channels], or absent.
+// Draws the rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). main and mirrored
+// are column programs. before_row and after_row are row programs. All programs index the same `tensors`. `memory` is
+// the result of upload_rows for the same programs. uniform (float64), known (bool) and values (int64) are [images,
+// colours, height, width]. logits is [height, width, images, channels], or absent.
 void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
-    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, Tensor uniform, Tensor known,
-    Tensor values, Optional logits, double temperature, int64_t first_row, int64_t last_row);
+    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t blocks, Tensor memory,
+    Tensor uniform, Tensor known, Tensor values, Optional logits, double temperature, int64_t first_row,
+    int64_t last_row);
 
-// Returns the bytes of shared memory of draw_rows, and the rounds (../../cuda/block_kernel.h) that a GPU runs one after
-// the other for one pixel of all images. The capability 90 means 9.0, with tensors on any device, and 0 the tensors'
-// GPU. Throws std::runtime_error with one sentence if such a GPU cannot run the programs in one launch, or if another
-// way is faster.
-std::tuple<int64_t, int64_t> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
+// Returns memory on the GPU with the plan of the programs and the weights of a cluster, for draw_rows.
+Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
+    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks);
+
+// Returns the number of blocks that draw an image, how many bytes of shared memory a block needs, and the seconds for
+// one pixel of all images by estimate. `blocks` is 0, or the required number of blocks. The capability 90 means 9.0,
+// with tensors on any device, and 0 the tensors' GPU. Throws std::runtime_error with one sentence if such a GPU cannot
+// run the programs in one launch, or if another way is faster and `blocks` is 0.
+std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
-    int64_t height, int64_t capability);
+    int64_t height, int64_t blocks, int64_t capability);
 
 // Defines the schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_sampling(Library& m) {
   m.def("column_launches(Tensor[] tensors, int[] code, int margin) -> int");
   m.def(
       "draw_rows(Tensor(a!)[] tensors, int[] main, int[] mirrored, int[] before_row, int[] after_row, int margin, "
-      "Tensor uniform, Tensor known, Tensor(b!) values, Tensor(c!)? logits, float temperature, int first_row, int "
-      "last_row) -> ()");
+      "int blocks, Tensor memory, Tensor uniform, Tensor known, Tensor(b!) values, Tensor(c!)? logits, "
+      "float temperature, int first_row, int last_row) -> ()");
+  m.def(
+      "upload_rows(Tensor[] tensors, int[] main, int[] mirrored, int[] before_row, int[] after_row, int margin, "
+      "int height, int blocks) -> Tensor");
   m.def(
       "plan_rows(Tensor[] tensors, int[] main, int[] mirrored, int[] before_row, int[] after_row, int margin, "
-      "int height, int capability) -> (int shared_memory, int rounds)");
+      "int height, int blocks, int capability) -> (int blocks, int shared_memory, float seconds)");
 }
 template <class Library> void implement_sampling(Library& m) {
   m.impl("run_columns", TORCH_BOX(&run_columns));  // the CPU library _C defines this operator
   m.impl("draw_rows", TORCH_BOX(&draw_rows));
+  m.impl("upload_rows", TORCH_BOX(&upload_rows));
 }
 template <class Library> void implement_sampling_plans(Library& m) {
   m.impl("column_launches", TORCH_BOX(&column_launches));

@@ -203,7 +203,7 @@ template <class T> Buffers buffers(const BlockArgs<T>& a) {
   const auto list = [&](auto* type, int64_t offset) { return reinterpret_cast<decltype(type)>(a.memory + offset); };
   const auto* const row_step = list((const RowStepArgs<T>*)nullptr, a.row_steps);
   const auto* const row_tap = list((const RowTapArgs<T>*)nullptr, a.row_taps);
-  const auto* const copies = list((const BlockWeights<T>*)nullptr, a.weights);
+  const auto* const copies = list((const WeightCopy<T>*)nullptr, a.weights);
   for (int i = 0; i < a.weight_copies; ++i) constants.add(copies[i].from, copies[i].count);
   for (int i = 0; i < a.before_row + a.after_row; ++i) {
     const RowStepArgs<T>& s = row_step[i];
@@ -216,17 +216,34 @@ template <class T> Buffers buffers(const BlockArgs<T>& a) {
     constants.add(s.map, (a.images - 1) * s.map_image + (s.outputs - 1) * s.map_channel + (a.height - 1) * s.map_row +
                              (s.columns - 1) * s.map_column + 1);
   }
-  size_t end = size_t(copies + a.weight_copies);
+  // The memory of a cluster's plan ends with the weights of all blocks.
+  const size_t end = a.blocks > 1
+                         ? size_t(a.stream + (size_t(a.blocks) * (a.main.stages + a.mirrored.stages) << a.log_stage))
+                         : size_t(copies + a.weight_copies);
   for (const auto& p : {a.main, a.mirrored}) {
     const auto* const loads = list((const BlockLoad<T>*)nullptr, p.load);
     for (int i = 0; i < p.loads; ++i) rows.add(loads[i].data, columns * loads[i].channels);
     const auto* const moves = list((const BlockMove<T>*)nullptr, p.moves);
     for (int i = 0; i < p.moves_per_column; ++i)
       if (moves[i].row) rows.add(moves[i].row, (columns - 1) * moves[i].channels + moves[i].count);
+    const auto* const operands = list((const BlockOperand<T>*)nullptr, p.operands);
+    for (int i = 0; i < p.operand_count; ++i) rows.add(operands[i].data, columns * operands[i].channels);
   }
   Buffers found = rows.merged(in_out, "rows");
   for (const auto& constant : constants.merged(in, "constants")) found.push_back(constant);
   found.push_back({a.memory, end - size_t(a.memory), in, "programs"});
+  return found;
+}
+
+template <class T> Buffers buffers(const PackStreamArgs<T>& a, dim3 grid) {
+  Memory constants, stream;
+  constants.add(a.copies, grid.x);
+  for (unsigned i = 0; i < grid.x; ++i) {
+    constants.add(a.copies[i].from, a.copies[i].count);
+    stream.add(a.stream + a.copies[i].to, a.copies[i].count);
+  }
+  Buffers found = constants.merged(in, "weights");
+  for (const auto& copied : stream.merged(in_out, "stream")) found.push_back(copied);
   return found;
 }
 
@@ -238,6 +255,8 @@ Buffers emulator::buffers_of(const std::string& kernel, const void* args, dim3 g
                           : kernel.find("float32") != kernel.npos ? ValueBytes{4, 4}
                                                                   : ValueBytes{2, 4};
   const size_t gates = kernel.back() - '0';
+  if (is("pack_stream_float32")) return buffers(as<PackStreamArgs<float>>(args), grid);
+  if (is("pack_stream_float64")) return buffers(as<PackStreamArgs<double>>(args), grid);
   if (is("pack")) return buffers(as<PackArgs>(args), grid);
   if (is("forward_")) return buffers(as<ForwardArgs>(args), grid);
   if (is("backward_")) return buffers(as<BackwardArgs>(args), grid);
@@ -245,8 +264,8 @@ Buffers emulator::buffers_of(const std::string& kernel, const void* args, dim3 g
   if (is("backward5_")) return buffers(as<BackwardArgs5>(args), grid);
   if (is("step_forward_")) return buffers(as<StepForwardArgs>(args), type, gates);
   if (is("step_backward_")) return buffers(as<StepBackwardArgs>(args), type, gates);
-  if (is("block_sampler_float32")) return buffers(as<BlockArgs<float>>(args));
-  if (is("block_sampler_float64")) return buffers(as<BlockArgs<double>>(args));
+  if (is("block_sampler_float32") || is("cluster_sampler_float32")) return buffers(as<BlockArgs<float>>(args));
+  if (is("block_sampler_float64") || is("cluster_sampler_float64")) return buffers(as<BlockArgs<double>>(args));
   if (is("column_stage_float32")) return buffers(as<ColumnStageArgs<float>>(args));
   if (is("column_stage_float64")) return buffers(as<ColumnStageArgs<double>>(args));
   if (is("border_sums_")) return buffers(as<BorderSumsArgs>(args), type);
@@ -264,15 +283,18 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
 
 // Operators are registered in the namespace PIXELRNN_NAMESPACE. The build defines a different one for each library, so
 // one process can load several libraries.
-#define REGISTER(name)                      \
-  STABLE_TORCH_LIBRARY(name, m) {           \
-    define_recurrences(m);                  \
-    m.def(PIXELRNN_RUN_COLUMNS);            \
-    define_sampling(m);                     \
-  }                                         \
-  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { \
-    implement_recurrences(m);               \
-    implement_sampling(m);                  \
-  }                                         \
-  STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&describe_plan)); }
+#define REGISTER(name)                                            \
+  STABLE_TORCH_LIBRARY(name, m) {                                 \
+    define_recurrences(m);                                        \
+    m.def(PIXELRNN_RUN_COLUMNS);                                  \
+    define_sampling(m);                                           \
+  }                                                               \
+  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) {                       \
+    implement_recurrences(m);                                     \
+    implement_sampling(m);                                        \
+  }                                                               \
+  STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) { \
+    implement_sampling_plans(m);                                  \
+    m.impl("describe_plan", TORCH_BOX(&describe_plan));           \
+  }
 REGISTER(PIXELRNN_NAMESPACE)

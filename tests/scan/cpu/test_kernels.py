@@ -24,7 +24,7 @@ SIZES = [
 
 
 def compare(layer, x, gate_bias=None, cotangent=None):
-    """Compares the native kernels with the reference in float64, since torch's float32 results depend on the processor."""
+    """Compares the native kernels with the reference in float64, as torch's float32 results depend on the processor."""
     layer.backend, exact = "native", copy.deepcopy(layer).double()
     exact.backend = "reference"
     maps = dict(x=x, cotangent=cotangent, gate_bias=gate_bias)

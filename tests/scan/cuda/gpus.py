@@ -91,7 +91,7 @@ class Gpu:
         return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
-        """Asserts that a scan's results agree with ``expected``, by default the CPU's in float64. Returns the results."""
+        """Asserts that a scan's results agree with ``expected``, by default a CPU's in float64. Returns the results."""
         expected = expected or problem.run(OPS, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():

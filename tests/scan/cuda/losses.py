@@ -12,7 +12,7 @@ KEEP_ABOVE = 1.05
 
 
 class Slowdown(NamedTuple):
-    """The scan that would slow down most without a kernel. ``next_best`` is the kernel that would compute it instead."""
+    """The scan that would slow down most without a kernel. ``next_best`` is the kernel that would compute it."""
 
     factor: float = 1.0
     size: Size | None = None

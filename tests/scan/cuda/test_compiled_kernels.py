@@ -78,7 +78,7 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """A 64-bit division would call a function, which returns. A 32-bit division would use a floating-point reciprocal."""
+    """A 64-bit division would call a function, which returns. A 32-bit division would use a reciprocal."""
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4

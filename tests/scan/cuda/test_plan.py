@@ -271,7 +271,7 @@ def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, devic
 
 @given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
 def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, data):
-    """The path "resident:8_4_256:4:2" names a kernel, 4 blocks and 2 groups of warps. A missing number or 0 allows any."""
+    """The path "resident:8_4_256:4:2" names a kernel, 4 blocks and 2 groups of warps. No number or 0 allows any."""
     blocks = data.draw(st.sampled_from((0, *kernel.blocks)))
     name = kernel.suffix if is_named else ""
     numbers = [number or data.draw(st.sampled_from(["", 0])) for number in (blocks, groups)]

@@ -1,0 +1,549 @@
+// Plans one column program for the kernels that draw whole images (block_kernel.h): the places of buffers in shared
+// memory, the rounds, and the records of all warps.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "block_kernel.h"
+#include "column_stages.h"
+
+namespace pixelrnn::cuda {
+
+constexpr int kWarps = 4;               // warps that run steps: one for each scheduler of a multiprocessor
+constexpr int kMovedChannels = 4 * 32;  // the most channels of one move of the last warp
+constexpr int kClusterBlocks = 8;       // the most that every GPU with clusters supports
+constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of the ring of a cluster's weights
+
+// Estimates by which the plan chooses between its kernels and a launch for each stage (columns.h). No GPU has measured
+// them. The cycles of a round are modelled for an H100 (tests/sass_model), all others assumed.
+constexpr double kCellCycles = 1000, kOtherCycles = 700;  // of a round with a cell, and of another round
+constexpr double kExchangeCycles = 225;                   // in addition, if blocks exchange results
+constexpr double kClock = 1.755e9;                        // cycles in a second
+constexpr double kStreamBytesPerCycle = 64;               // weights that a multiprocessor loads
+constexpr double kCacheBandwidth = 5.5e12;                // bytes in a second that all multiprocessors load
+constexpr double kLaunchSeconds = 1.5e-6;
+
+// How a team divides work: its number of blocks, and the bytes of the weights' ring if it is a cluster.
+struct Team {
+  int blocks, stream_bytes;
+  bool is_cluster() const { return blocks > 1; }
+};
+
+template <class T> int64_t align_up(T value, int64_t to) { return (int64_t(value) + to - 1) / to * to; }
+
+struct Ring { int offset, channels, mask; };
+
+// Collects arrays that the kernel reads in one piece of memory. Each array is aligned to 16 bytes.
+class Blob {
+ public:
+  template <class U> int64_t add(const std::vector<U>& values) {
+    bytes.resize(size_t(align_up(bytes.size(), 16)));
+    const int64_t offset = int64_t(bytes.size());
+    bytes.resize(bytes.size() + values.size() * sizeof(U));
+    if (!values.empty()) std::memcpy(bytes.data() + offset, values.data(), values.size() * sizeof(U));
+    return offset;
+  }
+  std::vector<unsigned char> bytes;
+};
+
+// Returns whether the address lies in the memory of a buffer.
+template <class T> bool contains(const RowBuffer<T>& buffer, int64_t columns, const T* address) {
+  return buffer.data <= address && address < buffer.data + columns * buffer.channels;
+}
+
+// The addresses that row steps read and write.
+template <class T> struct RowStepAccess {
+  std::vector<const T*> reads, writes;
+  void add(const RowProgram<T>& program) {
+    for (const RowStep<T>& s : program.steps) {
+      writes.push_back(s.output);
+      for (const auto& tap : s.taps) reads.push_back(tap.source);
+    }
+  }
+};
+
+// Calls reads(buffer, shift, first channel, end) for each buffer that the step reads. Calls writes(buffer, first
+// channel, end) for each buffer that it writes.
+template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s, const R& reads, const W& writes) {
+  const bool is_cell = s.kind == StepKind::kCell;
+  for (const auto& tap : s.taps) reads(tap.input, tap.shift, 0, tap.channels);
+  reads(s.base, 0, is_cell ? 0 : s.start, is_cell ? s.base.channels : s.stop);
+  if (is_cell) reads(s.carried, s.shift, s.start, s.stop);
+  if (is_cell || s.kind == StepKind::kPointwise) reads(s.addend, 0, s.start, s.stop);
+  if (is_cell) writes(s.c, s.start, s.stop), writes(s.h, s.start, s.stop);
+  const bool is_draw = s.kind == StepKind::kDraw;
+  writes(s.output, is_draw ? s.colour : s.start, is_draw ? s.colour + 1 : s.stop);
+}
+
+// Returns the largest number of channels that a step of the program may read of an absent operand.
+template <class T> int most_channels(const ColumnProgram<T>& program) {
+  int64_t most = 1;
+  for (const auto& s : program.steps) most = std::max(most, s.stop);
+  return int(most);
+}
+
+// Returns the number of quads of a step, and the number of channels of all its taps.
+template <class T> int count_quads(const ColumnStep<T>& s) {
+  return int(s.kind == StepKind::kCell ? s.stop - s.start : (s.stop - s.start + kQuad - 1) / kQuad);
+}
+template <class T> int count_channels(const ColumnStep<T>& s) {
+  int all = 0;
+  for (const auto& tap : s.taps) all += int(tap.channels);
+  return all;
+}
+template <class T> bool is_product(const ColumnStep<T>& s) {
+  return s.kind == StepKind::kLinear || s.kind == StepKind::kCell;
+}
+
+// A part of a block's weights for one column, which the block's ring receives. `to` counts values in this column.
+template <class T> struct StreamPart {
+  int rank;
+  WeightCopy<T> copy;
+};
+
+// Plans one of the two column programs of a row. The programs run one after the other, and each fills its rings at the
+// start of a row, so the rings of both use the same memory. This memory begins with zeros for `channels` channels.
+template <class T> class ProgramPlanner {
+  using Buffer = RowBuffer<T>;
+
+ public:
+  // other: the other column program of the row. The constructor adds the weights that stay in shared memory to
+  // `weights`, and their number to `weight_values`.
+  ProgramPlanner(const ColumnProgram<T>& program, const ColumnProgram<T>& other, const RowStepAccess<T>& rows,
+      int channels, const Team& team, std::vector<WeightCopy<T>>& weights, int& weight_values)
+      : ring_values(channels),
+        program_(program),
+        columns_((program.margin() + program.width()) * program.images()),
+        team_(team),
+        weights_(weights),
+        weight_values_(weight_values) {
+    const auto stages = column_stages(program.steps);
+    collect_buffers(other, rows);
+    drop_intermediates(stages);
+    allocate_rings();
+    for (const auto& stage : stages) add_stage(stage);
+    if (team_.is_cluster()) plan_stream();
+    plan_moves();
+    write_records();
+  }
+
+  int ring_values;
+  std::vector<StreamPart<T>> stream;  // if the team is a cluster
+
+  // Adds the lists that a block copies to shared memory.
+  BlockProgram<T> add_to(Blob& blob) const {
+    BlockProgram<T> p{};
+    p.rounds = int(rounds_.size()), p.period = period_, p.warps = kWarps, p.loads = int(loads_.size());
+    p.moves_per_round = moves_per_round_, p.moves_per_column = moves_per_round_ * p.rounds;
+    p.moves = blob.add(moves_), p.taps = blob.add(more_taps_), p.load = blob.add(loads_);
+    p.operands = blob.add(operands_), p.operand_count = int(operands_.size());
+    p.stages = stream_stages_;
+    return p;
+  }
+  int64_t add_records_to(Blob& blob) const { return blob.add(records_); }
+
+  // Returns the cycles of a column by estimate.
+  double cycles() const {
+    double sum = 0;
+    for (const Round& round : rounds_) {
+      const bool has_cell = std::any_of(round.steps.begin(), round.steps.end(),
+          [](const FusedStep<T>& fused) { return fused.first.kind == StepKind::kCell; });
+      sum += (has_cell ? kCellCycles : kOtherCycles) + (round.exchanges ? kExchangeCycles : 0);
+    }
+    return std::max(sum, double(stream_bytes()) / kStreamBytesPerCycle);
+  }
+  // Returns the bytes of weights that a block of a cluster loads for a column.
+  int64_t stream_bytes() const { return stream_stages_ * int64_t(team_.stream_bytes / kStreamStages); }
+
+ private:
+  struct Use {
+    Buffer buffer;
+    bool is_written = false, is_tap = false;
+    int64_t depth = 0;  // how many columns back steps read
+    int readers = 0, writers = 0;
+    bool is_kept = false;  // whether row steps read the buffer, or the other program uses it
+    std::vector<bool> written = {};
+
+    // Notes that a step writes channels of the current column. Until then, the ring holds no values of these channels.
+    void add_written(int64_t first, int64_t end) {
+      expect(end <= buffer.channels, "expected buffers in different memory");
+      written.resize(size_t(buffer.channels));
+      std::fill(written.begin() + first, written.begin() + end, true);
+    }
+    bool has_written(int64_t first, int64_t end) const {
+      return first >= end || (int64_t(written.size()) >= end &&
+                                 std::all_of(written.begin() + first, written.begin() + end, [](bool w) { return w; }));
+    }
+  };
+  struct Warp {
+    const FusedStep<T>* step = nullptr;
+    int first_warp = 0, warps = 0, weights = 0, log_lanes = 2;
+    int first_quad = 0, end_quad = 0;  // in the block's share
+  };
+  struct Round {
+    bool is_barrier, ends_stage;
+    std::vector<FusedStep<T>> steps;
+    std::vector<Warp> warp;
+    bool exchanges;          // whether blocks exchange results in the round's stage
+    int expected = 0;        // bytes that a block receives in this stage, if the stage begins with the round
+    int64_t stream_end = 0;  // index in the column's stream behind the weights of this round
+    int freed = 0;           // number of stages of the stream that the rounds before have freed
+  };
+
+  void collect_buffers(const ColumnProgram<T>& other, const RowStepAccess<T>& rows) {
+    const auto ignore = [](const Buffer&, auto...) {};
+    for (const auto& s : program_.steps)
+      for_each_buffer(s, ignore, [&](const Buffer& b, auto...) { uses_[b.data] = {b, true}; });
+    for (const auto& s : program_.steps)
+      for_each_buffer(
+          s,
+          [&](const Buffer& b, int64_t shift, int64_t first, int64_t end) {
+            if (!b.data) return;
+            Use& use = uses_[b.data];
+            use.buffer = b, use.depth = std::max(use.depth, -shift), ++use.readers;
+            if (use.is_written && shift == 0)
+              expect(use.has_written(first, end), "expected steps that read channels after they are written");
+          },
+          [&](const Buffer& b, int64_t first, int64_t end) {
+            uses_[b.data].add_written(first, end);
+            ++uses_[b.data].writers;
+          });
+    for (const auto& s : program_.steps)
+      for (const auto& tap : s.taps) uses_[tap.input.data].is_tap = true;
+    for (const auto& [data, use] : uses_)
+      expect(!use.is_written || use.depth == 0 || use.has_written(0, use.buffer.channels),
+          "expected steps that write all channels of the columns that later columns read");
+    for (auto& [data, use] : uses_) {
+      const auto is_in_buffer = [&, buffer = use.buffer](
+                                    const T* address) { return contains(buffer, columns_, address); };
+      use.is_kept = std::any_of(rows.reads.begin(), rows.reads.end(), is_in_buffer);
+      const auto keep = [&, data = data](const Buffer& b, auto...) { uses_[data].is_kept |= b.data == data; };
+      for (const auto& s : other.steps) for_each_buffer(s, keep, keep);
+      expect(!use.is_written || !std::any_of(rows.writes.begin(), rows.writes.end(), is_in_buffer),
+          "expected row steps that write other buffers than the steps of a column");
+    }
+  }
+
+  // Drops the outputs that only a fused pointwise step reads. The kernel keeps them in registers, so they need no ring.
+  void drop_intermediates(const std::vector<ColumnStage<T>>& stages) {
+    for (const auto& stage : stages)
+      for (const auto& fused : stage) {
+        const ColumnStep<T>* step = &fused.first;
+        for (const auto& next : fused.pointwise) {
+          const Use& use = uses_.at(step->output.data);
+          if (use.readers == 1 && use.writers == 1 && !use.is_kept) dropped_.push_back(step->output.data);
+          step = &next;
+        }
+      }
+  }
+  bool is_dropped(const T* data) const { return std::count(dropped_.begin(), dropped_.end(), data); }
+
+  static bool is_in_memory(const Use& use) { return !use.is_written && !use.is_tap && use.depth == 0; }
+  void allocate_rings() {
+    for (const auto& [data, use] : uses_) {
+      if (is_dropped(data) || (team_.is_cluster() && is_in_memory(use))) continue;
+      // While the warps compute a column, the last warp loads the next one or stores the previous one. The ring has
+      // room for it.
+      const bool is_loaded = !use.is_written, is_stored = use.is_written && use.is_kept;
+      int size = 1;
+      while (size < std::max<int64_t>(use.depth + 1 + is_loaded, 1 + is_stored)) size *= 2;
+      const int channels = int(use.buffer.channels);
+      rings_[data] = {ring_values, channels, size - 1};
+      period_ = std::max(period_, size);
+      const int64_t end = ring_values + int64_t(size) * channels;
+      expect(end < 1 << 20, "expected a model that fits in the shared memory of a block");
+      ring_values = int(end);
+      if (is_loaded || use.depth > 0) loads_.push_back({data, channels, rings_[data].offset, size - 1, is_loaded});
+    }
+  }
+
+  void add_stage(const ColumnStage<T>& stage) {
+    const size_t begin = rounds_.size();
+    int expected = 0;
+    for (const auto& fused : stage) expected += pushed_bytes(fused);
+    const size_t together = count_together(stage);
+    for (size_t first = 0; first < stage.size(); first += together) {
+      const std::vector<FusedStep<T>> steps{
+          stage.begin() + first, stage.begin() + std::min(stage.size(), first + together)};
+      const int rounds = count_rounds(steps);
+      for (int i = 0; i < rounds; ++i) add_round(steps, i, rounds, rounds_.size() == begin, expected > 0);
+    }
+    rounds_[begin].expected = expected;
+    rounds_.back().ends_stage = true;
+  }
+  // Adds round i of `rounds` rounds in which a cluster runs the steps. Each round has a part of the products' outputs.
+  void add_round(const std::vector<FusedStep<T>>& all, int i, int rounds, bool begins_stage, bool exchanges) {
+    // In a cluster, each round frees weights, so a barrier comes before it.
+    rounds_.push_back({begins_stage || team_.is_cluster(), false, all, std::vector<Warp>(kWarps), exchanges});
+    Round& round = rounds_.back();
+    const int steps = int(all.size());
+    for (int k = 0; k < steps; ++k) {
+      Warp warp;
+      const ColumnStep<T>& s = round.steps[k].first;
+      warp.step = &round.steps[k], warp.first_warp = kWarps * k / steps;
+      warp.warps = kWarps * (k + 1) / steps - warp.first_warp;
+      warp.first_quad = share(s) * i / rounds, warp.end_quad = share(s) * (i + 1) / rounds;
+      if (is_product(s) ? warp.first_quad == warp.end_quad : i > 0) continue;
+      place_weights(s, warp);
+      for (int w = 0; w < warp.warps; ++w) round.warp[warp.first_warp + w] = warp;
+    }
+    round.stream_end = stream_values_;
+  }
+  // Returns the number of quads that a block of the team computes.
+  int share(const ColumnStep<T>& s) const { return (count_quads(s) + team_.blocks - 1) / team_.blocks; }
+  // Returns the bytes of the weights of four outputs of a step, or of a unit.
+  static int64_t quad_bytes(const ColumnStep<T>& s) {
+    return is_product(s) ? std::max(count_channels(s), 1) * kQuad * int64_t(sizeof(T)) : 0;
+  }
+  // Returns how many steps of a stage run in a round. In a cluster, the weights of a round fill at most half of the
+  // ring.
+  size_t count_together(const ColumnStage<T>& stage) const {
+    size_t together = kWarps;
+    if (team_.is_cluster())
+      for (const auto& fused : stage)
+        while (together > 1 && quad_bytes(fused.first) * int64_t(together) > team_.stream_bytes / 2) together /= 2;
+    return together;
+  }
+  // Returns the number of rounds that steps need.
+  int count_rounds(const std::vector<FusedStep<T>>& steps) const {
+    int64_t rounds = 1;
+    for (const auto& fused : steps)
+      if (const int64_t bytes = quad_bytes(fused.first); team_.is_cluster() && bytes) {
+        const int64_t most = team_.stream_bytes / 2 / int64_t(steps.size()) / bytes;
+        expect(most > 0, "expected a model whose weights of four outputs fit in shared memory");
+        rounds = std::max(rounds, (share(fused.first) + most - 1) / most);
+      }
+    return int(rounds);
+  }
+  // Returns how many bytes a block of a cluster receives from all blocks, itself included, for the results of a step.
+  int pushed_bytes(const FusedStep<T>& fused) const {
+    if (!team_.is_cluster() || !is_product(fused.first)) return 0;
+    std::set<const T*> results{fused.first.output.data};
+    if (fused.first.kind == StepKind::kCell) results.insert({fused.first.c.data, fused.first.h.data});
+    for (const auto& next : fused.pointwise) results.insert(next.output.data);
+    const int64_t count = std::count_if(results.begin(), results.end(), [&](const T* r) { return !is_dropped(r); });
+    return int(count * (fused.first.stop - fused.first.start) * int64_t(sizeof(T)));
+  }
+  static std::vector<ColumnTap<T>> taps(const ColumnStep<T>& s) {
+    std::vector<ColumnTap<T>> with_channels;
+    for (const auto& tap : s.taps)
+      if (tap.channels) with_channels.push_back(tap);
+    return with_channels;
+  }
+  void place_weights(const ColumnStep<T>& s, Warp& warp) {
+    if (!is_product(s)) return;
+    // A step without taps has one tap of one channel, which is 0.
+    const int channels = std::max(count_channels(s), 1), quads = warp.end_quad - warp.first_quad;
+    const int64_t count = int64_t(quads) * channels * kQuad;
+    if (team_.is_cluster()) {
+      expect(stream_values_ + count < kMaxSize, "expected a model of fewer weights");
+      warp.weights = int(stream_values_);
+      for (int rank = 0; rank < team_.blocks && count_channels(s); ++rank) {
+        const int64_t first = rank * share(s) + warp.first_quad,
+                      used = std::clamp<int64_t>(count_quads(s) - first, 0, quads);
+        if (used > 0)
+          stream.push_back({rank, {s.packed + first * channels * kQuad, stream_values_, int(used * channels * kQuad)}});
+      }
+      stream_values_ += count;
+    } else {
+      expect(weight_values_ + count < 1 << 20, "expected a model whose weights fit in the shared memory of a block");
+      warp.weights = weight_values_;
+      if (count_channels(s)) weights_.push_back({s.packed, weight_values_, int(count)});
+      weight_values_ += int(count);
+    }
+    // Cycles by estimate, not measured on a GPU: 8 for each channel that a lane multiplies, 30 for each level of
+    // shuffles, 60 for each pass.
+    double least = INFINITY;
+    for (int log_lanes = 2; log_lanes <= 5; ++log_lanes) {  // 4 lanes or more, because each finishes one output
+      double in_turn = 0;
+      for (const auto& tap : s.taps) in_turn += std::ceil(double(tap.channels) / (1 << log_lanes));
+      const double passes = std::ceil(double(quads) / (32 * warp.warps >> log_lanes));
+      const double cycles = passes * (60 + 8 * in_turn + 30 * log_lanes);
+      if (cycles < least) least = cycles, warp.log_lanes = log_lanes;
+    }
+  }
+
+  // Divides the weights into stages, and says when a round has freed stages.
+  void plan_stream() {
+    const int64_t stage = team_.stream_bytes / kStreamStages / int64_t(sizeof(T));
+    stream_stages_ = int((stream_values_ + stage - 1) / stage);
+    const size_t rounds = rounds_.size();
+    const auto done = [&](size_t n) {  // the stages that are not needed after the first n rounds of a column
+      return n == 0 ? 0 : n == rounds ? stream_stages_ : int(rounds_[n - 1].stream_end / stage);
+    };
+    for (size_t r = 0; r < rounds; ++r) {
+      const size_t before = r == 0 ? rounds : r;
+      rounds_[r].freed = done(before) - done(before - 1);
+    }
+  }
+
+  // Channels of a buffer that the last warp copies in one move.
+  struct Part {
+    MoveKind kind;
+    const T* data;
+    int first;
+  };
+  // Divides the last warp's moves among the rounds of a column. Loads take long. The plan assigns them first, so that
+  // few loads share a round.
+  void plan_moves() {
+    for (const auto& s : program_.steps)
+      if (s.kind == StepKind::kDraw && parts_.empty()) parts_.push_back({MoveKind::fetch, nullptr, 0});
+    for (const bool is_load : {true, false})
+      for (const auto& [data, use] : uses_)
+        if (is_load != use.is_written && (is_load || use.is_kept) && rings_.count(data))
+          for (int first = 0; first < rings_[data].channels; first += kMovedChannels)
+            parts_.push_back({is_load ? MoveKind::load : MoveKind::store, data, first});
+    while (!rounds_.empty() && moves_per_round_ * rounds_.size() < parts_.size()) ++moves_per_round_;
+  }
+
+  void write_records() {
+    for (int column = 0; column < period_; ++column)
+      for (size_t r = 0; r < rounds_.size(); ++r) {
+        for (int w = 0; w < kWarps; ++w) {
+          const Warp& warp = rounds_[r].warp[w];
+          BlockRecord record{};
+          if (warp.step) record = record_of(warp, w, column);
+          set_round(record, r);
+          records_.push_back(record);
+        }
+        BlockRecord mover{};
+        mover.set(BlockKind::move, 0, 0), set_round(mover, r);
+        mover.place[kExpected] = rounds_[r].expected, mover.place[kFreed] = rounds_[r].freed;
+        mover.weights = int(moves_.size());
+        records_.push_back(mover);
+        for (int k = 0; k < moves_per_round_; ++k) {
+          const size_t part = k * rounds_.size() + r;
+          moves_.push_back(part < parts_.size() ? move_of(parts_[part], column) : BlockMove<T>{});
+        }
+      }
+  }
+  void set_round(BlockRecord& record, size_t r) const {
+    const Round& round = rounds_[r];
+    record.set_round(round.is_barrier, r == 0, round.ends_stage, round.exchanges);
+  }
+  // Returns the last warp's move while other warps compute `column`. It loads the next column or stores the previous
+  // one.
+  BlockMove<T> move_of(const Part& part, int column) const {
+    BlockMove<T> move{};
+    move.kind = part.kind;
+    if (part.kind == MoveKind::fetch) return move;
+    const Ring& ring = rings_.at(part.data);
+    column += part.kind == MoveKind::load ? 1 : -1;
+    move.count = std::min(kMovedChannels, ring.channels - part.first), move.channels = ring.channels;
+    move.place = ring.offset + (column & ring.mask) * ring.channels + part.first;
+    move.row = const_cast<T*>(part.data) + part.first;
+    return move;
+  }
+
+  BlockRecord record_of(const Warp& warp, int w, int column) {
+    const ColumnStep<T>& s = warp.step->first;
+    const auto at = [&](const Buffer& b, int64_t shift, int64_t channel) {
+      if (!b.data) return kZeros;
+      if (is_dropped(b.data)) return -1;
+      if (!rings_.count(b.data)) return operand_place(b, channel);
+      const Ring& ring = rings_.at(b.data);
+      return ring.offset + int((column + shift) & ring.mask) * ring.channels + int(channel);
+    };
+    BlockRecord r{};
+    r.first_thread = 32 * (w - warp.first_warp), r.threads = 32 * warp.warps;
+    r.weights = warp.weights, r.first_quad = warp.first_quad, r.quads = warp.end_quad;
+    r.channels = std::max(count_channels(s), 1);
+    r.count = int(s.stop - s.start);
+    if (s.relu) r.set_relu(0);
+    r.base = at(s.base, 0, s.start), r.output = at(s.output, 0, s.start);
+    const auto used = taps(s);
+    const auto set_kind = [&](BlockKind kind) { r.set(kind, warp.log_lanes, std::max<size_t>(used.size(), 1)); };
+    r.more_taps = int(more_taps_.size());
+    if (used.empty()) r.x[0] = kZeros, r.width[0] = 1;
+    for (size_t t = 0; t < used.size(); ++t) {
+      const BlockTap tap{at(used[t].input, used[t].shift, 0), int(used[t].channels)};
+      if (t < size_t(kRecordTaps)) r.x[t] = tap.x, r.width[t] = tap.width;
+      else more_taps_.push_back(tap);
+    }
+    switch (s.kind) {
+      case StepKind::kLinear:
+        set_kind(BlockKind::linear);
+        add_pointwise(r, *warp.step, at);
+        keep_last({&r.output, &r.place[1], &r.place[3]});
+        break;
+      case StepKind::kCell:
+        set_kind(BlockKind::cell);
+        r.place[kGateStride] = int(s.h.channels), r.place[kCarried] = at(s.carried, s.shift, s.start);
+        r.place[kAddend] = at(s.addend, 0, s.start), r.place[kC] = at(s.c, 0, s.start);
+        r.place[kH] = at(s.h, 0, s.start);
+        keep_last({&r.place[kC], &r.place[kH], &r.output});
+        break;
+      case StepKind::kPointwise: set_kind(BlockKind::pointwise), r.place[0] = at(s.addend, 0, s.start); break;
+      default:
+        // A draw may have several warps. Only the first one draws the value.
+        set_kind(w == warp.first_warp ? BlockKind::draw : BlockKind::idle);
+        r.output = at(s.output, 0, s.colour), r.weights = place_scaled(s);
+        r.place[kColour] = int(s.colour), r.place[kLastLevel] = int(last_level(s));
+    }
+    return r;
+  }
+  // `results` are places that a step writes in this order. If two are the same, a cluster stores only the last result,
+  // because the blocks' stores have no order.
+  void keep_last(std::initializer_list<int*> results) const {
+    if (!team_.is_cluster()) return;
+    for (auto a = results.begin(); a != results.end(); ++a)
+      for (auto b = a + 1; b != results.end(); ++b)
+        if (**a == **b) **a = -1;
+  }
+  int operand_place(const Buffer& b, int64_t channel) {
+    const auto [found, is_new] = operand_of_.try_emplace(b.data + channel, int(operands_.size()));
+    if (is_new) operands_.push_back({b.data, int(b.channels), int(channel)});
+    return -2 - found->second;
+  }
+  // Puts the scaled values of all levels among the weights, and returns their index there. All colours share one table.
+  int place_scaled(const ColumnStep<T>& s) {
+    const auto [found, is_new] = scaled_.try_emplace(s.scaled, weight_values_);
+    if (is_new) {
+      const int count = int(last_level(s)) + 1;
+      weights_.push_back({s.scaled, weight_values_, count});
+      weight_values_ += (count + kQuad - 1) / kQuad * kQuad;
+    }
+    return found->second;
+  }
+  template <class At> void add_pointwise(BlockRecord& r, const FusedStep<T>& fused, const At& at) {
+    const ColumnStep<T>* before = &fused.first;
+    for (int f = 0; f < kMaxFused; ++f) r.place[2 * f] = kZeros, r.place[2 * f + 1] = -1;
+    int i = 0;
+    for (const auto& next : fused.pointwise) {
+      const bool is_left = next.base.data == before->output.data;
+      r.place[2 * i] = at(is_left ? next.addend : next.base, 0, next.start);
+      r.place[2 * i + 1] = at(next.output, 0, next.start);
+      ++i;
+      if (next.relu) r.set_relu(i);
+      before = &next;
+    }
+  }
+  const ColumnProgram<T>& program_;
+  const int64_t columns_;  // the number of columns times the number of images
+  const Team team_;
+  std::vector<WeightCopy<T>>& weights_;
+  int& weight_values_;
+  std::map<const T*, Use> uses_;
+  std::vector<const T*> dropped_;
+  std::map<const T*, Ring> rings_;
+  static constexpr int kZeros = 0;  // zeros come first in the rings' memory
+  int period_ = 1;
+  std::map<const T*, int> scaled_;
+  int64_t stream_values_ = 0;  // number of weights for a column
+  int stream_stages_ = 0;      // number of stages for a column
+  std::vector<Round> rounds_;
+  std::vector<Part> parts_;
+  int moves_per_round_ = 1;
+  std::vector<BlockRecord> records_;
+  std::vector<BlockMove<T>> moves_;
+  std::vector<BlockTap> more_taps_;
+  std::vector<BlockLoad<T>> loads_;
+  std::vector<BlockOperand<T>> operands_;
+  std::map<const T*, int> operand_of_;
+};
+
+}  // namespace pixelrnn::cuda

@@ -1,0 +1,73 @@
+#pragma once
+#include "block_kernel.h"
+#include "primitives.cuh"
+
+namespace pixelrnn::cuda {
+
+// Brings a block's weights from global to shared memory while the block computes. The weights of a column lie in global
+// memory in the order of their use, divided into stages. In shared memory, a ring has room for kStreamStages stages.
+// One thread loads a stage as soon as the ring has room for it. A stage's mbarrier tells when the stage has arrived.
+//
+// All warps have an object of this class, and call next_column() together. Stages are numbered from the launch's start.
+template <class T> class WeightStream {
+ public:
+  // `ring` is aligned to 128 bytes. `barriers` is the shared-memory address of kStreamStages mbarriers, which count one
+  // arrival.
+  PIXELRNN_DEVICE WeightStream(unsigned char* ring, uint32_t barriers, int log_stage)
+      : ring_(reinterpret_cast<T*>(ring)), barriers_(barriers), log_stage_(log_stage) {}
+
+  // Begins a row. `source` has the weights of a column, in `stages` stages.
+  PIXELRNN_DEVICE void begin_row(const T* source, int stages, int columns) {
+    source_ = source, stages_ = stages;
+    column_ = end_ - stages, issued_ = end_, end_ += stages * columns;
+    next_ = 0;
+  }
+  PIXELRNN_DEVICE void next_column() { column_ += stages_; }
+
+  // Loads the row's next stages. One thread calls this, after all warps have finished with the stages that these
+  // replace.
+  PIXELRNN_DEVICE void load(int stages) {
+    const int bytes = int(sizeof(T)) << log_stage_;
+#pragma unroll 1
+    for (int last = min(end_, issued_ + stages); issued_ < last; ++issued_) {
+      const int place = issued_ % kStreamStages;
+      ptx::mbarrier_arrive(barriers_ + 8 * place, bytes);
+      ptx::bulk_load(ptx::shared_address(ring_) + place * bytes, source_ + (int64_t(next_) << log_stage_), bytes,
+          barriers_ + 8 * place);
+      next_ = next_ + 1 == stages_ ? 0 : next_ + 1;
+    }
+  }
+
+  // Waits until `count` weights of the current column have arrived, from the weight `first` on. All lanes of a warp
+  // call this together.
+  PIXELRNN_DEVICE void wait(int first, int count) const {
+#pragma unroll 1
+    for (int stage = first >> log_stage_; stage <= (first + count - 1) >> log_stage_; ++stage) {
+      const int n = column_ + stage;
+      ptx::mbarrier_wait_warp(barriers_ + 8 * (n % kStreamStages), n / kStreamStages & 1);
+    }
+  }
+  // The weights of the current column, from the weight `first` on.
+  struct Weights {
+    const T* ring;
+    int first, mask;
+    PIXELRNN_DEVICE const T* at(int index) const { return ring + ((first + index) & mask); }
+    PIXELRNN_DEVICE void advance(int count) { first += count; }
+  };
+  PIXELRNN_DEVICE Weights weights(int first) const {
+    return {ring_, (column_ % kStreamStages << log_stage_) + first, (kStreamStages << log_stage_) - 1};
+  }
+
+ private:
+  T* const ring_;
+  const uint32_t barriers_;
+  const int log_stage_;
+  const T* source_ = nullptr;
+  int stages_ = 0;  // of a column
+  int column_ = 0;  // the number of the current column's first stage
+  int next_ = 0;    // the index in the column of the stage that is loaded next
+  int issued_ = 0;  // the number of the stage that is loaded next
+  int end_ = 0;     // the number of the next row's first stage
+};
+
+}  // namespace pixelrnn::cuda
