@@ -2,8 +2,9 @@
 
 Run the command from the root of the repository. It has three sessions of nine minutes each:
 
-    1  tests every kernel; times the small scans in every layout (kernel, blocks, groups of warps), and the
-       exchange of values between the blocks of a cluster
+    1  compares the sampler's images with a CPU's, and measures the sampler; tests every kernel of a scan;
+       times the small scans in every layout (kernel, blocks, groups of warps), and the exchange of values
+       between the blocks of a cluster
     2  times the operators of a scan one by one, and runs the small and the large benchmarks
     3  runs the other tests, and some tests under compute-sanitizer
 
@@ -98,6 +99,6 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if results.data["environment"]:
             if not options.report:
-                results.set_verdicts(verdicts(results.select("small", "large")))
+                results.set_verdicts(verdicts(results.select("sampling", "small", "large")))
             print(report.markdown(results))
     return 1 if day.failed or results.unsaved else 0

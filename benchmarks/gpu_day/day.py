@@ -20,6 +20,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "build": Part(240, 0, "the kernels of this checkout for this card, if others are installed"),
+    "sampling": Part(240, 110, "the sampler: whether every way draws a CPU's images, and what its planner assumes"),
     "check": Part(100, 100, "every kernel once, against float64"),
     "layouts": Part(390, 60, "every layout of the small scans: which is the fastest, and which the planner takes"),
     "exchange": Part(40, 20, "a line's exchange between blocks of a cluster, and a launch: constants of the planner"),
@@ -31,7 +32,7 @@ PARTS = {
 }
 # The build comes first, so that a session tests and times the kernels of this checkout.
 SESSIONS = {
-    1: ["build", "check", "layouts", "exchange"],
+    1: ["build", "sampling", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
     3: ["build", "tests", "sanitizer"],
 }

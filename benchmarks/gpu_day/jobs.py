@@ -82,10 +82,43 @@ class ExchangeJob(Job):
         measure_exchange(known, report)
 
 
+class SamplingJob(NamedTuple):
+    """Measures a ``quantity`` of the sampler. The case is a model, or a chain of steps such as "cell h16"."""
+
+    quantity: str
+    case: str
+    images: tuple[int, ...]  # numbers of images; 0 is one for each multiprocessor
+    height: int = 28
+    width: int = 28
+    seconds: float = 20.0
+    precision: str = "fp32"
+
+    def __str__(self):
+        return f"{self.quantity}, {self.case}"
+
+    def measure(self, known: set[str], report: Report) -> None:
+        from . import sampling
+
+        sampling.measure(self, known, report)
+
+
+MNIST5K = [f"mnist5k-{layer}" for layer in ("diagonal", "row", "pixelcnn")]
+CIFAR10 = [f"cifar10-{layer}" for layer in ("row", "diagonal", "pixelcnn")]
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
 # Maps each part of a GPU day to its jobs. Scan jobs have 256 images, enough to fill the GPU, or 16, a usual batch size
 # in papers.
 JOBS = {
+    "sampling": [
+        *(SamplingJob("same images", name, (1, 4, 64, 500)) for name in MNIST5K),
+        *(SamplingJob("same images", name, (1, 4), 3, 32) for name in CIFAR10),
+        *(SamplingJob("rounds", f"{kind} h{hidden}", (1, 0)) for kind in ("cell", "linear") for hidden in (16, 64)),
+        *(SamplingJob("exchanges", f"{kind} h16", (1,)) for kind in ("cell", "linear")),
+        SamplingJob("clusters", "linear h16", (1, 8, 14, 16, 17, 32)),
+        SamplingJob("weights", "linear h1024", (1, 16)),
+        SamplingJob("batches", MNIST5K[0], (1, 16, 132)),
+        *(SamplingJob("batches", name, (1, 16), 32, 32, 40.0) for name in CIFAR10),
+        SamplingJob("launches", CIFAR10[0], (1, 16), 32, 32),
+    ],
     "layouts": [
         ScanJob((batch, *sizes), directions, precision, backward, seconds)
         for precision in ("bf16", "tf32")

@@ -1,7 +1,7 @@
 from harness.alone import grid
 
 from .results import Results
-from .scan_tables import exchange_table, layouts_table, operators_table
+from .scan_tables import compared_cells, exchange_table, layouts_table, operators_table
 from .verdict import summary, verdict_table, verdicts
 
 NOTES = (
@@ -15,6 +15,9 @@ NOTES = (
     "the step path's.",
     "Exchange: cycles of the SM's own clock for stores to peers, arrivals and waits alone, with the kernels' strides "
     "and volumes. The least exchange of as many blocks is subtracted for the bytes a cycle.",
+    "Sampling: images are drawn as called, launches and plans included. A step's cycles are the time that twice as "
+    "long a chain of steps adds to a launch, divided by its steps, times the measured clock. Expected cycles "
+    "are modelled, other expected values are assumed; a ! marks a ratio that is off by more than a fifth.",
     "The floors are a model of an H100 SXM, not measurements; fp16 has bf16's. Backward includes the weight's "
     "gradient. A scan is one direction from its input-to-state map to h; a layer adds its convolution, DiagonalBiLSTM "
     "both directions. The good loop of a layer computes halves as float32 maps.",
@@ -30,7 +33,7 @@ def markdown(results: Results) -> str:
     facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in environment.items()]
     parts = [[name, part["status"], part["note"]] for name, part in results.data["parts"].items()]
     benchmarks = results.select("small", "large")
-    lines = verdicts(benchmarks)
+    lines = verdicts(results.select("sampling") + benchmarks)
     missing = [
         f"- {m['job']}, {m['provider'] or 'the rest'}: {m['status']} ({m['note']})"
         for m in results.data["measurements"]
@@ -44,6 +47,7 @@ def markdown(results: Results) -> str:
         "## Tests that failed\n\n" + ("\n".join(failed) or "None."),
         f"## Verdict\n\n{summary(lines)}",
         verdict_table(lines),
+        "## Sampling\n\n" + sampling_table(results.select("sampling")),
         "## Layouts of a scan\n\n" + layouts_table(results.select("layouts"), environment.get("multiprocessors", 1)),
         "## Exchange between blocks\n\n" + exchange_table(results.select("exchange")),
         "## Operators\n\n" + operators_table(results.select("operators")),
@@ -52,6 +56,16 @@ def markdown(results: Results) -> str:
         "## How\n\n" + "\n".join(f"- {note}" for note in NOTES),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def sampling_table(measurements: list[dict]) -> str:
+    header = ["job", "provider", "unit", "measured", "expected", "ratio", "note"]
+    lines = [
+        [m["job"], m["provider"], m["unit"], *compared_cells(m["measured"], m.get("expected"), "{:.4g}"), m["note"]]
+        for m in measurements
+        if "measured" in m
+    ]
+    return grid(header, lines, True) if lines else "None."
 
 
 def measurements_table(measurements: list[dict]) -> str:

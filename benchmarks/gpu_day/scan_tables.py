@@ -31,8 +31,8 @@ def layouts_table(results: list[dict], multiprocessors: int) -> str:
             if rank < SHOWN or r.get("chosen"):
                 plan, cycles = parse_plan(r["plan"]), line_cycles(r, multiprocessors)
                 row = [*key, r["provider"].removeprefix("resident:"), _us(scan_us(r)), _us(pack_us(r))]
-                row += _compared_cells(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
-                row += _compared_cells(cycles, plan and plan.cycles, "{:.0f}")
+                row += compared_cells(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
+                row += compared_cells(cycles, plan and plan.cycles, "{:.0f}")
                 note = ["best"] * (rank == 0) + ["the planner's"] * bool(r.get("chosen"))
                 row += ["-" if plan is None else str(plan.at_once), f"{cost_us(r) / cost_us(order[0]):.2f}"]
                 table.append([*row, ", ".join(note)])
@@ -41,7 +41,7 @@ def layouts_table(results: list[dict], multiprocessors: int) -> str:
     return grid(header, table, True) if table else "None."
 
 
-def _compared_cells(measured, model, shape):
+def compared_cells(measured, model, shape):
     cells = ["-" if value is None else shape.format(value) for value in (measured, model)]
     if measured is None or not model:
         return [*cells, "-"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from harness.alone import grid
 
 from . import floors
-from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
+from .jobs import BENCHMARKS, JOBS, LIKE_LSTM, LSTM2D
 
 # Ways to compute a scan: one kernel for all lines, or one kernel for each line. The targets apply to the first of these
 # ways that can run the case.
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
 def verdicts(measurements: list[dict]) -> list[Verdict]:
     found = {(m["job"], m["provider"]): m for m in measurements}
-    lines = []
+    lines = [_same_images(job, measurements) for job in JOBS["sampling"] if job.quantity == "same images"]
     for job in BENCHMARKS:
         if not job.compiled:
             measurement = partial(_measurement, found, job)
@@ -41,6 +41,14 @@ def verdicts(measurements: list[dict]) -> list[Verdict]:
             elif job.case in LSTM2D:
                 lines += _lstm2d(job.case, measurement(LAYER))
     return lines
+
+
+def _same_images(job, measurements) -> Verdict:
+    """Returns the verdict on all ways to draw a model's images."""
+    statuses = {m["provider"]: m["status"] for m in measurements if m["job"] == str(job)}
+    is_wrong = not {"failed", "mismatch"}.isdisjoint(statuses.values())
+    verdict = "FAILED" if is_wrong else "PASS" if statuses.get(None) == "ok" else "not run"
+    return Verdict(job.case, job.precision, "drawn images", "every way", "-", "CPU", "-", "same", verdict)
 
 
 def _scan(job, measurement) -> Iterator[Verdict]:

@@ -1,5 +1,7 @@
 """Tests the models on a GPU, where sampling captures the computation of a pixel as a CUDA graph."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from helpers import child
 from helpers.checks import assert_close
 from helpers.gpu import _strict_products, capture, skip_without_a_gpu  # noqa: F401
 from helpers.models import each_colours, each_wired_model, generator, make_model, random_images
+from pixelrnn_ext import sampling
+from pixelrnn_ext.operators import columns
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
 skip_without_a_gpu(kernels=False)
@@ -26,11 +30,20 @@ def test_incremental_logits(name, colours, dtype, ratio):
     assert_close("logits", full, model.incremental_logits(images, condition), ratio)
 
 
+@pytest.mark.parametrize("way", ["images", "8 blocks", "stages", "pytorch"])
 @each_wired_model
-def test_a_gpu_draws_what_a_cpu_draws(name):
+def test_a_gpu_draws_what_a_cpu_draws(name, way, monkeypatch):
+    if way == "8 blocks":
+        plan_rows, way = columns.plan_rows, "images"
+        monkeypatch.setattr(columns, "plan_rows", lambda *arguments: plan_rows(*arguments[:4], 8))
     model = make_model(name, "rgb")
     expected = model.sample(3, (3, 4, 6), generator=generator())
-    images = model.cuda().sample(3, (3, 4, 6), generator=generator())
+    draws = sampling.checked_draws(model.cuda(), 3, (3, 4, 6), generator(), 1.0, None, None)
+    plans = []
+    with torch.no_grad():
+        images = model._draw(partial(sampling.incremental, ways=(way,), on_plan=plans.append), draws, None)
+    if reason := next((str(plan) for plan in plans if plan.way != way), None):
+        pytest.skip(reason)
     assert images.is_cuda
     assert torch.equal(images.cpu(), expected)
 

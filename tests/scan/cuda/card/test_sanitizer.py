@@ -1,4 +1,4 @@
-"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on a few small scans. This takes minutes."""
+"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on small scans and images. This takes minutes."""
 
 import os
 import re
@@ -15,10 +15,12 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# An expression for pytest's option -k. These scans use every number of thread blocks that may share an image.
+# An expression for pytest's option -k. These scans use every number of thread blocks that may share an image. The
+# sampler draws images in each way that has kernels of its own.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"
+    " or (test_a_gpu_draws_what_a_cpu_draws and diagonal and not (multiscale or pytorch))"
 )
 TOOLS = {
     "memcheck": SCANS,
@@ -36,7 +38,8 @@ def test_compute_sanitizer(tool):
     # Every tensor gets an allocation of its own, so that memcheck finds accesses beyond a tensor.
     environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
-    files = [ROOT / "tests" / "scan" / "cuda" / name for name in ("test_step.py", "test_kernels.py")]
+    tests = ROOT / "tests"
+    files = [tests / "scan/cuda/test_step.py", tests / "scan/cuda/test_kernels.py", tests / "models/test_card.py"]
     limit = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", "120"))
     try:
         done = subprocess.run(

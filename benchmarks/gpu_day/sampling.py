@@ -1,0 +1,197 @@
+"""Measures the sampler on a GPU: first whether it draws a CPU's images, then the times that its planner assumes.
+
+A result has the facts "measured" and "unit", and "expected" where there is a model or an estimate.
+"""
+
+import math
+import time
+from functools import partial
+from itertools import pairwise
+
+import torch
+
+import pixelrnn_ext as px
+from helpers.checks import RATIO
+from helpers.only_steps import OnlySteps
+from pixelrnn_ext import likelihood, sampling
+from pixelrnn_ext.benchmark.problems import worst_error
+from pixelrnn_ext.benchmark.timing import wall_seconds
+from pixelrnn_ext.incremental import block
+from pixelrnn_ext.incremental.block import ImageSampler
+from pixelrnn_ext.incremental.rows import Rows
+from pixelrnn_ext.incremental.steps import CellStep, Linear, Pointwise, Tap
+
+from .clocks import called_seconds, sm_megahertz
+from .jobs import Report, SamplingJob
+from .measure import attempt
+from .providers import PRECISIONS, apply_precision
+
+WAYS = "images", "stages", "pytorch"
+CPU = "a CPU"
+BLOCKS = {"a block": 1, "8 blocks": 8}
+# Rounding of the logits may change a value whose uniform number is this close to a border between two values.
+TIE = 1e-5
+WIDTH, HEIGHT = 128, 16  # of the images that a chain of steps draws
+REPEATS = 3
+# Cycles of a step's round, modelled from machine code (docs/sampling.md), and the assumed cycles that a cluster's
+# exchange adds. An L2 cache is assumed to deliver 64 bytes in a cycle to a multiprocessor, and 5.5 TB/s to all.
+MODELLED, EXCHANGE = {"cell": 984, "linear": 648}, 225
+L2_BYTES_OF_CYCLE, L2_BYTES_OF_SECOND = 64, 5.5e12
+
+
+def measure(job: SamplingJob, known: set[str], report: Report, device: str = "cuda") -> None:
+    """Calls ``report`` with each result of the job that is not in ``known``."""
+    apply_precision(PRECISIONS[job.precision])
+    function, variants = QUANTITIES[job.quantity]
+    for n in (images or multiprocessors() for images in job.images):
+        for variant in variants:
+            name = f"{variant}, {n} image{'s' * (n > 1)}"
+            if name not in known:
+                with attempt(name, report, device), torch.no_grad():
+                    facts = function(job, device, variant, n)
+                    report(name, facts.pop("status", "ok"), **facts)
+
+
+def multiprocessors() -> int:
+    return torch.cuda.get_device_properties(0).multi_processor_count
+
+
+def build(name: str, device: str):
+    torch.manual_seed(0)
+    return (px.pretrained if name in px.models.PRETRAINED else px.from_name)(name).to(device)
+
+
+def draws_of(model, job, n: int, rows: int = 0) -> sampling.Draws:
+    shape = model.image_channels, rows or job.height, job.width
+    return sampling.checked_draws(model, n, shape, torch.Generator().manual_seed(0), 1.0, None, None)
+
+
+def require(way: str, plan: sampling.SamplingPlan) -> None:
+    if plan.way != way:
+        raise RuntimeError(f"cannot run: {'; '.join(plan.why_not) or plan}")
+
+
+def same_images(job, device, way, n) -> dict:
+    """Draws images in one way, and compares the logits and the values with a CPU's.
+
+    A drawn value is right if the CPU's logits of the drawn image give this value, up to ties.
+    """
+    cpu, gpu = build(job.case, "cpu"), build(job.case, device)
+    draws = draws_of(cpu, job, n)
+    got = sampling.incremental(gpu, draws_of(gpu, job, n), ways=(way,), on_plan=partial(require, way))
+    logits = sampling.logit_map(gpu, got, ways=(way,)).cpu()
+    got, bound = got.cpu(), RATIO[PRECISIONS[job.precision].dtype]
+    expected = sampling.logit_map(cpu, got)
+    error, _ = worst_error({"logits": logits}, {"logits": expected})
+    by_level = expected.unflatten(1, (got.shape[1], -1)).movedim(2, -1)
+    least, most = (likelihood.draw(by_level, (draws.uniform + tie).clamp(0, 1), 1.0) for tie in (-TIE, TIE))
+    wrong = int(((got < least) | (got > most)).sum())
+    differing = int((got != sampling.incremental(cpu, draws)).sum())
+    note = f"{wrong} of {got.numel()} values wrong, {differing} differ from a CPU's images; error at most {bound:g}"
+    status = "ok" if error <= bound and not wrong else "mismatch"
+    return {"status": status, "measured": error, "unit": "error of the logits", "wrong": wrong, "note": note}
+
+
+def chain(kind: str, hidden: int, length: int, n: int, blocks: int, device: str) -> ImageSampler:
+    """Returns the sampler of ``length`` steps, each of which needs the one before.
+
+    A cell has two taps. A linear step has one tap, and two pointwise steps that the planner fuses with it.
+    """
+    rows = Rows(n, WIDTH, 1, torch.float32, torch.device(device))
+    steps, x = [], rows.buffer(hidden).normal_()
+    for _ in range(length):
+        output, y, z = (rows.buffer(hidden) for _ in range(3))
+        if kind == "cell":
+            channels = min(hidden, 32)  # so that the weights of two cells of 64 units fit in a block
+            weights = torch.randn(2, channels, 4 * hidden, device=device) / hidden
+            taps = [Tap(x, 0, channels, weights[0]), Tap(z, -1, channels, weights[1])]
+            steps.append(CellStep(taps, rows.buffer(4 * hidden), y, -1, y, z, x, output, 0, hidden))
+        else:
+            taps = [Tap(x, 0, hidden, torch.randn(hidden, hidden, device=device) / hidden)]
+            steps.append(Linear(taps, rows.buffer(hidden), y, 0, hidden, False))
+            steps += [Pointwise(y, x, z, 0, hidden, True), Pointwise(z, None, output, 0, hidden, True)]
+        x = output
+    sampler = ImageSampler(OnlySteps(rows, [], steps[:-1]), steps[-1:], HEIGHT, blocks)
+    if sampler.why_not is not None:
+        raise RuntimeError(f"cannot run: {sampler.why_not}")
+    return sampler
+
+
+def chain_seconds(sampler: ImageSampler, n: int, device: str) -> float:
+    maps = torch.zeros(n, 0, HEIGHT, WIDTH, dtype=torch.float64, device=device)
+    return _seconds(lambda: list(sampler.draw(maps, maps.bool(), maps.long(), None)))
+
+
+def _seconds(function) -> float:
+    function()
+    return min(called_seconds(function, 1) for _ in range(REPEATS))
+
+
+def _step_seconds(job, device, blocks, n) -> float:
+    """Returns the seconds of a step: the time that twice as long a chain adds to a launch, divided by its steps."""
+    kind, hidden = job.case.split(" h")
+    length = 4 if int(hidden) <= 16 else 1  # the weights of the longer chain must fit in a block
+    few, many = (chain(kind, int(hidden), times * length, n, blocks, device) for times in (1, 2))
+    return (chain_seconds(many, n, device) - chain_seconds(few, n, device)) / (length * WIDTH * HEIGHT)
+
+
+def step_cycles(job, device, team, n) -> dict:
+    cycles = _cycles_of_second() * _step_seconds(job, device, BLOCKS[team], n)
+    expected = MODELLED[job.case.split()[0]] + EXCHANGE * (BLOCKS[team] > 1)
+    return {"measured": cycles, "unit": "cycles a step", "expected": expected}
+
+
+def _cycles_of_second() -> float:
+    return 1e6 * (sm_megahertz() or math.nan)
+
+
+def clusters(job, device, team, n) -> dict:
+    one, several = (chain_seconds(chain("linear", 16, 8, k, BLOCKS[team], device), k, device) for k in (1, n))
+    waves = -(-n // (multiprocessors() // BLOCKS[team]))
+    return {"measured": several / one, "unit": "times one image", "expected": waves}
+
+
+def weights(job, device, team, n) -> dict:
+    size = torch.float32.itemsize * int(job.case.split(" h")[1]) ** 2 * n
+    speed = size / _step_seconds(job, device, BLOCKS[team], n)
+    expected = min(n * BLOCKS[team] * L2_BYTES_OF_CYCLE * _cycles_of_second(), L2_BYTES_OF_SECOND)
+    return {"measured": speed / 1e9, "unit": "GB/s", "expected": expected / 1e9}
+
+
+def batches(job, device, way, n) -> dict:
+    plans, on_cpu = [], way == CPU
+    model, way = build(job.case, "cpu" if on_cpu else device), "rows" if on_cpu else way
+    draw = partial(sampling.incremental, model, ways=(way,), on_plan=plans.append)
+    draw(draws_of(model, job, n, rows=2))  # loads the kernels
+    require(way, plans[0])
+    draws, clock = draws_of(model, job, n), wall_seconds if on_cpu else partial(called_seconds, calls=1)
+    seconds = min(clock(lambda: draw(draws)) for _ in range(2))
+    return {"measured": 1e3 * seconds, "unit": "ms", "note": str(plans[-1])}
+
+
+def launches(job, device, way, n) -> dict:
+    """Returns the longest wait between two calls of ``progress``, with the time of a pixel in the note."""
+    model = build(job.case, device)
+    draws, stamps = draws_of(model, job, n), [time.perf_counter()]
+    progress = lambda *rows: stamps.append(time.perf_counter())  # noqa: E731
+    sampling.incremental(model, draws, None, progress, ways=(way,), on_plan=partial(require, way))
+    block.wait(draws.values.device)  # the last call of progress does not wait for its launch
+    progress()
+    sampler = ImageSampler(*sampling._network(model, draws, None), job.height)
+    seconds = _seconds(lambda: list(sampler.draw(draws.uniform, draws.known.contiguous(), draws.values, None)))
+    longest = max(after - before for before, after in pairwise(stamps))
+    expected = sampler.team.seconds * job.width * min(job.height, sampler.rows_per_launch)
+    one, estimate = 1e6 * seconds / (job.width * job.height), 1e6 * sampler.team.seconds
+    note = f"a pixel takes {one:.1f} us, the planner expects {estimate:.1f} us"
+    return {"measured": 1e3 * longest, "unit": "ms", "expected": 1e3 * expected, "note": note}
+
+
+QUANTITIES = {
+    "same images": (same_images, WAYS),
+    "rounds": (step_cycles, ["a block"]),
+    "exchanges": (step_cycles, ["8 blocks"]),
+    "clusters": (clusters, ["8 blocks"]),
+    "weights": (weights, ["8 blocks"]),
+    "batches": (batches, (*WAYS, CPU)),
+    "launches": (launches, ["images"]),
+}
