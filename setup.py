@@ -176,8 +176,8 @@ def plan_build():
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA makes torch's headers declare the function that returns the current stream. Every torch has
-        # libtorch.so.
+        # USE_CUDA makes torch's headers declare the function that returns the current stream. The library is linked
+        # to libtorch.so alone, because not every torch has CUDA's libraries.
         link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], ["-DUSE_CUDA"], link_torch))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build

@@ -85,7 +85,7 @@ def sampling_plan(
     Example:
         >>> [plan] = sampling_plan(from_name("mnist-diagonal"), 16, (1, 28, 28), capability=(9, 0))
         >>> print(plan)  # doctest: +SKIP
-        1 launch for 16 images, a block an image, 193008 bytes of shared memory a block
+        1 launch for 16 images, a block an image, 192624 bytes of shared memory a block
     """
     draw = getattr(model, "_draw", None)
     if not isinstance(model, torch.nn.Module) or draw is None:
@@ -127,7 +127,6 @@ def logit_map(
 def _network(
     model: PixelModel, draws: Draws, condition: Tensor | None, capability: int | None = None
 ) -> tuple[RowNetwork, list[Draw]]:
-    """Returns the network that draws images, and the step that draws the value of each colour."""
     n, colours, _, width = draws.values.shape
     network = RowNetwork(model, n, width, condition, capability=capability)
     rows = network.rows
@@ -273,7 +272,7 @@ def checked_draws(
         is_known = torch.zeros(size, dtype=torch.bool, device=parameter.device)
     else:
         values, is_known = _known_values(model, size, given, known)
-    # The generator's device draws the numbers, so that a seed gives the same image on whatever device the model is.
+    # The generator's device, not the model's, so that a seed gives the same image on every device.
     device = generator.device if generator else "cpu"
     uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
     uniform, is_known, values = (tensor.to(parameter.device) for tensor in (uniform, is_known, values))

@@ -133,7 +133,7 @@ def run_tests(tests, seconds, kernels):
 
 
 def main(paths):
-    # The last 20 seconds are for tests that are still running.
+    # No test starts in the last 20 seconds, so that running tests can end.
     end = time.monotonic() + SECONDS - 20
     paths = [relative_to_root(path) for path in paths] or changed_files()
     rules = list(dict.fromkeys(rule_of(path) for path in paths))

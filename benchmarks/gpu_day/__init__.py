@@ -1,4 +1,4 @@
-"""A GPU day is a run of all tests and benchmarks that need a GPU. See `python -m benchmarks.gpu_day --help`."""
+"""Runs all tests and benchmarks that need a GPU. See `python -m benchmarks.gpu_day --help`."""
 
 import sys
 from pathlib import Path

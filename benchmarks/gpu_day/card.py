@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import source_hash  # a module of build_tools/, which gpu_day adds to the path
+import source_hash  # in build_tools/
 
 from . import ROOT
 
@@ -29,10 +29,8 @@ print(json.dumps([facts, config]))
 
 
 def probe(folder: Path) -> tuple[dict, dict]:
-    """Returns facts about the GPU, and the build configuration of the installed package. A new Python process in
-    ``folder`` collects them."""
-    # `python -c` would import pixelrnn_ext from ``folder``, not the installed package. So ``folder`` must not contain
-    # it.
+    """Returns facts about the GPU, and the build configuration of the installed package."""
+    # `python -c` prefers a pixelrnn_ext in ``folder`` to the installed package, so ``folder`` must not have one.
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["expected facts about the card, got no output"])[-1])
@@ -40,7 +38,6 @@ def probe(folder: Path) -> tuple[dict, dict]:
 
 
 def why_unusable(config: dict) -> str | None:
-    """Returns the reason why the installed kernels cannot be used, or None if they can."""
     expected, installed = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
     if config["why_no_gpu"] is None and installed != expected:
         return f"expected kernels of this checkout's csrc ({expected}), got those of another ({installed or 'unknown'})"
@@ -54,7 +51,7 @@ def describe_kernels(config: dict) -> str:
 def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | None]:
     driver = command_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     changed = commit = None
-    # If the checkout has no .git, git would wrongly describe a repository in a parent folder.
+    # Without .git in the checkout, git would describe the repository of a parent folder.
     if (ROOT / ".git").exists():
         changed = command_output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
         commit = command_output("git", "-C", str(ROOT), "rev-parse", "HEAD")

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from .results import Results
 
-GRACE = 15.0  # seconds from SIGINT to SIGKILL, in which pytest may print its report
-START = 20.0  # seconds that a process may take to start
+GRACE = 15.0  # seconds from SIGINT to SIGKILL, for pytest to print its report
+START = 20.0  # seconds for a child process to start
 
 
 def run(
     command: list[str], log: Path, seconds: float, cwd: Path, grace: float = GRACE, **environment: str
 ) -> int | None:
-    """Runs a command, and writes its output to the file ``log``. Returns its exit status, or None if it was stopped.
+    """Runs a command, and writes its output to ``log``. Returns its exit status, or None if it was stopped.
 
-    After ``seconds``, or on Ctrl-C, sends SIGINT to the command's process group, so that pytest can print its report.
-    If the command has not ended ``grace`` seconds later, sends SIGKILL.
+    After ``seconds``, or on Ctrl-C, its process group gets SIGINT, so that pytest can print its report. SIGKILL follows
+    ``grace`` seconds later.
     """
     with log.open("w") as file:
         streams = dict(stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
@@ -43,13 +43,12 @@ def run(
 
 
 def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
-    """Runs the unfinished jobs of a part of the GPU day in a child process, for at most ``seconds``.
+    """Runs the unfinished jobs of ``part`` in a child process, for at most ``seconds``.
 
-    If the child ends while it measures an implementation, the implementation counts as failed. Another child then runs
-    the unfinished jobs. SIGALRM ends the child if a job takes longer than ``2 * job.seconds``, plus ``start`` for
-    start-up.
+    If the child ends early, the implementation that it was measuring fails, and a new child runs the remaining jobs.
+    SIGALRM ends the child if a job takes longer than ``2 * job.seconds``, plus ``start`` for start-up.
     """
-    # The child is spawned, since CUDA cannot be used in a forked process.
+    # CUDA cannot be used in a forked process.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
     while todo := [(job, results.finished_providers(part, job)) for job in jobs if not results.is_finished(part, job)]:
         code, (receiver, sender) = None, context.Pipe(duplex=False)
@@ -87,7 +86,7 @@ def _report(sender, job, provider: str | None, status: str, note: str = "", **fa
 
 
 def _child_main(todo: list, sender, end: float, start: float) -> None:
-    # The child ignores Ctrl-C, because the parent process decides when to stop it.
+    # The parent process handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for job, known in todo:
         report = partial(_report, sender, job)

@@ -8,15 +8,14 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
-    """Returns the mean seconds of a call, including the time to launch its kernels, by CUDA events."""
+    """Returns the mean seconds of a call, including the launches of its kernels."""
     return _seconds(function, calls)[0]
 
 
 def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
-    """Returns the mean seconds of a call, and whether the GPU paused until all kernels were launched.
+    """Returns the mean seconds of a call, and whether the GPU paused for longer than the launches took.
 
-    The GPU first pauses for ``pause`` cycles. If the pause outlasts the launches, the mean leaves out the launches'
-    time.
+    If so, the mean excludes the time to launch kernels.
     """
     start, end = events()
     torch.cuda.synchronize()
@@ -32,15 +31,15 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
 
 
 class DeviceClock:
-    """Measures the mean seconds of a call on the GPU alone, without the time to launch its kernels.
+    """Measures the mean seconds of a call, without the time to launch its kernels.
 
-    The GPU pauses until the kernels are launched. If the launches outlast the longest pause, returns
-    ``called_seconds``, an upper bound that includes the launches. Then adds the function to the set ``bounds``.
+    The GPU pauses during the launches. If they take longer than the longest pause, returns an upper bound that includes
+    them, and adds the function to ``bounds``.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
         self.calls, self.longest_pause, self.bounds = calls, longest_pause, set()
-        self._pauses = {}  # {function: cycles of the pause before its calls}
+        self._pauses = {}  # cycles by function
 
     def __call__(self, function: Callable[[], object]) -> float:
         while function not in self.bounds:
@@ -59,8 +58,8 @@ def events():
 
 
 def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
-    """Returns {kernel's name: (launches per call, microseconds of these launches)} for a function that was warmed up.
-    The dict is empty if the profiler lacks CUPTI."""
+    """Returns {kernel: (launches per call, microseconds of these launches)} of a warmed-up function, or {} without
+    CUPTI (NVIDIA's profiling library)."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(calls):
             function()
@@ -74,14 +73,12 @@ def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
         if event.device_type == torch.autograd.DeviceType.CUDA:
             found.setdefault(event.name, []).append(event.time_range.elapsed_us())
     launches = {name: round(len(times) / calls) for name, times in found.items()}
-    # The result leaves out a kernel whose launches per call round to zero. The profiler missed its launches, or other
-    # code launched the kernel.
+    # Leaves out a kernel with fewer launches than half the calls, because other code may have launched it.
     return {name: (launches[name], launches[name] * statistics.median(found[name])) for name in found if launches[name]}
 
 
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
-    """Returns the clock rate of the GPU's multiprocessors in MHz, from the times of two pauses, one with twice the
-    cycles of the other. Returns None if the longer pause took no more time."""
+    """Returns the clock rate of the GPU's multiprocessors in MHz, or None if a longer pause takes no more time."""
 
     def seconds(cycles):
         return called_seconds(lambda: torch.cuda._sleep(cycles), 1)

@@ -1,7 +1,7 @@
 """Reads and writes csrc/cuda/costs.h, a table of the cycles that each kernel needs for a line (row or anti-diagonal).
 
-The planner, which chooses a kernel for a scan, estimates times from this table (csrc/cuda/estimate.cpp).
-tests/sass_model computes the table from machine code. Measurements on a GPU scale it.
+The planner (csrc/cuda/estimate.cpp) estimates times from this table. tests/sass_model computes it from machine code,
+and measurements on a GPU scale it.
 """
 
 import json
@@ -11,16 +11,16 @@ from typing import NamedTuple
 from . import ROOT
 
 PATH = ROOT / "csrc" / "cuda" / "costs.h"
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # Row.registers has one number for each, in this order
-WARPS = (1, 2, 4, 8)  # numbers of warps on a scheduler; Row.costs has one Cost for each, in this order
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # the order of Row.registers
+WARPS = (1, 2, 4, 8)  # warps on a scheduler, in the order of Row.costs
 
 
 class Cost(NamedTuple):
-    """The cycles of one line of a scan, as a sum of four terms.
+    """The terms of the cycles that one line (row or anti-diagonal) of a scan takes.
 
-    `line` counts once. `tile` counts for each tile, a group of cells that a warp computes at once. `pair` counts for
-    each tile and each pair (64 bytes of a row of the weights) in shared memory. `cell` counts for each cell of a
-    thread, in kernels that keep values of the cells in shared memory.
+    `line` counts once, and `tile` for each tile, the cells that a warp computes at once. `pair` counts for each tile
+    and each 64 bytes of a row of the weights in shared memory. `cell` counts for each cell of a thread, if the kernel
+    keeps values of cells in shared memory.
     """
 
     line: float
@@ -34,21 +34,20 @@ class Cost(NamedTuple):
 
 class Row(NamedTuple):
     kernel: str
-    registers: tuple[int, ...]  # registers of a thread, on each of ARCHITECTURES
-    costs: tuple[Cost, ...]  # the cost of a line for each number of warps in WARPS
+    registers: tuple[int, ...]
+    costs: tuple[Cost, ...]
 
 
 class Table(NamedTuple):
-    # The origin of the cycles, which is part of a plan's text: "a model, NVRTC 12.9.86" or "measurements on CARD".
+    # The origin of the cycles, such as "a model, NVRTC 12.9.86".
     source: str
     rows: tuple[Row, ...]
 
     def scaled(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":
-        """Returns the table with its cycles scaled to measurements on a GPU.
+        """Returns the table scaled to measurements on a GPU.
 
-        `cycles` maps (kernel, warps on a scheduler) to the measured and the modelled cycles of a line. The ratio of
-        both scales the cost. A cost without a measurement is scaled by its kernel's mean ratio, or else by the mean
-        ratio of all kernels.
+        `cycles` maps (kernel, warps on a scheduler) to the measured and the modelled cycles of a line. A cost without a
+        measurement is scaled by its kernel's mean ratio, or else by the mean ratio of all kernels.
         """
         ratios = {key: measured / expected for key, (measured, expected) in cycles.items()}
 
@@ -114,7 +113,7 @@ def read(path: Path = PATH) -> Table:
     content = path.read_text()
     rows = []
     for line in content.splitlines():
-        if line.startswith('    {"'):  # such a line is a JSON list, but with braces instead of brackets
+        if line.startswith('    {"'):  # a row of the table is JSON with braces for brackets
             kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
             costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))

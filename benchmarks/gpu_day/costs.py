@@ -1,4 +1,4 @@
-"""Derives the cycles of a line of a scan from measurements on a GPU, and scales the planner's cost table to match."""
+"""Scales the planner's cost table to measurements of a scan's lines on a GPU."""
 
 import re
 from functools import partial
@@ -8,26 +8,24 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import JOBS
 
-# Two constants of csrc/cuda/plan.h: the cycles that a block spends before its first line, and the bytes of weights that
-# a multiprocessor loads in a cycle.
+# The same constants as in csrc/cuda/plan.h: cycles before a block's first line, and bytes of weights that a
+# multiprocessor loads in a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-# A scan with more clusters than the GPU runs at once takes several waves. If the last wave has less than MIN_LAST_WAVE
-# of a full wave's clusters, line_cycles() ignores the measurement.
+# The smallest last wave that line_cycles() accepts, relative to a full wave (the clusters that the GPU runs at once).
 MIN_LAST_WAVE = 0.75
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class PlanFigures(NamedTuple):
-    """The numbers in the text that describes a plan (Plan::describe in csrc/cuda/plan.cpp). A plan is the choice of a
-    kernel and its layout."""
+    """The numbers in the text of Plan::describe (csrc/cuda/plan.cpp)."""
 
     kernel: str
-    blocks: int  # thread blocks in a cluster
+    blocks: int  # in a cluster
     images: int  # images that one cluster computes
     threads: int
-    at_once: int  # clusters (or blocks, if the kernel has no clusters) that the GPU runs at once
+    at_once: int  # clusters (or single blocks) that the GPU runs at once
     microseconds: float
-    cycles: float  # expected cycles of one line of the scan
+    cycles: float  # expected cycles of one line
 
 
 _PLAN = re.compile(
@@ -65,10 +63,9 @@ def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors:
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles that one wave takes for one line. A wave is the clusters that the GPU runs at once.
+    """Returns the cycles that one wave (the clusters that the GPU runs at once) takes for one line.
 
-    Returns None if the plan, the scan's time or the clock rate is unknown, if the last of several waves has too few
-    clusters, or if memory bandwidth bounds the scan.
+    Returns None if a fact is missing, the last wave is too small, or memory bandwidth bounds the scan.
     """
     plan, microseconds, megahertz = parse_plan(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
@@ -78,21 +75,21 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
         return None
     waves = full_waves + bool(rest)
     job = LAYOUT_JOBS[result["job"]]
-    # The blocks of a cluster divide the recurrent weights: [hidden, 4 * hidden] for each of a cell's two neighbours.
+    # The blocks share out two weights of shape [hidden, 4 * hidden], one for each neighbour of a cell.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
     return (microseconds * megahertz / waves - start) / job.lines
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """Returns the cost table of csrc/cuda/costs.h, scaled by measurements, and the number of measured costs."""
+    """Returns csrc/cuda/costs.h scaled by measurements, and the number of costs that were measured."""
     ratios = {}
     for result in results:
         plan, cycles = parse_plan(result.get("plan", "")), None
         if result["status"] == "ok" and plan is not None:
             cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
-            # The cost table counts the warps on one scheduler. A multiprocessor has four schedulers.
+            # Warps on one of the multiprocessor's four schedulers, as the cost table counts them.
             warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)

@@ -1,4 +1,4 @@
-"""Runs the parts of a GPU day (all tests and benchmarks that need a GPU) in sessions of limited time."""
+"""Runs all tests and benchmarks that need a GPU, in sessions of limited time."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from .results import Results
 
 class Part(NamedTuple):
     max_seconds: int
-    reserved_seconds: int  # seconds that the session's earlier parts must leave for this part
+    reserved_seconds: int  # time that the session's earlier parts must leave
     description: str
 
 
@@ -30,7 +30,7 @@ PARTS = {
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
 }
-# The build comes first, so that a session tests and times the kernels of this checkout.
+# Each session builds first, so that it measures this checkout's kernels.
 SESSIONS = {
     1: ["build", "sampling", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
@@ -45,11 +45,11 @@ TESTS = {
     "sanitizer": [SANITIZER],
 }
 TOOLS = 3
-NO_TESTS = 5  # pytest's exit status if it collects no test
+NO_TESTS = 5  # pytest's exit status without tests
 
 
 class Budget:
-    """Divides the time of a session among its parts. Later parts get the time that a part does not use."""
+    """Divides a session's time among its parts. Later parts get the time that a part does not use."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
@@ -76,10 +76,8 @@ class Day:
             say(f"gpu_day: {self.results.unsaved}")
 
     def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
-        """Runs the unfinished parts of a session, or all of its parts if ``again`` is true.
-
-        If the build fails, runs no other part and returns False.
-        """
+        """Runs the unfinished parts of a session, or all parts if ``again``. Stops and returns False if the build
+        fails."""
         for part in parts:
             if again:
                 self.results.forget(part)
@@ -123,13 +121,12 @@ class Day:
         return "ok", f"built {card.describe_kernels(config)}, since {reason}"
 
     def test(self, part: str, seconds: float) -> tuple[str, ...]:
-        """Runs the tests of a part with pytest. Returns the part's status, a note, and pytest's line on each failed
-        test."""
+        """Runs pytest on a part's tests. Returns the status, a note, and a line for each failed test."""
         limit = max(1.0, seconds - child.GRACE)
         environment = {
-            "COLUMNS": "300",  # a wide terminal, in which pytest does not shorten its lines on failed tests
-            "PIXELRNN_TUNE_TILES": "0",  # Triton must not choose tiles by timing: its choice differs from run to run
-            # Seconds that each compute-sanitizer tool may take. test_sanitizer.py skips slower tools.
+            "COLUMNS": "300",  # pytest does not shorten its lines in a wide terminal
+            "PIXELRNN_TUNE_TILES": "0",  # Triton's choice of tiles by timing differs from run to run
+            # test_sanitizer.py skips a tool of compute-sanitizer that takes longer.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]

@@ -1,5 +1,4 @@
-"""Measures two times from which the planner estimates a scan's time: an exchange of values between the blocks of a
-cluster, and a kernel launch."""
+"""Measures an exchange of values between the blocks of a cluster, and a kernel launch, for the planner's estimates."""
 
 import ctypes
 import statistics
@@ -15,14 +14,14 @@ from .measure import attempt
 
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024
-MAX_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES of the CUDA driver API
-REPEATS = 7  # number of launches; the first only warms up
+MAX_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+REPEATS = 7  # launches, of which the first only warms up
 
 
 class Exchange(NamedTuple):
-    """The values that the blocks of a cluster send each other on each line of a scan.
+    """The values that a cluster's blocks send each other on each line of a scan.
 
-    Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each of ``targets`` blocks. All strides are in bytes.
+    Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each of ``targets`` blocks. Strides are in bytes.
     """
 
     blocks: int
@@ -39,27 +38,26 @@ class Exchange(NamedTuple):
 
 
 class Args(ctypes.Structure):
-    """The kernel's argument, with the fields of Args in exchange.cu."""
+    """The fields of Args in exchange.cu."""
 
     _fields_ = [("cycles", ctypes.c_void_p), ("is_right", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_int) for name in ("lines", *Exchange._fields[1:])]
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns the exchange between the blocks of a forward kernel with 128 hidden units.
+    """Returns the exchange of a forward kernel with 128 hidden units.
 
-    On each line, each block sends its part of the 16-bit hidden states of 32 cells in each image. If a cluster computes
-    several images, a block also sends its part to itself. csrc/cuda/tiling.h defines the row stride.
+    On each line, each block sends 16-bit hidden states of 32 cells for each image. If a cluster computes several
+    images, a block also sends to itself. The row stride is from csrc/cuda/tiling.h.
     """
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns the exchange between the blocks of a backward kernel with 128 hidden units.
+    """Returns the exchange of a backward kernel with 128 hidden units.
 
-    On each line, each block sends float32 partial sums for 32 cells to all blocks. csrc/cuda/tiling.h defines the
-    strides.
+    Each block sends float32 partial sums of 32 cells to all blocks. The strides are from csrc/cuda/tiling.h.
     """
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
@@ -74,18 +72,17 @@ EXCHANGES = {
 
 
 def compile_kernel(architecture: str) -> tuple[bytes, str]:
-    """Compiles exchange.cu for an architecture such as "9.0". Returns the machine code, and NVRTC's log."""
+    """Returns the machine code of exchange.cu for an architecture such as "9.0", and NVRTC's log."""
     nvrtc = device_code.compiler_for([architecture])
     machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{device_code.arch_of(architecture)}")
     return machine_code, log
 
 
 class Gpu:
-    """Launches the kernels of exchange.cu with the CUDA driver API, in torch's CUDA context. Tests pass the emulator's
-    driver as ``library``."""
+    """Launches the kernels of exchange.cu in torch's CUDA context. Tests pass the emulator's driver as ``library``."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
-        # torch's first tensor on a GPU creates the CUDA context, into which the driver loads the machine code.
+        # torch's first tensor creates the CUDA context that the driver needs.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
         self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()
@@ -118,7 +115,7 @@ class Gpu:
 
 
 def launch() -> dict:
-    """Returns the mean microseconds of a kernel that adds 1 to one number: on the GPU alone, and with its launch."""
+    """Returns the mean microseconds of a tiny kernel, without and with its launch."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}

@@ -1,7 +1,7 @@
-"""Lower bounds (floors) in microseconds for the time of a scan of one direction on an H100 SXM.
+"""Lower bounds (floors) in microseconds for a scan of one direction on an H100 SXM.
 
-The floors come from a model of latency, arithmetic and memory traffic. The backward's floors include the gradient of
-the weight.
+The floors come from a model of latency, arithmetic and memory traffic. The backward includes the gradient of the
+weight.
 """
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ class Floor(NamedTuple):
 
 class CaseFloors(NamedTuple):
     by_precision: dict[str, Floor]
-    required: bool  # whether measured times must meet the targets below
+    required: bool  # whether the targets below apply
 
 
-FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # largest allowed ratios of a measured time to its floor
-LOOP_TARGET = 50.0  # least allowed speed-up over the loop in PyTorch, for forward plus backward
-LSTM_TARGET = 1.0  # largest allowed ratio to the time of cuDNN's LSTM that does equal work
-# Largest allowed ratios between times of LSTM2d: five gates to four, four directions to one, and images of different
-# (ragged) sizes to the same images in a padded batch.
+FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # largest ratios of a measured time to its floor
+LOOP_TARGET = 50.0  # least speed-up over the loop in PyTorch, for forward plus backward
+LSTM_TARGET = 1.0  # largest ratio to the time of cuDNN's LSTM for equal work
+# Largest ratios of LSTM2d's times with 5 to 4 gates, with 4 directions to 1, and for images of different sizes to
+# padded images.
 GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 
@@ -30,8 +30,8 @@ def _case(fp32, tf32, bf16, required=True):
     return CaseFloors(by_precision, required)
 
 
-# The floors for bf16 also hold for fp16. With 128 hidden units, the 16-bit weights of the diagonal scan do not fit in
-# one thread block, so its floor includes the slower barrier of a cluster.
+# The floors of bf16 hold for fp16, too. With 128 hidden units the diagonal scan's 16-bit weights do not fit in one
+# block, so its floor includes a cluster's barrier.
 FLOORS = {
     "diagonal B16 28x28 h16": _case((12, 18), (12, 18), (12, 17)),
     "row k=3 B16 28x28 h16": _case((6, 10), (6, 10), (6, 9)),

@@ -1,8 +1,7 @@
 """The benchmarks of a GPU day as jobs, the most important first.
 
-A job runs in a child process (child.py). Its method ``measure(known, report)`` measures the providers (implementations)
-that are not in ``known``. It calls ``report(provider, status, note="", **facts)`` with the status "running" before a
-provider's first call, and then with each result. Only ``measure`` imports pixelrnn_ext, which may not be built yet.
+A job's ``measure`` skips the providers (implementations) in ``known``. It reports a provider as "running" before its
+first call, and then its results. Only ``measure`` imports pixelrnn_ext, which may not be built yet.
 """
 
 from collections.abc import Callable
@@ -23,12 +22,12 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """Measures all implementations of one benchmark case in one precision. If ``compiled``, measures only the loop in
-    PyTorch, with and without torch.compile."""
+    """Measures the implementations of one benchmark case. ``compiled`` selects the loop in PyTorch, with and without
+    torch.compile."""
 
     case: str
     precision: str
-    seconds: float = 12.0  # the job starts only if so much time is left; it may take twice as long
+    seconds: float = 12.0  # must be left to start the job, which may take twice as long
     compiled: bool = False
 
     def __str__(self):
@@ -41,13 +40,13 @@ class Job(NamedTuple):
 
 
 class ScanJob(NamedTuple):
-    """Times the scan of a Diagonal (Bi)LSTM: the forward or the backward in every layout, or each operator alone. A
-    layout is a kernel, its number of blocks, and its number of groups of warps."""
+    """Times the forward or the backward of a Diagonal (Bi)LSTM's scan in every layout (kernel, blocks, groups of
+    warps), or its operators one by one."""
 
     size: tuple[int, int, int, int]  # batch, height, width, hidden
     directions: int
     precision: str
-    # False times the forward in every layout. True times the backward in every layout. None times each operator alone.
+    # If None, the job times the operators instead of the layouts.
     backward: bool | None = None
     seconds: float = 5.0
 
@@ -83,11 +82,11 @@ class ExchangeJob(Job):
 
 
 class SamplingJob(NamedTuple):
-    """Measures a ``quantity`` of the sampler. The case is a model, or a chain of steps such as "cell h16"."""
+    """Measures a ``quantity`` of the sampler. The case is a model, or an operation such as "cell h16"."""
 
     quantity: str
     case: str
-    images: tuple[int, ...]  # numbers of images; 0 is one for each multiprocessor
+    images: tuple[int, ...]  # numbers to draw; 0 means one for each multiprocessor
     height: int = 28
     width: int = 28
     seconds: float = 20.0
@@ -105,8 +104,7 @@ class SamplingJob(NamedTuple):
 MNIST5K = [f"mnist5k-{layer}" for layer in ("diagonal", "row", "pixelcnn")]
 CIFAR10 = [f"cifar10-{layer}" for layer in ("row", "diagonal", "pixelcnn")]
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# Maps each part of a GPU day to its jobs. Scan jobs have 256 images, enough to fill the GPU, or 16, a usual batch size
-# in papers.
+# The jobs of each part. For the scans, 256 images fill the GPU, and 16 are usual in papers.
 JOBS = {
     "sampling": [
         *(SamplingJob("same images", name, (1, 4, 64, 500)) for name in MNIST5K),

@@ -20,7 +20,7 @@ AGAINST = (BASELINE, LSTM, *OTHER_WORK)
 
 
 def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> None:
-    """Checks the results of every implementation of a job's case, then times the correct implementations in turn."""
+    """Checks every implementation of a job's case, then times the correct ones."""
     precision = PRECISIONS[job.precision]
     apply_precision(precision)
     case = CASES[job.case]
@@ -47,8 +47,8 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
         report(name, "running")
     for kind, clock in _clocks(device).items():
         for mode in MODES:
-            # A loop in PyTorch is not timed on the GPU alone. Without a CUDA graph, launching its many kernels takes
-            # longer than running them, so the GPU would wait.
+            # A loop in PyTorch launches kernels more slowly than the GPU runs them, so its time without launches is not
+            # measured.
             chosen = {n: p for n, p in correct.items() if kind == "called" or n not in (BASELINE, COMPILED)}
             times, bounds = _times(chosen, mode, clock, report, device)
             for name in chosen.keys() - times.keys():
@@ -63,10 +63,9 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
 
 
 def _check(provider, exact, tolerance) -> tuple[str, dict]:
-    if not hasattr(provider, "results"):  # the floor only multiplies matrices, and has no results
+    if not hasattr(provider, "results"):  # the floor (matrix products alone) has none
         return "ok", {}
-    # If an implementation computes a different function from the case's, its ``exact`` returns its own expected
-    # results.
+    # An implementation of another function than the case's brings its own expected results.
     reference = getattr(provider, "exact", None)
     error, where = worst_error(provider.results(), reference() if reference else exact)
     if error <= tolerance:
@@ -99,8 +98,7 @@ def _recover(device):
 
 
 def _peak_mib(provider, device) -> float | None:
-    """Returns the peak memory in MiB that a training step adds. With a CUDA graph, this includes the graph's capture.
-    Returns None for the floor (the matrix products alone) and on a CPU."""
+    """Returns the peak MiB that a training step adds, including the capture of a CUDA graph."""
     if provider.name == FLOOR or device != "cuda":
         return None
     _recover(device)
@@ -116,8 +114,7 @@ def _clocks(device):
 
 
 def _times(chosen, mode, clock, report, device):
-    """Times implementations in turn, and leaves out those that fail. Returns the times, and the names whose times are
-    only upper bounds."""
+    """Returns the times of the implementations that do not fail, and the names whose times are only upper bounds."""
     chosen = dict(chosen)
     while chosen:
         running = None

@@ -1,4 +1,4 @@
-"""The cases that a GPU day times, and the implementations to compare."""
+"""The benchmark cases, and the implementations to compare."""
 
 import re
 from collections.abc import Callable
@@ -23,12 +23,12 @@ BACKENDS = (NATIVE, STEP, RESIDENT)
 class Precision(NamedTuple):
     dtype: torch.dtype
     tf32: bool
-    # The largest allowed RMS error of h and of every gradient, relative to the RMS of the exact values.
+    # Largest RMS error of h and of each gradient, relative to the RMS of the exact values.
     tolerance: float
 
 
-# The tolerances are loose because of the loops in PyTorch, which store even the cell state in 16 bits.
-# tests/scan/cuda/card/test_scan.py has tighter tolerances for our kernels.
+# Loose tolerances, because the loops in PyTorch store even the cell state in 16 bits. tests/scan/cuda/card/test_scan.py
+# is stricter.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),
     "tf32": Precision(torch.float32, True, 1e-2),
@@ -38,7 +38,7 @@ PRECISIONS = {
 
 
 def apply_precision(precision: Precision) -> None:
-    """Switches tf32 on or off in torch's matrix products and cuDNN. By default cuDNN alone would use tf32."""
+    """Switches tf32 in torch's matrix products and in cuDNN, whose defaults differ."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.tf32
 
 
@@ -67,7 +67,7 @@ BUILDS = {
 
 
 def parse_case(name: str) -> Case:
-    """Returns the case of a name such as "row k=3 B16 28x28 h16": kind, batch size, height x width, hidden units."""
+    """Parses a name such as "row k=3 B16 28x28 h16": kind, batch, height x width, hidden units."""
     kind, *sizes = re.fullmatch(r"(.+) B(\d+) (\d+)x(\d+) h(\d+)", name).groups()
     return Case(kind, Size(*map(int, sizes)), BUILDS[kind])
 
@@ -76,9 +76,9 @@ CASES = {job.case: parse_case(job.case) for job in BENCHMARKS}
 
 
 def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
-    """Captures a call of a function in a CUDA graph. ``start`` runs on the captured stream, and returns the function.
+    """Captures a function in a CUDA graph. Returns a function that replays it and then returns the captured outputs.
 
-    Returns a function that replays the graph, and then returns the captured outputs.
+    ``start`` returns the function to capture, and runs on the captured stream.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -98,14 +98,14 @@ def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], obj
 
 
 class Graphed:
-    """An implementation that replays the steps of another implementation as CUDA graphs."""
+    """Replays another implementation's steps as CUDA graphs."""
 
     def __init__(self, provider: Differentiable):
         self.name, self._provider = provider.name + GRAPH, provider
 
     def step(self, mode: str):
-        # ``step`` may run the forward, and torch runs a backward on the stream of its forward. So capture_graph calls
-        # ``step`` on the captured stream.
+        # torch runs a backward on its forward's stream, so ``step``, which may run the forward, needs the captured
+        # stream.
         return capture_graph(lambda: self._provider.step(mode))
 
     def results(self) -> dict[str, torch.Tensor]:
@@ -116,14 +116,13 @@ def compile_loop(loop: Differentiable) -> Differentiable:
     import torch._functorch.config as functorch
 
     torch._dynamo.reset()
-    functorch.donated_buffer = False  # lets the backward run more than once on one autograd graph
+    functorch.donated_buffer = False  # allows several backwards of one forward
     run = torch.compile(loop.run, dynamic=False)
     return replace(loop, name=COMPILED, run=run)
 
 
 def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Returns the implementations to time. If ``with_compiled``, these are only the loop in PyTorch, and the same loop
-    compiled by torch.compile."""
+    """Returns the implementations to time, or only the loop in PyTorch, plain and compiled, if ``with_compiled``."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compile_loop(by_name[BASELINE])]

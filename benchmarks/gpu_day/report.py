@@ -80,7 +80,7 @@ def measurements_table(measurements: list[dict]) -> str:
     lines, listed = [], set()
     for m in measurements:
         key = m["case"], m["precision"], m["provider"]
-        # Jobs with the compiled loop time the plain loop again. The table lists the plain loop only once.
+        # Jobs for torch.compile time the plain loop again.
         if m["status"] == "ok" and m["provider"] and key not in listed:
             listed.add(key)
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")

@@ -4,19 +4,18 @@ from contextlib import suppress
 from pathlib import Path
 
 STARTED = ("running", "checked")
-PENDING = (*STARTED, "not run")  # an implementation with this status is measured again in a later run
+PENDING = (*STARTED, "not run")  # statuses of implementations that a later run measures again
 
 
 class Results:
-    """The results of a GPU day, kept in the file results.json.
+    """The results of a GPU day, kept in results.json.
 
-    "environment" has facts about the machine and the kernels. "parts" maps a part's name to its status, note and failed
-    tests. "measurements" has the last report of each job on each provider (implementation), or on the whole job if the
-    provider is None. "verdicts" compares the times with their targets.
+    "parts" has each part's status, note and failed tests. "measurements" has the last report on each provider
+    (implementation) of a job. The provider None stands for the whole job.
     """
 
     def __init__(self, folder: Path):
-        """Reads earlier results. Writes no file, since another process may be writing its results."""
+        """Only reads results.json, since another process may be writing it."""
         self.path, self.unsaved = folder / "results.json", None
         self.clear()
         if self.path.exists():
@@ -28,7 +27,7 @@ class Results:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Continues the earlier results. Drops them if the GPU, torch's version or the sources have changed."""
+        """Continues earlier results, unless the GPU, torch's version or the sources have changed."""
         self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
@@ -64,10 +63,8 @@ class Results:
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail_running(self, part: str, why: str) -> None:
-        """Marks every running implementation as failed. If only the job itself is running, marks the job as failed.
-
-        Raises RuntimeError if nothing is running.
-        """
+        """Marks the running implementations as failed, or else the running job. Raises RuntimeError if nothing is
+        running."""
         running = [m for m in self.select(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)
         if not running:
@@ -83,7 +80,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """Replaces the file results.json atomically. If this fails, ``unsaved`` says why."""
+        """Replaces results.json atomically. If this fails, ``unsaved`` says why."""
         draft = self.path.with_suffix(".tmp")
         try:
             draft.write_text(json.dumps(self.data, indent=1) + "\n")

@@ -1,7 +1,4 @@
-"""Measures the sampler on a GPU: first whether it draws a CPU's images, then the times that its planner assumes.
-
-A result has the facts "measured" and "unit", and "expected" where there is a model or an estimate.
-"""
+"""Measures the sampler on a GPU: whether its images equal a CPU's, and the times that its planner assumes."""
 
 import math
 import time
@@ -29,18 +26,17 @@ from .providers import PRECISIONS, apply_precision
 WAYS = "images", "stages", "pytorch"
 CPU = "a CPU"
 BLOCKS = {"a block": 1, "8 blocks": 8}
-# Rounding of the logits may change a value whose uniform number is this close to a border between two values.
+# A uniform number this close to the boundary between two values may select either, because logits are rounded.
 TIE = 1e-5
-WIDTH, HEIGHT = 128, 16  # of the images that a chain of steps draws
+WIDTH, HEIGHT = 128, 16  # of the images that time a ``chain``
 REPEATS = 3
-# Cycles of a step's round, modelled from machine code (docs/sampling.md), and the assumed cycles that a cluster's
-# exchange adds. An L2 cache is assumed to deliver 64 bytes in a cycle to a multiprocessor, and 5.5 TB/s to all.
+# Cycles of an operation, modelled from machine code (docs/sampling.md), and the assumed cycles of a cluster's exchange.
+# The L2 cache's rates, to one multiprocessor and to all, are assumptions, too.
 MODELLED, EXCHANGE = {"cell": 984, "linear": 648}, 225
 L2_BYTES_OF_CYCLE, L2_BYTES_OF_SECOND = 64, 5.5e12
 
 
 def measure(job: SamplingJob, known: set[str], report: Report, device: str = "cuda") -> None:
-    """Calls ``report`` with each result of the job that is not in ``known``."""
     apply_precision(PRECISIONS[job.precision])
     function, variants = QUANTITIES[job.quantity]
     for n in (images or multiprocessors() for images in job.images):
@@ -72,9 +68,9 @@ def require(way: str, plan: sampling.SamplingPlan) -> None:
 
 
 def same_images(job, device, way, n) -> dict:
-    """Draws images in one way, and compares the logits and the values with a CPU's.
+    """Compares the images and logits that are drawn in one way with a CPU's.
 
-    A drawn value is right if the CPU's logits of the drawn image give this value, up to ties.
+    A value is right if the CPU's logits of the drawn image give it, up to ties.
     """
     cpu, gpu = build(job.case, "cpu"), build(job.case, device)
     draws = draws_of(cpu, job, n)
@@ -93,16 +89,16 @@ def same_images(job, device, way, n) -> dict:
 
 
 def chain(kind: str, hidden: int, length: int, n: int, blocks: int, device: str) -> ImageSampler:
-    """Returns the sampler of ``length`` steps, each of which needs the one before.
+    """Returns a sampler of ``length`` operations, each of which needs the output of the one before.
 
-    A cell has two taps. A linear step has one tap, and two pointwise steps that the planner fuses with it.
+    As in docs/sampling.md, a cell has two inputs, and a linear map includes two pointwise operations.
     """
     rows = Rows(n, WIDTH, 1, torch.float32, torch.device(device))
     steps, x = [], rows.buffer(hidden).normal_()
     for _ in range(length):
         output, y, z = (rows.buffer(hidden) for _ in range(3))
         if kind == "cell":
-            channels = min(hidden, 32)  # so that the weights of two cells of 64 units fit in a block
+            channels = min(hidden, 32)  # the weights of two cells of 64 units must fit in a block
             weights = torch.randn(2, channels, 4 * hidden, device=device) / hidden
             taps = [Tap(x, 0, channels, weights[0]), Tap(z, -1, channels, weights[1])]
             steps.append(CellStep(taps, rows.buffer(4 * hidden), y, -1, y, z, x, output, 0, hidden))
@@ -128,9 +124,9 @@ def _seconds(function) -> float:
 
 
 def _step_seconds(job, device, blocks, n) -> float:
-    """Returns the seconds of a step: the time that twice as long a chain adds to a launch, divided by its steps."""
+    """Returns a step's seconds, from the times of a chain and of a chain of twice the length."""
     kind, hidden = job.case.split(" h")
-    length = 4 if int(hidden) <= 16 else 1  # the weights of the longer chain must fit in a block
+    length = 4 if int(hidden) <= 16 else 1  # the longer chain's weights must fit in a block
     few, many = (chain(kind, int(hidden), times * length, n, blocks, device) for times in (1, 2))
     return (chain_seconds(many, n, device) - chain_seconds(few, n, device)) / (length * WIDTH * HEIGHT)
 
@@ -170,12 +166,12 @@ def batches(job, device, way, n) -> dict:
 
 
 def launches(job, device, way, n) -> dict:
-    """Returns the longest wait between two calls of ``progress``, with the time of a pixel in the note."""
+    """Returns the longest time between two calls of ``progress``. The note has the time of a pixel."""
     model = build(job.case, device)
     draws, stamps = draws_of(model, job, n), [time.perf_counter()]
     progress = lambda *rows: stamps.append(time.perf_counter())  # noqa: E731
     sampling.incremental(model, draws, None, progress, ways=(way,), on_plan=partial(require, way))
-    block.wait(draws.values.device)  # the last call of progress does not wait for its launch
+    block.wait(draws.values.device)  # the last launch may still run
     progress()
     sampler = ImageSampler(*sampling._network(model, draws, None), job.height)
     seconds = _seconds(lambda: list(sampler.draw(draws.uniform, draws.known.contiguous(), draws.values, None)))

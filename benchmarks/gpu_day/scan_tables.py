@@ -2,17 +2,16 @@ from harness.alone import grid
 
 from .costs import line_cycles, pack_us, parse_plan, scan_us
 
-PIECE = 16  # bytes that a block writes to another block of its cluster in one store
-LAUNCH_US = 3.0  # microseconds of a kernel launch, as csrc/cuda/plan.h assumes
-MAX_MODEL_ERROR = 0.2  # an estimate with a larger relative error is marked in the table
-SHOWN = 3  # number of layouts that the table shows for each case, the fastest first
+PIECE = 16  # bytes of one store to another block's shared memory
+LAUNCH_US = 3.0  # as csrc/cuda/plan.h assumes
+MAX_MODEL_ERROR = 0.2  # relative error above which the table marks an estimate
+SHOWN = 3  # fastest layouts that the table shows for each case
 
 
 def cost_us(result: dict) -> float:
-    """Returns the microseconds by which the layouts of a scan are ranked.
+    """Returns the microseconds by which layouts are ranked: packing the weights plus the scan's kernel.
 
-    For the step path (a kernel for each line), or if the profiler saw no scan kernel, returns the time of the whole
-    call. Otherwise returns the time to pack the weights plus the time of the scan's kernel.
+    For "step" (a kernel for each line), or if the profiler missed the kernel, returns the time of the whole call.
     """
     if result["provider"] == "step":
         return result["call_us"]
@@ -21,7 +20,7 @@ def cost_us(result: dict) -> float:
 
 
 def layouts_table(results: list[dict], multiprocessors: int) -> str:
-    """Returns a table of each case's fastest layouts and of the planner's choice, with measured and estimated times."""
+    """Returns a table of each case's fastest layouts and the planner's choice, with measured and estimated times."""
     table, cases = [], {}
     for r in results:
         cases.setdefault((r["case"], r["precision"]), []).append(r)
@@ -63,10 +62,10 @@ def operators_table(results: list[dict]) -> str:
 
 
 def exchange_table(results: list[dict]) -> str:
-    """Returns a table of the cycles that each exchange between the blocks of a cluster takes.
+    """Returns a table of the cycles of each exchange between a cluster's blocks, and of the time of a launch.
 
-    The last column compares an exchange with the smallest exchange between the same number of blocks: the additional
-    bytes for each additional cycle. Below the table is the time of a kernel launch.
+    The last column divides the additional bytes by the additional cycles, compared with the smallest exchange of as
+    many blocks.
     """
     found = [r for r in results if "cycles" in r]
     least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}

@@ -1,7 +1,5 @@
-"""Times one pass (forward or backward) of a scan in every layout, or each operator of a scan.
-
-A layout is a kernel, its number of blocks in a cluster, and its number of groups of warps.
-"""
+"""Times one pass (forward or backward) of a scan in every layout (kernel, blocks, groups of warps), or each
+operator."""
 
 import math
 from functools import partial
@@ -24,8 +22,8 @@ HOPELESS_RATIO = 3
 
 
 class Scan:
-    """The tensors and operators of the scan that a job times. ``path`` is the way to compute the scan: "step" launches
-    a kernel for each line, and "auto" lets the planner choose."""
+    """A job's tensors and operators. ``path`` is "step" (a kernel for each line), "auto" (the planner's choice), or a
+    layout."""
 
     def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
         apply_precision(PRECISIONS[job.precision])
@@ -60,8 +58,8 @@ class Scan:
         return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
 
     def layouts(self) -> dict[str, str]:
-        """Returns {path: description of its plan} for every layout that fits the GPU. A path such as
-        "resident:2_1_256:1:4" names a kernel, the blocks of a cluster, and the number of groups of warps."""
+        """Returns {path: plan's text} for each layout that fits the GPU. The path "resident:2_1_256:1:4" names the
+        kernel, the blocks of a cluster, and the groups of warps."""
         found = {}
         for kernel in kernels():
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
@@ -75,10 +73,9 @@ class Scan:
 
 
 def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
-    """Times a job's pass in every layout and on the step path (a kernel for each line), and reports each result.
+    """Times each layout and "step" (a kernel for each line), and reports the results.
 
-    "chosen" marks the planner's choice. "error" is the relative error against the step path. A layout with too large an
-    error is not timed.
+    "error" is the relative difference from "step". A layout with too large an error is not timed.
     """
     scan = Scan(job, device, ops)
     chosen = scan.plan("auto")
@@ -103,10 +100,9 @@ def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda"
 
 
 def measure_operators(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
-    """Times each operator of a job's scan, and reports each result.
+    """Reports the microseconds of each operator: "call_us" with its launches, and "device_us" without them.
 
-    "call_us" is the microseconds of a call with its launches, and "device_us" without them. "times" is {kernel:
-    [launches, microseconds]}.
+    "times" is {kernel: [launches, microseconds]}.
     """
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")
@@ -129,8 +125,7 @@ def measure_operators(job: ScanJob, known: set[str], report: Report, device="cud
 
 
 def _times(function, device, best=math.inf) -> dict:
-    """Times a function that is already warmed up. ``best`` is the best microseconds so far. If one call takes far
-    longer, there are no further calls."""
+    """Times a warmed-up function. Calls it only once if that takes far longer than ``best`` microseconds."""
     if device != "cuda":
         return {}
     once = 1e6 * called_seconds(function, 1)

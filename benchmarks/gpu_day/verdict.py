@@ -9,8 +9,7 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, JOBS, LIKE_LSTM, LSTM2D
 
-# Ways to compute a scan: one kernel for all lines, or one kernel for each line. The targets apply to the first of these
-# ways that can run the case.
+# One kernel for all lines, or a kernel for each line. The targets apply to the first that can run the case.
 PATHS = ("resident", "step")
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
@@ -25,7 +24,7 @@ class Verdict(NamedTuple):
     against: str
     ratio: str
     target: str
-    verdict: str  # "PASS", "MISS", "FAILED", "not run", or "-" if the quantity has no target
+    verdict: str  # "PASS", "MISS", "FAILED", "not run", or "-" without a target
 
 
 def verdicts(measurements: list[dict]) -> list[Verdict]:
@@ -44,7 +43,6 @@ def verdicts(measurements: list[dict]) -> list[Verdict]:
 
 
 def _same_images(job, measurements) -> Verdict:
-    """Returns the verdict on all ways to draw a model's images."""
     statuses = {m["provider"]: m["status"] for m in measurements if m["job"] == str(job)}
     is_wrong = not {"failed", "mismatch"}.isdisjoint(statuses.values())
     verdict = "FAILED" if is_wrong else "PASS" if statuses.get(None) == "ok" else "not run"
@@ -82,10 +80,9 @@ def _measurement(found, job, provider) -> dict:
 
 
 def _judge(quantity, measurement, against, clock_and_mode, floor_us, target) -> Verdict:
-    """Returns the verdict on a measured time.
+    """Returns the verdict on a measured time over ``floor_us``, or else over the time of ``against``.
 
-    Divides the time by ``floor_us``. If ``floor_us`` is None, divides by the time of the provider (implementation)
-    ``against``. For the loop in PyTorch, inverts the ratio to a speed-up.
+    For the loop in PyTorch, the ratio is the speed-up.
     """
     faster = against == LOOP
     shown = "none" if target is None else f"{'>=' if faster else '<='} {target:g}"

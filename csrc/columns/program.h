@@ -2,16 +2,9 @@
 // Whatever the integers are, the parsed steps access only the given tensors. If a program is invalid, the parser throws
 // std::runtime_error with one sentence.
 //
-// `code` lists the integers of one step after another. A step begins with its kind (StepKind), then come its operands:
-//   (linear, base, output, start, stop, relu, packed, block, taps, for each tap: input, shift, channels),
-//   (cell, base, carried, shift, c, h, addend, output, start, stop, packed, block, taps, then taps as above),
-//   (pointwise, left, right, output, start, stop, relu),
-//   (draw, logits, uniform, known, values, scaled, image, colour),
-//   (encode, logits, values, intervals, scaled, image, colour),
-//   (decode, logits, known, values, scaled, image, colour).
-// Buffers (steps.h, contiguous), packed and scaled are indices of tensors. right is -1 if the step has no right
-// operand. The dtype of uniform is float64, of known bool, of values and intervals int64. All other tensors share one
-// dtype. block is the number of outputs or units in a block of packed weights (ColumnBlocks).
+// `code` lists the integers of one step after another. A step begins with its kind (StepKind). Its operands follow in
+// the order in which the parser reads them. A tensor is given by its index, an absent right operand by -1. The dtype of
+// uniform is float64, of known bool, of values and intervals int64. All other tensors share one dtype.
 #pragma once
 #include <initializer_list>
 #include <vector>
@@ -43,7 +36,7 @@ template <class T> class ColumnProgram {
   int64_t images() const { return images_; }
   bool decodes() const { return decodes_; }
 
-  // Checks that all known values are levels, and all values that encode steps read. Reads the values from memory.
+  // Checks that known values, and values to encode, are levels. The tensors must be in the CPU's memory.
   void check_values() const {
     for (const ColumnStep<T>& s : steps) {
       if (!s.values.data) continue;
@@ -75,7 +68,7 @@ template <class T> class ColumnProgram {
   }
   RowBuffer<T> optional_buffer() {
     if (position_ < code_.size() && code_[position_] == -1)
-      return ++position_, RowBuffer<T>{nullptr, kMaxSize};  // so large that read_range() accepts an absent buffer
+      return ++position_, RowBuffer<T>{nullptr, kMaxSize};  // kMaxSize, so that read_range() accepts any range
     return buffer();
   }
   int64_t read_shift() {
@@ -89,8 +82,7 @@ template <class T> class ColumnProgram {
       expect(0 <= s.start && s.start <= s.stop && s.stop <= b.channels, "channels ", s.start, " to ", s.stop,
           " are not in a buffer");
   }
-  // Reads the packed weights and the taps of a step. An output has `gates` gates. The kernels need `size` outputs in a
-  // block.
+  // `size` is the number of outputs, or of units, in a block of packed weights (ColumnBlocks).
   void read_taps(ColumnStep<T>& s, int gates, int size) {
     const TensorView& packed = tensor(kViewType<T>);
     const int64_t block = read();
@@ -110,8 +102,7 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads the last operands of a draw, encode or decode step: scaled, image and colour. `counts` are numbers of
-  // channels of other buffers of the step. Each must be one channel for each colour.
+  // `counts` are the numbers of channels of the step's other buffers. Each must be the number of colours.
   void read_value(ColumnStep<T>& s, std::initializer_list<int64_t> counts) {
     const TensorView& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

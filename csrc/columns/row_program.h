@@ -1,14 +1,10 @@
-// Parses and checks the row steps of pixelrnn_ext/incremental/row_steps.py. A row step computes all columns of an image
-// row together. Whatever the integers are, the parsed steps access only the given tensors. If a program is invalid, the
-// parser throws std::runtime_error with one sentence.
+// Parses and checks row steps (pixelrnn_ext/incremental/row_steps.py), which compute all columns of an image row
+// together. For an invalid program it throws like the parser in program.h.
 //
-// `code` lists the integers of one step after another:
-//   (0, output, bias, map, packed, taps, then for each tap: source),
-//   (1, output, source, mirrored).
-// output and source are indices of tensors [columns, images, channels]. In one step, these tensors have the same number
-// of columns. The other operands are indices, too, or -1 if absent: bias [outputs], map [images or 1, outputs, height
-// or 1, columns or 1], packed [quads, channels of all taps, 4]. packed has the weights of four outputs side by side. A
-// tap is the product of a source and its weights. All tensors have one dtype.
+// `code` lists the integers of one step after another. A RowSum is 0, output, bias, map, packed, the number of taps,
+// then the source of each tap. A RowCopy is 1, output, source, mirrored. A tensor is given by its index, an absent
+// tensor by -1. Shapes: output and source [columns, images, channels], bias [outputs], map [images or 1, outputs,
+// height or 1, columns or 1], packed [quads, channels of all taps, 4 outputs]. All tensors have one dtype.
 #pragma once
 #include <vector>
 
@@ -24,8 +20,8 @@ template <class T> struct RowStep {
     const T* source;
     int64_t channels;
   };
-  std::vector<Tap> taps;  // a copy has one tap, whose source it copies
-  int64_t channels;       // sum over the taps
+  std::vector<Tap> taps;  // a RowCopy copies the source of its only tap
+  int64_t channels;       // of all taps
   const T *bias, *map, *packed;
   int64_t map_image, map_channel, map_row, map_column;  // strides; 0 for an axis of size 1
 };

@@ -1,4 +1,4 @@
-// A description of tensors for the parsers of programs, and the parsers' error function `expect`.
+// TensorView describes tensors without torch's headers. The parsers of programs throw their errors by `expect`.
 #pragma once
 #include <cstdint>
 #include <sstream>
@@ -7,10 +7,9 @@
 
 namespace pixelrnn {
 
-// The numbers of columns, images and channels are below this limit, so that a product of two such numbers fits 64 bits.
+// Limits the numbers of columns, images and channels, so that a product of two of them fits 64 bits.
 constexpr int64_t kMaxSize = int64_t(1) << 31;
 
-// Describes a tensor, without torch's headers.
 struct TensorView {
   enum Type { kOther, kFloat, kDouble, kBool, kInt64 } type;
   void* data;
@@ -18,7 +17,7 @@ struct TensorView {
   bool contiguous;
 
   int64_t numel() const {
-    uint64_t n = 1;  // unsigned, because sizes before a size of 0 may overflow
+    uint64_t n = 1;  // unsigned, so that an overflow is defined behaviour
     for (int64_t size : sizes) n *= uint64_t(size);
     return int64_t(n);
   }
@@ -27,7 +26,7 @@ template <class T> constexpr TensorView::Type kViewType = TensorView::kOther;
 template <> constexpr TensorView::Type kViewType<float> = TensorView::kFloat;
 template <> constexpr TensorView::Type kViewType<double> = TensorView::kDouble;
 template <> constexpr TensorView::Type kViewType<uint8_t> =
-    TensorView::kBool;  // kernels read a bool as a byte, which may be neither 0 nor 1
+    TensorView::kBool;  // a byte other than 0 and 1 is no valid bool
 template <> constexpr TensorView::Type kViewType<int64_t> = TensorView::kInt64;
 
 template <class... Words> void expect(bool condition, const Words&... words) {

@@ -6,7 +6,7 @@
 
 namespace pixelrnn::cuda {
 
-// An empty class takes the place of classes that only clusters need.
+// Replaces Exchange and WeightStream in kernels without clusters.
 struct NoCluster {
   template <class... Any> PIXELRNN_DEVICE NoCluster(const Any&...) {}
 };
@@ -58,18 +58,16 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   template <class U> PIXELRNN_DEVICE const U* shared_list(int64_t offset) const {
     return reinterpret_cast<const U*>(memory_ + offset);
   }
-  // Waits until all threads of the team call this.
   PIXELRNN_DEVICE void sync() {
     if constexpr (IS_CLUSTER) ptx::cluster_arrive(), ptx::cluster_wait();
     else __syncthreads();
   }
-  // Copies the programs and all weights that stay in shared memory, once in each launch.
   PIXELRNN_DEVICE void copy_to_shared() const {
     if constexpr (IS_CLUSTER)
       if (thread_ == 0) exchange_.init(), ptx::mbarrier_init(barriers_, kStreamStages, 1), ptx::mbarrier_fence();
     for (int64_t i = thread_; i < a_.bytes / 16; i += blockDim.x)
       reinterpret_cast<uint4*>(memory_)[i] = reinterpret_cast<const uint4*>(a_.memory)[i];
-    // In a block, some weights stay zero. In a cluster, only tables of the draws are here, which have no zeros to fill.
+    // Some weights of a block stay zero. A cluster has only tables of scaled values here, which need no zeros.
     for (int i = thread_ + (IS_CLUSTER ? a_.weight_values : 0); i < a_.weight_values + a_.ring_values; i += blockDim.x)
       weights_[i] = 0;
     if constexpr (!IS_CLUSTER) __syncthreads();
@@ -81,7 +79,6 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
 
   // ---- Row steps: each thread computes four outputs of four columns together.
 
-  // Returns the index of the image's first value at a column, in a row's buffer in global memory.
   PIXELRNN_DEVICE int64_t row_index(int column, int channels) const {
     return (int64_t(column) * a_.images + image_) * channels;
   }
@@ -90,7 +87,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   PIXELRNN_DEVICE void row_step(int i, int row) {
     const RowStepArgs<T> s = list<RowStepArgs<T>>(a_.row_steps)[i];
     const RowTapArgs<T>* const taps = list<RowTapArgs<T>>(a_.row_taps) + s.first_tap;
-    sync();  // wait until all threads have finished the step before
+    sync();  // a row step reads the results of the step before
     if (s.is_copy) copy_row(s, taps->source);
     else sum_row(s, taps, row);
   }
@@ -101,7 +98,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
   PIXELRNN_DEVICE void sum_row(const RowStepArgs<T>& s, const RowTapArgs<T>* taps, int row) const {
-    constexpr int kColumns = 4;  // a thread uses each weight for so many columns
+    constexpr int kColumns = 4;  // columns for which a thread loads a weight once
     const int quads = (s.outputs + kQuad - 1) / kQuad, groups = (s.columns + kColumns - 1) / kColumns;
     for (int item = team_thread(); item < quads * groups; item += team_threads()) {
       const int first = item / quads * kColumns, quad = item % quads;
@@ -136,10 +133,9 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
 
-  // ---- The columns of a row, one after the other. A warp reads the record of a round before the barrier that begins
-  // the round.
+  // ---- The columns of a row, one after the other.
   PIXELRNN_DEVICE void columns(const BlockProgram<T>& p, int row) {
-    sync();  // wait until row steps have written what the rings load, and no thread reads the rings
+    sync();  // row steps have written their results, and no thread reads the rings any more
     if constexpr (IS_CLUSTER) {
       stream_.begin_row(
           a_.stream + ((int64_t(rank_) * (a_.main.stages + a_.mirrored.stages) + p.first_stage) << a_.log_stage),
@@ -151,8 +147,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     __syncthreads();  // wait until all warps have finished the last column
     if (warp_ == p.warps) store_last_column(p);
   }
-  // Calls run(record, column) for each record of this warp. The records are [period][rounds][warps]. Before a round
-  // that needs it, the warp waits at a barrier.
+  // Calls run(record, column) for each record of this warp. The records, [period][rounds][warps], repeat after `period`
+  // columns.
   template <class Run> PIXELRNN_DEVICE void for_each_round(const BlockProgram<T>& p, const Run& run) {
     const BlockRecord* const records =
         (IS_CLUSTER ? list<BlockRecord>(p.records) : shared_list<BlockRecord>(p.records)) + warp_;
@@ -174,8 +170,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       now = next;
     }
   }
-  // Loads the columns to the left of the row into the rings. If the program only reads a buffer, this also loads the
-  // buffer's first column of the row.
+  // Loads the columns to the left of the row, and the first column of buffers that the program only reads.
   PIXELRNN_DEVICE void fill_rings(const BlockProgram<T>& p, int row) const {
     for (int i = 0; i < p.loads; ++i) {
       const BlockLoad<T> load = shared_list<BlockLoad<T>>(p.load)[i];
@@ -208,8 +203,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
 
-  // Adds the products of one tap to the lane's sums. A lane loads four channels before it multiplies them, so that the
-  // loads overlap. If fewer than four are left, it loads the last channel again and uses zero as its value.
+  // Adds the products of one tap to the lane's sums. The lane loads four channels before it multiplies, so that the
+  // loads overlap. Behind the last channel, it loads this channel again and multiplies by zero.
   template <class Weights>
   PIXELRNN_DEVICE static void add(T (&sum)[kQuad], const T* x, int width, const Weights& w, int lane, int lanes) {
     int k = lane;
@@ -231,7 +226,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       k += 4 * lanes;
     } while (k < width);
   }
-  // Returns one of the four totals of sum[i] over `lanes` lanes, 4 or more. Lane l gets i = 2 * (l % 2) + l / 2 % 2.
+  // Sums `sum` over `lanes` lanes, at least 4. Lane l gets the total of sum[2 * (l % 2) + l / 2 % 2].
   PIXELRNN_DEVICE T reduce(const T (&sum)[kQuad], int lanes) const {
     const bool is_odd = lane_ & 1, is_upper = lane_ & 2;
     T pair[2], one;
@@ -254,8 +249,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   }
   template <bool is_cell> PIXELRNN_DEVICE void product(const BlockProgram<T>& p, const BlockRecord& r, int column) {
     const int lanes = 1 << r.log_lanes(), thread = r.first_thread + lane_, lane = thread & (lanes - 1);
-    const int part = 2 * (lane & 1) + (lane >> 1 & 1);  // which sum reduce() returns: an output or a gate
-    // The blocks of a cluster have equal shares of all quads. The last shares may be partly empty, and their weights 0.
+    const int part = 2 * (lane & 1) + (lane >> 1 & 1);  // index of the sum that reduce() returns
+    // The blocks of a cluster have equal shares of the outputs. Weights of zero pad the last shares.
     const int first_quad = IS_CLUSTER ? r.first_quad : 0, all_quads = is_cell ? r.count : (r.count + kQuad - 1) / kQuad,
               before = IS_CLUSTER ? rank_ * ((all_quads + blocks_ - 1) / blocks_) : 0;
     if constexpr (IS_CLUSTER) stream_.wait(r.weights, (r.quads - first_quad) * r.channels * kQuad);
@@ -264,8 +259,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
                 quad = IS_CLUSTER ? min(before + share, all_quads - 1) : share;
       const bool has_quad = own < r.quads && (!IS_CLUSTER || before + own < all_quads),
                  has_result = has_quad && (is_cell || quad * kQuad + part < r.count);
-      // Whether this lane computes a result. One lane does so for a unit, and one lane for each output of a linear
-      // step.
+      // One lane finishes a unit, and one lane each output of a linear step.
       const bool finishes = has_result && lane < (is_cell ? 1 : kQuad);
       const Operands operands = load_operands<is_cell>(p, r, column, quad, part, finishes);
       auto w = weights(r.weights + (share - first_quad) * r.channels * kQuad);
@@ -281,7 +275,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
         exchange_.before_push();
         __syncwarp();  // a lane may replace an operand that another lane has read
       }
-      // In a block, lanes without a result are done. In a cluster they help to store the results of other lanes.
+      // In a cluster, lanes without a result store results of other lanes.
       const auto write = [&](int place, int index, T value) {
         if ((IS_CLUSTER || !is_cell) && place < 0) return;
         if constexpr (IS_CLUSTER) push<is_cell>(place, index, value, has_result, lane, lanes);
@@ -291,20 +285,16 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       else if (IS_CLUSTER || finishes) outputs(r, y, operands, quad * kQuad + part, write);
     }
   }
-  // Stores a result in the rings of all blocks. The lanes that share a quad divide the blocks among them.
+  // Stores a result in the rings of all blocks. Each lane of a group does so for some of the blocks.
   template <bool is_cell>
   PIXELRNN_DEVICE void push(int place, int index, T value, bool has_result, int lane, int lanes) const {
-    const int results = is_cell ? 1 : kQuad;  // lanes that compute a result
+    const int results = is_cell ? 1 : kQuad;
     value = __shfl_sync(~0u, value, (lane_ & -lanes) + (lane & (results - 1)));
     exchange_.push(has_result, rings_ + place + index, value, lane / results, lanes / results);
   }
-  // Operands of a step other than its taps. The lane loads them before it computes the product, so that it need not
-  // wait for them later.
-  struct Operands {
-    T base, first, second;  // cell: carried and addend; linear: right operands of the pointwise steps
-  };
-  // A step may overwrite its operands. So only the lane that writes a result reads the operands that this result may
-  // replace.
+  // The lane loads these operands before it computes the product, to hide their latency.
+  struct Operands { T base, first, second; };
+  // A step may overwrite its operands, so only the lane that overwrites an operand reads it.
   template <bool is_cell>
   PIXELRNN_DEVICE Operands load_operands(
       const BlockProgram<T>& p, const BlockRecord& r, int column, int quad, int part, bool finishes) const {
@@ -318,7 +308,6 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     const int o = quad * kQuad + part;
     return {read(r.base, o), read(r.place[0], o), read(r.place[2], o)};
   }
-  // Returns the address of a value of an operand.
   PIXELRNN_DEVICE const T* operand(const BlockProgram<T>& p, int place, int index, int column) const {
     if (!IS_CLUSTER || place >= 0) return rings_ + place + index;
     const BlockOperand<T> in_memory = shared_list<BlockOperand<T>>(p.operands)[-2 - place];
@@ -333,8 +322,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     y = rectified(y + operands.second, r.has_relu(2));
     write(r.place[3], o, y);
   }
-  // Computes a unit of a cell. z is the lane's pre-activation, of gate `gate`. Lanes 0, 2, 1 and 3 of four have the
-  // gates i, f, g and o.
+  // z is the lane's pre-activation. Lanes 0, 2, 1 and 3 of four have the gates i, f, g and o.
   template <class Write>
   PIXELRNN_DEVICE void cell(
       const BlockRecord& r, T z, const Operands& operands, int unit, int gate, bool writes, const Write& write) const {
@@ -359,7 +347,6 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
 
   // ---- Values of pixels.
 
-  // Returns the index of a colour's value in `uniform`, `known` and `values`.
   PIXELRNN_DEVICE int64_t value_index(int colour, int column, int row) const {
     return ((int64_t(image_) * a_.colours + colour) * a_.height + row) * a_.width + column - a_.margin;
   }
@@ -415,12 +402,12 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   }
 
   const BlockArgs<T>& a_;
-  const int blocks_, rank_;  // of the team; this block's index in it
+  const int blocks_, rank_;
   const int image_, thread_, lane_, warp_;
   unsigned char* const memory_;
   T *const weights_, *const rings_;
   FetchedValue* const fetched_;
-  const uint32_t barriers_;  // in a cluster, the address of all mbarriers
+  const uint32_t barriers_;  // shared-memory address of a cluster's mbarriers
   typename ClusterOf<T, IS_CLUSTER>::Exchange exchange_;
   typename ClusterOf<T, IS_CLUSTER>::WeightStream stream_;
 };

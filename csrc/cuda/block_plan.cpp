@@ -26,7 +26,7 @@ template <class T> struct Programs {
   const RowProgram<T>&before_row, &after_row;
 };
 
-// Returns the plan for a team. Its shared memory may be larger than that of the GPU.
+// The returned plan may need more shared memory than the GPU has.
 template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Device& device, const Team& team) {
   const auto& [main, mirrored, before_row, after_row] = programs;
   RowStepAccess<T> rows;
@@ -45,7 +45,7 @@ template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Devi
     a.main.records = main_plan.add_records_to(blob), a.mirrored.records = mirrored_plan.add_records_to(blob);
   };
   if (!team.is_cluster()) add_records();
-  a.bytes = align_up(blob.bytes.size(), 16);  // so far, the lists that a block copies to shared memory
+  a.bytes = align_up(blob.bytes.size(), 16);  // the lists so far are copied to shared memory
   if (team.is_cluster()) add_records();
   std::vector<RowStepArgs<T>> row_steps;
   std::vector<RowTapArgs<T>> row_taps;
@@ -95,7 +95,7 @@ template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Devi
   return plan;
 }
 
-// Returns the most bytes of weights for a column that a block of a cluster reads, and the most for four outputs.
+// Returns the most bytes of weights that a block of a cluster reads for a column, and for four outputs.
 template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& programs, int blocks) {
   int64_t most = 0, most_of_quad = 0;
   for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {
@@ -110,8 +110,8 @@ template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& p
   return {most, most_of_quad};
 }
 
-// Returns the plan for clusters with the largest ring of weights that fits in shared memory. A ring that is larger than
-// half of the weights for a column is of no use.
+// The ring of weights is the largest that fits in shared memory, up to half of a column's weights. A larger ring is of
+// no use.
 template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const Device& device, int blocks) {
   const auto [all, quad] = stream_sizes(programs, blocks);
   int64_t bytes = kMinStreamBytes, least = kMinStreamBytes;
@@ -123,7 +123,7 @@ template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const 
   }
 }
 
-// Returns the time of a pixel of all images by estimate, if each stage is a launch (columns.h).
+// Returns the estimated time of a pixel of all images if each stage is a launch (columns.h).
 template <class T> double seconds_of_stages(const Programs<T>& programs) {
   double seconds = 0;
   for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {

@@ -1,5 +1,5 @@
-// Plans the kernels that draw whole images (block_kernel.h). A plan says where each buffer lies in shared memory, which
-// warps compute which step in which round, and what the last warp copies in each round.
+// Plans the kernels that draw whole images (block_kernel.h): where buffers lie in shared memory, and what each warp
+// computes or copies in each round.
 #pragma once
 #include <vector>
 
@@ -16,16 +16,15 @@ template <class T> struct BlockPlan {
   unsigned threads = 0;
   int64_t shared_memory = 0;
   double seconds = 0;  // for one pixel of all images, by estimate
-  // In a cluster: the copies that fill args.stream, where they lie in `memory`, and the number of values of the stream.
-  // The copies leave gaps, which are zeros.
+  // In a cluster: the copies that fill args.stream, their offset in `memory`, and the stream's length in values. The
+  // stream is zero between the copies.
   std::vector<WeightCopy<T>> stream;
   int64_t stream_list = 0, stream_values = 0;
 };
 
-// Plans the column programs and the row steps of a row. Throws std::runtime_error with one sentence if the kernel
-// cannot run a step, or if the shared memory is too small. It also throws if there are so many images that a launch for
-// each stage (columns.h) is faster. `blocks` is the number of blocks of a team. If it is 0, the team is one block if
-// the model fits, else a cluster.
+// Plans the column programs and the row steps of a row for teams of `blocks` blocks. If `blocks` is 0, the team is one
+// block if the model fits, else a cluster. Throws std::runtime_error with one sentence if the kernel cannot run a step,
+// if the shared memory is too small, or, if `blocks` is 0, if a launch for each stage (columns.h) is faster.
 template <class T> BlockPlan<T> plan_block(const ColumnProgram<T>& main, const ColumnProgram<T>& mirrored,
     const RowProgram<T>& before_row, const RowProgram<T>& after_row, const Device&, int blocks);
 

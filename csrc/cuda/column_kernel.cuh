@@ -4,9 +4,8 @@
 
 namespace pixelrnn::cuda {
 
-// Runs a stage: steps that do not depend on each other. A group of lanes computes a quad (four outputs, or the four
-// gates of a unit) for kImages images. So it loads a weight once for these images. The results of an image do not
-// depend on kImages.
+// Runs a stage: steps that do not depend on each other. A group of lanes computes four outputs, or the four gates of a
+// unit, for kImages images, and loads a weight once for them. An image's results do not depend on kImages.
 template <class T, int kImages> class ColumnStageKernel {
  public:
   PIXELRNN_DEVICE explicit ColumnStageKernel(const ColumnStageArgs<T>& a) : a_(a) {}
@@ -33,7 +32,7 @@ template <class T, int kImages> class ColumnStageKernel {
     const int lanes = 1 << s.log_lanes, lane = int(thread) & (lanes - 1);
     const int group = int(thread >> s.log_lanes), groups = (a_.images + kImages - 1) / kImages;
     const int quads = is_cell ? s.count : (s.count + kQuad - 1) / kQuad;
-    // All lanes of a warp must take part in shuffles. So the threads that have no quad compute the last quad once more.
+    // All lanes of a warp must take part in shuffles, so spare threads compute the last quad again.
     const int quad = min(group / groups, quads - 1), image0 = group % groups * kImages;
     T sum[kImages][kQuad] = {};
     const T* w = s.packed + (int64_t(quad) * s.channels + lane) * kQuad;
@@ -109,8 +108,8 @@ template <class T, int kImages> class ColumnStageKernel {
     at(s.output, image)[o] = rectified(y, s.relu);
   }
 
-  // Sets the value of one image, unless the value is known. Also writes the scaled value to the image that the network
-  // reads. All lanes of a warp call this together.
+  // Draws the value of one image unless it is known, and writes the scaled value for the network. All lanes of a warp
+  // call this together.
   PIXELRNN_DEVICE void set_value(const StageStep<T>& s, int image) const {
     if (image >= a_.images) return;
     const int lane = int(threadIdx.x) & 31;

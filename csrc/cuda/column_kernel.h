@@ -1,15 +1,13 @@
 // The arguments of the kernel that runs a stage (column_stages.h): steps that do not depend on each other, at one
-// column of all images. T, the type of buffers and weights, is float or double. A record describes a step with all its
-// addresses at this column, so that the kernel looks nothing up. The records themselves are the kernel's argument. So a
-// CUDA graph keeps them, and nobody has to copy them to the GPU.
+// column of all images. T is float or double. A record (StageStep) has all addresses of a step at this column. The
+// records are the kernel's argument, so a CUDA graph keeps them, and nobody has to copy them to the GPU.
 #pragma once
 #include <cstdint>
 
 namespace pixelrnn::cuda {
 
 constexpr int kMaxTaps = 8, kMaxFused = 2, kMaxStageSteps = 8, kStageThreads = 256;
-// The size of a quad: four outputs of a linear step, or the four gates of one unit. The weights of a quad lie side by
-// side.
+// A quad is four outputs of a linear step, or the four gates of one unit. Its weights lie side by side.
 constexpr int kQuad = 4;
 
 // One column of a buffer: the values of image i start at data[i * stride]. If there is no buffer, data is null.
@@ -30,19 +28,19 @@ template <class T> struct StagePointwise {
 enum class StageKind : int { linear, cell, pointwise, draw };
 template <class T> struct StageStep {
   StageKind kind;
-  int first_block;     // blocks of threads from this one to the next step's first run the step
-  int count;           // the number of outputs, units or logits
-  int log_lanes;       // 2^log_lanes lanes of a warp share the sums of one quad
-  int taps, channels;  // channels: the sum over the taps
+  int first_block;     // the first block of threads that runs this step
+  int count;           // outputs, units or logits
+  int log_lanes;       // 2^log_lanes lanes of a warp compute a quad
+  int taps, channels;  // channels of all taps
   int relu, fused;
   int gate_stride;  // cell: distance between two gates of `base`, in values
   int last_level;   // draw: the largest value
-  const T* packed;  // linear, cell: [quads][channels][kQuad]
+  const T* packed;  // [quads][channels][kQuad]
   StageColumn<const T> base, addend, carried;
   StageColumn<T> c, h, output;
   StageTap<T> tap[kMaxTaps];
   StagePointwise<T> pointwise[kMaxFused];
-  // draw: the value of image i is at index i * colours of `uniform`, `known` and `values`.
+  // In these three tensors, the value of image i is at index i * colours.
   int colours;
   const double* uniform;
   const uint8_t* known;

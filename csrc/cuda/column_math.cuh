@@ -8,8 +8,8 @@ namespace pixelrnn::cuda {
 
 template <class T> struct alignas(16) Quad { T v[kQuad]; };
 
-// Chooses the class with sigmoid and tanh of the cell. For float this is FullMath, which has no division. A division's
-// slow path would make the compiler spill registers. FullMath has no float64 version.
+// The cell's sigmoid and tanh. For float they are FullMath's, which has no division. A division's slow path would make
+// the compiler spill registers. FullMath has no float64 version.
 template <class T> struct CellMathOf { using Type = StepMath; };
 template <> struct CellMathOf<float> { using Type = FullMath; };
 template <class T> using CellMath = typename CellMathOf<T>::Type;
@@ -17,11 +17,10 @@ template <class T> using CellMath = typename CellMathOf<T>::Type;
 template <class T> PIXELRNN_DEVICE T rectified(T y, bool relu) { return relu && y < T(0) ? T(0) : y; }  // NaN stays NaN
 
 // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py). At temperature 0
-// it returns the most likely value. All lanes of a warp call this together. Each lane handles a range of adjacent
-// values.
+// it returns the most likely value. All lanes of a warp call this together.
 template <class T> PIXELRNN_DEVICE int draw(
     const T* logits, int count, int last_level, int lane, double uniform, double temperature) {
-  // A single logit is that of the value 1. Then the value 0 has the logit 0.
+  // A single logit belongs to the value 1. The value 0 then has the logit 0.
   const auto logit = [&](int value) { return count > 1 ? double(logits[value]) : value ? double(*logits) : 0.; };
   const int levels = last_level + 1, share = (levels + 31) / 32;
   const int first = min(levels, lane * share), end = min(levels, first + share);
@@ -38,7 +37,7 @@ template <class T> PIXELRNN_DEVICE int draw(
   const auto weight = [&](int value) { return ::exp((logit(value) - top) / temperature); };
   double sum = 0;
   for (int i = first; i < end; ++i) sum += weight(i);
-  double cumulative = sum;  // after the loop: the sum over this lane and all lanes before it
+  double cumulative = sum;  // later the sum over this lane and the lanes before it
   for (int distance = 1; distance < 32; distance *= 2) {
     const double before = __shfl_up_sync(~0u, cumulative, distance);
     if (lane >= distance) cumulative += before;
@@ -48,8 +47,7 @@ template <class T> PIXELRNN_DEVICE int draw(
   const double passed = uniform * total;
   const double before = __shfl_up_sync(~0u, cumulative, 1);
   cumulative = lane ? before : 0;
-  // `value` is the first value whose cumulative weight exceeds `passed`. `last` is the last value with a weight above
-  // 0. Lanes round their sums differently. So only the test w > 0 makes sure that the drawn value is possible.
+  // Lanes round their sums differently, so only the test w > 0 makes sure that the drawn value is possible.
   int value = levels, last = 0;
   for (int i = first; i < end; ++i) {
     const double w = weight(i);

@@ -1,5 +1,5 @@
-// Divides the steps of a column (../columns/steps.h) into stages. The steps of a stage do not depend on each other, so
-// one launch can run the stage. This assumes that two different buffers share no memory.
+// Divides the steps of a column (../columns/steps.h) into stages. One launch can run a stage, because its steps do not
+// depend on each other. Different buffers must share no memory.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -10,16 +10,15 @@
 
 namespace pixelrnn::cuda {
 
-// A step, and the pointwise steps that are fused with it: they only change its outputs further. The thread that
-// computes an output also runs the pointwise steps on it, so they need no stage of their own.
+// A step, and pointwise steps on its outputs. The thread that computes an output also runs the pointwise steps on it,
+// so they need no stage of their own.
 template <class T> struct FusedStep {
   ColumnStep<T> first;
   std::vector<ColumnStep<T>> pointwise;
 };
 template <class T> using ColumnStage = std::vector<FusedStep<T>>;
 
-// A range of channels of a buffer at the current column. Reads of earlier columns need no range, because earlier
-// launches wrote these columns.
+// Channels of a buffer at the current column. Earlier columns cause no dependency, because earlier launches wrote them.
 struct ChannelRange {
   const void* data;
   int64_t start, stop;
@@ -35,7 +34,7 @@ struct ChannelAccess {
       return std::any_of(b.begin(), b.end(), [&](const ChannelRange& y) { return x.overlaps(y); });
     });
   }
-  // Returns whether `later` must run later: it reads results of this access, or overwrites its operands or its results.
+  // Returns whether `later` must wait for this access.
   bool precedes(const ChannelAccess& later) const {
     return overlap(writes, later.reads) || overlap(reads, later.writes) || overlap(writes, later.writes);
   }
@@ -72,8 +71,8 @@ template <class T> ChannelAccess access_of(const ColumnStep<T>& s) {
   return access;
 }
 
-// Returns whether a pointwise step can be fused with `before`. It must read exactly the channels that `before` writes
-// last, and no other output of `before`. It must not write channels that other threads of `before` read.
+// A pointwise step can be fused if it reads exactly the channels that `before` writes last, and no other output of
+// `before`. It must not write channels that other threads of `before` read.
 template <class T> bool can_fuse(const FusedStep<T>& before, const ColumnStep<T>& s) {
   if (before.first.kind != StepKind::kLinear || s.kind != StepKind::kPointwise ||
       before.pointwise.size() == size_t(kMaxFused))

@@ -8,10 +8,10 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// In batches of at least this size, a group of lanes loads each weight once for this number of images.
+// With at least this many images, a group of lanes loads each weight once for this many images.
 constexpr int kLargeTile = 4;
 
-// Writes the records of steps at one column. A launch has these records as its argument.
+// Writes the records of steps at one column to a launch's argument.
 template <class T> class ColumnRecords {
  public:
   ColumnRecords(const ColumnProgram<T>& program, int64_t column)
@@ -69,7 +69,7 @@ template <class T> class ColumnRecords {
     const StageColumn<const T> left = input(s.base, 0, s.start), right = input(s.addend, 0, s.start);
     record.pointwise[record.fused++] = {left.data == before.data ? right : left, output(s.output, s.start), s.relu};
   }
-  // Writes the weights and taps of a step to its record. Returns the number of threads that the step needs.
+  // Returns the number of threads that the step needs.
   int64_t add_taps(StageStep<T>& record, const ColumnStep<T>& s, int64_t quads) const {
     record.packed = s.packed;
     expect(reinterpret_cast<uintptr_t>(s.packed) % 16 == 0, "expected weights aligned to 16 bytes");
@@ -78,9 +78,8 @@ template <class T> class ColumnRecords {
       record.tap[record.taps++] = {column.data, column.stride, int(tap.channels)};
       record.channels += int(tap.channels);
     }
-    // At least four lanes share a quad, because each of them finishes one image. More lanes share it as long as a lane
-    // has more than eight channels. (Eight is an assumption, not measured on a GPU. More lanes need fewer loads in a
-    // row, but more shuffles.)
+    // With more lanes, each lane loads fewer channels, but there are more shuffles. Eight channels a lane are assumed,
+    // not measured on a GPU.
     record.log_lanes = 2;
     while (record.log_lanes < 5 && record.channels > 8 << record.log_lanes) ++record.log_lanes;
     return quads * ((images_ + tile_ - 1) / tile_) << record.log_lanes;

@@ -7,7 +7,7 @@
 
 namespace pixelrnn::cuda {
 
-// The blocks of packed weights that the kernels read: four outputs of a linear step, or one unit with its four gates.
+// A block of packed weights: four outputs of a linear step, or one unit with its four gates.
 constexpr ColumnBlocks kColumnBlocks{4, 1};
 
 // Returns the number of launches for one column. Throws std::runtime_error with one sentence if a GPU cannot run a

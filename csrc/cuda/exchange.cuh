@@ -4,16 +4,16 @@
 namespace pixelrnn::cuda {
 
 // Gives results to all blocks of a cluster. In each stage (column_stages.h), after a barrier of the block, the last
-// warp calls begin_stage(). Every thread calls before_push(), push() for its results, and end_stage(). After that, the
-// thread's block has the results of all blocks.
+// warp calls begin_stage(). Every thread calls before_push(), push() for its results, and end_stage(), which waits for
+// the results of all blocks.
 //
 // A result may replace a value that another block still reads or receives. So before_push() waits until all blocks have
-// begun the stage. A block begins to wait only here, when it has computed its results. (A barrier of the cluster in
-// each stage would do the same, but every thread would wait until its stores are visible.)
+// begun the stage. (A barrier of the cluster would do the same, but every thread would wait until its stores are
+// visible.)
 template <class T> class Exchange {
  public:
-  // `barriers` is the shared-memory address of two mbarriers. The first counts the bytes of results, and one arrival.
-  // The second counts the blocks that have begun a stage.
+  // `barriers` is the shared-memory address of two mbarriers. The first counts bytes of results, the second the blocks
+  // that have begun a stage.
   PIXELRNN_DEVICE Exchange(uint32_t barriers, int blocks) : results_(barriers), begun_(barriers + 8), blocks_(blocks) {}
 
   PIXELRNN_DEVICE void init() const {
@@ -33,15 +33,14 @@ template <class T> class Exchange {
     if (!may_push_) ptx::mbarrier_wait_warp(begun_, begun_parity_);
     may_push_ = true;
   }
-  // If `wanted` is true, stores a value at the same place of every `step`-th block's shared memory, from the block
-  // `first` on.
+  // If `wanted`, stores a value at the same place in the shared memory of blocks first, first + step, ...
   PIXELRNN_DEVICE void push(bool wanted, const T* place, T value, int first, int step) const {
 #pragma unroll 1
     for (int rank = first; rank < blocks_; rank += step)
       ptx::store_peer_async(
           wanted, ptx::peer_address(ptx::shared_address(place), rank), value, ptx::peer_address(results_, rank));
   }
-  // If blocks exchange results in this stage, waits for the results. All lanes of a warp call this together.
+  // If `exchanges`, waits for the results of all blocks. All lanes of a warp call this together.
   PIXELRNN_DEVICE void end_stage(bool exchanges) {
     before_push();
     begun_parity_ ^= 1, may_push_ = false, has_begun_ = false;

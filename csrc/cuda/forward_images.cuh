@@ -166,8 +166,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : previous),
               compute(computed, computed_t);
       });
-      // Before its first arrival for images 2 and 3, a warp pushes a tile of image 3, but none of image 2. So lane 0
-      // announces one tile instead of two.
+      // The mbarrier for images 2 and 3 must know how many tiles a warp pushes: two, but only image 3's tile at first.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));

@@ -1,5 +1,4 @@
-// Plans one column program for the kernels that draw whole images (block_kernel.h): the places of buffers in shared
-// memory, the rounds, and the records of all warps.
+// Plans one column program for the kernels that draw whole images (block_kernel.h).
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -14,20 +13,20 @@
 namespace pixelrnn::cuda {
 
 constexpr int kWarps = 4;               // warps that run steps: one for each scheduler of a multiprocessor
-constexpr int kMovedChannels = 4 * 32;  // the most channels of one move of the last warp
-constexpr int kClusterBlocks = 8;       // the most that every GPU with clusters supports
-constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of the ring of a cluster's weights
+constexpr int kMovedChannels = 4 * 32;  // in one copy by the last warp
+constexpr int kClusterBlocks = 8;       // every GPU with clusters supports this size
+constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of a cluster's ring of weights
 
-// Estimates by which the plan chooses between its kernels and a launch for each stage (columns.h). No GPU has measured
-// them. The cycles of a round are modelled for an H100 (tests/sass_model), all others assumed.
+// Estimates for the choice between these kernels and a launch for each stage (columns.h). None is measured on a GPU.
+// The cycles of a round are modelled for an H100 (tests/sass_model), all others are assumed.
 constexpr double kCellCycles = 1000, kOtherCycles = 700;  // of a round with a cell, and of another round
-constexpr double kExchangeCycles = 225;                   // in addition, if blocks exchange results
-constexpr double kClock = 1.755e9;                        // cycles in a second
-constexpr double kStreamBytesPerCycle = 64;               // weights that a multiprocessor loads
-constexpr double kCacheBandwidth = 5.5e12;                // bytes in a second that all multiprocessors load
+constexpr double kExchangeCycles = 225;                   // added if blocks exchange results
+constexpr double kClock = 1.755e9;                        // Hz
+constexpr double kStreamBytesPerCycle = 64;               // for one multiprocessor
+constexpr double kCacheBandwidth = 5.5e12;                // bytes per second for all multiprocessors
 constexpr double kLaunchSeconds = 1.5e-6;
 
-// How a team divides work: its number of blocks, and the bytes of the weights' ring if it is a cluster.
+// The blocks that draw an image, and the bytes of a cluster's ring of weights.
 struct Team {
   int blocks, stream_bytes;
   bool is_cluster() const { return blocks > 1; }
@@ -37,7 +36,7 @@ template <class T> int64_t align_up(T value, int64_t to) { return (int64_t(value
 
 struct Ring { int offset, channels, mask; };
 
-// Collects arrays that the kernel reads in one piece of memory. Each array is aligned to 16 bytes.
+// Collects arrays in one piece of memory, each aligned to 16 bytes.
 class Blob {
  public:
   template <class U> int64_t add(const std::vector<U>& values) {
@@ -50,12 +49,10 @@ class Blob {
   std::vector<unsigned char> bytes;
 };
 
-// Returns whether the address lies in the memory of a buffer.
 template <class T> bool contains(const RowBuffer<T>& buffer, int64_t columns, const T* address) {
   return buffer.data <= address && address < buffer.data + columns * buffer.channels;
 }
 
-// The addresses that row steps read and write.
 template <class T> struct RowStepAccess {
   std::vector<const T*> reads, writes;
   void add(const RowProgram<T>& program) {
@@ -66,8 +63,6 @@ template <class T> struct RowStepAccess {
   }
 };
 
-// Calls reads(buffer, shift, first channel, end) for each buffer that the step reads. Calls writes(buffer, first
-// channel, end) for each buffer that it writes.
 template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s, const R& reads, const W& writes) {
   const bool is_cell = s.kind == StepKind::kCell;
   for (const auto& tap : s.taps) reads(tap.input, tap.shift, 0, tap.channels);
@@ -79,14 +74,13 @@ template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s
   writes(s.output, is_draw ? s.colour : s.start, is_draw ? s.colour + 1 : s.stop);
 }
 
-// Returns the largest number of channels that a step of the program may read of an absent operand.
+// Returns how many zeros an absent operand needs.
 template <class T> int most_channels(const ColumnProgram<T>& program) {
   int64_t most = 1;
   for (const auto& s : program.steps) most = std::max(most, s.stop);
   return int(most);
 }
 
-// Returns the number of quads of a step, and the number of channels of all its taps.
 template <class T> int count_quads(const ColumnStep<T>& s) {
   return int(s.kind == StepKind::kCell ? s.stop - s.start : (s.stop - s.start + kQuad - 1) / kQuad);
 }
@@ -99,20 +93,19 @@ template <class T> bool is_product(const ColumnStep<T>& s) {
   return s.kind == StepKind::kLinear || s.kind == StepKind::kCell;
 }
 
-// A part of a block's weights for one column, which the block's ring receives. `to` counts values in this column.
+// Some of a block's weights for one column. `to` counts values from the column's first weight.
 template <class T> struct StreamPart {
   int rank;
   WeightCopy<T> copy;
 };
 
-// Plans one of the two column programs of a row. The programs run one after the other, and each fills its rings at the
-// start of a row, so the rings of both use the same memory. This memory begins with zeros for `channels` channels.
+// Plans one of the two column programs of a row. They run one after the other, and each fills its rings anew, so both
+// use the same memory. It begins with `channels` zeros, for absent operands.
 template <class T> class ProgramPlanner {
   using Buffer = RowBuffer<T>;
 
  public:
-  // other: the other column program of the row. The constructor adds the weights that stay in shared memory to
-  // `weights`, and their number to `weight_values`.
+  // Adds the weights that stay in shared memory to `weights`, and their number to `weight_values`.
   ProgramPlanner(const ColumnProgram<T>& program, const ColumnProgram<T>& other, const RowStepAccess<T>& rows,
       int channels, const Team& team, std::vector<WeightCopy<T>>& weights, int& weight_values)
       : ring_values(channels),
@@ -132,7 +125,7 @@ template <class T> class ProgramPlanner {
   }
 
   int ring_values;
-  std::vector<StreamPart<T>> stream;  // if the team is a cluster
+  std::vector<StreamPart<T>> stream;  // only of a cluster
 
   // Adds the lists that a block copies to shared memory.
   BlockProgram<T> add_to(Blob& blob) const {
@@ -146,7 +139,7 @@ template <class T> class ProgramPlanner {
   }
   int64_t add_records_to(Blob& blob) const { return blob.add(records_); }
 
-  // Returns the cycles of a column by estimate.
+  // Returns the estimated cycles of a column.
   double cycles() const {
     double sum = 0;
     for (const Round& round : rounds_) {
@@ -168,7 +161,7 @@ template <class T> class ProgramPlanner {
     bool is_kept = false;  // whether row steps read the buffer, or the other program uses it
     std::vector<bool> written = {};
 
-    // Notes that a step writes channels of the current column. Until then, the ring holds no values of these channels.
+    // Before a step writes these channels, the ring has no values of them at the current column.
     void add_written(int64_t first, int64_t end) {
       expect(end <= buffer.channels, "expected buffers in different memory");
       written.resize(size_t(buffer.channels));
@@ -189,9 +182,9 @@ template <class T> class ProgramPlanner {
     std::vector<FusedStep<T>> steps;
     std::vector<Warp> warp;
     bool exchanges;          // whether blocks exchange results in the round's stage
-    int expected = 0;        // bytes that a block receives in this stage, if the stage begins with the round
-    int64_t stream_end = 0;  // index in the column's stream behind the weights of this round
-    int freed = 0;           // number of stages of the stream that the rounds before have freed
+    int expected = 0;        // bytes of results that a block receives, if a stage begins with this round
+    int64_t stream_end = 0;  // end of the round's weights in the column's stream
+    int freed = 0;           // stages of the stream that earlier rounds have freed
   };
 
   void collect_buffers(const ColumnProgram<T>& other, const RowStepAccess<T>& rows) {
@@ -228,7 +221,7 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // Drops the outputs that only a fused pointwise step reads. The kernel keeps them in registers, so they need no ring.
+  // Gives no ring to outputs that only a fused pointwise step reads, because they stay in registers.
   void drop_intermediates(const std::vector<ColumnStage<T>>& stages) {
     for (const auto& stage : stages)
       for (const auto& fused : stage) {
@@ -246,8 +239,7 @@ template <class T> class ProgramPlanner {
   void allocate_rings() {
     for (const auto& [data, use] : uses_) {
       if (is_dropped(data) || (team_.is_cluster() && is_in_memory(use))) continue;
-      // While the warps compute a column, the last warp loads the next one or stores the previous one. The ring has
-      // room for it.
+      // The ring has room for the column that the last warp loads or stores while other warps compute.
       const bool is_loaded = !use.is_written, is_stored = use.is_written && use.is_kept;
       int size = 1;
       while (size < std::max<int64_t>(use.depth + 1 + is_loaded, 1 + is_stored)) size *= 2;
@@ -275,9 +267,9 @@ template <class T> class ProgramPlanner {
     rounds_[begin].expected = expected;
     rounds_.back().ends_stage = true;
   }
-  // Adds round i of `rounds` rounds in which a cluster runs the steps. Each round has a part of the products' outputs.
+  // Adds round i of the `rounds` rounds of these steps. Each round computes a part of their outputs.
   void add_round(const std::vector<FusedStep<T>>& all, int i, int rounds, bool begins_stage, bool exchanges) {
-    // In a cluster, each round frees weights, so a barrier comes before it.
+    // In a cluster, the weights of earlier rounds may be overwritten after a barrier.
     rounds_.push_back({begins_stage || team_.is_cluster(), false, all, std::vector<Warp>(kWarps), exchanges});
     Round& round = rounds_.back();
     const int steps = int(all.size());
@@ -293,14 +285,11 @@ template <class T> class ProgramPlanner {
     }
     round.stream_end = stream_values_;
   }
-  // Returns the number of quads that a block of the team computes.
   int share(const ColumnStep<T>& s) const { return (count_quads(s) + team_.blocks - 1) / team_.blocks; }
-  // Returns the bytes of the weights of four outputs of a step, or of a unit.
   static int64_t quad_bytes(const ColumnStep<T>& s) {
     return is_product(s) ? std::max(count_channels(s), 1) * kQuad * int64_t(sizeof(T)) : 0;
   }
-  // Returns how many steps of a stage run in a round. In a cluster, the weights of a round fill at most half of the
-  // ring.
+  // In a cluster, the weights of a round fill at most half of the ring.
   size_t count_together(const ColumnStage<T>& stage) const {
     size_t together = kWarps;
     if (team_.is_cluster())
@@ -308,7 +297,6 @@ template <class T> class ProgramPlanner {
         while (together > 1 && quad_bytes(fused.first) * int64_t(together) > team_.stream_bytes / 2) together /= 2;
     return together;
   }
-  // Returns the number of rounds that steps need.
   int count_rounds(const std::vector<FusedStep<T>>& steps) const {
     int64_t rounds = 1;
     for (const auto& fused : steps)
@@ -319,7 +307,7 @@ template <class T> class ProgramPlanner {
       }
     return int(rounds);
   }
-  // Returns how many bytes a block of a cluster receives from all blocks, itself included, for the results of a step.
+  // Returns the bytes that a block receives for a step's results from all blocks, itself included.
   int pushed_bytes(const FusedStep<T>& fused) const {
     if (!team_.is_cluster() || !is_product(fused.first)) return 0;
     std::set<const T*> results{fused.first.output.data};
@@ -355,8 +343,8 @@ template <class T> class ProgramPlanner {
       if (count_channels(s)) weights_.push_back({s.packed, weight_values_, int(count)});
       weight_values_ += int(count);
     }
-    // Cycles by estimate, not measured on a GPU: 8 for each channel that a lane multiplies, 30 for each level of
-    // shuffles, 60 for each pass.
+    // Estimated cycles, not measured: 8 for each channel that a lane multiplies, 30 for each level of shuffles, 60 for
+    // each pass.
     double least = INFINITY;
     for (int log_lanes = 2; log_lanes <= 5; ++log_lanes) {  // 4 lanes or more, because each finishes one output
       double in_turn = 0;
@@ -367,12 +355,12 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // Divides the weights into stages, and says when a round has freed stages.
+  // Divides the weights into stages, and finds which stages each round frees.
   void plan_stream() {
     const int64_t stage = team_.stream_bytes / kStreamStages / int64_t(sizeof(T));
     stream_stages_ = int((stream_values_ + stage - 1) / stage);
     const size_t rounds = rounds_.size();
-    const auto done = [&](size_t n) {  // the stages that are not needed after the first n rounds of a column
+    const auto done = [&](size_t n) {  // stages that are free after the first n rounds of a column
       return n == 0 ? 0 : n == rounds ? stream_stages_ : int(rounds_[n - 1].stream_end / stage);
     };
     for (size_t r = 0; r < rounds; ++r) {
@@ -381,14 +369,12 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // Channels of a buffer that the last warp copies in one move.
   struct Part {
     MoveKind kind;
     const T* data;
     int first;
   };
-  // Divides the last warp's moves among the rounds of a column. Loads take long. The plan assigns them first, so that
-  // few loads share a round.
+  // Divides the last warp's copies among the rounds of a column. Loads take long, so it spreads them first.
   void plan_moves() {
     for (const auto& s : program_.steps)
       if (s.kind == StepKind::kDraw && parts_.empty()) parts_.push_back({MoveKind::fetch, nullptr, 0});
@@ -425,8 +411,7 @@ template <class T> class ProgramPlanner {
     const Round& round = rounds_[r];
     record.set_round(round.is_barrier, r == 0, round.ends_stage, round.exchanges);
   }
-  // Returns the last warp's move while other warps compute `column`. It loads the next column or stores the previous
-  // one.
+  // Returns the last warp's copy while other warps compute `column`.
   BlockMove<T> move_of(const Part& part, int column) const {
     BlockMove<T> move{};
     move.kind = part.kind;
@@ -486,8 +471,7 @@ template <class T> class ProgramPlanner {
     }
     return r;
   }
-  // `results` are places that a step writes in this order. If two are the same, a cluster stores only the last result,
-  // because the blocks' stores have no order.
+  // If a step writes one place twice, a cluster stores only the last result, because its stores have no order.
   void keep_last(std::initializer_list<int*> results) const {
     if (!team_.is_cluster()) return;
     for (auto a = results.begin(); a != results.end(); ++a)
@@ -499,7 +483,7 @@ template <class T> class ProgramPlanner {
     if (is_new) operands_.push_back({b.data, int(b.channels), int(channel)});
     return -2 - found->second;
   }
-  // Puts the scaled values of all levels among the weights, and returns their index there. All colours share one table.
+  // All colours share one table of scaled values, which lies among the weights.
   int place_scaled(const ColumnStep<T>& s) {
     const auto [found, is_new] = scaled_.try_emplace(s.scaled, weight_values_);
     if (is_new) {
@@ -530,11 +514,11 @@ template <class T> class ProgramPlanner {
   std::map<const T*, Use> uses_;
   std::vector<const T*> dropped_;
   std::map<const T*, Ring> rings_;
-  static constexpr int kZeros = 0;  // zeros come first in the rings' memory
+  static constexpr int kZeros = 0;  // place of the zeros for absent operands
   int period_ = 1;
   std::map<const T*, int> scaled_;
-  int64_t stream_values_ = 0;  // number of weights for a column
-  int stream_stages_ = 0;      // number of stages for a column
+  int64_t stream_values_ = 0;  // weights of a column
+  int stream_stages_ = 0;      // stages of a column
   std::vector<Round> rounds_;
   std::vector<Part> parts_;
   int moves_per_round_ = 1;

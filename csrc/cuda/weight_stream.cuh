@@ -4,15 +4,14 @@
 
 namespace pixelrnn::cuda {
 
-// Brings a block's weights from global to shared memory while the block computes. The weights of a column lie in global
-// memory in the order of their use, divided into stages. In shared memory, a ring has room for kStreamStages stages.
-// One thread loads a stage as soon as the ring has room for it. A stage's mbarrier tells when the stage has arrived.
+// Brings a block's weights from global to shared memory while the block computes. Global memory has the weights of a
+// column in the order of their use, divided into stages. Shared memory has a ring of kStreamStages stages, and for each
+// an mbarrier that tells when its weights have arrived.
 //
 // All warps have an object of this class, and call next_column() together. Stages are numbered from the launch's start.
 template <class T> class WeightStream {
  public:
-  // `ring` is aligned to 128 bytes. `barriers` is the shared-memory address of kStreamStages mbarriers, which count one
-  // arrival.
+  // `ring` is aligned to 128 bytes. `barriers` is the shared-memory address of kStreamStages mbarriers.
   PIXELRNN_DEVICE WeightStream(unsigned char* ring, uint32_t barriers, int log_stage)
       : ring_(reinterpret_cast<T*>(ring)), barriers_(barriers), log_stage_(log_stage) {}
 
@@ -64,10 +63,10 @@ template <class T> class WeightStream {
   const int log_stage_;
   const T* source_ = nullptr;
   int stages_ = 0;  // of a column
-  int column_ = 0;  // the number of the current column's first stage
-  int next_ = 0;    // the index in the column of the stage that is loaded next
-  int issued_ = 0;  // the number of the stage that is loaded next
-  int end_ = 0;     // the number of the next row's first stage
+  int column_ = 0;  // number of the current column's first stage
+  int next_ = 0;    // index in its column of the next stage to load
+  int issued_ = 0;  // number of the next stage to load
+  int end_ = 0;     // number of the next row's first stage
 };
 
 }  // namespace pixelrnn::cuda

@@ -14,7 +14,8 @@
 //   sizes: [B, 2] of int64, the height and width of each image in the top left corner of its map. Larger sizes are
 //     clamped.
 //   corners: the corner where each direction starts, as 2 for the bottom plus 1 for the right.
-//   diagonal: if true, a cell reads the states above and to the left; otherwise an odd number in the row above.
+//   diagonal: if true, a cell reads the states above and to the left; otherwise an odd number of states in the row
+//     above.
 //   cell: the name of a NamedCell.
 //   merge: "none"; "sum" to add h of all directions; or "shift" to move h of the second direction down first.
 //   path: which CUDA kernels run (../cuda/path.h).

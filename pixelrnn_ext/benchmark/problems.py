@@ -54,7 +54,7 @@ class Differentiable:
     names: list[str]
     # Converts the results to the shapes of the exact results.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Returns the exact results if they differ from ``Problem.reference``.
+    # Returns the exact results. None if these are the results of ``Problem.reference``.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:

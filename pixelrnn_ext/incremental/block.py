@@ -14,7 +14,7 @@ from .program import Program
 from .rows import Rows
 from .steps import Step
 
-# A launch takes at most so long by estimate. Ctrl-C and progress wait for its end.
+# The longest launch, by estimate. Ctrl-C and progress wait for a launch's end.
 _LAUNCH_SECONDS = 0.05
 
 

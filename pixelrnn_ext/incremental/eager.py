@@ -39,7 +39,6 @@ class EagerRow:
         self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
-        """Returns one column of a buffer, (N, channels): ``shift`` columns from the current column."""
         return buffer.index_select(0, self.column + shift).squeeze(0)
 
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
@@ -101,7 +100,7 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes a pixel's value and the scaled value, which the network reads. A known value has priority over ``new``."""
+    """Writes a pixel's value, which is ``new`` unless it is known, and the scaled value that the network reads."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

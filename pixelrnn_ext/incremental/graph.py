@@ -25,5 +25,4 @@ def capture(device: torch.device, run: Callable[[], None], warm_up: bool = False
 
 
 def wait(device: torch.device) -> None:
-    """Waits until the GPU has done all work of the current stream."""
     torch.cuda.current_stream(device).synchronize()

@@ -53,7 +53,7 @@ class Network:
 
 
 def pixel_steps(network: Network, value_steps: Sequence[Step]) -> list[Step]:
-    """Returns all steps of a pixel: for each colour, the network's steps and the colour's last step, its value step."""
+    """Returns all steps of a pixel: for each colour, the network's steps and the value step."""
     return [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
 
 
@@ -100,7 +100,6 @@ class RowNetwork(Network):
         self.after_row: list[RowStep] = [step for state in self._states for step in state.after_row()]
 
     def _make_state(self, operation: Operation, values: dict[Operation, Any], image_dependent: set[Operation]) -> State:
-        """Returns the state of an image-dependent operation."""
         operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
         channels = {values[read].shape[2] for read in operation.inputs if read in image_dependent}
         maps = [values[read] for read in operation.inputs if read not in image_dependent]

@@ -38,7 +38,7 @@ class SamplingPlan(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """The objects that draw images in the way of ``plan``. ``images`` is None unless the way is "images"."""
+    """A plan, and the objects that carry it out. ``images`` is None unless the way is "images"."""
 
     plan: SamplingPlan
     images: ImageSampler | None

@@ -11,10 +11,7 @@ from .steps import CellStep, Step, Tap
 
 
 class Program:
-    """Compiles steps. Holds the tensors of all compiled programs, and the settings that the programs share.
-
-    ``temperature`` is for draw steps, ``streams`` are for decode steps.
-    """
+    """Compiles steps to programs, which share tensors, temperature (of draw steps) and streams (of decode steps)."""
 
     def __init__(self, rows: Rows) -> None:
         self.tensors: list[Tensor] = []

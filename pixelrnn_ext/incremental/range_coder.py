@@ -26,7 +26,7 @@ def cumulative(logits: Tensor) -> Tensor:
     """Returns the bounds of the symbols' intervals, (..., levels + 1): increasing integers from 0 to 2^24.
 
     The logits are finite float64 numbers (..., levels) on the codec's grid. There, exp, rounded to 2^-24, is the same
-    on every machine. A single logit is that of symbol 1. Then symbol 0 has the logit 0.
+    on every machine. A single logit belongs to symbol 1. Symbol 0 then has the logit 0.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -90,7 +90,7 @@ class Decoder:
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
-        self._data, self._position = data, 0  # _position: how many bytes were read, with zeros after the end
+        self._data, self._position = data, 0  # _position: bytes read, including zeros after the end
         self._offset, self._range = 0, _MASK  # _offset: distance of the stream's number from the start of the range
         if state:
             self._offset, self._range, self._position = state
@@ -116,7 +116,7 @@ class Decoder:
 
     @property
     def past_end(self) -> bool:
-        """Whether the decoder has read past the stream's end. A valid stream needs at most 7 zeros after its end."""
+        """Whether the decoder has read more bytes past the stream's end than the 7 that a valid stream may need."""
         return self._position > len(self._data) + 7
 
     @property
@@ -150,7 +150,7 @@ class Streams(NamedTuple):
         return cls(torch.tensor(rows, dtype=torch.int64).view(-1, 6), data)
 
     def assign_images(self, images: Sequence[int]) -> None:
-        """Assigns images to the streams in order. Stream s gets the next ``images[s]`` images."""
+        """Stream s gets the next ``images[s]`` images."""
         ends = torch.tensor(images).cumsum(0)
         self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
@@ -177,7 +177,7 @@ def _signed(number: int) -> int:
 
 
 def encode(intervals: Tensor) -> bytes:
-    """Encodes symbols in the tensor's order to one stream. The tensor has their intervals: start << 32 | stop."""
+    """Encodes a tensor of intervals, start << 32 | stop, in its order to one stream."""
     encoder = Encoder()
     for interval in intervals.flatten().tolist():
         encoder.encode(interval >> 32, interval & 0xFFFFFFFF)

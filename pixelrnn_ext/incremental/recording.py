@@ -62,7 +62,7 @@ class Operation:
         return TypeError(f"{_EXPECTED}, got {self}")
 
     def compute(self, values: dict["Operation", Any], dtype: torch.dtype) -> Any:
-        """Computes the call's result, with parameters in ``dtype``. ``values`` maps the inputs to their results."""
+        """Casts parameters to ``dtype``. ``values`` maps the inputs to their results."""
 
         def parameter(tensor: Tensor) -> Tensor:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
@@ -127,8 +127,7 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-# Placeholder functions. A recorded call of such a function stands for the images, the condition, the scaled images or
-# the logits.
+# A recorded call of one of these functions stands for the images, the condition, the scaled images or the logits.
 def _images() -> None: ...
 def _condition() -> None: ...
 def _scaled(images: Tensor) -> None: ...
@@ -197,7 +196,7 @@ _Call = tuple[list[Operation], Operation, Operation | None, Operation]
 
 @torch.no_grad()
 def _call(model: nn.Module, conditional: bool) -> _Call:
-    """Calls the model. Returns all recorded operations, and those that stand for images, condition and logits."""
+    """Returns all recorded operations, and those that stand for images, condition and logits."""
     check_unsharded(model)
     model = uncompiled(model)
     recorder = _Recorder(model)

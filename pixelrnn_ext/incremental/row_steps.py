@@ -55,7 +55,7 @@ def _sum(step: RowSum, row: int) -> None:
     if step.bias is not None:
         step.output.copy_(step.bias)
     if step.map is not None:
-        row = min(row, step.map.shape[2] - 1)  # a map of height 1 has one row for all image rows
+        row = min(row, step.map.shape[2] - 1)  # a map of height 1 serves all image rows
         values = step.map[:, :, row].permute(2, 0, 1)
         step.output.copy_(values) if step.bias is None else step.output.add_(values)
     for columns, weight in step.products:

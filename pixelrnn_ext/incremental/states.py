@@ -59,7 +59,7 @@ class PointwiseState(State):
 
 
 class MaskedConvState(State):
-    """State of a masked convolution: kernel height // 2 rows of its input, those above the current row."""
+    """State of a masked convolution: the kernel height // 2 input rows above the current row."""
 
     def __init__(self, rows: Rows, input: Tensor, *, weight: Tensor, bias: Tensor | None, **options: Any) -> None:
         self._mask = mask = Mask(options["mask_type"], options["image_channels"], options["gates"])
@@ -104,7 +104,7 @@ class RowLSTMState(State):
         self._side = scan.weight_hh.shape[2] // 2
         self._h_above = rows.zeros(rows.width + 2 * self._side, scan.hidden).copy_(scan.h0)
         self._c_above, self._zeros = rows.buffer(scan.hidden), rows.buffer(scan.hidden)
-        # The output can share a buffer with h. In the margin the output is zero, and no step reads h there.
+        # The output shares the buffer of h. In the margin it must be zero, and no step reads h there.
         self.output: Tensor = scan.h
         self.output[: rows.margin] = 0
 
@@ -151,7 +151,7 @@ class DiagonalBiLSTMState(State):
 def _scans(
     rows: Rows, *inputs: Tensor, mask_type: str | None, gate_bias: Tensor | None, image_channels: int, **options: Any
 ) -> list["_Scan"]:
-    """Returns one scan for each direction. ``inputs`` has the row and, for a second direction, the mirrored row."""
+    """``inputs`` has the row and, for a second direction, the mirrored row."""
     if mask_type is None:
         raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
     mask = Mask(mask_type, image_channels, 4)
@@ -184,7 +184,6 @@ class _Scan:
         return Product(self.rows.within(self.h), _taps_first(self.weight_hh[:, :, :1]))
 
     def row_sum(self, products: list[Product]) -> RowSum:
-        """Returns the row step for ``base``: the sum of the gates' bias, their condition and ``products``."""
         return RowSum(self.rows.within(self.base), self.bias, self.gate_bias, products)
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:

@@ -13,7 +13,7 @@ from . import library
 
 
 def is_gpu(device: torch.device) -> bool:
-    """Returns whether CUDA kernels run the steps of tensors on ``device``. Tests replace this to use the emulator."""
+    """Tests replace this to use the emulator."""
     return device.type == "cuda"
 
 
@@ -113,12 +113,12 @@ def draw_rows(
 
 @functools.cache
 def step_code(name: str) -> int:
-    """Returns the number of a kind of step, given its name (csrc/columns/steps.h)."""
+    """Returns the integer that stands for a kind of step (csrc/columns/steps.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
 def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
-    """Returns how many outputs, of ``gates`` gates each, are in a block of packed weights (csrc/columns/steps.h)."""
+    """Returns the size of a block of packed weights: outputs, or units if ``gates`` is 4 (csrc/columns/steps.h)."""
     if for_gpu:
         return 4 // gates  # as kColumnBlocks in csrc/cuda/columns.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)

@@ -131,7 +131,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: the file is damaged or truncated, has a newer format, or is not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    # safe_open's error may not name a missing file.
+    # open() names a missing file in its error. safe_open() does not always do so.
     with open(path, "rb"):
         pass
     try:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..models import AutoregressiveModel
-from ..sampling import Progress, Report
+from ..sampling import Progress, Report, checked_draws
 from .data import conditions
 from .seeds import generator
 
@@ -42,6 +42,7 @@ def draw(
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
     """
+    checked_draws(model, 0, shape, torch.Generator(), temperature, None, None)  # before anything is printed
     before(model, min(count, batch_size), shape)
     source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []

@@ -45,7 +45,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))
             yield
         finally:
-            # Deletes the lock file before another training can lock the folder.
+            # Deletes the lock file while the lock is held. Later, the file may be that of another training.
             with suppress(OSError):
                 (folder / LOCK).unlink()
             lock.release()

@@ -115,7 +115,7 @@ def test_a_checkout_says_what_to_do_and_what_it_hides(checkout, tmp_path, monkey
         f"{site}: run from another folder, or build this one in place with pip install -e {checkout}"
     )
     assert library._load_native() == library._load_cuda() == why
-    # A package that was built without a compiler also lacks libraries, but is no source folder.
+    # A package without libraries need not be a source folder. It may have been built without a compiler.
     monkeypatch.setitem(library.BUILD, "why_no_native", "there is no g++")
     assert library.hidden_installation() is None
     assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"

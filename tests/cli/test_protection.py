@@ -53,7 +53,7 @@ FILES = {  # {file of a training: its kind in the error message}
 def cwd(tmp_path, monkeypatch):
     """The working directory of a test, with a training, checkpoints and pictures.
 
-    Loading fails here, so the commands must refuse an output before they load a model or data.
+    The functions that load a model or data are replaced by None. So a command must refuse a wrong output path first.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "load_model", None)

@@ -150,7 +150,6 @@ def test_probabilities_are_those_of_the_logits(name, levels):
         assert found[0] == 0 and found[-1] == TOTAL
     parts, expected = ends.diff(), both.double().softmax(1) * (TOTAL - levels) + 1
     assert (parts >= 1).all()
-    # rtol allows for rounded weights, and atol for rounded bounds of intervals.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
 
 

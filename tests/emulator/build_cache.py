@@ -1,7 +1,7 @@
-"""Compiles and links files into a cache on disk that several processes share.
+"""Compiles and links files into a disk cache that several processes share.
 
-The name of a cached file has a hash of its compiler command and of its sources' contents, so a changed source is
-compiled again. ``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a temporary folder for each user.
+A file's name has a hash of its compiler command and of its sources. ``PIXELRNN_TEST_CACHE`` names the cache's folder.
+The default is a temporary folder for each user.
 """
 
 import fcntl
@@ -41,14 +41,14 @@ def content_hashes(paths):
 
 @contextmanager
 def locked(name):
-    """Locks a name of a cached file. Other processes wait, and then find the file."""
+    """Locks the name of a cached file against other processes."""
     with open(folder() / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def write(path, content):
-    """Writes text or bytes atomically, because other processes may read the file."""
+    """Writes a file atomically, because other processes may read it."""
     with tempfile.NamedTemporaryFile("w" if isinstance(content, str) else "wb", dir=path.parent, delete=False) as file:
         file.write(content)
     os.replace(file.name, path)
@@ -60,10 +60,7 @@ def in_parallel(function, items):
 
 
 def compile(command, source, suffix):
-    """Runs `command SOURCE -o OUTPUT` and returns the path of the output, which lies in the cache.
-
-    An output of the same command and the same contents of its sources is used again.
-    """
+    """Runs `command SOURCE -o OUTPUT` unless the cache has its output, and returns the output's path."""
     command, source = list(map(str, command)), Path(source).resolve()
     key = hash_of(_version(command[0]), *command, source)
     dependencies = folder() / f"{source.stem}-{key}.json"
@@ -81,7 +78,7 @@ def compile(command, source, suffix):
             return known
         with tempfile.TemporaryDirectory(dir=folder()) as scratch:
             made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
-            for _ in range(3):  # compiles again if a source changed during the compilation
+            for _ in range(3):  # again if a source changed meanwhile
                 start = time.time()
                 log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
                 files = _dependencies(rule.read_text())
@@ -94,10 +91,8 @@ def compile(command, source, suffix):
 
 
 def link(command, name, suffix=".so"):
-    """Links object files from the cache by running `command -o OUTPUT`, and returns the path of the output.
-
-    The linker's messages are written to a file beside the output that ends in .log.
-    """
+    """Links by running `command -o OUTPUT`, and returns the output's path. The linker's messages go to a .log file
+    beside it."""
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():

@@ -1,5 +1,4 @@
-// C functions of the emulator library, which control.py calls. set_* and mutate return 0, or -1 for an unknown name or
-// number.
+// C functions for control.py. set_* and mutate return -1 for an unknown name or number, otherwise 0.
 #include <cstring>
 
 #include "driver/state.h"
@@ -7,14 +6,13 @@
 
 using namespace emulator;
 
-static std::string text;  // owns the last string that Python received
+static std::string text;  // keeps the returned string alive
 
 namespace emulator {
 bool mutation_reached = false;
 }
 
-// Replaces the CUDA context of GPU 0 by a new one, as a reset of the device does. Host code that compares contexts then
-// loads its kernels again.
+// Replaces GPU 0's context as a device reset does, so that host code loads its kernels again.
 static void renew_context() {
   State& state = the_state();
   state.initialised = true;
@@ -51,8 +49,8 @@ void emulator_add_static_shared_memory(int bytes) {
 }
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 
-// Returns one line of text for each Site of a kernel (an instruction that a test can break). The fields, separated by
-// tabs, are the kernel, the number, the source position, the instruction and the ways to break it.
+// Returns a line for each Site of a kernel: kernel, number, source position, instruction and ways to break it,
+// separated by tabs.
 const char* emulator_sites(const char* kernel) {
   std::ostringstream lines;
   for (const Translated& t : translated_kernels()) {

@@ -13,10 +13,10 @@ class Site(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The cost of one memory instruction, added up over all warps and launches that executed it.
+    """The cost of a memory instruction over all warps and launches.
 
-    ``paid`` is the cost, and ``ideal`` is the lowest cost for the same data. The unit is a wavefront for shared memory,
-    and a 32-byte sector for global memory.
+    ``ideal`` is the lowest cost for the same data, and ``paid`` the actual cost. The unit is a wavefront in shared
+    memory, and a 32-byte sector in global memory.
     """
 
     accesses: int
@@ -40,17 +40,14 @@ class Emulator:
             raise ValueError(f"emulator_{name}: expected known names, got {arguments}")
 
     def set_schedule(self, name, seed=1, preemption=0, resident=2):
-        """Sets the order in which later launches run their threads.
-
-        The struct Launch in runtime.h explains the parameters.
-        """
+        """Sets the order of threads in later launches. The struct Launch in runtime.h explains the parameters."""
         self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
 
     def set_device(self, name, multiprocessors=0, gpc=0):
         """Sets the emulated GPU to `name`, such as "sm_90".
 
-        `multiprocessors` is the GPU's number of multiprocessors, and `gpc` the number in one GPC (graphics processing
-        cluster). A value of 0 keeps the number of the named GPU.
+        If `multiprocessors` or `gpc` (multiprocessors of one graphics processing cluster) is 0, that GPU's number
+        holds.
         """
         self._call("set_device", name.encode(), multiprocessors, gpc)
 
@@ -58,27 +55,22 @@ class Emulator:
         self.library.emulator_add_static_shared_memory(bytes)
 
     def profile(self):
-        """Returns a Cost for each memory instruction that ran since the last call.
-
-        The list is empty unless the library was built with checks="profile".
-        """
+        """Returns the costs of the memory instructions since the last call, if the library was built with
+        checks="profile"."""
         rows = (line.split("\t") for line in self.library.emulator_profile().decode().splitlines())
         return [Cost(*map(int, row[:4]), *row[4:]) for row in rows]
 
     def sites(self, kernel=""):
-        """Returns a kernel's Sites, the instructions that `mutate` can break. The name "" stands for all kernels."""
+        """Returns the instructions of a kernel (of all kernels for "") that `mutate` can break."""
         rows = (line.split("\t") for line in self.library.emulator_sites(kernel.encode()).decode().splitlines())
         return [Site(name, int(number), *names, tuple(modes.split())) for name, number, *names, modes in rows]
 
     def mutate(self, kernel, site, mode):
-        """Breaks one instruction of a kernel in later launches, for example by dropping it.
-
-        `site` is the number of a Site of this kernel, and `mode` is one of the Site's ways to break the instruction.
-        """
+        """Breaks an instruction of a kernel in later launches, in one of the ways that its Site lists."""
         self._call("mutate", kernel.encode(), site, mode.encode())
 
     def mutation_reached(self):
-        """Returns whether an instruction that `mutate` broke was executed since the last call of this function."""
+        """Returns whether a broken instruction was executed since the last call."""
         return bool(self.library.emulator_mutation_reached())
 
     def clear_mutations(self):

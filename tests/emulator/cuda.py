@@ -31,7 +31,7 @@ class Config(ctypes.Structure):
 
 
 class Driver:
-    """Calls the functions of a CUDA driver library as methods, which return the driver's error code."""
+    """Calls a CUDA driver library's functions as methods, which return the driver's error code."""
 
     def __init__(self, path):
         self._library = ctypes.CDLL(str(path))
@@ -50,9 +50,6 @@ class Driver:
 
 
 def launch_config(grid=(1, 1, 1), threads=32, shared=0, cluster=0, attribute=CLUSTER_DIMENSION, stream=None):
-    """Returns the configuration of a launch.
-
-    The launch has the attribute ``attribute`` with the value ``cluster``, or no attribute if ``cluster`` is 0.
-    """
+    """Returns a launch configuration, with ``attribute`` set to ``cluster`` unless that is 0."""
     attributes = Attribute(attribute, 0, (cluster, 1, 1))
     return Config(grid, (threads, 1, 1), shared, stream, ctypes.pointer(attributes), cluster > 0)

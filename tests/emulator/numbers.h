@@ -7,10 +7,10 @@
 namespace emulator {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
-// Converts fp16 to float by shifting bits. A cast of _Float16 is a slow function call on processors without F16C.
+// A cast of _Float16 is a slow function call on processors without F16C.
 inline float from_fp16(uint16_t bits) {
   const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = uint32_t(bits & 0x7fff) << 13;
-  if ((bits & 0x7c00) == 0x7c00) {  // infinity or NaN; a NaN becomes quiet
+  if ((bits & 0x7c00) == 0x7c00) {  // infinity, or NaN, which becomes quiet
     const uint32_t quiet = magnitude & 0x7fffff ? 0x400000 : 0;
     return std::bit_cast<float>(sign | 0x7f800000 | magnitude | quiet);
   }
@@ -22,8 +22,7 @@ inline uint16_t to_bf16(float x) {
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 inline uint16_t to_fp16(double x) { return std::bit_cast<uint16_t>(_Float16(x)); }
-// Rounds a double to bf16: first to float with round-to-odd, then to the nearest bf16. Rounding to nearest twice could
-// give another result.
+// Rounds to float with round-to-odd first, since rounding to nearest twice could give another result.
 inline uint16_t to_bf16(double x) {
   const float nearest = float(x);
   auto bits = std::bit_cast<uint32_t>(nearest);
@@ -34,8 +33,8 @@ inline uint16_t to_bf16(double x) {
   return to_bf16(std::bit_cast<float>(bits));
 }
 
-// Changes a result by a pseudorandom number of ulps (units in the last place), within NVIDIA's error bound for an
-// approximate instruction. No kernel may depend on the last bits, because NVIDIA does not specify them.
+// Adds a pseudorandom error within NVIDIA's bound (`ulps` units in the last place). No kernel may depend on the last
+// bits, which NVIDIA does not specify.
 inline float add_error(int ulps, float exact, float argument) {
   if (!std::isfinite(exact) || exact == 0) return exact;
   const uint32_t hash = std::bit_cast<uint32_t>(argument) * 2654435761u;
@@ -44,7 +43,7 @@ inline float add_error(int ulps, float exact, float argument) {
   if (!std::isfinite(result)) return std::copysign(std::numeric_limits<float>::infinity(), exact);
   return std::fabs(result) < std::numeric_limits<float>::min() ? std::copysign(0.0f, exact) : result;
 }
-// Emulates ex2.approx.ftz.f32. The result for an integer is exact, because CUDA's exp and tanh of doubles rely on it.
+// Emulates ex2.approx.ftz.f32. CUDA's exp and tanh of doubles rely on exact results for integers.
 inline float exp2_approx(float x) { return x == std::floor(x) ? std::exp2(x) : add_error(2, std::exp2(x), x); }
 inline float reciprocal_approx(float x) { return add_error(1, 1 / x, x); }
 

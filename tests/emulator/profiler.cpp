@@ -1,6 +1,5 @@
-// Counts what the memory instructions of a warp cost: wavefronts of shared memory, and 32-byte sectors of global
-// memory. Bank conflicts need more wavefronts. The n-th execution of an instruction by each lane of a warp counts as
-// one access of the whole warp.
+// Counts the cost of memory instructions: wavefronts of shared memory, and 32-byte sectors of global memory. The n-th
+// executions of an instruction by the lanes of a warp count as one access.
 #include <algorithm>
 #include <bit>
 #include <set>
@@ -28,8 +27,8 @@ struct Cost {
   void operator+=(const Cost& c) { accesses += c.accesses, lanes += c.lanes, paid += c.paid, ideal += c.ideal; }
 };
 
-// Counts wavefronts, the passes over the 32 banks of shared memory. One wavefront serves 32 lanes of up to 4 bytes
-// each, 16 lanes of 8 bytes, or 8 lanes of 16 bytes.
+// One wavefront, a pass over the 32 banks, serves 32 lanes of up to 4 bytes, 16 lanes of 8 bytes, or 8 lanes of 16
+// bytes.
 Cost shared_cost(const WarpAccess& access, unsigned bytes) {
   Cost cost;
   const unsigned lanes_per_wavefront = 32 / std::max(1u, bytes / kBankBytes);
@@ -83,8 +82,7 @@ class Profiler : public Checker {
     add_cost(instruction, access);
     incomplete_.erase(key);
   }
-  // Returns one line of text for each memory instruction: the fields of the class Cost in control.py, separated by
-  // tabs.
+  // Returns a line for each memory instruction, with the fields of Cost in control.py, separated by tabs.
   std::string profile() override {
     std::map<std::string, Cost> rows;
     for (const auto& [i, cost] : costs_)
@@ -99,7 +97,7 @@ class Profiler : public Checker {
 
  private:
   std::map<Instruction, Cost> costs_;
-  // Accesses that some lanes of a warp have not executed yet. The key is (instruction, warp, number of the access).
+  // Accesses that lack some lanes of the warp, by (instruction, warp, number of the access).
   std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;
   std::map<std::pair<unsigned, Instruction>, unsigned> executions_;
 

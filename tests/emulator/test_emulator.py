@@ -17,13 +17,12 @@ def compiler(cuda_compiler):
     return cuda_compiler
 
 
-# Each plan is (schedule, seed, preemption) for a launch. The schedule and the seed determine the order of threads. If
-# the seed is odd, the race checker also switches threads after 5 memory accesses on average.
+# (schedule, seed, preemption). With odd seeds the race checker switches threads after 5 memory accesses on average.
 PLANS = [
     (name, seed, 5 * (seed % 2)) for name in SCHEDULES for seed in range(1, 3 if name in ("forward", "reverse") else 6)
 ]
 ARCHITECTURES = ("sm_80", "sm_90")
-# Maps each kernel that needs compute capability 9.0 to (blocks of a cluster, bytes of a block's shared memory).
+# Kernels for compute capability 9.0: (blocks of a cluster, bytes of a block's shared memory).
 CLUSTER_KERNELS = {
     "ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "relay8": (2, 544), "relay4": (2, 544), "pipeline": (2, 120),
     "handshake": (2, 288), "meet": (0, 272),
@@ -56,12 +55,9 @@ WRONG = "wrong numbers"
 
 
 def run_all_plans(kernels, name, way="right"):
-    """Runs a kernel with threads in the order of each of PLANS, and yields one result for each.
-
-    The result is "" for correct numbers without an error, WRONG for wrong numbers, or the kind of a reported error.
-    """
-    # Row 0 is the input and row 2 the output. Row 1 lies between them, so that an access beyond the input misses the
-    # output.
+    """Runs a kernel with each of PLANS. Yields "" for success, WRONG for wrong numbers, or the kind of a reported
+    error."""
+    # Row 1 separates the input from the output, so that an access beyond the input misses the output.
     memory = torch.zeros(3, 256)
     x, out = memory[0].copy_(torch.arange(256)), memory[2]
     cluster, shared = CLUSTER_KERNELS.get(name, (0, 256))
@@ -80,7 +76,7 @@ def test_right_kernels_are_silent(name, arch):
     assert set(run_all_plans(driver.load(arch), name)) == {""}
 
 
-# Each row is (kernel, kinds of errors that the emulator may report, ways to break the kernel from kernels.h).
+# (kernel, errors that the emulator may report, ways in kernels.h to break the kernel).
 BROKEN = [
     ("reverse", "race, uninitialised", "no_block_barrier"),
     ("reverse", "divergence", "lane_leaves lanes_diverge collective_against_barrier"),
@@ -142,11 +138,10 @@ def test_broken_kernels_are_reported(name, way):
 
 
 def test_asynchronous_stores_come_late_and_in_pieces():
-    """Asynchronous stores arrive late and in parts, but only in the schedules random, burst and starve.
+    """Stores arrive late and in parts, except in the schedules forward and reverse.
 
-    With `no_wait` the kernel does not wait for its stores, so a late store makes its numbers wrong. This case runs
-    without the race checker, which would report the missing wait. With `half_a_piece` each phase of an mbarrier expects
-    the bytes of 15.5 stores, so it can end only if a store arrives in parts.
+    `no_wait` runs without the race checker, which would report the missing wait. With `half_a_piece` a phase expects
+    the bytes of 15.5 stores, so only a store in parts can end it.
     """
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
@@ -165,7 +160,7 @@ def test_a_report_says_where():
         assert part in report
 
 
-# Maps each kernel to the least number of mutations that it reaches.
+# The least number of mutations that each kernel reaches.
 MUTATED = {
     "reverse": 1, "swap": 1, "ring": 12, "pull": 10, "relay": 20, "relay8": 20, "relay4": 20, "pipeline": 12, "meet": 8,
     "handshake": 12,
@@ -185,7 +180,7 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.clear_mutations()
-        # The correct kernel skips the instructions of deliberate errors.
+        # The correct kernel skips code for deliberate errors.
         if kernels.mutation_reached():
             reached += 1
             assert "" not in results, (broken, mode, results)
@@ -245,7 +240,6 @@ def test_functions(arch):
     torch.testing.assert_close(got[:, 1], wide.tanh(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 2], wide.exp(), rtol=1e-15, atol=0)
     torch.testing.assert_close(got[:, 3], wide.tanh(), rtol=1e-15, atol=0)
-    # The emulator adds errors from -``ulps`` to ``ulps`` units in the last place.
     for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):
         off = got[:, column].float().view(torch.int32) - exact.view(torch.int32)
         assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
@@ -289,7 +283,7 @@ def test_names_that_do_not_exist():
 
 def test_profile():
     kernels = driver.load(checks="profile")
-    kernels.profile()  # clears the counts of earlier launches
+    kernels.profile()  # clears earlier counts
     x, out = torch.zeros(1024), torch.zeros(32)
     assert kernels.run("strided", x, out, blocks=1, threads=32, shared=4096) == ""
     costs = {(c.space, c.kind): (c.accesses, c.lanes, c.paid, c.ideal) for c in kernels.profile()}

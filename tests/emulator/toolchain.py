@@ -1,7 +1,7 @@
 """Builds shared libraries that run CUDA kernels on the CPU.
 
-The caller's CUDA compiler has these members: ``include`` is the folder of CUDA's headers, ``path`` is the file of the
-compiler, and ``compile(cu_file, arch, flags)`` returns the machine code, the PTX and a log.
+A compiler has ``include`` (the folder of CUDA's headers), ``path`` (its file), and ``compile(cu_file, arch, flags)``,
+which returns machine code, PTX and a log.
 """
 
 import inspect
@@ -43,7 +43,6 @@ class Compiled(NamedTuple):
 
 
 def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
-    """Compiles .cu files with line information for reports. Returns a Compiled for each file."""
     flags = [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
@@ -63,7 +62,7 @@ def compile_kernels(compiler, cu_files, arch="sm_90", flags=()):
 
 
 def _included(file, folders):
-    """Returns a file and all files that it includes directly or indirectly, also if #if disables an include."""
+    """Returns a file and all that it includes, also if #if disables an include."""
     found, rest = set(), [file]
     while rest:
         file = rest.pop().resolve()

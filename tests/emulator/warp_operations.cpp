@@ -83,10 +83,9 @@ void load_matrices(int count, uint32_t* d, const Byte* row, Place place) {
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
 
-// The registers that one lane passes to an mma, where q = lane / 4 and p = lane % 4. The columns of matrix a, and the
-// rows of matrix b, are divided into groups of 4 (tf32) or 8 (16-bit formats). a[i] is in row q + 8 (i % 2) and column
-// group i / 2 of a. b[i] is in column q and row group i of b. Both hold value p of the group (tf32), or values 2p and
-// 2p + 1 (16-bit). c[i] is in row q + 8 (i / 2) and column 2p + i % 2 of c.
+// A lane's registers of an mma, where q = lane / 4 and p = lane % 4. a's columns and b's rows form groups of 4 (tf32)
+// or 8 (16-bit formats). a[i] is in row q + 8 (i % 2) and column group i / 2. b[i] is in column q and row group i. Both
+// hold value p of the group (tf32), or values 2p and 2p + 1. c[i] is in row q + 8 (i / 2) and column 2p + i % 2.
 struct MatrixIn {
   uint32_t a[4], b[2];
   float c[4];
@@ -135,7 +134,7 @@ void multiply_matrices(MatrixFormat format, float (&d)[4], const uint32_t (&a)[4
 uint32_t round_to_tf32(float x) {
   const auto bits = std::bit_cast<uint32_t>(x);
   const bool finite = (bits & 0x7f800000) != 0x7f800000;
-  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // rounds to nearest, and ties away from zero
+  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // to nearest, ties away from zero
 }
 
 }  // namespace emulator

@@ -4,7 +4,7 @@ from pixelrnn_ext.incremental.row_steps import RowCopy
 
 
 class OnlySteps:
-    """Stands for a network of one colour. Its only row steps read all buffers, so that the kernel stores these."""
+    """A network of given steps. Its row steps read all buffers, so that the kernel stores these in global memory."""
 
     def __init__(self, rows, buffers, steps):
         self.rows, self._steps, self.before_row = rows, steps, []

@@ -89,8 +89,7 @@ LAYOUTS = {
     "bilstm": ((0, 1), "shift"), "tl-br-shift": ((0, 3), "shift"), "tr-bl": ((1, 2), "none"),
     "three-sum": ((3, 1, 0), "sum"), "four": ((0, 1, 2, 3), "none"), "four-sum": ((0, 1, 2, 3), "sum"),
 }  # fmt: skip
-# Whether a scan has the operands (x, input). x contains pre-activations of the gates, a convolution of input computes
-# them, and with both operands they are added.
+# Whether a scan has the operands (x, input). The pre-activations of the gates are x, plus a convolution of input.
 SOURCES = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
 
 

@@ -35,8 +35,7 @@ def emulator(monkeypatch):
     return use_emulated_gpu(monkeypatch)
 
 
-# The ways to draw images on a GPU: a launch for each stage, or launches for whole images by so many blocks an
-# image.
+# The number of blocks that draw an image in one launch, or None for a launch for each stage.
 WAYS = {"stages": None, "block": 1, "2-blocks": 2, "8-blocks": 8}
 
 
@@ -63,6 +62,7 @@ def recorded(function, calls):
 
 @pytest.mark.emulated
 @pytest.mark.covering(2, sweep=100)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
 @pytest.mark.parametrize("known", [False, True], ids=["new", "completed"])
 @pytest.mark.parametrize("condition", [None, "label", "map"])
@@ -70,10 +70,11 @@ def recorded(function, calls):
 @pytest.mark.parametrize("dtype", RATIO, ids=str)
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", WIRED_MODELS)
-def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, way, request):
-    """In stages, 6 images run in tiles of four, the last of which is not full. 1 or 3 images run in tiles of one."""
+def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, schedule, way, request):
+    """A launch for each stage computes 6 images in two groups of four, and 1 or 3 images one by one."""
     if request.node.callspec.params["way"] == "2-blocks":
-        n = min(n, 2)  # because the emulator needs long for clusters
+        n = min(n, 2)  # the emulator takes long for clusters
+    way.set_schedule(schedule, preemption=40 if schedule == "random" else 0)
     make = partial(make_model, name, colours, dtype, condition_channels=0 if condition is None else 2)
     size = {None: None, "label": (n, 2, 1, 1), "map": (n, 2, 4, 4)}[condition]
     context = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
@@ -92,7 +93,7 @@ def test_images_and_logits(name, colours, dtype, n, condition, known, temperatur
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_schedules(name, colours, way, request):
-    """In stages, images run in tiles of four. In the other ways, images do not meet."""
+    """A launch for each stage computes groups of four images. The other kernels compute each image by itself."""
     model, first = make_model(name, colours), None
     n = 5 if request.node.callspec.params["way"] == "stages" else 1
     images = random_images(model, n, 3, 4)
@@ -126,7 +127,7 @@ def test_hooks_that_add_and_apply_relu(way):
 @pytest.mark.parametrize("bad", [torch.inf, torch.nan], ids=str)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_weights_that_are_not_finite(name, bad, emulator):
-    """Such a model is not for the kernel of whole images, which multiplies some weights by zeros as padding."""
+    """The kernel of whole images refuses infinity and NaN, because it multiplies some weights by zeros as padding."""
     model, reference = (make_model(name, backend=backend) for backend in ("auto", "reference"))
     for m in (model, reference):
         with torch.no_grad():
@@ -165,7 +166,7 @@ def test_an_image_has_the_same_bits_in_every_batch(dtype, way):
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("levels", "logits"), [(2, 1), (3, 3), (33, 33), (256, 256)])
 def test_draws(temperature, levels, logits, emulator):
-    """Draws the CPU's values, except where a uniform number is so close to a border that rounding decides."""
+    """Values equal the CPU's, unless a uniform number is so close to a cumulative probability that rounding decides."""
     rng = generator()
     rows = Rows(images=9, width=11, margin=0, dtype=torch.float64, device=torch.device("cpu"))
     all_logits = rows.buffer(2 * logits).normal_(std=3, generator=rng)
@@ -197,7 +198,7 @@ def random_below(rng, n):
 
 
 def random_step(rng, rows, small, wide):
-    """Returns a random step. Steps share a few buffers, so that they read and overwrite each other's results.
+    """Returns a random step. Steps read and overwrite each other's results in a few buffers.
 
     ``small`` are buffers of 5 channels, and ``wide`` are buffers of 20, which hold the gates of cells.
     """
@@ -264,7 +265,7 @@ def run_stages(rows, buffers, steps):
 
 
 def run_images(rows, buffers, steps):
-    *others, value = steps  # the last step sets the colour's value
+    *others, value = steps
     sampler = ImageSampler(OnlySteps(rows, buffers, others), [value], 1)
     assert sampler.why_not is None
     maps = torch.zeros(rows.images, 0, 1, rows.width, dtype=torch.float64)
@@ -275,7 +276,7 @@ def run_images(rows, buffers, steps):
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize(("name", "images"), [("stages", 2), ("stages", 5), ("block", 2), ("2-blocks", 2)])
 def test_random_programs(name, images, seed, monkeypatch):
-    """Steps that depend on each other in random ways give the same results as in their order, one by one."""
+    """Random steps, which depend on each other, give the same results in the plan's order as one by one."""
     from helpers.emulated.sampling import use_emulated_gpu
 
     use_emulated_gpu(monkeypatch, blocks=WAYS[name])
@@ -298,7 +299,7 @@ TABLE = {
 
 @pytest.fixture
 def planner():
-    """To plan launches, no GPU is needed."""
+    """No GPU is needed to plan launches."""
     if reason := library.why_no_planner():
         pytest.skip(reason)
 
@@ -308,7 +309,6 @@ def rows_on_gpu(width, margin):
 
 
 def draws(model, network):
-    """Returns the draw step of each colour."""
     rows, (_, _, colours) = network.rows, network.input.shape
     operands = [rows.buffer(colours, dtype) for dtype in (torch.float64, torch.bool, torch.int64)]
     scaled = torch.zeros(model.levels, dtype=rows.dtype)
@@ -350,7 +350,7 @@ def test_launches_of_the_documentation(name, planner):
     assert TABLE[name] == [str(len(steps)), *map(str, launches), " + ".join(operations), "; ".join(by_blocks)]
 
 
-# {model: {compute capability of a GPU that draws 16 images in one launch: number of blocks that draw an image}}. The
+# {model: {compute capability: number of blocks that draw an image}} for GPUs that draw 16 images in one launch. The
 # tests try 8.0, 8.6, 9.0, 10.0 and 12.0.
 ONE_LAUNCH = {
     "mnist-diagonal": {90: 1, 100: 1, 120: 8},
@@ -382,7 +382,6 @@ def test_models_in_one_launch(name, planner):
 
 @pytest.mark.parametrize("blocks", [1, 4])
 def test_damaged_programs(blocks, planner):
-    """The planner accepts or refuses every program, whatever integers the program has."""
     rng = generator()
     model = make_model("diagonal", "rgb", condition_channels=2)
     network = RowNetwork(model, 2, 3, torch.randn(2, 2, 1, 1), capability=90)
@@ -409,7 +408,6 @@ def test_damaged_programs(blocks, planner):
     ("name", "width", "launches"), [("mnist-diagonal", 28, 1), ("mnist-diagonal", 400, 3), ("cifar10-row", 64, 2)]
 )
 def test_launches_end_in_time_for_ctrl_c(name, width, launches, planner, monkeypatch):
-    """The sampler divides an image into launches that take about 50 ms each, by estimate."""
     rows = []
     monkeypatch.setattr(columns, "upload_rows", lambda *arguments: None)
     monkeypatch.setattr(columns, "draw_rows", lambda *arguments: rows.append(arguments[-2:]))
@@ -435,7 +433,7 @@ def test_launches_continue_each_other(rows_per_launch, emulator, monkeypatch):
 
 
 def compare_logits(name, height, width, **options):
-    """Returns a function that returns whether the emulated GPU computes PyTorch's logits of two images."""
+    """Returns a function that returns whether the emulated GPU computes PyTorch's logits of an image."""
     model, reference = (make_model(name, "rgb", torch.float32, **options, backend=b) for b in ("auto", "reference"))
     images = random_images(model, 1, height, width)
     condition = torch.randn(1, 2, 1, 1, generator=generator()) if "condition_channels" in options else None
@@ -444,9 +442,9 @@ def compare_logits(name, height, width, **options):
 
 
 def compare_values(height, width, units, channels):
-    """Like compare_logits(), but for values that a network without row steps draws. Some steps replace their operands.
+    """Like compare_logits(), but for values of a network whose steps replace their operands.
 
-    A step reads ``channels`` channels that are 0. If there are many, many lanes share a sum.
+    A step also reads ``channels`` channels of zeros. With many channels, many lanes share a sum.
     """
     rng = generator()
     rows = Rows(1, width, 1, torch.float32, torch.device("cpu"))
@@ -490,7 +488,7 @@ def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, monkeypa
     from helpers.emulated.sampling import use_emulated_gpu
 
     emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
-    # The weights of the first network are an odd number of stages, fewer than the ring has.
+    # The weights of the first network fill an odd number of stages, fewer than the ring has.
     cases = [
         compare_values(2, 1, 4, 0),
         compare_values(2, 3, 5, 64),
@@ -530,7 +528,6 @@ def test_steps_that_a_gpu_cannot_run(planner):
 
 
 def test_a_row_of_many_launches_is_not_captured(planner, monkeypatch):
-    """The sampler captures no CUDA graph of such a row, because the graph would take too much memory."""
     runs = []
     monkeypatch.setattr(columns, "run", lambda *program: runs.append(len(runs)))
     monkeypatch.setattr(gpu, "_MAX_NODES", 5)

@@ -50,14 +50,13 @@ def checkpoint_block(model, implementation=CheckpointImpl.NO_REENTRANT):
 
 
 class Doubled(nn.Module):
-    """A parametrisation that doubles the weight. If it is applied twice, the weight shows this."""
+    """A parametrisation that doubles the weight, which shows how often it is applied."""
 
     def forward(self, weight):
         return 2 * weight
 
 
 def hook(module, function):
-    """Adds a forward hook that replaces the module's output by ``function(output)``."""
     module.register_forward_hook(lambda module, inputs, output: function(output))
 
 
@@ -221,7 +220,6 @@ def inverted_images(model):
 
 
 def add_the_images(model):
-    """Adds hooks that add the model's unscaled input images to a block's output."""
     model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
     hook(model.blocks[0], lambda y: y + model.seen)
 

@@ -37,7 +37,7 @@ def test_plans(name, colours, hidden, layers, dtype, capability, images, size):
         assert blocks == 1 or capability >= 90
         assert int(few.description.split(", ")[-1].split()[0]) <= SHARED_MEMORY[capability]
         assert few.launches <= shape[1]
-    else:  # with more images, a launch for each stage still is faster
+    else:  # for more images, a launch for each stage is faster
         assert many.way == "stages" and few.launches == many.launches
 
 
@@ -83,13 +83,6 @@ def test_wrong_arguments(arguments, error, message):
         px.sampling_plan(*arguments)
     with pytest.raises((TypeError, ValueError), match="capability"):
         px.sampling_plan(make_model("row"), 1, (1, 2, 2), capability="9.0")
-
-
-def test_progress_names_the_plan(capsys):
-    model = make_model("row")
-    model.sample(1, (1, 2, 2), progress=True)
-    [expected] = px.sampling_plan(model, 1, (1, 2, 2))
-    assert capsys.readouterr().err == f"drawing: {expected}\n\rrow 1/2\rrow 2/2\n"
 
 
 def test_the_last_way_can_be_forced():

@@ -171,7 +171,7 @@ def halved_in_place(y: torch.Tensor) -> None:
     y.mul_(0.5)
 
 
-# name -> (in-place change, name of the operation in the error). The error of a custom operator may have any name.
+# name -> (in-place change, name of the operation in the error)
 IN_PLACE = {
     "a relu_ that is read": (lambda _, y, cond: torch.relu_(y) + y, "relu_"),
     "an add_ that is read": (lambda _, y, cond: y.add_(y) + y, "add_"),

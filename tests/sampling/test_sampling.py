@@ -22,7 +22,7 @@ RATIO = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 
 def full_logits(model, images, condition=None):
-    """Returns the full forward's logits in float64. Float32 results of torch differ between processors."""
+    """Returns logits in float64, because float32 results of torch differ between processors."""
     with torch.no_grad():
         return copy.deepcopy(model).double()(images, condition if condition is None else condition.double())
 
@@ -52,8 +52,7 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
-        # If the terms of the last sum cancel, the sum is small. Its rounding errors still are those of its partial
-        # sums, which are as large as the bias.
+        # If the terms of the last sum cancel, its rounding errors still are those of partial sums as large as the bias.
         networks = [model] if hasattr(model, "head") else [model.small_model, model.large_model]
         rounding = 2 * torch.finfo(dtype).eps * max(network.head[-1].bias.abs().max() for network in networks)
         assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
@@ -210,8 +209,10 @@ def test_progress(name, rows):
 
 
 def test_progress_on_stderr(capsys):
-    make_model("diagonal").sample(1, (1, 2, 2), progress=True)
-    assert capsys.readouterr().err == "\rrow 1/2\rrow 2/2\n"
+    model = make_model("diagonal")
+    model.sample(1, (1, 2, 2), progress=True)
+    [plan] = sampling.sampling_plan(model, 1, (1, 2, 2))
+    assert capsys.readouterr().err == f"drawing: {plan}\n\rrow 1/2\rrow 2/2\n"
 
 
 @pytest.mark.parametrize("progress", ["x", "", 1, 0, None])
@@ -305,7 +306,7 @@ def test_values_out_of_range_where_nothing_is_known_do_not_matter():
 
 
 def run_columns(tensors, program, **streams):
-    """Runs a program of column steps. The kind of a step may be its name or its number."""
+    """Runs a program, in which a string stands for a kind of step."""
     code = [columns.step_code(word) if isinstance(word, str) else word for word in program]
     torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0, **streams)
 
@@ -315,7 +316,7 @@ BLOCK = columns.block_width(1, torch.float32, for_gpu=False) if library.why_no_n
 
 
 def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, taps=1, source=0, shift=-1, channels=3):
-    """Returns the integers of a linear step with one tap. With the default arguments, the step is valid."""
+    """Returns the integers of a linear step with one tap, which is valid by default."""
     return ["linear", base, output, start, stop, relu, packed, block, taps, source, shift, channels]
 
 
@@ -369,7 +370,7 @@ def test_a_step_of_another_name_is_refused():
 
 
 FULL = 2**64 - 1 - 2**64  # the initial range, 2^64 - 1, as an int64
-STREAM = [0, 2, 5, FULL, 8, 3]  # in the order of the members of Stream (csrc/cpu/range_coder.h)
+STREAM = [0, 2, 5, FULL, 8, 3]  # in the order of Stream's members (csrc/cpu/range_coder.h)
 
 
 @pytest.mark.parametrize(

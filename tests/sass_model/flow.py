@@ -63,7 +63,7 @@ class Path:
     """The path of a warp through a kernel's loop over lines.
 
     At a branch without a rule, the warp stays in the loop, and jumps over code that contains a call. `undecided` maps
-    the index of every other branch to the assumed decision.
+    the index of each branch that has no rule to the assumed decision.
     """
 
     def __init__(self, kernel, rules=()):

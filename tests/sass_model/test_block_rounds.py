@@ -6,7 +6,7 @@ from helpers import nvrtc
 from helpers.root import ROOT
 from sass_model import flow, model, sass
 
-# Rules for a step whose quads are each shared by eight lanes, and fit the threads of its warps.
+# The branches that a warp takes if eight lanes share each sum, and one pass computes all outputs of a step.
 COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
 
 
@@ -15,8 +15,9 @@ COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
 @pytest.mark.parametrize(
     ("kernel", "rules", "most"),
     [
-        ("rounds_of_cells", COMMON, 1000),  # two taps
-        ("rounds_of_linear_steps", [*COMMON, "if (r.taps() > 1)=taken"], 700),  # one tap, and two pointwise steps
+        # A cell has two taps. A linear step has one tap, and two pointwise steps.
+        ("rounds_of_cells", COMMON, 1000),
+        ("rounds_of_linear_steps", [*COMMON, "if (r.taps() > 1)=taken"], 700),
     ],
     ids=["cell", "linear"],
 )

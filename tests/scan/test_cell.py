@@ -100,7 +100,7 @@ def test_the_cell_is_the_papers(core, number, data):
     one, two, four = (Decimal(n * number.eps) for n in (1, 2, 4))
     for got, function, x in zip((i, f, g, o), ("sigmoid", "sigmoid", "tanh", "sigmoid"), z):
         assert number.ulps(got, exact(function, x)) <= 3
-    with localcontext() as context:  # c is rounded after two products and a sum
+    with localcontext() as context:
         context.prec = 80
         i, f, g, o, tiny = (Decimal(v) for v in (i, f, g, o, number.least))
         assert abs(Decimal(c) - (f * Decimal(c_prev) + i * g)) <= two * (abs(f * Decimal(c_prev)) + abs(i * g)) + tiny

@@ -48,7 +48,7 @@ Device device_of(int64_t capability, const Tensor& t) {
   return device;
 }
 
-// The memory of a plan on the GPU has the plan's lists, and behind them the weights of a cluster.
+// On the GPU, the weights of a cluster follow the plan's lists.
 template <class T> int64_t stream_offset(const BlockPlan<T>& plan) {
   return int64_t(plan.memory.size() + 127) / 128 * 128;
 }

@@ -17,9 +17,9 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
 int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin);
 
 // Draws the rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). main and mirrored
-// are column programs. before_row and after_row are row programs. All programs index the same `tensors`. `memory` is
-// the result of upload_rows for the same programs. uniform (float64), known (bool) and values (int64) are [images,
-// colours, height, width]. logits is [height, width, images, channels], or absent.
+// are column programs, before_row and after_row are row programs. `memory` is the result of upload_rows for the same
+// programs. uniform (float64), known (bool) and values (int64) are [images, colours, height, width]. logits is [height,
+// width, images, channels], or absent.
 void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t blocks, Tensor memory,
     Tensor uniform, Tensor known, Tensor values, Optional logits, double temperature, int64_t first_row,
@@ -29,9 +29,9 @@ void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vect
 Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks);
 
-// Returns the number of blocks that draw an image, how many bytes of shared memory a block needs, and the seconds for
-// one pixel of all images by estimate. `blocks` is 0, or the required number of blocks. The capability 90 means 9.0,
-// with tensors on any device, and 0 the tensors' GPU. Throws std::runtime_error with one sentence if such a GPU cannot
+// Returns the number of blocks that draw an image, the bytes of shared memory of a block, and the estimated seconds for
+// one pixel of all images. `blocks` is the required number of blocks, or 0. `capability` is 10 * major + minor of a
+// GPU's compute capability, or 0 for the tensors' GPU. Throws std::runtime_error with one sentence if such a GPU cannot
 // run the programs in one launch, or if another way is faster and `blocks` is 0.
 std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,

@@ -2,7 +2,7 @@
 #include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
 
-// The tests' emulator runs CUDA kernels on CPU tensors, without a device or several streams.
+// The tests' emulator runs CUDA kernels on CPU tensors. It has no devices to switch, and only one stream.
 #if defined(PIXELRNN_EMULATED)
 
 namespace pixelrnn::cuda {

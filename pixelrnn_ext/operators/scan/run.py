@@ -37,7 +37,7 @@ def run(problem: Problem, backend: str) -> Tensor:
 def scan_arguments(p: Problem, path: str) -> Scan:
     """Returns the scan operator's arguments for a call of a layer.
 
-    One direction's weights are views, except a masked weight_ih. Several directions' weights are stacked copies.
+    If there is one direction, the weights are views, except a masked weight_ih. Otherwise they are stacked copies.
     """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]

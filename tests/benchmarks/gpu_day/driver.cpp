@@ -1,9 +1,9 @@
-// Tells the emulator which memory the kernels of benchmarks/gpu_day/exchange.cu may access.
+// Lists the memory that the kernels of exchange.cu may access.
 #include "emulator.h"
 
 namespace {
 
-// The same memory layout as Args of exchange.cu.
+// The layout of Args in exchange.cu.
 struct Args {
   long long* cycles;
   unsigned* is_right;

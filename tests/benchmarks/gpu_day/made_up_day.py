@@ -12,7 +12,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """Keeps the last report of each provider, which must be "running" before it has a result."""
+    """Keeps each provider's last report. The first report must be "running"."""
 
     def __init__(self):
         self.results, self.running = {}, []
@@ -25,7 +25,7 @@ class Report:
             self.results[provider] = {"status": status, **({"note": note} if note else {}), **facts}
 
 
-# Cycles before a scan's first line: 2000 to start a block, and 4096 / 32 to load its 4096 bytes of weights.
+# Cycles to start a block, and to load its weights, 4096 bytes at 32 a cycle.
 START = 2000 + 4096 / 32
 
 

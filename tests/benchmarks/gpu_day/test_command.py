@@ -25,15 +25,13 @@ NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu")
 
 
 class Machine:
-    """Stands in for a machine with a GPU.
-
-    ``done`` has the commands and jobs that ran. Tests set ``rebuilt``, the configuration after a build.
-    """
+    """Stands in for a machine with a GPU. ``done`` records what ran, and ``rebuilt`` is the configuration after a
+    build."""
 
     def __init__(self):
         self.facts, self.config, self.rebuilt = FACTS, CONFIG, CONFIG
         self.done, self.interrupted = [], None
-        self.status, self.printed = 0, "1 passed in 2.50s"  # exit status and output of pytest
+        self.status, self.printed = 0, "1 passed in 2.50s"
 
     def probe(self, folder):
         return self.facts, self.config
@@ -48,7 +46,6 @@ class Machine:
         return 0
 
     def measure(self, part, jobs, results, seconds):
-        """Every unfinished job succeeds, but ``self.interrupted`` raises KeyboardInterrupt."""
         for job in (job for job in jobs if not results.is_finished(part, job)):
             self.done.append(job)
             if job == self.interrupted:
@@ -182,7 +179,6 @@ def test_what_tells_most_comes_first(machine, gpu_day, tmp_path):
 
 
 def test_the_tests_are_all_that_need_a_gpu_and_none_twice():
-    # The pytest mark ``cuda``, or a decorator of tests/scan/cuda/gpus.py.
     on_gpus = re.compile(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", re.MULTILINE)
     files = [path for path in ROOT.glob("tests/*/**/test_*.py") if on_gpus.search(path.read_text())]
     marked = {path.relative_to(ROOT).as_posix() for path in files}

@@ -11,21 +11,21 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     header = (ROOT / "csrc/cuda/plan.h").read_text()
     for name, value in (("first_line", FIRST_LINE), ("weights_of_cycle", WEIGHTS_OF_CYCLE)):
         assert f"double {name} = {value:g};" in header
-    # 512 blocks, for 256 images in each of two directions. Each computes 55 lines.
+    # 256 images in two directions are 512 blocks of 55 lines each.
     case = "diagonal B256 28x28 h16, both directions, forward"
 
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # The blocks that run at once, a wave, take 2000 cycles to start. A multiprocessor then loads 4096 bytes for each of
-    # its blocks, at 32 bytes a cycle.
+    # Before its first line, a wave (the blocks that run at once) takes 2000 cycles, and 4096 / 32 for each block of a
+    # multiprocessor.
     by_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
     assert cycles(512) == cycles(1000) == pytest.approx(by_waves[0])
     assert cycles(256) == pytest.approx(by_waves[1])
-    assert cycles(290) == pytest.approx(by_waves[2])  # waves of 290 and of 222 blocks
+    assert cycles(290) == pytest.approx(by_waves[2])  # waves of 290 and 222 blocks
     assert cycles(300) is None
     assert cycles(512, ", bound by memory") is None
-    # If 8 blocks compute four images, there are 128 clusters, in 8 waves of 16.
+    # 128 clusters of 8 blocks compute four images each, in 8 waves.
     plan = plan_text(at_once=16).replace("1 block an image", "8 blocks for 4 images")
     shared = line_cycles(layout("8_1_256_images:8:4", 100.0, case=case, plan=plan), 132)
     assert shared == pytest.approx((100.0 * 1700 / 8 - 2000 - 4096 / 8 / 32) / 55)
@@ -33,16 +33,15 @@ def test_cycles_of_a_line_are_those_of_one_wave():
 
 def test_the_planners_table_from_measurements(tmp_path):
     kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_4_256_cluster"
-    # Microseconds at 1700 MHz: START cycles, then 55 lines of 600 cycles each.
+    # START cycles, then 55 lines of 600 cycles, at 1700 MHz.
     exact = (600 * 55 + START) / 1700
     doubled = (1200 * 55 + START) / 1700
     results = [
-        layout("2_1_256:1:4", exact, plan=plan_text(kernel)),  # 2 warps on each scheduler
+        layout("2_1_256:1:4", exact, plan=plan_text(kernel)),
         layout("2_1_256:1:4", doubled, plan=plan_text(kernel)),
-        # 1 warp on each scheduler.
         layout("8_4_256:8:4", (1200 * 55 + 2016) / 1700, plan=plan_text(other, 8, 128, 16)),
         layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
-        # 1.5 warps on each scheduler. The cost table has no costs for this, so the measurement does not count.
+        # 1.5 warps on a scheduler, for which the table has no costs.
         layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),
     ]
     before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)

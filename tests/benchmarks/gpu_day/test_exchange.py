@@ -24,13 +24,13 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
 
 
 class FakeGpu(Gpu):
-    """Returns made-up cycles. The number of threads with wrong values is ``lost``."""
+    """Returns scripted cycles. ``lost`` is the number of threads that get wrong values."""
 
     lost = 0
 
     def __init__(self, machine_code):
         self._cycles, self._is_right = torch.zeros(8), torch.zeros(8 * exchange.THREADS)
-        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))  # cycles of a line; the first launch only warms up
+        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))  # of one line; the first launch only warms up
 
     def launch(self, e, lines):
         self._cycles[:] = next(self.cycles) * lines
@@ -69,7 +69,6 @@ def test_the_kernel_compiles_without_a_warning(architecture):
 
 @pytest.mark.emulated
 def test_the_pieces_come_on_the_emulator():
-    """The emulator's clock stands still."""
     from emulator import toolchain
     from emulator.control import Emulator
     from helpers import nvrtc

@@ -38,10 +38,9 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs one scripted job for each of ``words``.
+    """Runs a job for each of ``words``, which name how its providers behave, such as "hang".
 
-    A word names a provider for its behaviour, such as "hang". A job begins only if ``needed`` seconds are left. Returns
-    {job: {provider: (status, note)}}.
+    A job starts only if ``needed`` seconds are left. Returns {job: {provider: (status, note)}}.
     """
     results = Results(folder)
     child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
@@ -68,7 +67,7 @@ def failed(end):
         ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
         # No provider was running, so the whole job fails.
         ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
-        # "later" has no result yet when the process ends. The next process measures it again.
+        # The next process measures "later" again, because it has no result yet.
         ("later a exit", {"later": OK, "exit": failed("exit status 3"), None: OK}),
     ],
 )
@@ -89,14 +88,14 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
         child._report(sender, job, provider, status)
-    os.write(sender.fileno(), b"\0\0\1\0torn")  # a message that announces 256 bytes, but ends after four
+    os.write(sender.fileno(), b"\0\0\1\0torn")  # announces 256 bytes, but ends after four
     sender.close()
     killed = Results(tmp_path)
     child._receive(receiver, "small", killed)
     saved = killed.path.read_text()
     results = Results(tmp_path)
     assert results.finished_providers("small", job) == {"a"} and not results.is_finished("small", job)
-    # --report must not write, because another process may be writing.
+    # The results are only read, since another process may be writing the file.
     assert killed.path.read_text() == saved
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
     assert {(m["status"], m["note"]) for m in results.select("small") if m["provider"] != "a"} == {stopped}

@@ -91,8 +91,8 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 def gpu(monkeypatch):
     """Replaces torch.cuda's events and pauses.
 
-    ``slept`` has the cycles of each pause. Tests set ``milliseconds()``, the time between two events, and ``launches``,
-    the cycles that launching takes.
+    ``slept`` records the cycles of the pauses. Tests set ``milliseconds()``, the time between two events, and
+    ``launches``, the cycles of the launches.
     """
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
@@ -116,7 +116,6 @@ def test_device_clock(gpu):
 
 
 def test_the_sm_clock_by_two_pauses(gpu):
-    # A pause of n cycles takes n / 1500 + 7 microseconds.
     gpu.milliseconds = lambda: (gpu.slept[-1] / 1500 + 7) / 1e3
     assert clocks.sm_megahertz() == pytest.approx(1500)
     gpu.milliseconds = lambda: 0.0

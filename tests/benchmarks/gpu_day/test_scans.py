@@ -9,10 +9,7 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Operators of a GPU that can only run ``kernel``, with 1 or 2 groups of warps.
-
-    All return ``output(path)``, for a path such as "step".
-    """
+    """Operators that run one kernel, with 1 or 2 groups of warps, and return ``output(path)``."""
 
     def __init__(self, kernel, output):
         self.kernel, self.output = kernel, output
@@ -103,7 +100,7 @@ def test_every_layout_that_is_named_runs(backward):
 
 @pytest.mark.emulated
 def test_a_layout_of_the_forward_needs_none_of_the_backward():
-    """With 8 groups of warps the backward cannot run, because its tiles have more rows."""
+    """8 groups of warps are too many for the backward, whose tiles have more rows."""
     scan = Scan(ScanJob((1, 57, 1, 128), 1, "bf16", backward=False), "cpu", emulated_operators())
     (path, *_) = [path for path in scan.layouts() if path.split(":")[2:4] == ["8", "8"]]
     scan.job = scan.job._replace(backward=True)

@@ -1,5 +1,4 @@
-// Replaces a CUDA header that PyPI's package nvidia-cuda-runtime-cu12 lacks. Most of CUDA's keywords are empty here,
-// because they mean nothing in host code.
+// Replaces a CUDA header that PyPI's nvidia-cuda-runtime-cu12 lacks. Most of CUDA's keywords mean nothing in host code.
 #pragma once
 
 #define __align__(bytes) __attribute__((aligned(bytes)))

@@ -9,17 +9,16 @@
 namespace emulator {
 
 struct Code {
-  int capability = 0;  // 0 if the image is neither machine code nor PTX
+  int capability = 0;  // 0 for neither machine code nor PTX
   bool ptx = false;
   std::set<std::string> kernels;
   std::string name() const { return (ptx ? "compute_" : "sm_") + std::to_string(capability); }
 };
 
-constexpr int kMachine = 190;  // EM_CUDA: an ELF file of code for NVIDIA's GPUs
-// From this ELF ABI version on, bits 8 to 15 of the ELF flags hold the GPU's capability. Older versions use bits 0 to
-// 7.
+constexpr int kMachine = 190;  // EM_CUDA, the ELF machine number of NVIDIA's GPUs
+// From this ELF ABI version on, bits 8 to 15 of the ELF flags hold the capability. Older versions use bits 0 to 7.
 constexpr int kNewFormat = 8;
-const char kKernel[] = ".text.";  // machine code has each kernel in a section .text.KERNEL
+const char kKernel[] = ".text.";  // machine code has a section .text.KERNEL for each kernel
 const char kEntry[] = ".entry ";
 const char kTarget[] = ".target sm_";
 
@@ -50,7 +49,7 @@ inline Code read_ptx(const char* text) {
   return code;
 }
 
-// Jetsons share machine code with no other GPU. CUDA 13 renamed capability 101 to 110.
+// Jetsons share machine code with no other GPU. CUDA 13 renamed 101 to 110.
 inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
 
 inline Code read_code(const void* image) {

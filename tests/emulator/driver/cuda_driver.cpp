@@ -1,7 +1,5 @@
-// Replaces NVIDIA's driver library, so that programs that use CUDA run without a GPU. Defines the driver functions that
-// our host code calls, with NVIDIA's errors, and functions with which tests inspect the calls. A launch runs the kernel
-// on the CPU, as C++ that was translated from PTX, and returns at its end. If the library has no translated kernels, a
-// launch runs nothing.
+// Replaces NVIDIA's driver library where there is no GPU. A launch runs C++ that was translated from PTX, and returns
+// at its end. Without translated kernels, it runs nothing. Tests inspect the recorded calls.
 #include <cuda.h>
 
 #include <algorithm>
@@ -15,7 +13,7 @@ using namespace emulator;
 
 namespace {
 
-std::string report;  // report of the last failed launch
+std::string report;  // of the last failed launch
 
 CUresult refuse_shared(int64_t bytes, int64_t most) {
   this_thread.invalid_value +=
@@ -46,8 +44,7 @@ CUresult check_block(Call& call, const Function& f, int64_t threads, int64_t sha
   if (shared < 0 || shared > f.max_dynamic) return refuse_shared(shared, f.max_dynamic);
   return CUDA_SUCCESS;
 }
-// Checks the sizes of the grid and of the clusters. No GPU has confirmed yet for which cluster sizes the driver returns
-// CUDA_ERROR_INVALID_CLUSTER_SIZE.
+// No GPU has confirmed yet which cluster sizes give CUDA_ERROR_INVALID_CLUSTER_SIZE.
 CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
@@ -59,7 +56,7 @@ CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   return CUDA_SUCCESS;
 }
 CUresult check_stream(Call& call, CUstream stream) {
-  if (!stream) {  // the default stream waits for all streams, which is an error during a capture
+  if (!stream) {  // the default stream waits for capturing streams, which is an error
     for (auto& [other, capture] : call.state().captures) {
       capture.broken = true;
       return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
@@ -72,10 +69,9 @@ CUresult check_stream(Call& call, CUstream stream) {
                                                                           : CUDA_SUCCESS;
 }
 
-// Returns how many blocks of a kernel fit on one multiprocessor at once. Ignores registers, because the emulator does
-// not know how many a kernel takes.
+// Ignores registers, because the emulator does not know how many a kernel takes.
 int blocks_per_multiprocessor(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
-  constexpr int64_t reserved = 1024;  // bytes of shared memory that CUDA reserves for each block
+  constexpr int64_t reserved = 1024;  // bytes that CUDA reserves for each block
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);
   return int(std::min({by_memory, 2048 / threads, int64_t(32)}));
 }
@@ -102,8 +98,7 @@ int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.bl
 
 }  // namespace
 
-// The first lines of a driver function. They return an error if the driver is not ready for the call (see Needs), or if
-// `device` is not the number of a GPU.
+// Begins a driver function. Returns an error if its Needs are not met, or if there is no such `device`.
 #define BEGIN(needs)                 \
   Call call(__func__, Needs::needs); \
   if (call.refused()) return call.refused()
@@ -198,7 +193,7 @@ CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
 
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   BEGIN(loading);
-  if (!translated_kernels().empty()) {  // translated kernels run instead of the code in `image`
+  if (!translated_kernels().empty()) {  // translated kernels run instead of `image`
     *module = reinterpret_cast<CUmodule>(new Module{call.context().number, {}});
     return call.result();
   }
@@ -244,8 +239,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction fun
   *blocks = blocks_per_multiprocessor(call.gpu(), f, threads, shared);
   return call.result();
 }
-// Counts the clusters of each GPC (graphics processing cluster) separately, because the blocks of a thread-block
-// cluster share a GPC. The last GPC may have fewer multiprocessors.
+// The blocks of a cluster share a GPC (graphics processing cluster). The last GPC may be smaller.
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
   BEGIN_WITH_FUNCTION(loading);
   CUresult error = check_block(call, f, threads_of(*config), config->sharedMemBytes);

@@ -1,5 +1,4 @@
-// The emulated driver's GPUs. The environment variable FAKE_GPUS lists their compute capabilities, as in "8.6 9.0". The
-// default is one GPU of 9.0.
+// The emulated GPUs. FAKE_GPUS lists their compute capabilities, as in "8.6 9.0", and defaults to 9.0.
 #pragma once
 #include <cmath>
 #include <cstdlib>
@@ -8,19 +7,18 @@
 
 namespace emulator {
 
-constexpr int kSharedWithoutOptIn = 48 << 10;  // bytes that a block may take without opt-in
-// Blocks in the largest portable cluster, which every GPU with clusters can run.
+constexpr int kSharedWithoutOptIn = 48 << 10;  // bytes of a block without opt-in
+// The largest cluster that every GPU with clusters can run.
 constexpr int kMaxClusterBlocks = 8;
 
 struct Gpu {
-  int capability;                 // ten times the compute capability: 90 stands for 9.0
-  int shared_memory;              // bytes that a block may take with opt-in
-  int multiprocessors, gpc = 16;  // `gpc`: multiprocessors of a full GPC (graphics processing cluster)
+  int capability;                 // 90 stands for 9.0
+  int shared_memory;              // bytes of a block with opt-in
+  int multiprocessors, gpc = 16;  // `gpc` counts those of a full GPC (graphics processing cluster)
   bool has_clusters() const { return capability >= 90; }
 };
 
-// Returns the bytes of shared memory that a block may take with opt-in, as the CUDA C++ Programming Guide says in its
-// table "Technical Specifications per Compute Capability".
+// With opt-in, from the table "Technical Specifications per Compute Capability" of the CUDA C++ Programming Guide.
 inline int shared_memory_of(int capability) {
   switch (capability) {
     case 70: return 96 << 10;

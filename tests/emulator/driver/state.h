@@ -14,10 +14,10 @@
 
 namespace emulator {
 
-// The primary context of one GPU. A reset of the device gives it a new `number` at the same address.
+// A GPU's primary context. A device reset changes `number`, but not the address.
 struct Context {
   int device = 0;
-  unsigned long long number = 0;  // 0: the GPU has no context now
+  unsigned long long number = 0;  // 0 if there is no context now
 };
 struct Module {
   unsigned long long context;
@@ -26,7 +26,7 @@ struct Module {
 struct Function {
   unsigned long long context;
   std::string kernel;
-  const Translated* translated;  // the kernel translated to C++; null if a launch runs nothing
+  const Translated* translated;  // null if a launch runs nothing
   int static_shared;
   int max_dynamic = kSharedWithoutOptIn - static_shared;
 };
@@ -45,8 +45,8 @@ struct State {
   std::vector<Context> contexts;
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
-  Launch launch;         // schedule, seed, preemption and resident blocks of later launches
-  int extra_shared = 0;  // bytes that tests add to the static shared memory of every kernel
+  Launch launch;         // settings for later launches
+  int extra_shared = 0;  // bytes added to every kernel's static shared memory
   std::mutex mutex;
 };
 inline State& the_state() {
@@ -56,16 +56,14 @@ inline State& the_state() {
 struct Thread {
   Context* context = nullptr;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
-  std::string invalid_value;  // error text for CUDA_ERROR_INVALID_VALUE; each call of a driver function sets it anew
+  std::string invalid_value;  // text for CUDA_ERROR_INVALID_VALUE of the current call
 };
 inline thread_local Thread this_thread;
 
-// The precondition of a driver function: none, an initialised driver, a current context, or a context that allows
-// loading code now.
+// The precondition of a driver function. `loading` needs a context that may load code now.
 enum class Needs { nothing, initialisation, context, loading };
 
-// One call of an emulated driver function, with the driver's lock held. Refuses the call if something that it needs is
-// missing. Records the call as the text "FUNCTION DETAILS @CONTEXT", followed by " -> ERROR" if the call fails.
+// Locks, checks and records one call of a driver function, as "FUNCTION DETAILS @CONTEXT", with " -> ERROR" on failure.
 class Call {
  public:
   Call(const char* function, Needs needs) {
@@ -82,7 +80,7 @@ class Call {
   CUresult result(CUresult error = CUDA_SUCCESS) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    // Records no calls if there are translated kernels, because the list would grow too long.
+    // With translated kernels, the list of calls would grow too long.
     if (translated_kernels().empty()) state_.calls.push_back(line_.str());
     return error;
   }
@@ -101,8 +99,7 @@ class Call {
   CUresult refused_ = CUDA_SUCCESS;
   std::ostringstream line_;
 
-  // Returns an error if code is loaded while a stream capture forbids it, as the driver's documentation says for
-  // cuThreadExchangeStreamCaptureMode.
+  // Refuses to load code during a stream capture, as documented for cuThreadExchangeStreamCaptureMode.
   CUresult check_loading() {
     if (this_thread.mode == CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_SUCCESS;
     CUresult error = CUDA_SUCCESS;

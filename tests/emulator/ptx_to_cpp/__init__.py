@@ -1,7 +1,6 @@
 """Translates PTX, as NVRTC and nvcc write it, to C++ that runs on a CPU.
 
-A kernel NAME becomes a C++ function `void ptx_NAME(const void* args)`, which calls the functions of ptx.h and
-runtime.h. The C++ registers the kernel with its Sites, the synchronisation instructions that a test can break. An
+A kernel NAME becomes `void ptx_NAME(const void* args)`, registered with the instructions that a test can break. An
 instruction without a translation raises UnknownInstruction.
 """
 

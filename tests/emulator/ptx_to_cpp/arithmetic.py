@@ -9,9 +9,8 @@ HALF_OPERATIONS = {
     **{name: f"[](double a, double b) {{ return std::f{name}(a, b); }}" for name in ("min", "max")},
     "fma": "[](double a, double b, double c) { return a * b + c; }",
 }
-# Maps each PTX operation on integers to the types of its operands and to a C++ expression. t is the type of the
-# instruction. {0}, {1} and {2} are the operands. {c} is the C++ type of t, {bits} its number of bits, and {last} one
-# less. {u} is the unsigned C++ type, because signed overflow wraps in PTX and is undefined in C++.
+# Maps each PTX operation on integers to the types of its operands and to C++. t is the instruction's type, {c} its C++
+# type, {bits} its number of bits, and {last} one less. {u} is unsigned, because signed overflow is undefined in C++.
 WORDS = {
     **{
         name: ("t t", f"({{c}})(({{u}}){{0}} {INFIX[name]} ({{u}}){{1}})")
@@ -107,10 +106,7 @@ def word_arithmetic(kernel, i, t):
 
 
 def wide_product(kernel, i, t, bits):
-    """Returns C++ for `mul` and `mad` with the modifier `wide` or `hi`.
-
-    `wide` asks for the full product of two integers, and `hi` for its upper half. `mad` then adds its third operand.
-    """
+    """Returns C++ for `mul` and `mad` with `wide` (the full product of two integers) or `hi` (its upper half)."""
     operands = i.operands[1:]
     wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
     wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide

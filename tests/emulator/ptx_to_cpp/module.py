@@ -10,7 +10,7 @@ class Module:
         self.places = Places(text)
         text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).split(".section")[0]
         self.text = text
-        # Maps each shared variable to (alignment, bytes). The bytes are None for dynamic shared memory.
+        # {shared variable: (alignment, bytes)}. The bytes are None for dynamic shared memory.
         self.shared = {}
         for m in re.finditer(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(\[(\d*)\])?", text):
             count = 1 if not m[4] else int(m[5]) if m[5] else None

@@ -13,7 +13,7 @@ SPECIAL = {
 class Operands:
     def __init__(self, module, parameters):
         self.module = module
-        self.scopes = [{}]  # for each scope, {register: (C++ variable, C++ type)}
+        self.scopes = [{}]  # {register: (C++ variable, C++ type)} of each scope
         self.local = set()
         self.declarations = []
         self.parameters, offset = {}, 0
@@ -27,10 +27,7 @@ class Operands:
         self.args_bytes = offset
 
     def place_shared(self, body):
-        """Gives each shared variable that the kernel uses an offset in the block's shared memory.
-
-        Dynamic shared memory follows the static variables.
-        """
+        """Gives the kernel's shared variables their offsets, dynamic memory last."""
         self.shared, self.static_shared = {}, 0
         used = [name for name in self.module.shared if re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", body)]
         for name in used:
@@ -65,7 +62,7 @@ class Operands:
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def value(self, operand, t):
-        """Returns a C++ expression for an operand, read as PTX type ``t``."""
+        """Returns C++ for an operand, read as PTX type ``t``."""
         c = TYPES[t]
         if t == "pred" and operand[0] == "!":
             return "!" + self.value(operand[1:], t)
@@ -94,10 +91,7 @@ class Operands:
         return [self.value(operand, t) for operand, t in zip(i.operands[1:], types, strict=True)]
 
     def assign(self, operand, expression, t):
-        """Returns a C++ statement that stores an expression of the PTX type ``t`` in a register.
-
-        A narrower value is sign-extended if ``t`` is signed, and zero-extended otherwise.
-        """
+        """Returns C++ that stores an expression of PTX type ``t`` in a register, sign-extended if ``t`` is signed."""
         if operand == "_":
             return f"(void)({expression});"
         if not self.register(operand):

@@ -4,14 +4,11 @@ SPACES = ("global", "shared", "local", "param", "const")
 
 
 class UnknownInstruction(Exception):
-    """The PTX has an instruction that cannot be translated.
-
-    The message names its kernel and its position in the source.
-    """
+    """A PTX instruction cannot be translated. The message names its kernel and its position in the source."""
 
 
 class UnknownPart(Exception):
-    """An operand, type or modifier of a PTX instruction cannot be translated."""
+    """A part of a PTX instruction cannot be translated."""
 
 
 def split(text):
@@ -30,9 +27,9 @@ def elements(operand):
 
 
 class Places:
-    """Keeps the source position of the current PTX instruction, from the last directive .loc before it.
+    """Keeps the source position of the current PTX instruction, from the directives .loc.
 
-    The text "a.h:7 < b.cu:30" begins in the innermost inlined function, and continues with the place of each call.
+    "a.h:7 < b.cu:30" lies in a function that was inlined at b.cu:30.
     """
 
     def __init__(self, text):

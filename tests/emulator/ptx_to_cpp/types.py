@@ -15,10 +15,8 @@ def size_of(t):
 
 
 def container(t):
-    """Returns the C++ type of a register of the PTX type ``t``: `bool` for a predicate, otherwise an unsigned integer.
-
-    Each instruction reads the integer's bits as the type that it names.
-    """
+    """Returns a register's C++ type: `bool` for a predicate, otherwise unsigned, since each instruction chooses how to
+    read it."""
     return "bool" if t == "pred" else f"uint{max(16, 8 * size_of(t))}_t"
 
 

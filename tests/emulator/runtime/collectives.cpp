@@ -37,8 +37,7 @@ void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out
     for (Collective& idle : warp.collectives)
       if (!idle.arrived) c = &idle;
     if (!c) {
-      // A lane waits at one collective at a time, so a warp has at most 32 collectives. Reserving room for them keeps
-      // pointers to them valid.
+      // A warp has at most 32 collectives, one for each lane, so pointers to them stay valid.
       warp.collectives.reserve(32);
       c = &warp.collectives.emplace_back();
     }

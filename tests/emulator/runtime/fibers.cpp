@@ -8,8 +8,8 @@
 #if !defined(__x86_64__)
 #error "switching fibers is written for x86-64"
 #endif
-// emulator_switch(save_stack_pointer, load_stack_pointer) saves the registers and the stack pointer of the running
-// fiber, and restores those of the next fiber.
+// emulator_switch(save_stack_pointer, load_stack_pointer) saves the running fiber's registers, and restores the next
+// fiber's.
 asm(R"(
 .text
 .hidden emulator_switch
@@ -38,7 +38,7 @@ extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void**, vo
 namespace emulator {
 
 Fiber* self = nullptr;
-static Fiber scheduler;  // the operating-system thread that called launch(), which picks the next fiber
+static Fiber scheduler;  // the thread that called launch()
 std::deque<Fiber*> ready;
 
 constexpr size_t kStack = 128 << 10;
@@ -50,8 +50,7 @@ void allocate_stacks() {
     machine.stacks_total = 0;
     machine.stacks = static_cast<Byte*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    // Only launches of up to 16384 threads get guard pages, because Linux allows a process about 65,000 memory
-    // mappings. Each guard page splits a mapping.
+    // Linux allows about 65,000 mappings, and each guard page splits one.
     if (machine.threads <= 16384)
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
@@ -61,9 +60,9 @@ void prepare_stack(Fiber& f, void (*function)()) {
   f.stack_low = machine.stacks + f.id * kStack + kPage;
   f.stack_high = machine.stacks + (f.id + 1) * kStack;
   void** sp = reinterpret_cast<void**>(f.stack_high - 64);
-  *--sp = nullptr;  // return address of `function`, which never returns
+  *--sp = nullptr;  // return address, which is never used
   *--sp = reinterpret_cast<void*>(function);
-  for (int i = 0; i < 6; ++i) *--sp = nullptr;  // the registers that emulator_switch restores
+  for (int i = 0; i < 6; ++i) *--sp = nullptr;  // registers that emulator_switch restores
   f.stack_pointer = sp;
 }
 

@@ -7,7 +7,7 @@
 
 namespace emulator {
 
-// The race checker or the profiler, which registers itself when the library is loaded.
+// The race checker or the profiler registers itself when the library is loaded.
 Checker* checker = nullptr;
 
 void fill_with_nan(Byte* low, size_t bytes) {

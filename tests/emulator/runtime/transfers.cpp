@@ -7,7 +7,7 @@
 
 namespace emulator {
 
-// The largest numbers of bytes and of arrivals that an mbarrier can count.
+// The most that an mbarrier can count.
 constexpr int64_t kMaxBytes = (1 << 20) - 1, kMaxArrivals = (1 << 20) - 1;
 
 static Mbarrier& find_mbarrier(const Byte* where, Place place) {
@@ -59,7 +59,7 @@ void mbarrier_arrive_peer(uint32_t cluster_address, Place place) {
 bool mbarrier_wait(uint32_t address, uint32_t parity, Place place) {
   Fiber& f = *self;
   Mbarrier& b = find_mbarrier(own_shared(address), place);
-  // PTX allows mbarrier.try_wait to return false at any time. The emulator does so at random, and only for lane 0.
+  // PTX allows mbarrier.try_wait to return false at any time.
   if (!is_in_order() && f.lane == 0 && machine.random() % 8 == 0) {
     yield();
     return false;
@@ -99,11 +99,11 @@ bool delivery_is_due() {
   switch (machine.launch.schedule) {
     case Schedule::random: return machine.random() % 2;
     case Schedule::burst: return machine.random() % 32 == 0;
-    default: return false;  // in the schedule `starve`, pieces arrive only when no thread can run
+    default: return false;  // in `starve`, pieces arrive only when no thread can run
   }
 }
 static size_t block_of(const Byte* shared) { return (shared - machine.shared_low) / machine.shared_stride; }
-// `source` is the source of a bulk load, and null for st.async.
+// `source` is null for st.async.
 static void issue(
     Byte* to, const void* data, unsigned bytes, unsigned piece, Mbarrier& b, const void* source, Place place) {
   AsyncStore t{to, &b, piece, bytes / piece, {0, 1, 2, 3}, checker->store_issued(b, to, bytes, source, place), {}};

@@ -1,5 +1,5 @@
-// Functions that an emulated kernel computes. g++ compiles them for the host too, where they give the expected results.
-// They call no function of the C library that rounds inexactly, because CUDA's result may differ.
+// Functions of an emulated kernel, which g++ also compiles to get the expected results. They call no C function that
+// rounds inexactly, because CUDA's result may differ.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

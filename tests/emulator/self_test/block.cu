@@ -38,7 +38,7 @@ KERNEL(64, swap) {
   output(a)[index()] = s[t ^ 1];
 }
 
-// All threads of a block read a value in shared memory. Then the last thread changes it, and all threads read it again.
+// The last thread changes a value between two reads by all threads.
 KERNEL(64, broadcast) {
   float* const s = shared_floats();
   const int t = threadIdx.x;
@@ -64,7 +64,7 @@ KERNEL(64, sum) {
   output(a)[index()] = v;
 }
 
-// The lanes of a warp add 1 to their values until a vote finds that all are at least 256.
+// The lanes add 1 until a vote finds all values at least 256.
 KERNEL(64, agree) {
   const int t = threadIdx.x;
   float v = input(a)[index()];
@@ -73,8 +73,7 @@ KERNEL(64, agree) {
   output(a)[index()] = v;
 }
 
-// The worst memory access: each lane reads a different sector of global memory, and all lanes use one bank of shared
-// memory.
+// The worst memory access: each lane in another sector of global memory, and all lanes in one bank of shared memory.
 KERNEL(32, strided) {
   float* const s = shared_floats();
   const int t = threadIdx.x;

@@ -5,8 +5,7 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 3;
 
-// Three steps: each block adds 1 to its 64 values, and stores them in the shared memory of the cluster's next block.
-// Two buffers take turns.
+// In each step, each block stores its values plus 1 in the next block's shared memory, in alternating buffers.
 KERNEL(64, ring) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, me = cluster_rank(), ranks = 2;
@@ -37,7 +36,7 @@ KERNEL(64, ring) {
   output(a)[index()] = shared_floats(256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
 
-// Each block loads 64 values from the static shared memory of its peer, the other block of its cluster.
+// Each block loads 64 values from its peer's static shared memory.
 KERNEL(64, pull) {
   __shared__ float s[64];
   const int t = threadIdx.x;

@@ -15,7 +15,7 @@ class Args(ctypes.Structure):
     _fields_ += [(name, ctypes.c_int) for name in ("in_bytes", "out_bytes", "way")]
 
 
-compiler = None  # the CUDA compiler; the tests set it before they load the kernels
+compiler = None  # set by the tests before they load kernels
 
 
 class Kernels(Emulator):
@@ -25,7 +25,7 @@ class Kernels(Emulator):
         self.set_device(arch)
 
     def run(self, kernel, inputs, outputs, *, way="right", blocks=4, threads=64, cluster=0, shared=256, opt_in=0):
-        """Launches a kernel that reads one tensor and writes another. Returns the text of the driver's error, or ""."""
+        """Returns the driver's error, or ""."""
         error = self._launch(
             kernel,
             cuda.launch_config((blocks, 1, 1), threads, shared, cluster),

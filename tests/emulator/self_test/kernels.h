@@ -1,4 +1,4 @@
-// Arguments of the kernels by which the emulator tests itself. `way` is `right`, or names a deliberate error.
+// Arguments of the emulator's own test kernels. `way` is `right`, or names a deliberate error.
 #pragma once
 
 // The Python module driver.py reads the names below from this file.

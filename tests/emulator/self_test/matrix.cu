@@ -1,12 +1,11 @@
-// Multiplies two matrices with tensor cores: out = a times the transpose of b. `in` holds the 16 rows of a, then the 8
-// rows of b. Each row has 32 values.
+// Tests tensor cores: out = a times the transpose of b. `in` holds 16 rows of a, then 8 rows of b, of 32 values each.
 #include "kernels.h"
 #include "primitives.cuh"
 
 using namespace emulator::primitive;
 
 template <class Value, class Multiply> __device__ __forceinline__ void product(const Args& a, Multiply multiply) {
-  // kRow and kHalf are bytes. An mma takes 2 * kHalf = 32 bytes of each row.
+  // In bytes. An mma takes 2 * kHalf = 32 bytes of each row.
   constexpr int kRow = 32 * sizeof(Value), kHalf = 16;
   unsigned char* const b = dynamic_shared();
   const int lane = threadIdx.x, q = lane / 4, p = lane % 4;

@@ -1,4 +1,4 @@
-// Wraps PTX instructions that CUDA C++ lacks, such as mma and st.async, in inline assembly.
+// Inline assembly for PTX that CUDA C++ lacks, such as mma and st.async.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

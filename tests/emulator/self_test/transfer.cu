@@ -9,10 +9,10 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
 }
 
-// Five steps: each block adds 1 to its 64 values, and stores them in the shared memory of its peer, the other block of
-// its cluster. Two buffers take turns. Each warp stores 128 bytes asynchronously, in pieces of type T. The buffer's
-// mbarrier counts these bytes and the arrivals: one by each warp, or one by the block. Without an arrival of its own, a
-// warp cannot miss a phase because the next phase needs bytes that the peer stores after it has got this warp's bytes.
+// In each of five steps, each block stores its values plus 1 asynchronously in its peer's shared memory, in pieces of
+// type T. Two buffers alternate. The mbarrier of a buffer counts bytes and arrivals: one by each warp, or one by the
+// block. A warp that does not arrive cannot miss a phase, because the next phase needs bytes that the peer stores after
+// it has got this warp's bytes.
 template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces(const Args& a) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
@@ -54,7 +54,7 @@ template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces
     if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
       mbarrier_wait(other ? barriers + 8 * from : barrier, parity);
     if (a.way != misses_a_phase && a.way != no_warp_barrier) __syncwarp();
-    if (step == 2 && t == 0) {  // the peer's pushes have come, but they show nothing else that was written before
+    if (step == 2 && t == 0) {  // the peer's asynchronous stores have come, but publish no other writes
       if (a.way == reads_global_store) static_cast<volatile float*>(output(a))[64 * (blockIdx.x ^ 1)];
       if (a.way == overwrites_shared_store) store_peer16(map_rank(shared_address(buffers + 528), peer), {});
       if (a.way == reads_back) load_peer(map_rank(shared_address(buffers + 256 * from), peer));
@@ -66,9 +66,8 @@ KERNEL(64, relay) { relay_in_pieces<float4, 2>(a); }
 KERNEL(64, relay8) { relay_in_pieces<float2, 2>(a); }
 KERNEL(64, relay4) { relay_in_pieces<float, 1>(a); }
 
-// Each thread adds up 8 of its block's 64 values, one of each bulk load. Three stages of 8 values take turns. Each has
-// an mbarrier, which counts the bytes of the stage's loads. The block then writes the values back to where they come
-// from, so that a deliberate error can overwrite the source of a load too early.
+// Each thread adds up 8 values, one of each bulk load. Three buffers take turns, each with an mbarrier. The block
+// writes the values back, so that a deliberate error can overwrite a load's source too early.
 KERNEL(64, pipeline) {
   constexpr int kLoads = 8, kStages = 3;
   unsigned char* const stages = dynamic_shared();
@@ -88,7 +87,7 @@ KERNEL(64, pipeline) {
     const float* from = a.way == loads_output || a.way == reads_unwritten_out ? output(a) + 64 * blockIdx.x : values;
     if (a.way == loads_shared_memory) {
       from = shared_floats();
-      asm("" : "+l"(from));  // otherwise the compiler would turn the generic address into one of shared memory
+      asm("" : "+l"(from));  // keeps the address generic
     }
     from += 8 * n + (a.way == misaligned ? 1 : a.way == beyond_global ? 64 * int(gridDim.x) - 4 : 0);
     mbarrier_arrive(barrier, a.way == too_few_bytes ? 16 : a.way == too_many_bytes ? 48 : 32);
@@ -111,12 +110,12 @@ KERNEL(64, pipeline) {
   output(a)[index()] = sum;
 }
 
-// Every block reverses the order of its 64 values. Its threads meet at an mbarrier, which counts no bytes.
+// Reverses each block's 64 values, with an mbarrier as the block's barrier.
 KERNEL(64, meet) {
   float* const s = shared_floats();
   const int t = threadIdx.x;
   const uint32_t barrier = shared_address(s + 64);
-  if (t == 0) init_without_fence(barrier, 64);  // no fence is needed, because no other block uses this mbarrier
+  if (t == 0) init_without_fence(barrier, 64);  // no other block uses this mbarrier
   if (a.way != no_start) __syncthreads();
   s[t] = input(a)[index()];
   if (a.way != no_arrival || t != 40) arrive(barrier);
@@ -124,8 +123,8 @@ KERNEL(64, meet) {
   output(a)[index()] = s[63 - t];
 }
 
-// Each block loads 64 values from the shared memory of its peer, after all threads of the peer have arrived at the
-// block's first mbarrier. The second one says that the peer has loaded the block's values.
+// Each block loads its peer's values after all threads of the peer have arrived at the block's first mbarrier. The
+// second one says that the peer has loaded the block's values.
 KERNEL(64, handshake) {
   float* const s = shared_floats();
   const int t = threadIdx.x, peer = a.way == wrong_peer ? 0 : 1 - int(cluster_rank());

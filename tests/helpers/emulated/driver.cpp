@@ -1,4 +1,4 @@
-// Implements csrc/cuda/driver.h with the functions of the emulator, which runs CUDA kernels on a CPU.
+// Implements csrc/cuda/driver.h with the functions of the emulator (tests/emulator).
 #include "cuda/driver.h"
 
 namespace pixelrnn::cuda {

@@ -1,6 +1,5 @@
-// Adapts the CUDA code of csrc to the emulator, which runs CUDA kernels on a CPU. For every kernel, this file tells the
-// emulator which buffers the kernel may access. The file also registers the operators of csrc/operators/cuda for CPU
-// tensors.
+// Adapts the CUDA code of csrc to the emulator (tests/emulator). For every kernel, this file tells which buffers the
+// kernel may access. It also registers the operators of csrc/operators/cuda for CPU tensors.
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
@@ -40,8 +39,8 @@ emulator::Buffer sizes_buffer(const RaggedImages& maps, int images) {
   return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), in, "sizes"};
 }
 
-// `map` is the kernel's access to the feature maps that it writes. It is `out` if the kernel writes all pixels. It is
-// `in_out` if images are smaller than the map, because pixels outside of an image keep their values.
+// `map` is the kernel's access to feature maps: `out` if it writes all pixels, `in_out` if images are smaller than the
+// map, because the other pixels keep their values.
 template <int G> Buffers buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
@@ -83,8 +82,8 @@ Buffers buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// Numbers of values in the buffers of a step kernel. A step kernel computes one line of a scan: an image row or an
-// anti-diagonal. It writes one line of each map and keeps the other lines, so its access to a map is in_out.
+// Numbers of values in the buffers of a step kernel, which computes one image row or anti-diagonal. It keeps the rest
+// of a map, so its access to a map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -155,7 +154,6 @@ struct Memory {
   template <class Column> void add_column(const Column& column, int images, size_t channels) {
     add(column.data, size_t(images - 1) * column.stride + channels);
   }
-  // Returns the ranges as buffers. Overlapping ranges become one buffer.
   Buffers merged(Access access, const char* name) {
     std::sort(ranges.begin(), ranges.end());
     Buffers found;
@@ -193,7 +191,7 @@ template <class T> Buffers buffers(const ColumnStageArgs<T>& a) {
   return found;
 }
 
-// The kernel that draws whole images finds its operands in lists. From these lists, this function finds them, too.
+// Finds the operands in the kernel's lists, as the kernel does.
 template <class T> Buffers buffers(const BlockArgs<T>& a) {
   Memory constants, rows;
   const size_t pixels = size_t(a.images) * a.colours * a.height * a.width,
@@ -281,8 +279,7 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
   return text;
 }
 
-// Operators are registered in the namespace PIXELRNN_NAMESPACE. The build defines a different one for each library, so
-// one process can load several libraries.
+// The build defines another namespace for each library, so that one process can load several.
 #define REGISTER(name)                                            \
   STABLE_TORCH_LIBRARY(name, m) {                                 \
     define_recurrences(m);                                        \

@@ -1,10 +1,9 @@
-"""Builds the CUDA operators for the emulator, and loads them as a namespace of torch.ops.
+"""Builds the CUDA operators for the emulator (tests/emulator), and loads them as a namespace of torch.ops.
 
-The emulator (tests/emulator) runs CUDA kernels on a CPU. Each combination of build options has its own namespace, so
-one process can load several libraries.
+Each combination of build options has its own namespace, so one process can load several libraries.
 
-The environment variable PIXELRNN_ONLY_KERNELS can name a few resident kernels (a resident kernel computes a whole scan
-in one launch). A library with only these few kernels is built in seconds.
+The environment variable PIXELRNN_ONLY_KERNELS can name a few of the kernels that compute a whole scan in one launch. A
+library with only these kernels is built in seconds.
 """
 
 import os
@@ -74,7 +73,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 def _device_code(arch, kernels, flags):
     """Writes a C++ file with the table of compiled kernels that csrc/cuda/device_code.h declares. Returns its path.
 
-    The table has a single entry, for ``arch``. The entry has the names of all kernels, and a placeholder for PTX code.
+    The table has one entry, for ``arch``, with the names of all kernels and a placeholder for PTX code.
     """
     ptx = "".join(compiled.ptx.read_text() for compiled in nvrtc.compile_kernels(kernels, arch, flags))
     names = " ".join(re.findall(r"\.entry\s+(\w+)", ptx))

@@ -7,7 +7,7 @@ from .library import load
 
 
 class Replay:
-    """Stands for a captured CUDA graph: each replay calls the function that the graph captured."""
+    """Replaces a CUDA graph: each replay calls the captured function."""
 
     def __init__(self, device, run):
         self.replay = run

@@ -6,7 +6,7 @@ from helpers.gpu import REDUCED, strict_products
 
 from ..bounds import CARD, CARD_GRADIENTS
 
-CUT_BITS = 13  # bits that float32's mantissa has and tf32's lacks
+CUT_BITS = 13  # bits of float32's mantissa that tf32 lacks
 
 
 def exact(t):
@@ -23,10 +23,7 @@ def rounded(t):
 
 
 class Product(torch.autograd.Function):
-    """Computes a @ b with rounded operands.
-
-    ``cut`` has three functions, which round the operands of a @ b, of the gradient of a, and of the gradient of b.
-    """
+    """Computes a @ b. ``cut`` has functions that round the operands of a @ b, of a's gradient, and of b's gradient."""
 
     @staticmethod
     def forward(ctx, a, b, cut):
@@ -41,10 +38,9 @@ class Product(torch.autograd.Function):
 
 
 def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
-    """Returns the hidden states of a Row LSTM whose cells read three cells of the row above.
+    """Returns the hidden states. ``x`` is [N, H, W, C], and ``weight_hh`` [3, h, 4 h] for h hidden units.
 
-    ``x`` is [N, H, W, C], and ``weight_hh`` is [3, h, 4 h] for h hidden units. ``input_cut`` and ``state_cut`` round
-    the operands of their products.
+    ``input_cut`` and ``state_cut`` round the operands of their products.
     """
     n, height, width, channels = x.shape
     hidden = weight_hh.shape[1]
@@ -63,7 +59,7 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 
 
 def errors(products, hidden, channels):
-    """Returns the error ratio of a Row LSTM's hidden states, and the largest error ratio of its gradients.
+    """Returns the error ratio of the hidden states, and the largest of the gradients.
 
     ``products`` rounds the operands of the products that cuBLAS computes on a GPU.
     """
@@ -77,8 +73,8 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # cuBLAS computes only one product of the recurrence, the gradient of weight_hh. The kernels of csrc/cuda round the
-    # operands of the other products.
+    # In the recurrence, cuBLAS computes only the gradient of weight_hh. The kernels of csrc/cuda compute the other
+    # products.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)

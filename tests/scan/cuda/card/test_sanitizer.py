@@ -15,8 +15,7 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# An expression for pytest's option -k. These scans use every number of thread blocks that may share an image. The
-# sampler draws images in each way that has kernels of its own.
+# For pytest's option -k: scans with every number of blocks, and images drawn in each way that has its own kernels.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"
@@ -25,7 +24,7 @@ SCANS = (
 TOOLS = {
     "memcheck": SCANS,
     "synccheck": SCANS,
-    # racecheck does not support distributed shared memory, which clusters of 2, 4 or 8 blocks use.
+    # racecheck does not support distributed shared memory, which clusters use.
     "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",
 }
 
@@ -35,7 +34,7 @@ def test_compute_sanitizer(tool):
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
-    # Every tensor gets an allocation of its own, so that memcheck finds accesses beyond a tensor.
+    # Lets memcheck find accesses beyond a tensor.
     environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
     tests = ROOT / "tests"

@@ -128,7 +128,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
 @each_backend
 @each_kind
 def test_it_runs_on_the_current_stream(name, backend):
-    """The test delays torch's current stream, so that a kernel on another stream would read old values."""
+    """With torch's stream delayed, a kernel on another stream would read old values."""
     layer, x, cotangent = layer_case(name, backend)
     expected = training_step(layer, x, cotangent)
     late, late_cotangent = torch.zeros_like(x).requires_grad_(), torch.zeros_like(cotangent)
