@@ -38,14 +38,13 @@ NAME = "pixelrnn_ext"
 ROOT = Path(__file__).resolve().parent
 BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
 
-# The oldest torch whose stable ABI the libraries use. They load on this and every later version.
+# The oldest torch whose stable ABI the libraries use.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# Machine code also runs on later GPUs of the same major version, so the code for 8.6 runs on 8.9. GPUs of other major
-# versions run PTX: 11.x runs the PTX for 9.0, and versions after 12 run the PTX for 12.0. A Jetson (8.7) runs only its
-# own machine code.
+# Machine code for 8.6 also runs on 8.9, a later GPU of the same major version. GPUs of other major versions run PTX,
+# such as 11.x the PTX for 9.0. A Jetson (8.7) runs only its own machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
-# torch adds -std. The kernels choose their instruction set at run time, so there is no -march. They run on torch's
-# threads, so there is no -fopenmp. -g0 saves a quarter of the build time.
+# torch adds -std. The kernels choose their instruction set at run time, and run on torch's threads, so there is no
+# -march and no -fopenmp. -g0 saves a quarter of the build time.
 CPU_FLAGS = ["-O2", "-g0"]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
@@ -58,7 +57,6 @@ def setting(variable):
 
 
 def run(*command):
-    """Returns (exit status, output) of a command. The status is None if the command cannot start."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
@@ -71,7 +69,6 @@ def cxx():
 
 
 def why_no_native():
-    """Returns why the CPU kernels cannot be compiled, or None if they can."""
     choice = setting("PIXELRNN_NATIVE")
     if choice == "0":
         return "PIXELRNN_NATIVE=0"
@@ -94,10 +91,9 @@ def why_no_native():
 
 
 def choose_device_code(torch):
-    """Returns (CUDA compiler, GPUs, None), or (None, None, reason) if no CUDA kernels are to be built."""
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
-    # The kernels use no instructions that need the letter of 9.0a or 10.0f.
+    # No kernel needs the instructions that the letter of 9.0a or 10.0f allows.
     listed = re.sub(r"(\d)[af]\b", r"\1", os.environ.get("TORCH_CUDA_ARCH_LIST", "")).replace(";", " ").split()
     for gpu in listed:
         if not re.fullmatch(r"\d+\.\d(\+PTX)?", gpu):
@@ -118,7 +114,6 @@ def files(pattern):
 
 
 def plan_build():
-    """Returns the modules to build, setuptools' commands, and what build_config() will report."""
     try:
         import torch
     except ImportError:
@@ -176,8 +171,8 @@ def plan_build():
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA makes torch's headers declare the function that returns the current stream. The library is linked
-        # to libtorch.so alone, because not every torch has CUDA's libraries.
+        # USE_CUDA makes torch's headers declare the function that returns the current stream. Only libtorch.so is
+        # linked, because not every torch has CUDA's libraries.
         link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], ["-DUSE_CUDA"], link_torch))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build
@@ -190,7 +185,6 @@ def write_build_info(package, distribution, build):
 
 
 def facts_of_cuda_in_place():
-    """Returns the build information of a CUDA library in the source folder, or {} if there is none."""
     library, info = ROOT / NAME / "_C_cuda.so", ROOT / NAME / "_build_info.py"
     built = runpy.run_path(str(info))["BUILD"] if library.exists() and info.exists() else {}
     return {fact: built[fact] for fact in ("cuda", "cuda_archs", "csrc", "why_no_cuda")} if built.get("cuda") else {}

@@ -57,7 +57,7 @@ log_prob, are in float32."""
 
 @dataclass(frozen=True)
 class Case:
-    """A model and its test images. ``conditions`` is empty for an unconditional model."""
+    """A model and its test images."""
 
     name: str
     data: str
@@ -73,8 +73,7 @@ class Case:
 class Size:
     """The size and speed of one codec for all images of a data set.
 
-    ``one_file`` has the bytes of all images in one file, and ``separate_files`` of a file for each. ``seconds`` are the
-    times to encode and to decode. ``values`` counts the pixel values in all colour channels.
+    ``one_file`` and ``separate_files`` are in bytes. ``seconds`` are the times to encode and to decode.
     """
 
     data: str
@@ -128,7 +127,7 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 def measure_our_codec(case: Case) -> tuple[list[Size], float, float]:
     """Returns our codec's sizes, and by how many per cent our file and ``Codec.bits`` exceed the ideal size.
 
-    The ideal size is -log2 of the model's probability. The file's excess leaves out HEADER_BYTES and STREAM_BYTES.
+    The file's excess leaves out HEADER_BYTES and STREAM_BYTES.
     """
     codec, values, conditions = Codec(case.model), case.images.numel(), case.conditions
     file, encoding = timed(lambda: codec.compress(case.images, *conditions))

@@ -7,8 +7,7 @@ from harness.requirements import Target
 from pixelrnn_ext.benchmark.diagonal import CASES
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE
 
-# In the order of CASES, first the largest allowed ratios of our time to the floor, then the least speed-ups over a loop
-# in PyTorch.
+# The first tuple has the largest ratios to the floor's time, the second the least speed-ups over a loop in PyTorch.
 TARGETS = [
     *(
         Target(case, NATIVE, FLOOR, at_most=floor)

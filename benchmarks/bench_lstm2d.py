@@ -11,10 +11,7 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns the largest allowed ratio of LSTM2d's time to the floor, or None if DiagonalBiLSTM has none.
-
-    The floor's share of LSTM2d's time may be 0.05 smaller than its share of DiagonalBiLSTM's longest allowed time.
-    """
+    """Returns the largest allowed ratio of LSTM2d's time to the floor, or None if DiagonalBiLSTM has none."""
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS
@@ -25,11 +22,7 @@ def over_floor(hidden: int) -> float | None:
 
 
 def targets(case: Case) -> list[Target]:
-    """Returns the required times of a case, relative to other implementations.
-
-    Five gates need 1.25 times the matrix products of four gates, and may take 1.3 times as long. If ragged images fill
-    a fraction f of the batch, they may take 1.05 * f times the padded batch's time.
-    """
+    """Five gates need 1.25 times the matrix products of four gates, so 1.3 times the time is allowed."""
     (directions, ragged), hidden = VARIANTS[case], case.size.hidden
     found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]
     if directions == 4:

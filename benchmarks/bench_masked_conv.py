@@ -16,8 +16,7 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 def cropped(x, weight, bias, mask_type):
-    """Convolves with the upper rows of the weight, since all other rows are zero. The padding for the whole weight
-    yields too many rows, so the last are dropped."""
+    """The weight's lower rows are zero. Padding below the image adds rows to the output, which are dropped."""
     upper = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
     return F.conv2d(x, upper, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 

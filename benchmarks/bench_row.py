@@ -16,10 +16,7 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the implementations of an unmasked RowLSTM with kernel size 1, and their exact results.
-
-    The layer equals torch.nn.LSTM along each column of an image.
-    """
+    """With kernel size 1 and no mask, a RowLSTM equals torch.nn.LSTM along each column of an image."""
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(hidden, dtype), size.map(hidden, dtype)
@@ -31,7 +28,7 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
             theirs.copy_(ours.view_as(theirs))
         lstm.bias_hh_l0.zero_()
 
-    # Columns become nn.LSTM's sequences: (N, C, H, W) becomes (H, N * W, C).
+    # Makes each column a sequence: (N, C, H, W) becomes (H, N * W, C).
     def columns(t):
         return t.permute(2, 0, 3, 1).reshape(size.height, -1, hidden)
 

@@ -55,7 +55,7 @@ OTHERS = [
 
 
 def differing_values(case: Case, side: int) -> int:
-    """Counts the values in which the samplers differ from the naive one, in float64 with the same random numbers."""
+    """Uses float64 and the same random numbers for all samplers."""
     model = case.build().double()
     shape = case.shape[0], side, side
     draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
@@ -66,9 +66,9 @@ def differing_values(case: Case, side: int) -> int:
 
 
 def passes(model, case: Case, heights) -> float:
-    """Estimates the seconds of a sampler that runs the network once for each value of an image.
+    """Estimates a sampler's seconds as the number of values, times the mean time of the network on the upper n rows.
 
-    The estimate is this number of values, times the mean time on the upper n rows, for n in ``heights``.
+    The mean is over n in ``heights``.
     """
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
     pass_seconds = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)

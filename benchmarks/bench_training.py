@@ -28,7 +28,7 @@ REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 
 def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
-    """The optimiser is RMSProp, as in section 5.1 of the paper."""
+    """RMSProp is the optimiser of section 5.1 of the paper."""
     optimiser = make_optimiser("rmsprop", model.parameters(), 1e-3)
 
     def run():

@@ -22,8 +22,7 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# Ranges of random numbers: the digits in a line, and in pixels the side of a digit, the gap before it, and the height
-# of a line.
+# Ranges of random numbers. SIDES, GAPS and HEIGHTS are in pixels.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES
@@ -32,7 +31,7 @@ TEST_LINES = 1000
 
 
 class Lines(NamedTuple):
-    # Float (N, 1, H, W) from 0 to 1. Each line lies in the top left corner of its image, and the rest is zero.
+    # Float (N, 1, H, W) from 0 to 1. Each line lies in the top left corner of its image.
     images: Tensor
     sizes: Tensor  # int64 (N, 2): the height and the width of each line
     texts: list[Tensor]  # the digits of each line, int64
@@ -44,9 +43,8 @@ class Digits(NamedTuple):
 
     @classmethod
     def load(cls, split: str) -> "Digits":
-        """Returns the digits of a split of the data set mnist5k.
-
-        Training digits are gray levels, from which black and white pixels are drawn. Other digits are black and white.
+        """Training digits are gray levels, from which black and white pixels are drawn. Other digits are black and
+        white.
         """
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
@@ -76,10 +74,7 @@ class Digits(NamedTuple):
 
 
 def zero_outside(maps: Tensor, sizes: Tensor) -> Tensor:
-    """Returns the feature maps (N, C, H, W) with zeros outside the lines.
-
-    Otherwise the result for a line would depend on the other lines of its batch.
-    """
+    """Zeroes the padding, so that the result for an image does not depend on the other images of its batch."""
     rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
     return maps * (rows[:, None, :, None] & columns[:, None, None, :])
 
@@ -87,7 +82,7 @@ def zero_outside(maps: Tensor, sizes: Tensor) -> Tensor:
 class FromCorners(nn.Module):
     """Turns feature maps (N, C, H, W) into sequences (N, W, features).
 
-    An LSTM2d scans each line from its four corners. The rows of its output are then added.
+    An LSTM2d scans each image from its four corners. Its output is summed over the rows.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -96,7 +91,7 @@ class FromCorners(nn.Module):
         self.features = 4 * hidden
 
     def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
-        # The LSTM2d returns zeros in rows below a line.
+        # The LSTM2d returns zeros below a line of digits, so the sum ignores the padding.
         return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)
 
 
@@ -122,11 +117,10 @@ MODELS = {"lstm2d": lambda: FromCorners(32, 24), "columns": lambda: OverColumns(
 
 
 class Reader(nn.Module):
-    """The whole network, from images of lines to the log-probabilities that CTC needs.
+    """The network that reads images of lines.
 
-    The inputs are the images (N, 1, H, W) and the heights and widths of the lines (N, 2). The results are
-    log-probabilities (T, N, 11) of the ten digits and the blank for T columns, and the number of columns (N,) of each
-    line.
+    The inputs are the images (N, 1, H, W) and the lines' heights and widths (N, 2). The results are log-probabilities
+    (T, N, 11) of the ten digits and the blank for T columns, and each line's number of columns (N,).
     """
 
     def __init__(self, model: str) -> None:
@@ -146,14 +140,13 @@ class Reader(nn.Module):
 
 
 def character_columns(path: Tensor) -> Tensor:
-    """Returns the columns at which a character begins, given the most probable class of each column (T,)."""
+    """``path`` is the most probable class of each column (T,)."""
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
 
 
 @torch.no_grad()
 def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
-    """Returns the digits of each line, from the most probable class of every column."""
     device, texts = next(reader.parameters()).device, []
     for images, sizes in zip(lines.images.split(batch), lines.sizes.split(batch)):
         log_probabilities, lengths = reader(images.to(device), sizes.to(device))
@@ -193,8 +186,7 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
     """Returns a figure of some lines, with each digit at the column where it was read.
 
-    Misread lines also have the true text in red. A second picture of each line shows the gradient of the middle digit's
-    log-probability with respect to the pixels.
+    A second picture shows the gradient of the middle digit's log-probability with respect to the pixels.
     """
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
@@ -252,7 +244,7 @@ def main(arguments: list[str] | None = None) -> float:
     print(f"{options.steps} steps: {clock / 60:.1f} minutes, {cpu / 60:.1f} minutes of CPU time")
 
     reader.eval()
-    # The same lines for every model and every seed.
+    # All models and seeds are scored on the same lines.
     lines = unseen.lines(TEST_LINES, generator("text_line", options.split))
     texts = read(reader, lines)
     wrong = sum(edit_distance(text, truth.tolist()) for text, truth in zip(texts, lines.texts))

@@ -25,7 +25,7 @@ BUDGETS = {
     CHECK: Budget(seconds=0.0, fewest=2, memory=1),
     VERDICT: Budget(seconds=2.0, memory=0),
 }
-# The names of our instruction sets in MKL, torch and oneDNN.
+# Names of the instruction sets in MKL, torch and oneDNN.
 LIBRARY_NAMES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 
@@ -53,7 +53,7 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
 
 
 def use_instruction_set(name: str) -> None:
-    """Limits our kernels, MKL, oneDNN and torch. Call it before any of them is first used."""
+    """Must run before any of the libraries is first used."""
     library.set_instruction_set(name)
     if name != library.instruction_sets()[-1]:
         mkl, aten, onednn = LIBRARY_NAMES[name]
@@ -62,7 +62,6 @@ def use_instruction_set(name: str) -> None:
 
 
 def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
-    """Returns the jobs of a run. With --verdict, these are only the jobs that ``targets`` need."""
     if options.scope == VERDICT:
         wanted = {}
         for target in targets:
@@ -80,7 +79,7 @@ def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) 
 
 
 def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
-    """Returns the exit status: 1 for wrong results, 2 if no case or target fits the options, otherwise 0."""
+    """Returns the exit status: 1 for wrong results, 2 if the options select nothing, otherwise 0."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
     if instruction_set := options.instruction_set or library.instruction_set():

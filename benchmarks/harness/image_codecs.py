@@ -20,7 +20,7 @@ Pixels = numpy.ndarray  # uint8 (height, width) if gray, or (height, width, 3)
 
 @dataclass(frozen=True)
 class ImageCodec:
-    """An image codec. ``decode`` is told whether the image was gray, since some file formats do not store this."""
+    """An image codec. ``decode`` also takes whether the image was gray, since some file formats do not store this."""
 
     name: str
     encode: Callable[[Pixels], bytes]
@@ -58,7 +58,6 @@ def xz(images: list[Pixels]) -> bytes:
 
 
 def mosaic(images: list[Pixels]) -> Pixels:
-    """Joins all images to one grid, as square as possible."""
     rows = max(n for n in range(1, int(len(images) ** 0.5) + 1) if len(images) % n == 0)
     stacked = numpy.stack(images)
     return numpy.concatenate([numpy.concatenate(list(row), 1) for row in numpy.split(stacked, rows)], 0)

@@ -14,8 +14,8 @@ from pixelrnn_ext.directions import CORNERS
 class Lines:
     """The order in which each direction of an LSTM2d visits the pixels of a batch.
 
-    Line t is the anti-diagonal row + column = t, ordered by row. Each direction mirrors the images so that it starts in
-    their top left corners. The padding of smaller images stays in place.
+    A line is an anti-diagonal. Each direction mirrors the images, not their padding, so that it starts in their top
+    left corners.
     """
 
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
@@ -38,27 +38,25 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, v] is the index, in the batch, of the v-th pixel visited. visit[index, direction] is the
-        # position of this visit in the flattened ``pixel``.
+        # pixel[direction, v] is the index of the v-th visited pixel. visit inverts this map.
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        # output[direction, v] is the row of the v-th pixel visited in the output matrix (N * H * W * D, hidden).
+        # Rows of the output matrix (N * H * W * D, hidden), in the order of ``pixel``.
         self.output = self.pixel * len(corners) + d[:, None]
 
 
 def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
     """Computes reference.lstm2d with the cell "stable", from zero initial states, merged by "concat".
 
-    The weights of all D directions are stacked. weight_ih is (D, 5 * hidden, C, 1, 1), weight_hh is (D, 5 * hidden,
-    hidden, 2) with the taps up and left, and bias is (D, 5 * hidden). ``input`` is fastest in channels_last.
+    weight_ih is (D, 5 * hidden, C, 1, 1), weight_hh is (D, 5 * hidden, hidden, 2) for the pixels above and to the left,
+    and bias is (D, 5 * hidden). ``input`` is fastest in channels_last.
     """
     (n, channels, height, width), (directions, _, hidden, _) = input.shape, weight_hh.shape
     pixels = input.permute(0, 2, 3, 1)
     if lines.inside is not None:
         pixels = torch.where(lines.inside, pixels, 0)
     x = _Rows.apply(pixels.flatten(0, 2), lines.pixel.flatten(), lines.visit).view(directions, -1, n, channels)
-    # Separate products of the input and of both neighbours' states would have to be added up, which reads and writes
-    # the line's results again.
+    # Separate products of the input and the states would need additions, which read and write the results again.
     weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
     bias = _tanh_last(bias[:, None])
     h = c = x.new_zeros(directions, 0, n, hidden)
@@ -87,10 +85,9 @@ def _tanh_last(gates: Tensor) -> Tensor:
 
 
 class _Rows(torch.autograd.Function):
-    """Selects rows of a matrix, like index_select, whose backward would scatter the gradients.
+    """Selects rows of a matrix. The backward of index_select would scatter the gradients, this one gathers them.
 
-    For each row of the matrix, ``uses`` lists the positions in ``index`` that select it. This backward gathers and sums
-    the gradients there.
+    For each row of the matrix, ``uses`` lists the positions in ``index`` that select it.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Cases of LSTM2d with the cell "stable": one or four directions, images of equal or of different (ragged) sizes."""
+"""Cases of LSTM2d with the cell "stable"."""
 
 import math
 from dataclasses import replace
@@ -16,7 +16,6 @@ from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
 
-# Runs of our layer that show the cost of the fifth gate, more directions and padding.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
 # nn.LSTM layers with about as many multiplications per pixel.
 PIXELS = "nn.LSTM over pixels (another function)"
@@ -25,8 +24,7 @@ _CELL = "stable"
 
 
 def ragged_sizes(size: Size) -> Tensor:
-    """Returns the sizes of N images, (N, 2). All have the full height. The widths are spread evenly from 0.3 to 1 times
-    the full width, in random order."""
+    """Returns ragged image sizes (N, 2). The widths are 0.3 to 1 times the full width, in random order."""
     with torch.device("cpu"):
         widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
         widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
@@ -62,8 +60,7 @@ class AlongRowsAndColumns(nn.Module):
 
 
 def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtype) -> nn.LSTM:
-    """Returns an nn.LSTM with about ``products`` multiplications per pixel. A direction needs 4 H (C + H), for C inputs
-    and H hidden units."""
+    """Returns an nn.LSTM with about ``products`` multiplications per pixel."""
     one_way = products / (1 + bidirectional)
     hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
     return nn.LSTM(channels, hidden, bidirectional=bidirectional, dtype=dtype)
@@ -72,10 +69,7 @@ def _lstm(channels: int, products: float, bidirectional: bool, dtype: torch.dtyp
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """Returns the implementations of an LSTM2d layer, and exact results.
-
-    For ragged images there is no nn.LSTM, because it would read the padding.
-    """
+    """Leaves out nn.LSTM for ragged images, because it would read the padding."""
     torch.manual_seed(0)
     hidden = size.hidden
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)

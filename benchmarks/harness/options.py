@@ -13,8 +13,7 @@ SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 def make_parser(description: str, full: str = "", **threads) -> argparse.ArgumentParser:
     """Returns a parser with --threads, and the options that select how much a benchmark runs.
 
-    ``full`` is the help text of --full. Without it there is no --full. ``threads`` are further arguments of
-    add_argument for --threads.
+    ``full`` is the help text of --full. If it is empty, there is no --full. ``threads`` are arguments of add_argument.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.set_defaults(scope=DEFAULT)
@@ -33,10 +32,9 @@ def make_parser(description: str, full: str = "", **threads) -> argparse.Argumen
 def parse_model_options(
     argv: list[str], description: str, count: str, default: int, **flags: str
 ) -> tuple[argparse.Namespace, Callable[..., px.models.AutoregressiveModel], torch.Tensor]:
-    """Parses the command line of a benchmark that times one model.
+    """Returns the options, a function that builds the model, and random images, whose number the option ``count`` sets.
 
-    Returns the options, a function that builds the model, and random images, whose number the option ``count`` sets.
-    ``flags`` are further options without a value, as name=help text.
+    ``flags`` are options without a value, as name=help text.
     """
     shown = "default: %(default)s"
     parser = make_parser(description, default=torch.get_num_threads(), help=shown)

@@ -1,7 +1,4 @@
-"""Runs our range coder, and that of the library constriction, without the network.
-
-The coders get batches of (values, float64 logits).
-"""
+"""Runs our range coder, and that of the library constriction, without the network."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -25,7 +22,7 @@ Coded = tuple[int, tuple[float, float | None]]  # bytes, (seconds to encode, sec
 
 
 def ours(batches: Batches) -> Coded:
-    """Times only the encoding of known intervals. Decoding needs the network's output after each value."""
+    """Does not time decoding, which needs the network's output after each value."""
     intervals = []
     for values, logits in batches:
         ends, symbols = range_coder.cumulative(PROFILES[0].quantized(_flat_logits(logits))), values.flatten().long()
@@ -57,6 +54,6 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
 
 
 def _flat_logits(logits: Tensor) -> Tensor:
-    """Reshapes logits to (values, levels). A single logit is that of level 1, and level 0 then gets zero."""
+    """Reshapes logits to (values, levels). A model of two levels gives only the logit of level 1."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

@@ -34,7 +34,7 @@ def finish(
     return 1 if mismatches else 0
 
 
-# Formats of numbers, by the beginning of their column's name.
+# Number formats of the columns whose name begins with the key.
 FORMATS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
 FORMATS |= {"max error": ".0e"}
 
@@ -64,7 +64,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str) -> None:
-    """Draws a labelled bar for each value, legible on white and on black pages."""
+    """The colours are legible on white and on black pages."""
     from matplotlib.figure import Figure
 
     grey, blue = "#808080", "#3d84d6"

@@ -8,7 +8,7 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """A measured value, and the required bound on it. None if unknown. ``doubt`` is from ``Times.doubt``."""
+    """A measured value and its bound, each None if unknown."""
 
     case: str
     quantity: str
@@ -37,8 +37,7 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 class Target:
     """A requirement on the time of a float32 training step.
 
-    ``at_most`` is the largest ratio to ``against``'s time, or ``faster`` the least speed-up over ``against``. One of
-    the two is None.
+    Either ``at_most`` is the largest ratio to ``against``'s time, or ``faster`` is the least speed-up over it.
     """
 
     case: Case
@@ -49,11 +48,7 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the required ratio, or None if there is none.
-
-        Bounds over the floor are for AVX-512. AVX2 may take 1.25 times as long, and has no such bound below 64 hidden
-        channels.
-        """
+        """Returns the required ratio, or None. Bounds over the floor are for AVX-512, so AVX2 gets more time."""
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}

@@ -40,7 +40,7 @@
 
 namespace pixelrnn {
 
-// A kind of LSTM cell, which users choose by its name (pixelrnn_ext/cells.py).
+// A kind of LSTM cell (pixelrnn_ext/cells.py).
 struct NamedCell {
   const char* name;
   int gates;
@@ -63,7 +63,6 @@ inline const NamedCell& cell_named(const std::string& name) {
   STD_TORCH_CHECK(false, "scan: expected the name of a cell, got ", name);
 }
 
-// Reads an operator's arguments from the stack of torch's dispatcher.
 class Stack {
  public:
   explicit Stack(const StableIValue* first) : next_(first), first_(first) {}
@@ -81,8 +80,8 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// Adapts KERNEL(Arguments) to torch's dispatcher. Arguments must declare its members in the order of the operator's
-// schema, because they read their values in this order.
+// Adapts KERNEL(Arguments) to torch's dispatcher. Arguments must declare its members in the schema's order, in which
+// they read their values.
 template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});

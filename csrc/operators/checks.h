@@ -37,7 +37,7 @@ void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>
   if (t) check_sizes(name, *t, sizes, type);
 }
 
-// Throws unless the tensor has as many axes as `axes` names, such as two in "[D, h]".
+// Checks the number of axes. `axes` is a text such as "[D, h]".
 inline void check_axes(const char* name, const Tensor& t, std::string_view axes) {
   STD_TORCH_CHECK(t.dim() == 1 + std::count(axes.begin(), axes.end(), ','), "pixelrnn_ext: expected ", name,
       " of shape ", axes, ", got ", shape_text(t.sizes()));

@@ -1,4 +1,4 @@
-// CPU operators of sampling and coding. run_columns runs a program (../columns/program.h) at each pixel of a row.
+// CPU operators of sampling and coding.
 #include "columns.h"
 
 #include <algorithm>
@@ -13,8 +13,7 @@
 namespace pixelrnn {
 namespace {
 
-// A row of the tensor `streams` has cpu::Stream's first, last, offset, range, position and end. Decoding updates
-// offset, range and position.
+// A row of `streams` has the fields of cpu::Stream. Decoding updates offset, range and position.
 constexpr int64_t kFields = 6;
 std::vector<cpu::Stream> read_streams(const Tensor& streams) {
   check_axes("streams", streams, "[n, 6]");
@@ -32,7 +31,6 @@ void write_streams(const std::vector<cpu::Stream>& all, const Tensor& streams) {
     row[2] = int64_t(s.offset), row[3] = int64_t(s.range), row[4] = s.position, row += kFields;
 }
 
-// If there are streams, they must cover all images in order.
 template <class T> cpu::ColumnRun checked_run(const ColumnProgram<T>& program, double temperature, bool on_grid,
     std::vector<cpu::Stream>* streams, const uint8_t* data, int64_t bytes) {
   expect(!on_grid || kViewType<T> == TensorView::kDouble, "expected float64 on the grid");
@@ -72,7 +70,6 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) write_streams(opened, *streams);
 }
 
-// Returns how many outputs (gates = 1) or units (gates = 4) a block of packed weights has (../columns/steps.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;
@@ -84,7 +81,7 @@ int64_t column_step(std::string name) {
   return found - kStepNames;
 }
 
-// A symbol is given by its interval of cumulative frequencies, as start << 32 | stop.
+// Each interval of cumulative frequencies is start << 32 | stop.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
       "range_encode: expected contiguous intervals of int64");

@@ -1,4 +1,4 @@
-// The schema of the operator run_columns, and the description of its tensors, for the CPU and the GPU.
+// Shared by the CPU and GPU operators run_columns.
 #pragma once
 #include <vector>
 

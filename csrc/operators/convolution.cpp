@@ -1,4 +1,4 @@
-// The CPU operators for masked convolutions. pixelrnn_ext/operators/masked_conv calls them.
+// The CPU operators for masked convolutions.
 #include <tuple>
 #include <vector>
 
@@ -45,8 +45,8 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   return output;
 }
 
-// Returns the gradients of input, weight and bias, which are empty if not needed. y is the output of the forward pass,
-// and absent without a ReLU.
+// Returns the gradients of input, weight and bias. A gradient that is not needed is empty. y is the output of a forward
+// pass with a ReLU, otherwise absent.
 std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict,
     int64_t colours, int64_t gates, bool channels_last, bool need_input, bool need_weight, bool need_bias) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);

@@ -1,4 +1,4 @@
-// The library _C. Loading it registers the CPU operators of this folder, and the operators that change settings.
+// The library _C. Loading it registers the CPU operators.
 #include <string>
 #include <utility>
 
@@ -7,7 +7,7 @@
 namespace pixelrnn {
 namespace {
 
-// Selects an instruction set, if this CPU has it, and returns the one in use. cpu/kernels.h numbers them.
+// Returns the instruction set in use, which does not change if this CPU lacks `level` (cpu/kernels.h).
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;

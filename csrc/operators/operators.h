@@ -10,7 +10,7 @@ namespace pixelrnn {
 
 inline int instruction_set = cpu::best_instruction_set();
 // Whether torch's parallel loop runs all shares of its work at the same time, as OpenMP does. A thread pool may start
-// some shares only after others have ended.
+// some only after others have ended.
 inline bool concurrent_shares = true;
 
 inline cpu::Team team() {
@@ -31,14 +31,13 @@ inline Tensor new_tensor(const Tensor& like, const std::vector<int64_t>& sizes) 
   return t;
 }
 
-// Returns a tensor in memory of the process's cache (cpu/pages.h), whose storage cannot be resized. Small tensors are
-// ordinary.
+// Returns a tensor in memory of the process's cache (cpu/pages.h). Its storage cannot be resized.
 inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
   int64_t bytes = like.element_size();
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
       bytes < int64_t(cpu::Pages::kMinBytes) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
-  // The tensor is small, or no memory is left. In the second case, new_tensor throws.
+  // If no memory is left, new_tensor throws.
   if (!block.data) return new_tensor(like, sizes);
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];

@@ -1,14 +1,14 @@
-// The operators `scan` and `scan_gradients` on a CPU. pixelrnn_ext/operators/scan has their fake kernels, derivatives,
-// batching and GPU kernels. arguments.h explains the letters in shapes.
+// The operators `scan` and `scan_gradients` on a CPU. arguments.h explains the letters in shapes.
 //
 // scan returns y, h, c and gates. y is h of all directions merged, [B, H, W, h]. Without a merge its last axis has size
-// 0. h is [B, H, W, D, h]. c is [D, B, H, W, h], and the activated gates are [D, B, H, W, G h]. Outside an image, h and
+// 0. h is [B, H, W, D, h], c is [D, B, H, W, h], and the activated gates are [D, B, H, W, G h]. Outside an image, h and
 // y are zero, and c and gates are undefined.
 //
 // scan_gradients takes dh, the gradient of y if scan merges, and otherwise of h. It returns a gradient for each
-// operand. If `shares` is true, h0, c0 and peephole have a gradient for each image, [D, B, ...]. The gradient of x is
-// the gradient of the pre-activations, so it exists even without x. If a gradient is unwanted or its operand is absent,
-// its last axis has size 0. The gradients of weights and bias have their operands' strides, which saves copies.
+// operand. If a gradient is unwanted or its operand is absent, its last axis has size 0. Only x has a gradient even if
+// it is absent, since this is the gradient of the pre-activations. If `shares` is true, h0, c0 and peephole have a
+// gradient for each image, [D, B, ...]. The gradients of weights and bias have their operands' strides, which saves
+// copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -32,8 +32,7 @@ template <class T> cpu::Weights<T> weights_out(const Tensor& t) {
   return t.numel() ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a new gradient, which the kernels fill. It is zero if the scan is empty, because no kernel runs. The last
-// axis of an unwanted gradient has size 0.
+// The kernels fill the gradient. An empty scan runs no kernel, so its gradients must be zero.
 Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return gates.numel() ? cached_tensor(gates, sizes) : stable::new_zeros(gates, sizes);

@@ -27,9 +27,9 @@ Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-# Target size in bytes. A stream is a part of a file that is decoded independently.
+# In bytes. A stream is a part of a file that is decoded independently.
 STREAM_BYTES = 8192
-# Target memory in bytes for encoding a batch or decoding a stream. One large image may take more.
+# In bytes, for encoding a batch or decoding a stream. One large image may take more.
 MEMORY_AT_ONCE = 256 << 20
 
 
@@ -220,7 +220,7 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            # An estimate of the encoded size would differ between machines.
+            # Encodes once to count the bytes, because an estimate would differ between machines.
             size = len(self._encode(intervals))
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
@@ -242,7 +242,7 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # An empty group may have a huge height and width, so it counts as one image.
+        # An empty group may have a huge height and width.
         image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
@@ -263,9 +263,8 @@ class Codec:
         return out
 
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
-        """Divides a group's streams into batches that are decoded together, in at most ``memory`` bytes.
-
-        Returns the range of images and the bytes of each stream, by batch.
+        """Returns batches of streams to decode together in ``memory`` bytes, as the streams' ranges of images and
+        bytes.
         """
         streams = group.streams
         if not streams:
@@ -276,14 +275,14 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # Decoding copies each image's condition, of ``selected`` bytes.
+        # Decoding copies each image's condition.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
         self, group: ImageGroup, streams: range_coder.Streams, spans: list[Span], images: Tensor, report: Report
     ) -> None:
-        """Decodes ``streams`` into ``images``. ``spans`` are the streams' ranges of images."""
+        """``spans`` are the streams' ranges of images."""
         decoding = coding.Decoding(self._grid, self._recordings, streams)
         for blocks in itertools.zip_longest(*(container.blocks(*span) for span in spans), fillvalue=(0, 0)):
             index = torch.cat([torch.arange(*block) for block in blocks])
@@ -309,7 +308,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """PyTorch's operators do not set the rounding mode of their threads, as compiled operators do."""
+        """PyTorch's own operators do not set the rounding mode of their threads."""
         if not self._all_native:
             self_check.check_threads()
 
@@ -348,7 +347,6 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
 
 
 def _block(group: Group) -> int:
-    """Returns how many images of a stream are decoded at once."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 

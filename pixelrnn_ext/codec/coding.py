@@ -1,4 +1,4 @@
-"""The codec's samplers, which encode images, decode them or measure memory. They draw nothing at random."""
+"""The codec's samplers, which encode images, decode them or measure memory."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes for coding one image: a constant, per column, and per pixel. They are exact fractions, because the number of
-# streams in a file depends on them.
+# Bytes for coding one image: a constant, per column, and per pixel. They are exact, because the number of streams in a
+# file depends on them.
 MemoryCost = tuple[Fraction, Fraction, Fraction]
-# Limits one pass of a convolutional network, so that its feature maps fit into a CPU's cache.
+# Limits a pass of a convolutional network, so that its feature maps fit into a CPU's cache.
 _PIXELS_PER_PASS = 2**14
 
 
@@ -53,8 +53,8 @@ def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor
 class Intervals(NamedTuple):
     """The range coder's intervals of pixel values, (H, W, N, C).
 
-    An entry of ``values`` is start << 32 | stop, for the interval start..stop - 1. ``coded`` is false where the large
-    network of a multi-scale model gets a value from the small image.
+    ``values`` has start << 32 | stop for the interval start..stop - 1. ``coded`` is false where the large network of a
+    multi-scale model gets a value from the small image.
     """
 
     values: Tensor
@@ -65,7 +65,7 @@ class Intervals(NamedTuple):
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
     def stream_order(self, first: int, last: int) -> Tensor:
-        """Returns the ``coded`` intervals of images first..last - 1, by row, column, colour and image."""
+        """The order is by row, column, colour and image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
@@ -142,10 +142,7 @@ class Decoding:
 
 @dataclass
 class Measuring:
-    """A sampler that only measures memory.
-
-    Each call appends the memory of one network to ``costs``. ``side`` is the height and width of the images.
-    """
+    """A sampler that only appends the memory of each network to ``costs``, for images of ``side`` x ``side`` pixels."""
 
     grid: Grid
     recordings: Recordings
@@ -157,7 +154,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The condition counts twice, because the codec copies it.
+        # The codec also keeps a copy of the condition.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -166,7 +163,7 @@ class Measuring:
 
 
 def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
-    """Returns the memory of the input, the output, and the contributions of all kernel taps, which torch adds later."""
+    """torch stores the products of all kernel taps before it adds them."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return Fraction(), Fraction(), (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
@@ -188,7 +185,7 @@ class _BandNetwork(Network):
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
         self._last_uses = recording.last_uses()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # A band also computes the ``_above`` rows above it, so it has at least twice as many of its own.
+        # Each band also computes ``_above`` rows above it, so a band of few rows would mostly repeat work.
         self._height = height
         if height * width > _PIXELS_PER_PASS:
             self._height = max(_PIXELS_PER_PASS // width, 2 * self._above, 1)

@@ -45,10 +45,7 @@ _VARINT_BITS = 63
 
 
 class Group(NamedTuple):
-    """Images of one size, in S streams.
-
-    Stream s has the images N * s // S to N * (s + 1) // S - 1, with N = ``images``.
-    """
+    """Images of one size, and the streams that code them."""
 
     images: int
     height: int
@@ -57,10 +54,7 @@ class Group(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """The contents of a file. ``checksum`` is the CRC-32 of the decoded images.
-
-    ``profile`` is the version of the codec's arithmetic, and ``fingerprint`` identifies the model.
-    """
+    """The contents of a file."""
 
     profile: int
     fingerprint: bytes

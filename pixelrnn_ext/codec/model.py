@@ -32,7 +32,7 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
     """Returns a copy of a model that the codec can run, in float64 on the CPU.
 
     Parametrised weights are computed in float64, so that every machine gets the same. Raises ValueError if a parameter
-    is not finite, or if a layer's sums, with masked weights, could be too large to be exact.
+    is not finite, or if a layer's sums could be too large to be exact.
     """
     check_unsharded(model)
     for name, parameter in _named_parameters(model):
@@ -47,7 +47,7 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        # The codec's own code rounds the inputs and outputs of all other layers.
+        # All other layers run in the codec's own code, which rounds.
         if isinstance(module, nn.ConvTranspose2d):
             module.register_forward_pre_hook(lambda _, inputs: (grid.quantized(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.quantize_(output))
@@ -59,9 +59,9 @@ def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
-    """Returns a deep copy of a model with the same hook objects.
+    """Returns a deep copy of a model that shares the model's hooks.
 
-    torch cannot deepcopy weights that a hook, such as weight norm, has computed. They are cloned.
+    torch cannot deepcopy weights that a hook, such as weight norm, has computed, so they are cloned.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -71,9 +71,9 @@ def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
 
 
 def _make_plain(module: nn.Module) -> None:
-    """Replaces parametrisations, and hooks that compute weights, by the weights themselves."""
+    """Replaces parametrisations, and hooks that compute weights, by the weights."""
     if parametrize.is_parametrized(module):
-        # torch's remove_parametrizations would also change the user's model, which has the same class.
+        # torch's remove_parametrizations would also change the class of the user's model.
         names: Any = module.parametrizations
         weights = {name: getattr(module, name).detach().clone() for name in names}
         module.__class__ = type(module).__bases__[0]
@@ -89,8 +89,8 @@ def _make_plain(module: nn.Module) -> None:
 def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
     """Records the operations of each network of ``model``, the codec's copy of ``original``.
 
-    Later hooks have no effect. Raises TypeError if hooks make the operations of the two models differ, or if a module
-    outside the networks has a hook.
+    Raises TypeError if hooks make the operations of the two models differ, or if a module outside the networks has a
+    hook.
     """
     if hasattr(original, "factor"):
         check_hooks(original, bool(original.condition_channels))
@@ -113,7 +113,7 @@ def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
     """Replaces parameters of ``original`` in the recorded operations by the rounded parameters of ``model``.
 
-    Raises TypeError if an operation uses a tensor of neither model, because it is not rounded.
+    Raises TypeError for a tensor of neither model, because it is not rounded.
     """
     tensors, originals = (dict((*_named_parameters(m), *m.named_buffers())) for m in (model, original))
     counterparts = {id(tensor): tensor for tensor in tensors.values()}
@@ -150,14 +150,10 @@ def _match(a: Recording, b: Recording) -> bool:
 
 
 def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
-    """Returns eight bytes that identify a prepared model.
-
-    They are a hash of the class, the constructor arguments, the parameters, ``grid``, and the buffers that the model
-    reads.
-    """
+    """Returns eight bytes that identify a prepared model."""
     wiring = [type(model).__name__, _changed_arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
-    # pow is not exact in every rounding mode.
+    # Not 2 ** n, because pow is not exact in every rounding mode.
     unit = math.ldexp(1, grid.activation + grid.weight)
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
@@ -173,8 +169,7 @@ def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
 def _changed_arguments(model: nn.Module) -> dict[str, Any]:
     """Returns the constructor arguments that differ from their defaults.
 
-    So a later version can add an argument without changing fingerprints. The backend is left out, because it changes no
-    result. The most derived class that has an argument gives its default.
+    Otherwise an argument that a later version adds would change fingerprints. The backend changes no result.
     """
     signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -201,7 +196,6 @@ def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """Raises ValueError if a layer's sum of products could be too large to be exact in float64."""
     limit = math.ldexp(1, 53 - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
@@ -211,7 +205,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # No input exceeds ``grid.limit``, nor does the condition, which a gate adds to the sum.
+        # Inputs, and a condition that a gate adds, are at most ``grid.limit``.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < limit:
             expected = f"weights to code with whose sums stay below {limit:g}"

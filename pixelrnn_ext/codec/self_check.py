@@ -1,7 +1,5 @@
 """Checks that the arithmetic of this process is as exact as the codec's files require.
 
-Other arithmetic has another rounding mode, a library that adds in lower precision, or inexact functions such as exp.
-
 Compiled operators set the rounding mode of their threads, so :func:`check` runs once in a process. PyTorch's own
 operators do not, so :func:`check_threads` runs before and after each encoding or decoding.
 """
@@ -19,8 +17,8 @@ from ..incremental.rows import Rows
 from ..incremental.run import make_runner
 from ..incremental.steps import CellStep, Encode
 
-# For each function, the 32 inputs whose results are nearest to a rounding tie, and the rounded results. The unit is
-# 2^-14, but 2^-24 for exp(-x). tests/codec/functions.py finds the inputs.
+# For each function, the 32 inputs whose results are nearest to a rounding tie, and the rounded results, in units of
+# 2^-14, or 2^-24 for exp(-x). tests/codec/functions.py finds the inputs.
 NEAR_TIES: dict[str, dict[int, int]] = {
     "sigmoid": {
         **{4 * k + 2: 8192 + k for k in range(18)}, 8065: 10169, 14908: 11681, 25251: 13495, 36849: 14821,
@@ -45,8 +43,8 @@ NEAR_TIES: dict[str, dict[int, int]] = {
 
 # With this many elements for each thread, PyTorch uses all threads.
 _GRAIN_SIZE = 2**15
-# Each row is two numbers and their sum, as pairs (m, e) for m * 2**e. Row 1 detects rounding up, row 2 rounding down or
-# towards zero. Rows 3 and 4 detect flushing of subnormal results and operands.
+# Two numbers and their sum, as pairs (m, e) for m * 2**e. The rows detect rounding up, rounding down or towards zero,
+# flushing of subnormal results, and flushing of subnormal operands.
 _SUMS = (
     ((1, 0), (1, -60), (1, 0)),
     ((1, 0), (3, -54), (2**52 + 1, -52)),
@@ -56,7 +54,6 @@ _SUMS = (
 
 
 def check_threads() -> None:
-    """Raises RuntimeError if a thread of PyTorch does not round to nearest, or flushes subnormal numbers to zero."""
     size = torch.get_num_threads(), len(_SUMS), _GRAIN_SIZE // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
     # Compares bits, because a thread that flushes operands takes subnormal numbers for zeros.
@@ -74,10 +71,9 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
-    """Raises RuntimeError if rounding, a matrix product, or the backend's sigmoid, tanh or exp is wrong."""
     inputs = {name: _from_units(values, grid) for name, values in NEAR_TIES.items()}
-    # With i = 100 and the previous c = 1, an LSTM cell's new c is sigmoid(f) + tanh(g). This is sigmoid(f) for g = 0,
-    # and tanh(g) for f = -100.
+    # With i = 100 and the previous c = 1, the new c is sigmoid(f) + tanh(g). For g = 0 or f = -100, only one term
+    # remains.
     sigmoid = _cell_state(backend, grid, 100.0, inputs["sigmoid"], 0.0)
     tanh = _cell_state(backend, grid, 100.0, -100.0, inputs["tanh"])
     total = 2**PRECISION
@@ -105,7 +101,7 @@ def _rounds_to_even(grid: Grid) -> bool:
 
 
 def _products_are_exact() -> bool:
-    """The sums need 51 of a float64's 53 bits, so lower precision gives a wrong product."""
+    """The sums need 51 of a float64's 53 bits, so a product of lower precision is wrong."""
     i = torch.arange(512 * 8)
     left, right = (i * 7919 % 2**22).view(8, 512), (i * 104729 % 2**21).view(512, 8)
     product = torch.addmm(torch.zeros(8, 8, dtype=torch.float64), left.double(), right.double())
@@ -125,7 +121,7 @@ def _cell_state(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor
 
 
 def _first_ends(backend: str, grid: Grid, inputs: Tensor) -> list[int]:
-    """Returns the end of the first of two symbols' intervals. Their weights are 1 and exp(-x), for x in ``inputs``."""
+    """Returns where the first of two symbols' intervals ends. Their weights are 1 and exp(-x), for x in ``inputs``."""
     rows = Rows(len(inputs), 1, 0, torch.float64, torch.device("cpu"), grid)
     logits, image = rows.buffer(2), rows.buffer(1)
     logits[0, :, 1] = -inputs

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast. torch 2.11 cannot compile torch.amp.is_autocast_available inside torch.func.
+# Device types without autocast. torch 2.11 cannot compile is_autocast_available inside torch.func.
 _NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 
@@ -39,7 +39,7 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
 
 
 def register_casts(library: torch.library.Library, name: str, device: str) -> None:
-    """Registers a rule that casts all operands except float64 to autocast's dtype."""
+    """Casts all operands except float64 to autocast's dtype."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:

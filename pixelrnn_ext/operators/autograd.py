@@ -1,12 +1,9 @@
 """Derivatives of the operators under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
 ``torch.library.register_autograd`` gives an operator only a backward. Then forward-mode derivatives are silently zero,
-and torch.func refuses the operator. So every operator here also has a *decomposition*, that is, a function in
-differentiable PyTorch with the same arguments and results.
-
-If an operand carries a tangent (a forward-mode derivative), the decomposition runs instead of the operator, and PyTorch
-differentiates it. Otherwise the operator runs. Its backward is a registered function, or the vector-Jacobian product of
-the decomposition.
+and torch.func refuses the operator. So every operator here also has a *decomposition*, a function in differentiable
+PyTorch with the same arguments and results. It replaces the operator if an operand carries a tangent (a forward-mode
+derivative).
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +43,7 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # PyTorch runs this forward with derivatives off, but an outer transform of torch.func may need them.
+        # An outer transform of torch.func may need the derivatives that PyTorch has turned off here.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return redispatch(keyset, args)
 
@@ -78,7 +75,7 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # PyTorch may not know the current level in torch.func and torch.compile. Level 0 is the only one.
+    # In torch.func and torch.compile the current level may be unknown. Level 0 is the only one.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 

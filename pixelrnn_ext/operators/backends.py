@@ -24,16 +24,12 @@ def why_not_native(device: torch.device) -> str | None:
 
 
 def convolution_backend(backend: str) -> str:
-    """Replaces ``"step"`` and ``"resident"``, which only recurrent layers have."""
+    """Only recurrent layers have ``"step"`` and ``"resident"``."""
     return "native" if backend in ("step", "resident") else backend
 
 
 def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns whether an operator runs its kernels, not plain PyTorch.
-
-    ``why_not`` returns why the kernels cannot run, or None. Raises RuntimeError with this reason if ``backend`` demands
-    kernels.
-    """
+    """Returns whether an operator runs kernels. Raises RuntimeError if ``backend`` demands kernels that cannot run."""
     check_name(backend, names)
     if backend == "reference":
         return False
@@ -44,9 +40,9 @@ def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str
 
 
 def choose(backend: str, device: torch.device) -> str | None:
-    """Returns the scan operator's argument ``path``, or None if plain PyTorch is to run the scan.
+    """Returns the scan operator's argument ``path``, or None for plain PyTorch.
 
-    The operator may still refuse ``"resident"`` because of the sizes: see :func:`pixelrnn_ext.resident_plan`.
+    The operator may still refuse ``"resident"`` because of the sizes.
     """
 
     def why_not() -> str | None:

@@ -1,7 +1,7 @@
 """Runs operators under torch.vmap, once for the images of all members, or once for each member.
 
-``info``, ``in_dims`` and ``args`` are the arguments of a rule for torch.library.register_vmap. ``axes`` maps the
-position of an argument to its axis of images.
+``axes`` maps the position of an argument to its axis of images. The other arguments are from a rule for
+torch.library.register_vmap.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ def run_folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op`` once for all members, or once for each member if another argument is batched.
+    """Runs ``op`` once for all members, or once for each member if an argument without images is batched.
 
     ``output_axes`` has the axis of images of every output.
     """
@@ -46,7 +46,7 @@ def run_each_member(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Di
 
 
 def fold_batch(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """Merges the images of all members into one batch. Returns the new arguments, and a member's number of images."""
+    """Merges all members' images into one batch. Returns the new arguments, and a member's number of images."""
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

@@ -13,15 +13,14 @@ from . import library
 
 
 def is_gpu(device: torch.device) -> bool:
-    """Tests replace this to use the emulator."""
+    """Tests replace this function to use the emulator."""
     return device.type == "cuda"
 
 
 def why_not_on(device: torch.device, capability: int | None = None) -> str | None:
     """Returns one sentence why no compiled kernels can run steps on ``device``, or None if they can.
 
-    If ``capability`` is not None, the CUDA kernels run the steps. It is 0 for the GPU ``device``, or 10 * major + minor
-    of a GPU's compute capability.
+    With a ``capability`` the CUDA kernels run the steps. It is 10 * major + minor of a GPU, or 0 for ``device``.
     """
     if device.type not in ("cpu", "cuda"):
         return f"expected a CPU or a CUDA GPU, got {device.type}"
@@ -35,21 +34,21 @@ def why_not_on(device: torch.device, capability: int | None = None) -> str | Non
 def run(
     tensors: list[Tensor], code: list[int], margin: int, temperature: float, on_grid: bool, *streams: Tensor | None
 ) -> None:
-    """Runs a program (csrc/columns/program.h) at each column of a row. ``streams`` has the streams and their bytes."""
+    """Runs a program (csrc/columns/program.h) at each column of a row."""
     torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature, on_grid, *streams)
 
 
 class CannotRun(Exception):
-    """Raised with one sentence: why CUDA kernels cannot run a program, or should not, because another way is faster."""
+    """Raised with the reason why CUDA kernels cannot run a program, or why another way is faster."""
 
 
 def launches(tensors: list[Tensor], code: list[int], margin: int) -> int:
-    """Returns how many launches one column of a program needs on a GPU. Raises CannotRun if it cannot run there."""
+    """Returns the number of launches for one column on a GPU. Raises CannotRun."""
     return _plan(torch.ops.pixelrnn_ext.column_launches, tensors, code, margin)
 
 
 def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a planner. Raises CannotRun if the planner refuses the program, with an error that names run_columns."""
+    """Calls a planner. Raises CannotRun if it refuses the program."""
     try:
         return outside_dynamo(operator)(*arguments)
     except RuntimeError as error:
@@ -60,7 +59,7 @@ def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class Programs(NamedTuple):
-    """The compiled programs of an image row: two column programs, and the row steps before and after the columns.
+    """The compiled programs of an image row.
 
     ``margin`` is the number of columns to the left of the row.
     """
@@ -73,9 +72,9 @@ class Programs(NamedTuple):
 
 
 class Team(NamedTuple):
-    """The blocks of threads that draw an image, each with ``shared_memory`` bytes of shared memory.
+    """The blocks of threads that draw an image.
 
-    ``seconds`` is the estimated time for one pixel of all images.
+    ``shared_memory`` is in bytes for each block. ``seconds`` is the estimated time for one pixel of all images.
     """
 
     blocks: int
@@ -84,7 +83,7 @@ class Team(NamedTuple):
 
 
 def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability: int, blocks: int = 0) -> Team:
-    """Returns the team for :func:`draw_rows`. If ``blocks`` is not 0, the team has this number of blocks.
+    """Returns the team for :func:`draw_rows`, of ``blocks`` blocks unless this is 0.
 
     ``capability`` is 10 * major + minor of a GPU's compute capability, or 0 for the tensors' GPU. Raises CannotRun if
     the GPU cannot run the programs in one launch, or if another way is faster.
@@ -93,7 +92,7 @@ def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability
 
 
 def upload_rows(tensors: list[Tensor], programs: Programs, height: int, blocks: int) -> Tensor:
-    """Returns the plan for :func:`draw_rows` in the GPU's memory. The plan has copies of a cluster's weights."""
+    """Returns GPU memory for :func:`draw_rows`."""
     return torch.ops.pixelrnn_ext.upload_rows(tensors, *programs, height, blocks)
 
 
@@ -107,20 +106,19 @@ def draw_rows(
     first_row: int,
     last_row: int,
 ) -> None:
-    """Draws rows of all images in one launch. ``maps`` are uniform, known, values, logits (csrc/operators/cuda)."""
+    """``maps`` are uniform, known, values, logits (csrc/operators/cuda/columns.h)."""
     torch.ops.pixelrnn_ext.draw_rows(tensors, *programs, blocks, plan, *maps, temperature, first_row, last_row)
 
 
 @functools.cache
 def step_code(name: str) -> int:
-    """Returns the integer that stands for a kind of step (csrc/columns/steps.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
 def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
-    """Returns the size of a block of packed weights: outputs, or units if ``gates`` is 4 (csrc/columns/steps.h)."""
+    """Returns the outputs of a block of packed weights, or the units if ``gates`` is 4 (csrc/columns/steps.h)."""
     if for_gpu:
-        return 4 // gates  # as kColumnBlocks in csrc/cuda/columns.h
+        return 4 // gates  # must equal kColumnBlocks in csrc/cuda/columns.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 
@@ -131,6 +129,6 @@ def range_encode(intervals: Tensor) -> bytes:
 def round_to_grid(x: Tensor, bits: int, limit: float) -> None:
     """Rounds a contiguous float64 tensor in place to multiples of 2**-bits, ties to even, clamped to [-limit, limit].
 
-    The threads' floating-point environment has no effect.
+    The threads' rounding mode has no effect.
     """
     torch.ops.pixelrnn_ext.round_to_grid(x, bits, limit)

@@ -21,7 +21,7 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
     """Raises TypeError or ValueError unless all tensors have the device and the dtype of ``input``.
 
-    Under autocast the dtypes may differ. The input and weights must not be None.
+    Under autocast the dtypes may differ.
     """
     for name, tensor in {"input": input, **others}.items():
         if tensor is None and name != "input" and not name.startswith("weight"):
@@ -40,7 +40,7 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
 
 
 def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
-    """Wraps a kernel, which would otherwise use pointers into the memory of another device."""
+    """Checks the devices, because a kernel would use pointers into another device's memory."""
     name, schema = operator._schema.name.partition("::")[2], operator._schema
 
     @wraps(kernel)
@@ -84,7 +84,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unexpanded(tensor: Tensor) -> Tensor:
-    """Returns a view with one element in each dimension that ``expand`` repeated."""
+    """Shrinks each dimension that ``expand`` repeated to one element."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)

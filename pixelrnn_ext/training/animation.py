@@ -14,7 +14,7 @@ from .optional import need
 from .progress import bar
 
 FRAMES = 100  # the most frames besides the first, in which no pixel is drawn yet
-FRAME, LAST_FRAME = 50, 2000  # milliseconds for which each frame, and the last, is shown
+FRAME, LAST_FRAME = 50, 2000  # milliseconds that a frame, and the last frame, are shown
 
 
 def is_animation(path: Path) -> bool:
@@ -22,10 +22,9 @@ def is_animation(path: Path) -> bool:
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """Returns the indices of the pixels to draw, in order. ``known``, bool (1, 1, H, W), is true for the others."""
+    """Returns the indices of the pixels to draw, in order. ``known`` (1, 1, H, W) marks the given pixels."""
     height, width = known.shape[2:]
     index = torch.arange(height * width)
-    # A multi-scale model draws the small image first.
     if isinstance(model, models.MultiScalePixelRNN):
         small = torch.zeros(height, width, dtype=torch.bool)
         small[:: model.factor, :: model.factor] = True
@@ -34,10 +33,7 @@ def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
 
 
 def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
-    """Yields the frames, (N, C, H, W) each, from ``before`` to ``images``.
-
-    ``order`` has the indices of the pixels in the order of drawing.
-    """
+    """Yields the frames of an animation from ``before`` to ``images``, (N, C, H, W) each."""
     for done in _pixels_done(order):
         drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
         drawn.view(-1)[order[:done]] = True
@@ -49,8 +45,8 @@ def write_animation(
 ) -> None:
     """Writes an endless GIF of a grid of images, whose pixels appear one after the other.
 
-    ``before`` and ``images``, float (N, C, H, W) in [0, 1], are the images before and after the drawing. ``order`` has
-    the indices of the drawn pixels, in order. Once ``stop()`` is true, only the last frame is still written.
+    ``before`` and ``images``, float (N, C, H, W) in [0, 1], are the images before and after the drawing. Once
+    ``stop()`` is true, only the last frame is still written.
     """
     gif = Gif()
 
@@ -76,21 +72,18 @@ def _pixels_done(order: Tensor) -> range:
 
 
 class Gif:
-    """Encodes an endless GIF frame by frame. Pillow's own ``save`` would keep all frames in memory.
-
-    The changed pixels of a coloured frame are reduced to 255 colours.
-    """
+    """Encodes an endless GIF frame by frame. Pillow's own ``save`` would keep all frames in memory."""
 
     def __init__(self) -> None:
         self._encoded = io.BytesIO()
         self._shown: Any = None
 
     def add(self, pixels: Any, duration: int) -> None:
-        """Adds a frame of ``duration`` milliseconds. ``pixels`` is uint8, (H, W) or (H, W, 3)."""
+        """``duration`` is in milliseconds. ``pixels`` is uint8, (H, W) or (H, W, 3)."""
         image, plugin, numpy = need("PIL.Image"), need("PIL.GifImagePlugin"), need("numpy")
         changes = numpy.ones(pixels.shape, bool) if self._shown is None else pixels != self._shown
         changed = image.fromarray(changes.reshape(*pixels.shape[:2], -1).any(2))
-        # Encodes only the box around all changed pixels. Unchanged pixels are transparent.
+        # Encodes only the box around all changes, in which unchanged pixels are transparent.
         box = changed.getbbox() or (0, 0, 1, 1)
         changed = changed.crop(box)
         unchanged = need("PIL.ImageChops").invert(changed)
@@ -110,7 +103,7 @@ class Gif:
 
 
 def _indexed(part: Any, unchanged: Any) -> Any:
-    """Gives ``part`` a palette: all 256 grays, or 255 colours and an index for transparent pixels."""
+    """Gives ``part`` 256 grays, or 255 colours and an index for transparent pixels."""
     if part.mode == "L":
         return part.convert("P")
     part.paste(0, mask=unchanged)

@@ -11,7 +11,7 @@ from .seeds import generator
 class Order:
     """Maps each training step to the indices of its images, for all processes.
 
-    Every epoch has its own random order. An incomplete last batch of an epoch is left out.
+    Every epoch has its own random order, and leaves out an incomplete last batch.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
@@ -40,7 +40,6 @@ def select(
 
 
 def shifted(images: Tensor, max_shift: int, source: torch.Generator) -> Tensor:
-    """Moves each image at random by up to ``max_shift`` rows and columns, and fills with zeros."""
     count, _, height, width = images.shape
     down, right = torch.randint(2 * max_shift + 1, (2, count, 1, 1), generator=source)
     padded = torch.nn.functional.pad(images, [max_shift] * 4).permute(0, 2, 3, 1)
@@ -62,8 +61,8 @@ def training_batch(
 ) -> tuple[Tensor, Tensor | None]:
     """Returns the images of this process for a training step, and their condition.
 
-    ``share`` is the slice of the batch for this process. Random changes come before the division, so they do not depend
-    on the number of processes.
+    ``share`` is this process's slice of the batch. Random changes precede the division, so they do not depend on the
+    number of processes.
     """
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)

@@ -42,7 +42,7 @@ PHOTOS = {
     "test": {"chelsea.png": 1},
 }
 PHOTO_SIDE = 32
-# Pixels between neighbouring patches. Only patches for training overlap.
+# In pixels. Only patches for training overlap.
 PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 
 
@@ -92,7 +92,6 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """A checkpoint stores these values as JSON."""
         facts = dict(name=self.name, description=self.description, shape=self.shape, classes=self.classes)
         return facts if self.folder is None else facts | dict(folder=self.folder)
 
@@ -121,22 +120,18 @@ class DataSet:
 
 
 def unit_of(levels: int) -> str:
-    """Returns the unit of scores in papers."""
     return "nats" if levels == 2 else "bits/dim"
 
 
 def score_of(nats: float, levels: int, shape: Sequence[int]) -> float:
-    """Converts nats per image of ``shape`` (C, H, W) to the unit that :func:`unit_of` returns."""
     return nats if levels == 2 else nats / (math.prod(shape) * math.log(2))
 
 
 def conditions(labels: Tensor, classes: int) -> Tensor:
-    """Returns one-hot vectors (N, classes, 1, 1), which models take as ``condition``."""
     return torch.nn.functional.one_hot(labels, classes).to(torch.get_default_dtype())[:, :, None, None]
 
 
 def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
-    """Returns binary images, uint8. A pixel is 1 with the probability intensity / 255."""
     return (torch.rand(intensities.shape, generator=source) < intensities / 255).to(torch.uint8)
 
 
@@ -145,10 +140,7 @@ def cache_folder() -> Path:
 
 
 def _stratified(images: Tensor, labels: Tensor) -> Splits:
-    """Takes a tenth of each class for validation, and a tenth for test.
-
-    The choice is random, but the same in every call.
-    """
+    """Takes a random tenth of each class for validation, and another for test. Every call chooses the same images."""
     parts = []
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
@@ -160,10 +152,7 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
 
 
 def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
-    """Returns a data set of binary images, drawn once from gray images.
-
-    With ``"dynamic"``, also keeps the gray training images, from which every training batch draws anew.
-    """
+    """With ``"dynamic"``, every training batch is drawn anew from the gray images, which are kept."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
@@ -241,7 +230,7 @@ def _cifar10(path: str | None) -> DataSet:
 
 
 def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
-    """Reads a file of downsampled ImageNet. Returns images, uint8 (N, 3, side, side), and labels in [0, 1000)."""
+    """Reads a file of downsampled ImageNet."""
     numpy = need("numpy")
     try:
         with numpy.load(file) as arrays:
@@ -315,10 +304,9 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
-    """The function ``load`` of a data set, and the ``options`` that it takes.
+    """The function ``load`` of a data set, and its ``options``.
 
-    ``files`` is a glob pattern, relative to the folder of ``package``, or to PATH in ``NAME:PATH`` if ``package`` is
-    None.
+    ``files`` is a glob pattern relative to the folder of ``package``, or without a package to PATH in ``NAME:PATH``.
     """
 
     load: Callable[..., DataSet]

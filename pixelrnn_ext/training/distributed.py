@@ -40,7 +40,7 @@ class World:
     def fail_together(self) -> Iterator[None]:
         """Makes a ``with`` block fail in all processes if it fails in one of them.
 
-        The others raise ChildProcessError, instead of waiting for ever.
+        All other processes raise ChildProcessError, instead of waiting for ever.
         """
         done = False
         try:
@@ -57,7 +57,7 @@ class World:
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns the device ``name``. Raises ValueError if this machine lacks it.
+    """Raises ValueError if this machine lacks the device.
 
     ``"auto"`` is the GPU of this process, or the CPU if there is no GPU.
     """

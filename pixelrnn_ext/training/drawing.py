@@ -12,7 +12,7 @@ HIDDEN_AREAS = ("lower-half", "box")
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
-    """Returns the conditions of ``count`` images: class 0, 1, 2 and so on, then 0 again. None without classes."""
+    """Returns the conditions of classes 0, 1, 2 and so on, cyclically, for ``count`` images. None without classes."""
     return conditions(torch.arange(count) % classes, classes) if classes else None
 
 
@@ -42,7 +42,7 @@ def draw(
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
     """
-    checked_draws(model, 0, shape, torch.Generator(), temperature, None, None)  # before anything is printed
+    checked_draws(model, 0, shape, torch.Generator(), temperature, None, None)  # fails before anything is printed
     before(model, min(count, batch_size), shape)
     source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []
@@ -71,7 +71,7 @@ def draw(
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
     """Returns a mask (1, 1, H, W) of the visible pixels.
 
-    ``hide`` is "lower-half", or else means a central box of half the height and half the width.
+    Unless ``hide`` is "lower-half", a central box of half the height and half the width is hidden.
     """
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
     if hide == "lower-half":

@@ -13,10 +13,10 @@ from torch import Tensor
 from .images import open_picture
 from .optional import need
 
-# Formats that ``_bits`` knows. Others may have more bits a channel than the 8 that Pillow reads.
+# Formats that ``_bits`` knows. Others may have more than the 8 bits a channel that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _KINDS = {1: "gray", 3: "RGB"}
-# Channels of Pillow's modes. A palette (mode "P") counts as RGB.
+# A palette (mode "P") counts as RGB.
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
 _BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338
 
@@ -64,7 +64,7 @@ def encode_png(image: Tensor, levels: int) -> bytes:
     check_model(len(image), levels)
     picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
-        # Stores one bit for each pixel. Dithering does not change black and white pixels.
+        # Stores one bit a pixel. Dithering does not change black and white pixels.
         picture = picture.convert("1")
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
@@ -72,7 +72,6 @@ def encode_png(image: Tensor, levels: int) -> bytes:
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:
-    """Converts (1, H, W) or (3, H, W) to bytes in a numpy array, (H, W) or (H, W, 3)."""
     index = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     return _bytes_of(levels)[index.numpy()]
 
@@ -103,7 +102,7 @@ def _obstacle(picture: Any, channels: int) -> str | None:
 
 
 def _bits(picture: Any) -> int:
-    """Returns a channel's bits in the file, of which Pillow reads at most 8."""
+    """Pillow reads at most 8 of these bits."""
     # The palette of a TIFF file has 16 bits a channel.
     if picture.format == "TIFF":
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))

@@ -1,7 +1,4 @@
-"""Writes files and folders completely or not at all.
-
-Replaces the target of a symbolic link. Writes to devices and pipes directly.
-"""
+"""Writes files and folders completely or not at all."""
 
 import glob
 import os
@@ -30,9 +27,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Writes a file completely or not at all, by renaming a temporary file beside ``path``.
 
     Replaces the target of a symbolic link. The new file has the permissions of the old file. Writes to a device, a pipe
-    or standard output directly.
-
-    Raises OSError if writing fails. An old file then stays as it was.
+    or standard output directly. Raises OSError if writing fails.
     """
     path, kept = Path(path), ""
     try:
@@ -62,7 +57,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     """Yields a new temporary folder, which is renamed to ``path`` after the ``with`` block.
 
     ``path`` must not exist, or must be an empty folder, whose permissions the new folder gets. If ``path`` is a link,
-    the link stays. After an error, the temporary folder is removed.
+    the link stays.
     """
     target = Path(os.path.realpath(path))
     temporary, made = _temporary(target), False
@@ -101,7 +96,7 @@ def _temporary(path: Path) -> Path:
 
     Removes files and folders for ``path`` that killed processes of this machine have left.
     """
-    # File systems limit a name's length.
+    # Cut, because file systems limit a name's length.
     prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")
@@ -121,7 +116,7 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        # The caller gets the error in writing the file, not the error in removing it.
+        # An error in removing must not hide the error in writing.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 

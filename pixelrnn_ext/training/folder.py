@@ -30,8 +30,7 @@ class OtherFiles(ValueError):
 class Pictures:
     """The images of a folder, and the names of their files.
 
-    ``unreadable`` maps the name of each file or folder that cannot be read to the reason. ``left_out`` counts image
-    files that the caller did not ask for.
+    ``unreadable`` maps names to reasons. ``left_out`` counts image files that the caller did not ask for.
     """
 
     names: list[str]
@@ -52,15 +51,14 @@ def split_of(name: str) -> str:
 
 
 def class_of(name: str) -> str:
-    """Returns the name of the picture's folder, or "." outside all subfolders."""
     return PurePosixPath(name).parent.name or "."
 
 
 def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
     """Yields the names of all image files in a folder and its subfolders.
 
-    Follows no links to ``parents``, the folders above this one. Adds the reason for each file and folder that cannot be
-    read to ``unreadable``.
+    Follows no links to ``parents``, the folders above this one. Adds to ``unreadable`` why a file or folder cannot be
+    read.
     """
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
@@ -74,7 +72,7 @@ def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unread
             elif Path(name).suffix.lower() in SUFFIXES:
                 yield name
             elif entry.is_symlink():
-                # Raises OSError for a broken link, whose target may have been a folder of images.
+                # Fails for a broken link, whose target may have been a folder of images.
                 entry.stat()
         except OSError as error:
             unreadable[name] = f"{entry.path}: {error.strerror}"

@@ -31,7 +31,7 @@ class Gallery:
     def draw(
         self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], redraw: bool = True
     ) -> None:
-        """Writes the learning curve and the samples of a step. If ``redraw`` is false, keeps existing samples."""
+        """If ``redraw`` is false, keeps existing samples."""
         curve, samples = self._folder / CURVE, self._folder / SAMPLES.format(step)
         if self._draws_curve:
             with self._tolerate_failure(curve):
@@ -72,7 +72,7 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
         if points:
             axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
     scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
-    # The high first scores of a training would flatten the curve.
+    # The high first scores would flatten the curve.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.title.set_fontsize("small")

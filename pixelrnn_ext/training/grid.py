@@ -11,7 +11,7 @@ from .optional import need
 
 # Small images are magnified to about SIDE pixels. MARGIN pixels separate the images of a grid.
 SIDE, MARGIN = 64, 2
-# A format's name in Pillow, options for the best quality, and the longest side in pixels.
+# Pillow's name of a format, options for the best quality, and the longest side in pixels.
 _Format = tuple[str, dict[str, Any], int]
 _JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"
@@ -63,7 +63,6 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int, *,
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Writes images, float (N, C, H, W) in [0, 1], as a grid. Small images are magnified."""
     path = Path(path)
     name, options, _ = _format_of(path)
     encoded = io.BytesIO()

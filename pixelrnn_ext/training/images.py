@@ -14,7 +14,7 @@ from .optional import need
 # "crop" scales the picture to cover the size, then cuts out the centre. "squash" scales height and width separately.
 # "cut" cuts out the centre without scaling.
 FITS = ("crop", "squash", "cut")
-# Decoding takes up to 20 bytes of memory for each pixel.
+# Decoding takes up to 20 bytes for each pixel.
 MAX_PIXELS = 64_000_000
 
 
@@ -37,7 +37,7 @@ def _to_8_bits(picture: Any, file_format: str | None) -> Any:
     Pillow's own ``convert`` would clip 16-bit values and ignore transparency.
     """
     image, numpy = need("PIL.Image"), need("numpy")
-    # Pillow may read 16 bits of PNG and PPM in its 32-bit mode "I", whose values have any range in other formats.
+    # Pillow may read 16-bit PNG and PPM in its mode "I", which has values of any range in other formats.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
         return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))

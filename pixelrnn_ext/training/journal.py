@@ -45,7 +45,7 @@ def read(folder: Path) -> list[Entry]:
 
 
 class Journal:
-    """Appends entries to a training's log, and to a TensorBoard ``board``. Every entry gets the ``common`` values.
+    """Appends entries to a training's log, and to a TensorBoard ``board``.
 
     A training that resumes at ``step`` keeps the old entries up to this step. A new training writes nothing before
     :meth:`begin`.
@@ -55,7 +55,7 @@ class Journal:
         self.common: Entry = common
         self._board = board
         before = read(folder) if step else []
-        # The resumed training changes the model, so it has no test score yet.
+        # The resumed training changes the model, so an old test score is void.
         self.entries: list[Entry] = [entry for entry in before if entry["step"] <= step and entry["event"] != "test"]
         self._path, self._begun = folder / LOG, False
         if step:

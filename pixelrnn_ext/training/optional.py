@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-# pixelrnn_ext is in no package index.
+# pixelrnn_ext is in no package index, so pip needs a path.
 INSTALL = """pip install ".[train]" in a checkout, pip install "./NAME.whl[train]" where NAME.whl is the wheel"""
 
 
@@ -12,10 +12,7 @@ class MissingPackage(ImportError):
 
 
 def need(module: str, install: str = INSTALL) -> Any:
-    """Imports and returns a module.
-
-    Raises MissingPackage with ``install``, which says how to install the module.
-    """
+    """Imports a module. Raises MissingPackage with ``install``, which says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -93,7 +93,7 @@ def training_of(file: Path) -> Path | None:
 
     Any picture may be called samples-0000001.png, so the folder must also hold a checkpoint, a log or a lock.
     """
-    # TensorBoard's events are in a subfolder.
+    # Looks two levels up, because TensorBoard's events are in a subfolder.
     for folder in file.absolute().parents[:2]:
         own = [*training_files(folder), *filter(_has_content, [folder / LOCK])]
         if {path.name for path in own} & {LAST, BEST, LOG, LOCK} and any(map(file.samefile, own)):
@@ -115,7 +115,7 @@ def check_unused(folder: Path) -> None:
 
 
 def clear(folder: Path, keep: str) -> None:
-    """Removes all files of a training except ``keep``. The caller must hold the folder's lock."""
+    """The caller must hold the folder's lock."""
     for path in training_files(folder):
         if path.name != keep:
             path.unlink()

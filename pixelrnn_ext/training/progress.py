@@ -19,7 +19,6 @@ def bar(unit: str, total: int | None = None, desc: str | None = None, delay: flo
 
 @contextmanager
 def rows_bar(desc: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that sets a progress bar to (rows done, all rows)."""
     with bar("rows", desc=desc) as shown:
 
         def progress(done: int, total: int) -> None:

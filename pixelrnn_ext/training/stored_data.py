@@ -11,7 +11,7 @@ from .checkpoint import Facts
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# Options that change the images of a folder. The others only decide which files count as unreadable.
+# Options that change the images of a folder, not only which files count as unreadable.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
@@ -79,10 +79,9 @@ def check_same(facts: Facts, now: data.DataSet) -> None:
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
-    """Raises ValueError if processes, which may be on several machines, have read different files."""
     if now.folder is None:
         return
-    # Each process compares the sum with its own digest. With 48 bits each, the sum fits into 64 bits.
+    # Uses 48 bits of the digest, so that the sum over all processes fits into 64 bits.
     digest = int(now.folder["files"]["digest"][:12], 16)
     if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
@@ -104,9 +103,8 @@ def _stored_spec(facts: Facts) -> Any:
 
 
 def _folder(facts: Facts) -> dict[str, Any] | None:
-    """Returns the stored DataSet.folder.
-
-    Returns None if the data set was no folder, or if the checkpoint is too old to store this.
+    """Returns the stored DataSet.folder, or None if the data set was no folder, or the checkpoint is too old to store
+    this.
     """
     folder = facts["data"].get("folder")
     if folder is None:

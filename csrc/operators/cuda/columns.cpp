@@ -39,7 +39,7 @@ template <class T> BlockPlan<T> make_plan(const std::vector<Tensor>& tensors, co
   return plan;
 }
 
-// Describes the tensor's GPU, or if `capability` is not 0, a GPU of this compute capability.
+// Describes a GPU of this compute capability, or the tensor's GPU if `capability` is 0.
 Device device_of(int64_t capability, const Tensor& t) {
   if (capability) return known_device(int(capability));
   const DeviceScope scope(t);
@@ -48,7 +48,7 @@ Device device_of(int64_t capability, const Tensor& t) {
   return device;
 }
 
-// On the GPU, the weights of a cluster follow the plan's lists.
+// In GPU memory, a cluster's weights follow the plan, aligned to 128 bytes.
 template <class T> int64_t stream_offset(const BlockPlan<T>& plan) {
   return int64_t(plan.memory.size() + 127) / 128 * 128;
 }

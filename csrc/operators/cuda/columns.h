@@ -7,37 +7,36 @@
 
 namespace pixelrnn::cuda {
 
-// Launches the program of an image row (../../cuda/columns.h) on the current stream, without checking values. The
-// kernel treats a known value that is no level as the last level.
+// Launches the program of an image row (../../cuda/columns.h). The kernel takes a known value that is no level for the
+// last level.
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
     bool on_grid, Optional streams, Optional bytes);
 
-// Returns the number of launches for one column. The tensors may be on any device. Throws std::runtime_error with one
-// sentence if a GPU cannot run the program.
+// Returns the number of launches for one column. The tensors may be on any device. Throws std::runtime_error with the
+// reason if a GPU cannot run the program.
 int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin);
 
-// Draws the rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). main and mirrored
-// are column programs, before_row and after_row are row programs. `memory` is the result of upload_rows for the same
-// programs. uniform (float64), known (bool) and values (int64) are [images, colours, height, width]. logits is [height,
-// width, images, channels], or absent.
+// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). `memory` comes from
+// upload_rows for the same programs. uniform (float64), known (bool) and values (int64) are [images, colours, height,
+// width]. logits is [height, width, images, channels], or absent.
 void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t blocks, Tensor memory,
     Tensor uniform, Tensor known, Tensor values, Optional logits, double temperature, int64_t first_row,
     int64_t last_row);
 
-// Returns memory on the GPU with the plan of the programs and the weights of a cluster, for draw_rows.
+// Returns GPU memory for draw_rows, with the plan of the programs and a cluster's weights.
 Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks);
 
-// Returns the number of blocks that draw an image, the bytes of shared memory of a block, and the estimated seconds for
-// one pixel of all images. `blocks` is the required number of blocks, or 0. `capability` is 10 * major + minor of a
-// GPU's compute capability, or 0 for the tensors' GPU. Throws std::runtime_error with one sentence if such a GPU cannot
-// run the programs in one launch, or if another way is faster and `blocks` is 0.
+// Returns the number of blocks for an image, the bytes of shared memory of a block, and the estimated seconds for one
+// pixel of all images. `blocks` demands a number of blocks unless it is 0. `capability` is 10 * major + minor, or 0 for
+// the tensors' GPU. Throws std::runtime_error with the reason if the GPU cannot run the programs in one launch, or if
+// another way is faster and `blocks` is 0.
 std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
     int64_t height, int64_t blocks, int64_t capability);
 
-// Defines the schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
+// Called by module.cpp and by tests/helpers/emulated.
 template <class Library> void define_sampling(Library& m) {
   m.def("column_launches(Tensor[] tensors, int[] code, int margin) -> int");
   m.def(

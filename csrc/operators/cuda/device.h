@@ -2,7 +2,7 @@
 #include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
 
-// The tests' emulator runs CUDA kernels on CPU tensors. It has no devices to switch, and only one stream.
+// The tests' emulator has no devices to switch, and only one stream.
 #if defined(PIXELRNN_EMULATED)
 
 namespace pixelrnn::cuda {
@@ -18,7 +18,7 @@ inline CUresult enter_current_device() { return CUDA_SUCCESS; }
 
 #include "tensors.h"
 
-// Declared weak, because the library must also load beside a torch without CUDA, which lacks the function.
+// Weak, so that the library also loads beside a torch without CUDA, which lacks the function.
 #pragma weak aoti_torch_get_current_cuda_stream
 
 namespace pixelrnn::cuda {
@@ -39,8 +39,8 @@ class DeviceScope {
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
-// Makes torch's current GPU current in NVIDIA's driver, or the first GPU if this thread has no CUDA context or torch
-// lacks CUDA.
+// Makes torch's current GPU current in NVIDIA's driver. Chooses the first GPU if this thread has no CUDA context or
+// torch lacks CUDA.
 inline CUresult enter_current_device() {
   CUcontext context = nullptr;
   if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;

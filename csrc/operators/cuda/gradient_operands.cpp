@@ -8,7 +8,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Checks the sizes of a feature map. `values` is the number of values from one pixel to the next.
+// `values` is the number of values from one pixel to the next.
 MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
     bool diagonal, const Optional& sizes, const std::vector<int64_t>& corners) {
   constexpr int64_t limit = int64_t(1) << 31;

@@ -1,4 +1,4 @@
-// The library _C_cuda. Loading it registers the GPU operators that pixelrnn_ext/operators/scan/gpu.py calls.
+// The library _C_cuda. Loading it registers the GPU operators.
 #include <torch/csrc/stable/library.h>
 
 #include <stdexcept>
@@ -12,12 +12,12 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Returns why there are no kernels for a compute capability, such as 90 for 9.0. Empty if there are kernels.
+// Returns why there are no kernels for a compute capability (90 means 9.0), or an empty text.
 std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns why there are no kernels for any GPU that NVIDIA's driver sees. Empty if there are kernels for one.
+// Returns why there are no kernels for any visible GPU, or an empty text.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;

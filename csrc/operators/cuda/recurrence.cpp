@@ -18,8 +18,8 @@ template <class Args> Args with_geometries(const Scan& s, Args args) {
 }
 CellParameters<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell.scale)}; }
 
-// Returns whether the kernels that compute a scan in one launch use h and dh with directions as the first axis. All
-// other code uses [B, H, W, D, h], for which the compiler would run out of registers on some GPUs.
+// Whether kernels that compute a scan in one launch take h and dh as [D, B, H, W, h]. With [B, H, W, D, h], which all
+// other code uses, the compiler would run out of registers on some GPUs.
 bool is_direction_major(const Scan& s) { return s.gates == 4 && s.directions > 1; }
 
 template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, Tensor& h, const Tensor& c,

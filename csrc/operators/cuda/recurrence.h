@@ -1,5 +1,4 @@
-// GPU operators for the recurrence of all layers, without the input-to-state product. They launch their kernels on the
-// current stream. pixelrnn_ext/operators/scan/gpu.py calls them.
+// GPU operators for the recurrence of all layers, without the input-to-state product.
 #pragma once
 #include <string>
 #include <tuple>
@@ -8,10 +7,9 @@
 
 namespace pixelrnn::cuda {
 
-// Computes a scan and returns (h, c, gates). ../arguments.h explains the shapes; h is [B, H, W, D, h]. x already
-// includes the input-to-state product and the bias, so the values of input, weight_ih and bias are ignored. sizes is on
-// the device of x, and the host does not read it. Outside an image c and gates are undefined. Throws if `path` forces
-// resident kernels (../../cuda/path.h) that cannot run.
+// Computes a scan and returns (h, c, gates). x must include the input-to-state product and the bias. The values of
+// input, weight_ih and bias are ignored. The host does not read sizes. Outside an image c and gates are undefined.
+// Throws if `path` forces resident kernels (../../cuda/path.h) that cannot run.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
 // dh is the gradient of h, even if the scan merges directions. Only the shapes of input and x matter.
@@ -27,23 +25,20 @@ struct RecurrenceGradients {
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
 
 // Returns the hidden states of `count` neighbours of each cell, from neighbour `first` on: [D, B, H, W, count, h]
-// (../arguments.h explains the letters). A neighbour outside the image has the state h0, or zero without h0. h is [B,
-// H, W, D, h].
+// (../arguments.h explains the letters). Outside the image the state is h0, or zero without h0. h is [B, H, W, D, h].
 Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
     int64_t taps, int64_t first, int64_t count);
 
-// For each tap (neighbour), sums dx over the cells whose neighbour is outside the image: [D, B, taps, G h]
-// (../arguments.h explains the letters). The sums are float64 if dx is float64, otherwise float32.
+// For each neighbour (tap), sums dx over the cells whose neighbour is outside the image: [D, B, taps, G h]
+// (../arguments.h). The sums are float64 if dx is float64, otherwise float32.
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps);
 
-// Returns one text for the forward and one for the backward, which describe how resident kernels would compute a scan
-// in one launch. If none can run, the text is "step path: " and the reason. `capability` is 90 for 9.0, and 0 for the
-// current GPU.
+// Describes the kernels that would compute a scan in one launch, for the forward and for the backward. If there are
+// none, the text is "step path: " and the reason. `capability` is 90 for 9.0, and 0 for the current GPU.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
 
-// Defines the schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
   m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN

@@ -86,8 +86,8 @@ Plan Scan::choose_plan(bool backward) const {
       return p;
     };
     chosen = plan_pass(backward);
-    // If the path requires resident kernels, they must also be able to run the backward. A path that fixes the number
-    // of groups is only for measuring one pass, and needs no such check.
+    // The forward already fails if the path requires resident kernels that cannot run the backward. A path that fixes
+    // the number of groups is only for measuring one pass.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan backward_plan = plan_pass(true);
       STD_TORCH_CHECK(backward_plan.variant, "scan: the resident path cannot run backward: ", backward_plan.why_not);

@@ -12,7 +12,7 @@
 
 namespace pixelrnn::cuda {
 
-// The dtypes of c and of the activated gates in a scan whose other feature maps have dtype t.
+// The dtypes of c and of the activated gates, for feature maps of dtype t.
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
@@ -28,7 +28,7 @@ struct Scan : ScanSizes {
   Optional h0, c0, peephole, sizes;
   Path path;
 
-  // The tensors' device must be current, because operands are copied if they are not contiguous and aligned.
+  // The tensors' device must be current, because operands may be copied.
   explicit Scan(const ScanArguments&);
 
   bool empty() const { return images * height * width * hidden == 0; }
@@ -36,10 +36,10 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // The map is zero if images have sizes of their own, because kernels write nothing outside images.
+  // The map is zero if there are `sizes`, because kernels write nothing outside images.
   Tensor new_map(const std::vector<int64_t>& shape) const;
 
-  // Returns the plan for one launch. If its `variant` is null, each line needs launches of its own instead.
+  // If the plan's `variant` is null, each line needs launches of its own.
   Plan choose_plan(bool backward) const;
   // The forward does not save its packed weight, so the backward packs again.
   Tensor packed_weight(const Plan&, CUstream) const;
@@ -48,12 +48,10 @@ struct Scan : ScanSizes {
   std::optional<Format> format() const;
 };
 
-// Runs the forward scan with one matrix product and one kernel launch for each line. Writes nothing outside an image.
+// Runs one matrix product and one kernel launch for each line. Writes nothing outside an image.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
-// Runs the backward scan, and returns two gradients of c outside the image. ../arguments.h explains the letters.
-//   First: [D, H, B, h], of c before each row. In a Row LSTM [D, W, B, h], of c above each column.
-//   Second: [D, B, h], of c above the first row, summed over the row. Empty with four gates.
+// Returns dc_left and dc_above (recurrence.h), except that dc_left is [D, H, B, h], or [D, W, B, h] in a Row LSTM.
 std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan&, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream);
 

@@ -19,8 +19,8 @@ void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
   (void)stable::detail::to<Tensor>(stack[0]);
 }
 
-// Multiplies the active cells' rows of `operand` [D, cells * B, K] by the weight [D, K, N], for D directions and B
-// images. Returns the product, which is at the start of `out`.
+// Multiplies the active cells' rows of `operand` [D, cells * B, K] by `weight` [D, K, N]. The product lies at the start
+// of `out`.
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
   const Tensor product =
@@ -29,8 +29,7 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
   return product;
 }
 
-// Returns the weight as [directions, taps, gates, hidden units]. The gates have the order of x: four of each unit, then
-// the fifth gates.
+// Returns the weight as [directions, taps, gates, hidden units], with the gates in the order of x.
 Tensor weight_rows(const Scan& s) {
   Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
@@ -42,8 +41,7 @@ Tensor weight_rows(const Scan& s) {
   return rows;
 }
 
-// All neighbours of the first line are outside the image, so the left operand of its matrix product is h0 for each tap,
-// or zero without h0.
+// On the first line all neighbours are outside the image, so their state is h0, or zero without h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
   Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
@@ -82,8 +80,8 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                workspace = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // dc_left carries gradients of c to the cells on the left, and dc_up to the cells above. Lines use the two parts of
-  // dc_up in turn. Each part has an extra row of zeros below the last row.
+  // dc_left carries gradients of c to the left, and dc_up upwards. Lines alternate between the two parts of dc_up, in
+  // which a row of zeros follows the last row.
   Tensor dc_left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
          dc_up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          dc_above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});

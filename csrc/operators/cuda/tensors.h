@@ -42,7 +42,7 @@ inline MapType map_type(ScalarType type) {
 
 inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
 
-// Copies the tensor if it is not contiguous or not aligned to 16 bytes. A view may start at any offset.
+// Kernels use 16-byte loads, but a view may start at any offset.
 inline Tensor aligned(const Tensor& t) {
   Tensor c = stable::contiguous(t);
   return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? stable::clone(c) : c;

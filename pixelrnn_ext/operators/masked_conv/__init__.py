@@ -1,4 +1,4 @@
-"""The operators for masked convolutions and their gradients. Importing this package registers them with torch."""
+"""The operators for masked convolutions and their gradients."""
 
 from .rules import masked_conv2d, masked_conv2d_backward
 

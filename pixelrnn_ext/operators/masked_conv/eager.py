@@ -15,9 +15,9 @@ def masked_conv2d(c: Convolution) -> Tensor:
 
 
 def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of the input, the weight and the bias, empty where not needed.
+    """Avoids PyTorch's own backward of a convolution, which torch.func of torch 2.11 cannot trace.
 
-    PyTorch's own backward of a convolution cannot be traced by torch.func of torch 2.11.
+    A gradient that is not needed is empty.
     """
     grad = relu_gradient(g)
     dinput, dweight, dbias = (g.input.new_empty(0) for _ in range(3))
@@ -36,7 +36,7 @@ def relu_gradient(g: Gradients) -> Tensor:
 
 
 def weight_gradients(grad: Tensor, g: Gradients, groups: int) -> Tensor:
-    """Returns the weight's gradient of each of ``groups`` equal groups. ``grad`` is from :func:`relu_gradient`."""
+    """Returns weight gradients of ``groups`` equal groups of images. ``grad`` is from :func:`relu_gradient`."""
     size, images = g.weight.shape[2:], grad.shape[0] // groups
     patches = F.unfold(g.input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
     sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)

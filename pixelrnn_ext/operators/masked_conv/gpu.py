@@ -14,9 +14,9 @@ from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pa
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Pixel indices are int32.
+# The kernels index pixels in int32.
 _MAX_PIXELS = 2**30
-# A few Triton programs for each multiprocessor of a large GPU.
+# A few programs for each multiprocessor of a large GPU.
 _TARGET_PROGRAMS = 512
 # The fewest pixels that one program sums over.
 _MIN_PIXELS = 512
@@ -57,7 +57,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # The kernels need equal strides of the output and its gradient.
+    # The kernels take one set of strides for the output and its gradient.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -93,7 +93,7 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # A program sums over one part of the pixels. The number of parts depends on shapes alone, so sums are reproducible.
+    # The number of parts depends on shapes alone, so that sums are reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -115,7 +115,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
 
 
 def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
-    """Returns the output's gradient, and the output, which the kernels read only with a ReLU."""
+    """Without a ReLU the kernels do not read the output, so they get its gradient twice."""
     return g.grad_output, g.grad_output if g.output is None else g.output
 
 
@@ -125,10 +125,7 @@ def _live_taps(c: Convolution | Gradients) -> int:
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:
-    """Returns batch_key, pixels, height, width, in_channels and out_channels.
-
-    batch_key is the batch size, rounded up to a power of two.
-    """
+    """Returns batch_key, pixels, height, width, in_channels and out_channels."""
     n, in_channels, height, width = c.input.shape
     return 1 << (n - 1).bit_length(), n * height * width, height, width, in_channels, c.weight.shape[0]
 
@@ -149,7 +146,7 @@ def _mask_constants(c: Convolution | Gradients) -> dict[str, Any]:
 
 
 def _packed(c: Convolution | Gradients, transposed: bool) -> Tensor:
-    """Returns a masked copy of the live taps, (taps, in, out), or (taps, out, in) if ``transposed``."""
+    """Returns the masked weight as (taps, in, out), or (taps, out, in) if ``transposed``."""
     out_channels, in_channels, height, width = c.weight.shape
     taps, weight = _live_taps(c), c.weight.flatten(2)
     packed = weight.new_empty((taps, out_channels, in_channels) if transposed else (taps, in_channels, out_channels))

@@ -1,8 +1,7 @@
 """Triton kernels of the masked convolution: implicit matrix products over the taps that the mask leaves alive.
 
 A tap is a position of the convolution's kernel. The taps before the centre in raster order are alive. The centre is
-alive, too, except with mask A and one colour. A masked copy of the weight makes loads coalesced, and loops independent
-of colours.
+alive, too, except with mask A and one colour. A masked copy of the weight makes loads coalesced.
 
 Pixel indices are int32, because splitting an int64 into image, row and column is slow. Memory offsets are int64.
 """
@@ -25,12 +24,12 @@ except ImportError as _error:
 
 
 def _jit(function: Callable[..., Any], **options: Any) -> Any:
-    # Without Triton this module can still be imported.
+    # This module can be imported without Triton.
     return triton.jit(function, **options) if triton else function
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
-    """Decorates a Triton kernel of a matrix product. The arguments name its parameters for the sides of a tile."""
+    """The arguments name the kernel's parameters for the sides of a tile."""
     # The autotuner measures once for each combination of these. The channel strides x_c and y_c tell NCHW from
     # channels_last.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
@@ -39,7 +38,7 @@ def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
 
 @_jit
 def _colour(channel, channels, COLOURS: tl.constexpr):
-    """Does the same as masks.colour_groups."""
+    """Must agree with masks.colour_groups."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)
@@ -51,7 +50,7 @@ def _alive(
     tap, out, source, out_channels, in_channels,
     CENTRE: tl.constexpr, MASK_A: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
 ):  # fmt: skip
-    """Returns True where the weight is alive. ``tap`` must not be after the kernel's centre."""
+    """``tap`` must not be after the kernel's centre."""
     per_gate = out_channels // GATES
     colour_out = _colour(out % per_gate, per_gate, COLOURS)
     # Before the centre all colours are alive, so colour_in becomes smaller than every colour_out.
@@ -113,7 +112,7 @@ def output_kernel(
     for step in range(TAPS * blocks):
         tap = step // blocks
         source = step % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)
-        # Taps are in the pixel's row or above, so source_row < height.
+        # A tap is in the pixel's row or above, so source_row < height.
         source_row = row + tap // KERNEL_WIDTH - KERNEL_HEIGHT // 2
         source_column = column + tap % KERNEL_WIDTH - KERNEL_WIDTH // 2
         inside = (pixel < pixels) & (source_row >= 0) & (source_column >= 0) & (source_column < width)
@@ -159,7 +158,7 @@ def input_gradient_kernel(
     for step in range(TAPS * blocks):
         tap = step // blocks
         out = step % blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-        # The pixels that read a pixel are in its row or below, so reader_row >= 0.
+        # The pixels that read a pixel are not above it, so reader_row >= 0.
         reader_row = row - tap // KERNEL_WIDTH + KERNEL_HEIGHT // 2
         reader_column = column - tap % KERNEL_WIDTH + KERNEL_WIDTH // 2
         inside = (pixel < pixels) & (reader_row < height) & (reader_column >= 0) & (reader_column < width)
@@ -192,10 +191,7 @@ def weight_gradient_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """Computes dweight[part, tap, o, c], the sum of dy[p, o] x[p + tap, c] over the pixels p of a part.
-
-    dbias[part, o] is the sum of dy[p, o].
-    """
+    """Computes dweight[part, tap, o, c], the sum of dy[p, o] x[p + tap, c] over the pixels p of a part."""
     blocks = tl.cdiv(in_channels, BLOCK_IN)
     out = tl.program_id(0) // blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(0) % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)

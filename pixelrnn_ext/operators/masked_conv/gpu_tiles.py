@@ -1,8 +1,8 @@
 """Chooses the tile sizes of the masked convolution's GPU kernels, by a fixed rule or by measuring.
 
-By default the tiles depend on the sizes of the matrix products alone, so a resumed training gets the same tiles and
-computes the same bits. With ``PIXELRNN_TUNE_TILES=1`` Triton's autotuner measures the tiles once for each shape. Two
-runs may then differ in the last bits. torch.use_deterministic_algorithms(True) prevents measuring.
+The rule depends on the sizes of the matrix products alone, so a resumed training computes the same bits. With
+``PIXELRNN_TUNE_TILES=1`` Triton's autotuner measures the tiles once for each shape. Two runs may then differ in the
+last bits. torch.use_deterministic_algorithms(True) prevents measuring.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The ``number`` matrix products of equal sizes that one launch computes."""
+    """The ``number`` matrix products of equal sizes in one launch."""
 
     rows: int
     columns: int
@@ -56,9 +56,9 @@ TILES: tuple[Tiles, ...] = (
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # so that even a small test needs several tiles
 
-# Assumed for every GPU, so that all GPUs get the same tiles.
+# The same for every GPU, so that all GPUs get the same tiles.
 _CONCURRENT_PROGRAMS = 128
-_LOAD_COST = 32  # cost of loading a value, in multiplications
+_LOAD_COST = 32  # in multiplications
 
 
 def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
@@ -73,7 +73,7 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    # With a ReLU a stage has two tiles of rows, of the output and of its gradient.
+    # With a ReLU, a stage holds rows of the output and rows of its gradient.
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
@@ -88,8 +88,8 @@ Grid = Callable[[dict[str, int]], tuple[int, ...]]
 class TiledKernel:
     """A Triton kernel whose tile sizes are chosen at each launch.
 
-    ``rows``, ``columns`` and ``depth`` name the kernel's arguments for the sides of a tile. The autotuner measures once
-    for each combination of the arguments in ``key``.
+    ``rows``, ``columns`` and ``depth`` name the arguments for the sides of a tile. The autotuner measures once for each
+    combination of the arguments in ``key``.
     """
 
     kernel: Any
@@ -107,14 +107,11 @@ class TiledKernel:
         return dict(zip(self._names, tiles))
 
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
-        """Launches the kernel on the current device and stream.
-
-        ``grid`` computes the launch grid from the sides of a tile, by name.
-        """
+        """``grid`` computes the launch grid from the sides of a tile, by name."""
         if AUTOTUNE and not torch.are_deterministic_algorithms_enabled():
             arguments = {**dict(zip(self.kernel.arg_names, args)), **constants}
             shape = *(arguments[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
-            # The autotuner waits for the GPU, which a capture of a CUDA graph forbids.
+            # The autotuner waits for the GPU, so it must not run during the capture of a CUDA graph.
             if shape in self._tuned or not _is_capturing(args[0]):
                 self._tuned.add(shape)
                 self.tuner[grid](*args, **constants)

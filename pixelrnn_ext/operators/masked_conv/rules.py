@@ -1,7 +1,4 @@
-"""Defines the operators behind masked_conv2d in Python, and registers their rules with torch.
-
-The rules are fake kernels (which compute shapes alone), derivatives, batching for torch.vmap, and autocast.
-"""
+"""Defines the operators behind masked_conv2d in Python, and registers their rules with torch."""
 
 from types import ModuleType
 from typing import Any
@@ -34,7 +31,7 @@ _OPS = torch.ops.pixelrnn_ext
 def _kernels(tensor: Tensor) -> ModuleType:
     if not tensor.is_cuda:
         return cpu
-    # Imported only when it is used, because it needs triton.
+    # Imported late, because it needs triton.
     from . import gpu
 
     return gpu
@@ -88,10 +85,7 @@ def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Ten
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    """Returns the gradients of each member of a vmap batch.
-
-    One batched product computes all members' weight gradients, unless the weight itself is batched.
-    """
+    """One batched product computes all members' weight gradients, unless the weight itself is batched."""
     if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.run_each_member(_OPS.masked_conv2d_backward, info, in_dims, args)
     axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}

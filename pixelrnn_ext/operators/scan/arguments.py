@@ -1,7 +1,6 @@
 """The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of the operators' schemas.
 
-csrc/operators/arguments.h and scan.cpp describe the arguments. In shapes, D is the number of directions, B the number
-of images, h the number of hidden units, and G the number of gates of a unit.
+csrc/operators/arguments.h and scan.cpp describe the arguments, and the letters in shapes.
 """
 
 from collections.abc import Sequence
@@ -19,17 +18,17 @@ SHARED = "h0", "c0", "peephole"
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The cell state, and the gradients of initial states and peepholes, are float32 or wider."""
+    """The dtype of the cell state, and of gradients of initial states and peepholes."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def gates_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Activated gates lie in [-1, 1], where float16 is more precise than bfloat16."""
+    """float16 is more precise than bfloat16 for activated gates, which lie in [-1, 1]."""
     return torch.float16 if dtype == torch.bfloat16 else dtype
 
 
 class Scan(NamedTuple):
-    """The arguments of the operator ``scan``. The operator checks that ``x``, ``input`` or both are present."""
+    """The arguments of the operator ``scan``, which needs ``x``, ``input`` or both."""
 
     input: Tensor | None
     weight_ih: Tensor | None
@@ -57,14 +56,12 @@ class Scan(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """The number of images, their height and width."""
         if self.x is not None:
             return tuple(self.x.shape[1:4])  # type: ignore[return-value]
         assert self.input is not None
         return tuple(self.input.shape[:3])  # type: ignore[return-value]
 
     def new_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns uninitialised tensors for the merged map y, h, c and the activated gates."""
         directions, images, height, width, columns = self.shapes["x"]
         hidden, empty, dtype = self.weight_hh.shape[2], self.weight_hh.new_empty, self.weight_hh.dtype
         return (
@@ -104,7 +101,7 @@ class Gradients(NamedTuple):
     """The arguments of the operator ``scan_gradients``.
 
     ``dh`` is the gradient of the merged map y if the scan merges its directions, otherwise of h. If ``shares`` is True,
-    h0, c0 and the peepholes have gradients [D, B, ...], one for each image. Otherwise these are sums over the images.
+    h0, c0 and the peepholes have a gradient for each image, [D, B, ...], otherwise a sum over the images.
     """
 
     dh: Tensor
@@ -126,10 +123,7 @@ class Gradients(NamedTuple):
         return (*self[:-1], *self.scan)
 
     def wants(self, operand: str) -> bool:
-        """Returns whether the gradient of an operand is wanted and exists.
-
-        An absent ``x`` has one: the gradient of the gates' pre-activations.
-        """
+        """An absent ``x`` has a gradient, too: that of the gates' pre-activations."""
         return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
 
     def gradient_shape(self, operand: str) -> tuple[int, ...]:
@@ -137,7 +131,7 @@ class Gradients(NamedTuple):
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
     def outputs(self, grads: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Returns the gradients in the schema's order. A gradient that is not wanted is an empty tensor."""
+        """A gradient that is not wanted is an empty tensor."""
         return tuple(grads[name] if self.wants(name) else self.new_gradient(name) for name in OPERANDS)
 
     def new_gradient(self, operand: str) -> Tensor:

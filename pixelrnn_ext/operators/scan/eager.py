@@ -19,7 +19,6 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def scan(s: Scan) -> Outputs:
-    """Returns the merged map y, h and c of each direction, and the activated gates."""
     return _scan(_expand_shared(s))
 
 
@@ -33,8 +32,8 @@ def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
 def operand_gradients(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
     """Returns the wanted gradients of a scan's operands, by name.
 
-    ``cotangents`` are the gradients of the outputs y, h, c and the gates, or None. The gradients of h0, c0 and peephole
-    have an axis of images.
+    ``cotangents`` are the gradients of y, h, c and the gates, or None. The gradients of h0, c0 and peephole have an
+    axis of images.
     """
     s, wants = _expand_shared(s), dict(zip(OPERANDS, wanted))
     if wants["x"] and s.x is None:
@@ -74,14 +73,11 @@ def _scan(s: Scan) -> Outputs:
 
 
 def merge_directions(h: Tensor, s: Scan) -> Tensor:
-    """Merges h [B, H, W, D, hidden] into one map, which is zero outside the images.
-
-    Without a merge the result has no channels.
-    """
+    """Merges h [B, H, W, D, hidden] into one map, which is zero outside the images."""
     if not s.merges:
         return h.new_empty(*h.shape[:3], 0)
     y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
-    # "shift" has moved an image's last row below the image.
+    # "shift" moves an image's last row below the image, where the map must be zero.
     return fill_outside(y, s.sizes, 0) if s.merge == "shift" else y
 
 

@@ -40,7 +40,7 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
         grads["input"] = input_gradient(s, dx)
     for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
         grads[name] = _with_strides_of(s.operands[name], gradient.squeeze(1))
-    # For each tap, border_sums() sums dx over the pixels that read h0, the state outside the image.
+    # For each neighbour (tap), ``outside`` sums dx over the pixels that read h0.
     if g.wants("h0"):
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
         rows = pack_gates(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
@@ -57,10 +57,7 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
 
 
 def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
-    """Returns the gradient of h [B, H, W, D, hidden], given that of the merged map.
-
-    ``"shift"`` would move some gradients outside the images into an image, so these are zeroed.
-    """
+    """``"shift"`` would move some gradients outside the images into an image, so these are zeroed."""
     if s.merge == "none":
         return dy
     if s.merge == "sum":
@@ -70,15 +67,11 @@ def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Implements :data:`products.Neighbours` by a compiled kernel."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 
 def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tensor:
-    """Returns the gradient of the peephole weights for each image, [D, B, 4, hidden].
-
-    It sums, over the pixels, a gate's pre-activation gradient times the c that the gate reads.
-    """
+    """Returns the gradient of the peephole weights for each image, [D, B, 4, hidden]."""
     s, c, hidden = g.scan, g.c, g.c.shape[-1]
     dx = dx.to(c.dtype)
     i, f, _, o = dx[..., : 4 * hidden].unflatten(-1, (hidden, 4)).unbind(-1)
@@ -90,6 +83,6 @@ def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tens
 
 
 def _with_strides_of(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Gives a gradient the strides that the fake kernel returns."""
+    """Gives a gradient its weight's strides, which the fake kernel promises."""
     expected = torch.empty_like(weight)
     return gradient if gradient.stride() == expected.stride() else expected.copy_(gradient)

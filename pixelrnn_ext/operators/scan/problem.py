@@ -14,7 +14,7 @@ from .sizes import check_sizes
 
 
 class Problem(NamedTuple):
-    """One call of a recurrent layer: its tensors and options. :mod:`pixelrnn_ext.functional` describes the shapes.
+    """One call of a recurrent layer. :mod:`pixelrnn_ext.functional` describes the shapes.
 
     ``merge`` may also be ``"shift"``, for the Diagonal BiLSTM. ``cell`` is None for the layers of PixelRNN.
     """

@@ -1,8 +1,7 @@
 """The matrix products before and after a recurrence, in torch.
 
-A GPU runs them for every scan, a CPU only for torch.vmap of a backward. Shapes have D directions, B images, and h
-hidden units of G gates. The gates of a pixel are a row: the first four gates of each unit, then the fifth gates of all
-units.
+A GPU runs them for every scan, a CPU only for torch.vmap of a backward. csrc/operators/arguments.h explains the letters
+in shapes.
 """
 
 from collections.abc import Callable
@@ -18,13 +17,13 @@ from .sizes import fill_outside
 # The most neighbours (taps) whose states are copied at once. The copy is then no larger than the gates' gradient.
 _MAX_TAPS = 4
 
-# Gathers the states of each pixel's neighbours (taps). Takes the states [B, H, W, D, h], the states outside the image
-# [D, h] or None for zero, the scan, the first tap, and the number of taps. Returns [D, B, H, W, taps, h].
+# Gathers the states of each pixel's neighbours (taps) as [D, B, H, W, taps, h]. Takes the states [B, H, W, D, h], the
+# state outside the image [D, h] or None for zero, the scan, the first tap, and the number of taps.
 Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
 def input_to_state(s: Scan) -> Tensor | None:
-    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h], or None without input and x."""
+    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h], or None."""
     if s.input is None or s.weight_ih is None:
         return s.x if s.x is None or s.bias is None else s.x + pack_gates(s.bias[:, None, None, None])
     directions, taps = s.weight_ih.shape[:2]
@@ -63,17 +62,17 @@ def input_gradient(s: Scan, dx: Tensor) -> Tensor:
 def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbours) -> dict[str, Tensor]:
     """Returns the wanted gradients of weight_ih, bias and weight_hh, each [D, groups, ...].
 
-    Each is a sum over one of ``groups`` equal groups of images. ``dx`` is the gradient of the gates' pre-activations.
+    Each is a sum over one of ``groups`` equal groups of images.
     """
     s = g.scan
     directions, taps, hidden, _, _ = s.weight_hh.shape
     images, height, width = s.size
-    # Without pixels reshape would fail with -1.
+    # Without pixels, reshape could not infer a size of -1.
     pixels = images // groups * height * width
     rows = dx.reshape(directions, groups, pixels, dx.shape[-1])
 
     def product(values: Tensor, rows: Tensor) -> Tensor:
-        """Returns the sum over the pixels of ``values`` times gates' gradients, [..., taps, h, G, channels]."""
+        """Returns [..., taps, h, G, channels], summed over the pixels."""
         taps, channels = values.shape[-2:]
         values = values.reshape(*rows.shape[:-1], taps * channels)
         return unpack_gates(values.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
@@ -91,9 +90,8 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Implements :data:`Neighbours` by differentiable operations of PyTorch."""
     taps = s.weight_hh.shape[1]
-    # Rows above the pixel and columns before it, in the scan's order.
+    # Pairs (rows above the pixel, columns before it), in the scan's order.
     moves = ([(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)])[first : first + count]
 
     def gather(d: int, down: int, right: int) -> Tensor:
@@ -113,7 +111,7 @@ def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Te
     """Moves a map [B, H, W, C] down by ``up`` rows and right by ``left`` columns. Fills with ``border`` or zero."""
     _, height, width, _ = m.shape
 
-    # A slice of a whole axis calls aten::alias, which torch.vmap cannot batch here.
+    # Uses narrow, because a slice of a whole axis calls aten::alias, which torch.vmap cannot batch here.
     def move(t: Tensor) -> Tensor:
         t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
         return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)
@@ -127,7 +125,6 @@ def pack_gates(t: Tensor) -> Tensor:
 
 
 def unpack_gates(rows: Tensor, hidden: int) -> Tensor:
-    """Inverts :func:`pack_gates`."""
     if rows.shape[-1] == 4 * hidden:
         return rows.unflatten(-1, (hidden, 4))
     return torch.cat([rows[..., : 4 * hidden].unflatten(-1, (hidden, 4)), rows[..., 4 * hidden :, None]], -1)

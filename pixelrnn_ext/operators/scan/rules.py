@@ -15,7 +15,7 @@ from .arguments import OPERANDS, SHARED, Gradients, Scan
 from .products import displaced_states, weight_gradients
 
 Operator = Callable[..., tuple[Tensor, ...]]
-# Axes of images. Weights' gradients have an axis of groups of images instead.
+# The axis of images of each tensor. Weights' gradients have an axis of groups of images instead.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
 _AXES_OF_OUTPUTS = 0, 0, 1, 1  # y, h, c and gates
 _AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
@@ -25,7 +25,7 @@ _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
 def _register() -> None:
     library = register_rules("pixelrnn_ext")
-    # On a CPU a scan stays in float32, for the precision of the cell state, which CUDA kernels keep in float32 anyway.
+    # On a CPU a scan runs in float32, for a precise cell state. CUDA kernels keep that in float32 anyway.
     torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
@@ -46,13 +46,13 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-# Deleting a Library object removes its rules.
+# Kept, because deleting a Library object removes its rules.
 _libraries: list[torch.library.Library] = []
 
 
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
     g = Gradients.bind(*args)
-    # Real kernels give a weight's gradient the strides of the weight.
+    # The kernels give a weight's gradient the strides of the weight.
     grads = {name: torch.empty_like(g.scan.operands[name]) for name in _WEIGHTS if g.wants(name)}
     return tuple(grads.get(name, g.new_gradient(name)) for name in OPERANDS)
 
@@ -63,10 +63,7 @@ def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
-    """Runs one backward pass for the whole vmap batch, or one for each member if parameters are batched.
-
-    In the first case, matrix products over each member's images compute the weights' gradients.
-    """
+    """Runs one backward pass for the whole vmap batch, or one for each member if parameters are batched."""
     in_dims = _tensor_dims(in_dims)
     dims = Gradients.bind(*in_dims).scan
     if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):
@@ -95,7 +92,7 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
 
 
 def _tensor_dims(in_dims: Sequence[Any]) -> batching.Dims:
-    """torch.vmap gives a list for an argument that is a list."""
+    """torch.vmap gives a list for an argument that is a list, which is never batched."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
@@ -114,9 +111,8 @@ def _backward(
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
     with without_autocast(h.device.type):  # backward() may be called inside an autocast region
-        # Plain PyTorch runs in two cases. In the first, an output that the layers do not use, such as c, has a
-        # gradient. In the second, torch.func.jvp is active. Inside an operator it forbids torch.func.vjp, which the
-        # decomposition of scan_gradients calls.
+        # Plain PyTorch runs if an output that the layers do not use, such as c, has a gradient. It also runs inside
+        # torch.func.jvp, where the decomposition of scan_gradients cannot call torch.func.vjp.
         if any(t is not None for t in others) or (outer is not None and autograd.is_inside_jvp()):
             shares: dict[str, Tensor] = eager.operand_gradients((dy, dh, dc, dgates), s, wanted)
             grads = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}

@@ -21,7 +21,7 @@ def run(problem: Problem, backend: str) -> Tensor:
     problem.check()
     path = backends.choose(backend, problem.input.device)
     device, dtype = problem.input.device.type, result_dtype(problem.input)
-    # Only the CUDA kernels take 16-bit maps.
+    # Only the CUDA kernels take 16-bit maps, so all other code gets float32 or wider.
     problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         if backend == "reference":
@@ -37,7 +37,7 @@ def run(problem: Problem, backend: str) -> Tensor:
 def scan_arguments(p: Problem, path: str) -> Scan:
     """Returns the scan operator's arguments for a call of a layer.
 
-    If there is one direction, the weights are views, except a masked weight_ih. Otherwise they are stacked copies.
+    The weights of one direction are views, except a masked weight_ih.
     """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
@@ -48,7 +48,7 @@ def scan_arguments(p: Problem, path: str) -> Scan:
     x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
 
     def optional(name: str, *size: int) -> Tensor | None:
-        """Returns a parameter of all directions, zero where it is missing, or None if it is missing in all."""
+        """Returns None if no direction has the parameter. Where only some lack it, it is zero."""
         tensors = [getattr(d, name) for d in directions]
         if all(t is None for t in tensors):
             return None
@@ -80,5 +80,5 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 
 def _unit_major(weights: Tensor, gates: int) -> Tensor:
-    """Returns [directions, taps, hidden, gates, channels] of (directions, gates * hidden, channels, taps)."""
+    """Returns [directions, taps, hidden, gates, channels]."""
     return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

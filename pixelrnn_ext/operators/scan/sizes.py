@@ -11,7 +11,7 @@ from ..operands import check_integers, concrete_tensor, shape
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
     """Raises TypeError or ValueError unless ``sizes`` fit the images of ``input``.
 
-    Does not read sizes on a GPU, or while torch traces or transforms the call. All code that uses sizes clamps them.
+    Does not read sizes on a GPU, or while torch traces or transforms the call. All code clamps them.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape
@@ -31,7 +31,6 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
 
 
 def inside_mask(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
-    """Returns a mask (N, height, width), true inside the images."""
     rows, columns = (
         torch.arange(size, device=device) < sizes[:, axis : axis + 1].to(device)
         for axis, size in enumerate((height, width))
