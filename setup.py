@@ -93,7 +93,7 @@ def why_no_native():
 def choose_device_code(torch):
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
-    # No kernel needs the instructions that the letter of 9.0a or 10.0f allows.
+    # Drops the letter of 9.0a or 10.0f, because no kernel needs its instructions.
     listed = re.sub(r"(\d)[af]\b", r"\1", os.environ.get("TORCH_CUDA_ARCH_LIST", "")).replace(";", " ").split()
     for gpu in listed:
         if not re.fullmatch(r"\d+\.\d(\+PTX)?", gpu):

@@ -43,9 +43,7 @@ class Digits(NamedTuple):
 
     @classmethod
     def load(cls, split: str) -> "Digits":
-        """Training digits are gray levels, from which black and white pixels are drawn. Other digits are black and
-        white.
-        """
+        """Training digits are gray levels, from which black and white pixels are drawn. Others are black and white."""
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
         return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)

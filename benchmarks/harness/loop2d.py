@@ -14,8 +14,7 @@ from pixelrnn_ext.directions import CORNERS
 class Lines:
     """The order in which each direction of an LSTM2d visits the pixels of a batch.
 
-    A line is an anti-diagonal. Each direction mirrors the images, not their padding, so that it starts in their top
-    left corners.
+    Each direction mirrors the images, not their padding, so that it starts in their top left corners.
     """
 
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
@@ -41,7 +40,7 @@ class Lines:
         # pixel[direction, v] is the index of the v-th visited pixel. visit inverts this map.
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        # Rows of the output matrix (N * H * W * D, hidden), in the order of ``pixel``.
+        # The output matrix (N * H * W * D, hidden) has the result of pixel[d, v] in row output[d, v].
         self.output = self.pixel * len(corners) + d[:, None]
 
 

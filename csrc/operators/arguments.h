@@ -2,7 +2,9 @@
 //
 // In shapes, D is the number of directions, B of images, h of hidden units, and G of gates (4 or 5). H and W are height
 // and width. A tap is a neighbour that a cell reads. An axis G h holds the four gates of each unit, then the fifth
-// gates of all units.
+// gates of all units. The operators make operands contiguous unless the list says "any strides". scan.cpp documents the
+// outputs, and all other arguments of scan_gradients.
+//
 //   input: [B, H, W, channels].
 //   weight_ih: [D, taps, h, G, channels], the input-to-state weights of the first positions (taps) of a kernel of width
 //     input_kernel. Any strides.
@@ -14,14 +16,11 @@
 //   sizes: [B, 2] of int64, the height and width of each image in the top left corner of its map. Larger sizes are
 //     clamped.
 //   corners: the corner where each direction starts, as 2 for the bottom plus 1 for the right.
-//   diagonal: if true, a cell reads the states above and to the left; otherwise an odd number of states in the row
-//     above.
+//   diagonal: whether a cell reads the states above and to the left, or an odd number of states in the row above.
 //   cell: the name of a NamedCell.
-//   merge: "none"; "sum" to add h of all directions; or "shift" to move h of the second direction down first.
+//   merge: "none", "sum" (adds h of all directions), or "shift" (first moves h of the second direction down).
 //   path: which CUDA kernels run (../cuda/path.h).
 //   tf32: whether the CUDA kernels may use TF32 for products of float32 numbers.
-// The operators make operands contiguous unless the list says "any strides". scan.cpp documents the outputs and the
-// other arguments of scan_gradients.
 #pragma once
 #include <array>
 #include <string>

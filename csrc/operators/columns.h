@@ -1,4 +1,4 @@
-// Shared by the CPU and GPU operators run_columns.
+// The CPU and the GPU operator run_columns share this header.
 #pragma once
 #include <vector>
 

@@ -242,7 +242,7 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # An empty group may have a huge height and width.
+        # Counts an empty group as one image, because its height and width may be huge.
         image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
@@ -263,9 +263,7 @@ class Codec:
         return out
 
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
-        """Returns batches of streams to decode together in ``memory`` bytes, as the streams' ranges of images and
-        bytes.
-        """
+        """Returns batches of streams to decode together in ``memory`` bytes, as ranges of images and streams."""
         streams = group.streams
         if not streams:
             return []

@@ -53,8 +53,8 @@ def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor
 class Intervals(NamedTuple):
     """The range coder's intervals of pixel values, (H, W, N, C).
 
-    ``values`` has start << 32 | stop for the interval start..stop - 1. ``coded`` is false where the large network of a
-    multi-scale model gets a value from the small image.
+    ``values`` has start << 32 | stop for each interval. ``coded`` is false where the large network of a multi-scale
+    model gets a value from the small image.
     """
 
     values: Tensor
@@ -65,7 +65,7 @@ class Intervals(NamedTuple):
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
     def stream_order(self, first: int, last: int) -> Tensor:
-        """The order is by row, column, colour and image."""
+        """Orders the ``coded`` intervals by row, column, colour and image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
@@ -171,7 +171,7 @@ def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
 class _BandNetwork(Network):
     """A convolutional network that computes the logits of given images in bands of rows.
 
-    A band's feature maps fit into a CPU's cache. All sums are exact, so the logits do not depend on the bands.
+    A band's feature maps fit into a CPU's cache. Sums are exact, so bands do not change the logits.
     """
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:

@@ -98,8 +98,7 @@ def write(contents: Contents) -> bytes:
 def read(data: Bytes) -> Contents:
     """Parses a file. The streams are views of ``data``, not copies.
 
-    Does not check that the images fit into memory. Raises TypeError if ``data`` is not bytes, and ValueError if it is
-    not a complete file of this format.
+    Raises TypeError if ``data`` is not bytes, and ValueError if it is not a complete file of this format.
     """
     try:
         view = memoryview(data).cast("B")

@@ -89,8 +89,7 @@ def _make_plain(module: nn.Module) -> None:
 def record_networks(original: nn.Module, model: nn.Module) -> Recordings:
     """Records the operations of each network of ``model``, the codec's copy of ``original``.
 
-    Raises TypeError if hooks make the operations of the two models differ, or if a module outside the networks has a
-    hook.
+    Raises TypeError if hooks change the operations of only one model, or if a module outside the networks has a hook.
     """
     if hasattr(original, "factor"):
         check_hooks(original, bool(original.condition_channels))

@@ -30,7 +30,7 @@ def register(
 ) -> None:
     """Registers the derivatives of the operator ``name``, like torch.library.register_autograd.
 
-    ``decomposition`` is the operator in differentiable PyTorch. By default its vector-Jacobian product is the backward.
+    The vector-Jacobian product of ``decomposition`` is the default ``backward``.
     """
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)

@@ -1,7 +1,6 @@
 """Runs operators under torch.vmap, once for the images of all members, or once for each member.
 
-``axes`` maps the position of an argument to its axis of images. The other arguments are from a rule for
-torch.library.register_vmap.
+``axes`` maps the position of an argument to its axis of images.
 """
 
 from collections.abc import Callable, Sequence

@@ -85,8 +85,8 @@ class Team(NamedTuple):
 def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability: int, blocks: int = 0) -> Team:
     """Returns the team for :func:`draw_rows`, of ``blocks`` blocks unless this is 0.
 
-    ``capability`` is 10 * major + minor of a GPU's compute capability, or 0 for the tensors' GPU. Raises CannotRun if
-    the GPU cannot run the programs in one launch, or if another way is faster.
+    ``capability`` is 10 * major + minor, or 0 for the tensors' GPU. Raises CannotRun if the GPU cannot run the programs
+    in one launch, or if another way is faster.
     """
     return Team(*_plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *programs, height, blocks, capability))
 

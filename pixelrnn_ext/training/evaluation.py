@@ -20,10 +20,7 @@ def nats_per_image(
     batch_size: int = 16,
     stop: Callable[[], bool] = lambda: False,
 ) -> float | None:
-    """Returns the mean of -log_prob of a split in nats, or None if ``stop()`` is true in any process.
-
-    One pass of all processes together computes ``batch_size`` images.
-    """
+    """Returns the mean of -log_prob of a split in nats, or None if ``stop()`` is true in any process."""
     check_fits(model, data)
     data.check_not_empty(split)
     images = len(data.splits[split])

@@ -1,6 +1,6 @@
 """Reads and writes image files without loss, as the pixel values of a model.
 
-A model of L levels has the pixel values 0 to L - 1. In a file, the value v is the byte round(v * 255 / (L - 1)).
+The value v of a model of L levels is the byte round(v * 255 / (L - 1)) in a file.
 """
 
 import io
@@ -102,7 +102,7 @@ def _obstacle(picture: Any, channels: int) -> str | None:
 
 
 def _bits(picture: Any) -> int:
-    """Pillow reads at most 8 of these bits."""
+    """Returns the bits of a channel in the file, of which Pillow reads at most 8."""
     # The palette of a TIFF file has 16 bits a channel.
     if picture.format == "TIFF":
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))

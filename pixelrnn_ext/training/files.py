@@ -92,10 +92,7 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    """Returns a temporary name beside ``path`` for this process.
-
-    Removes files and folders for ``path`` that killed processes of this machine have left.
-    """
+    """Returns a temporary name beside ``path``, after removing what killed processes have left for ``path``."""
     # Cut, because file systems limit a name's length.
     prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):

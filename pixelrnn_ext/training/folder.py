@@ -1,7 +1,7 @@
 """Reads a folder of pictures, with the split and the class of each.
 
-Split and class depend only on a file's *name*, that is, its POSIX path relative to the folder. So the folder may move,
-and a new file does not change the splits of other files.
+Split and class depend only on a file's POSIX path in the folder. So the folder may move, and a new file does not change
+the splits of other files.
 """
 
 import base64
@@ -100,7 +100,7 @@ def read_folder(
 
     Raises:
         ValueError: a file cannot be read, and ``strict`` is true.
-        OtherFiles: one of the files named in ``only`` is missing or cannot be read.
+        OtherFiles: a file named in ``only`` is missing or cannot be read.
     """
     if fit not in FITS:
         raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")

@@ -72,7 +72,7 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
         if points:
             axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
     scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
-    # The high first scores would flatten the curve.
+    # Cuts off the high first scores, which would flatten the curve.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.title.set_fontsize("small")
@@ -87,7 +87,7 @@ def _can_draw(what: str, *packages: str) -> bool:
     try:
         for package in packages:
             need(package)
-    except Exception as error:  # torchvision raises RuntimeError if it does not fit torch
+    except Exception as error:  # an incompatible torchvision raises RuntimeError
         warnings.warn(f"training goes on without {what}: {reason(error)}", stacklevel=3)
         return False
     return True

@@ -25,10 +25,7 @@ FORMATS: dict[str, _Format] = {
 
 
 def _format_of(path: Path, *, animate: bool = False) -> _Format:
-    """Returns the format of a path's suffix.
-
-    For a device, a pipe or a path without a suffix, it is GIF if ``animate`` is true, else PNG.
-    """
+    """Returns the format of a path's suffix. Without a suffix, it is GIF if ``animate`` is true, else PNG."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
         if animate and suffix != ANIMATED:

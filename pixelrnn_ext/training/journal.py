@@ -28,10 +28,7 @@ def _parse_entry(line: bytes) -> Entry | None:
 
 
 def read(folder: Path) -> list[Entry]:
-    """Returns the entries of the log in a folder.
-
-    Leaves out an incomplete last line of a killed process. Warns of other invalid lines.
-    """
+    """Returns the log's entries in a folder. Leaves out an incomplete last line, and warns of other invalid lines."""
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []

@@ -27,8 +27,8 @@ _LOCK_TIMEOUT = 0.2  # seconds to wait for another training's lock
 def locked(folder: Path, command: str = "a training") -> Iterator[None]:
     """Makes a folder for a training, and locks it against other processes within the ``with`` block.
 
-    A crash releases the lock. A process may lock a folder that it has locked already. After the block, a folder that
-    this call made is removed if it is empty.
+    A crash releases the lock. A process may lock a folder that it has locked already. After the block, an empty folder
+    that this call made is removed.
 
     Raises BlockingIOError if another process holds the lock.
     """
@@ -45,7 +45,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))
             yield
         finally:
-            # Deletes the lock file while the lock is held. Later, the file may be that of another training.
+            # Deletes the lock file while the lock is held, because the file may later belong to another training.
             with suppress(OSError):
                 (folder / LOCK).unlink()
             lock.release()

@@ -103,9 +103,7 @@ def _stored_spec(facts: Facts) -> Any:
 
 
 def _folder(facts: Facts) -> dict[str, Any] | None:
-    """Returns the stored DataSet.folder, or None if the data set was no folder, or the checkpoint is too old to store
-    this.
-    """
+    """Returns the stored DataSet.folder, or None if the data set was no folder or the checkpoint does not store it."""
     folder = facts["data"].get("folder")
     if folder is None:
         return None

@@ -30,13 +30,13 @@ Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::
 
 // Returns the number of blocks for an image, the bytes of shared memory of a block, and the estimated seconds for one
 // pixel of all images. `blocks` demands a number of blocks unless it is 0. `capability` is 10 * major + minor, or 0 for
-// the tensors' GPU. Throws std::runtime_error with the reason if the GPU cannot run the programs in one launch, or if
-// another way is faster and `blocks` is 0.
+// the tensors' GPU. Throws std::runtime_error with the reason if draw_rows cannot run, or if `blocks` is 0 and another
+// way is faster.
 std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
     int64_t height, int64_t blocks, int64_t capability);
 
-// Called by module.cpp and by tests/helpers/emulated.
+// module.cpp and tests/helpers/emulated call this function.
 template <class Library> void define_sampling(Library& m) {
   m.def("column_launches(Tensor[] tensors, int[] code, int margin) -> int");
   m.def(

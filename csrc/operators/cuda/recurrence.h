@@ -12,7 +12,7 @@ namespace pixelrnn::cuda {
 // Throws if `path` forces resident kernels (../../cuda/path.h) that cannot run.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
-// dh is the gradient of h, even if the scan merges directions. Only the shapes of input and x matter.
+// dh is the gradient of h of each direction, before any merge. Only the shapes of input and x matter.
 struct RecurrenceGradients {
   Stack& from;
   Tensor dh = from.tensor(), c = from.tensor(), gates = from.tensor();

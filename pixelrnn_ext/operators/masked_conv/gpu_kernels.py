@@ -6,7 +6,7 @@ alive, too, except with mask A and one colour. A masked copy of the weight makes
 Pixel indices are int32, because splitting an int64 into image, row and column is slow. Memory offsets are int64.
 """
 
-# Without Triton, tl.constexpr is missing, so annotations must stay unevaluated.
+# Keeps annotations unevaluated, because tl.constexpr is missing without Triton.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def _jit(function: Callable[..., Any], **options: Any) -> Any:
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
     """The arguments name the kernel's parameters for the sides of a tile."""
-    # The autotuner measures once for each combination of these. The channel strides x_c and y_c tell NCHW from
+    # The autotuner measures once for each combination of these arguments. The strides x_c and y_c tell NCHW from
     # channels_last.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda code: TiledKernel(_jit(code, do_not_specialize=["pixels", "batch_key"]), rows, columns, depth, key)

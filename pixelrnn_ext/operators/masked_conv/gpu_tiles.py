@@ -136,7 +136,7 @@ def _is_capturing(tensor: torch.Tensor) -> bool:
 def launch_context(tensor: torch.Tensor) -> Iterator[None]:
     """Makes the tensor's device current.
 
-    A kernel's first launch loads its code, which a capture of a CUDA graph allows only in relaxed mode.
+    During the capture of a CUDA graph, sets relaxed mode, in which a kernel's first launch may load its code.
     """
     with torch.cuda.device_of(tensor):
         if not _is_capturing(tensor):

@@ -1,7 +1,6 @@
 """The matrix products before and after a recurrence, in torch.
 
-A GPU runs them for every scan, a CPU only for torch.vmap of a backward. csrc/operators/arguments.h explains the letters
-in shapes.
+A GPU runs them for every scan, a CPU only for torch.vmap of a backward.
 """
 
 from collections.abc import Callable

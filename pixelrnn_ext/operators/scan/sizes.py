@@ -48,8 +48,7 @@ def fill_outside(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Te
 class Images:
     """Images in the top left corners of feature maps m (N, C, H, W).
 
-    In ``maps`` all values outside the images, even NaN, are 0. ``inside`` (N, 1, H, W) marks the images' pixels, or is
-    None if all images fill their maps.
+    In ``maps`` all values outside the images, even NaN, are 0. ``inside`` (N, 1, H, W) marks the images' pixels.
     """
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
