@@ -43,7 +43,7 @@ class CannotRun(Exception):
 
 
 def launches(tensors: list[Tensor], code: list[int], margin: int) -> int:
-    """Returns the number of launches for one column on a GPU. Raises CannotRun."""
+    """Returns the number of launches for one column. Raises CannotRun if a GPU cannot run the program."""
     return _plan(torch.ops.pixelrnn_ext.column_launches, tensors, code, margin)
 
 

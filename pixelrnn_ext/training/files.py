@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def is_replaceable(path: Path) -> bool:
-    """Returns whether a new file can replace ``path``, which is a regular file or does not exist.
+    """Returns whether ``path`` does not exist, or is a regular file other than standard output.
 
-    Returns False for the file of standard output. Raises OSError for circular links.
+    Raises OSError for circular links.
     """
     try:
         status = os.stat(path)

@@ -115,7 +115,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
 
 
 def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
-    """Without a ReLU the kernels do not read the output, so they get its gradient twice."""
+    """Without a ReLU the kernels do not read the output, so they get its gradient instead."""
     return g.grad_output, g.grad_output if g.output is None else g.output
 
 

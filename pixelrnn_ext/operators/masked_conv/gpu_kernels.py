@@ -24,7 +24,6 @@ except ImportError as _error:
 
 
 def _jit(function: Callable[..., Any], **options: Any) -> Any:
-    # This module can be imported without Triton.
     return triton.jit(function, **options) if triton else function
 
 

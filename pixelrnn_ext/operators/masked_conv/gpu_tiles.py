@@ -1,6 +1,6 @@
 """Chooses the tile sizes of the masked convolution's GPU kernels, by a fixed rule or by measuring.
 
-The rule depends on the sizes of the matrix products alone, so a resumed training computes the same bits. With
+The fixed rule depends on the sizes of the matrix products alone, so a resumed training computes the same bits. With
 ``PIXELRNN_TUNE_TILES=1`` Triton's autotuner measures the tiles once for each shape. Two runs may then differ in the
 last bits. torch.use_deterministic_algorithms(True) prevents measuring.
 """

@@ -92,7 +92,7 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
 
 
 def _tensor_dims(in_dims: Sequence[Any]) -> batching.Dims:
-    """torch.vmap gives a list for an argument that is a list, which is never batched."""
+    """torch.vmap gives a list for an argument that is a list. Such an argument is never batched."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 

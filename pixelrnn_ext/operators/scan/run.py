@@ -48,7 +48,7 @@ def scan_arguments(p: Problem, path: str) -> Scan:
     x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
 
     def optional(name: str, *size: int) -> Tensor | None:
-        """Returns None if no direction has the parameter. Where only some lack it, it is zero."""
+        """Returns None if no direction has the parameter. A direction that lacks it gets zeros."""
         tensors = [getattr(d, name) for d in directions]
         if all(t is None for t in tensors):
             return None
