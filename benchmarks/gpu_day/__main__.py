@@ -6,8 +6,8 @@ from pathlib import Path
 from . import BUILT_IN_PLACE, ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-# If the repository's pixelrnn_ext has no compiled kernels, the installed pixelrnn_ext must come before the repository,
-# also in child processes.
+# If pixelrnn_ext has no compiled kernels in the repository, Python must find the installed package first, also in child
+# processes.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
 in_place = [str(ROOT)] * BUILT_IN_PLACE
 sys.path[:] = [str(BENCHMARKS), *in_place, *elsewhere, str(ROOT / "tests"), str(ROOT)]
@@ -16,6 +16,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*in_place, *filter(None, [os.environ
 from gpu_day.command import main  # noqa: E402  (found on the path that is set above)
 
 if __name__ == "__main__":
-    # Raises KeyboardInterrupt on SIGTERM, so that the child processes are stopped, too.
+    # SIGTERM raises KeyboardInterrupt, which also stops the child processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

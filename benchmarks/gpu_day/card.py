@@ -29,8 +29,8 @@ print(json.dumps([facts, config]))
 
 
 def probe(folder: Path) -> tuple[dict, dict]:
-    """Returns facts about the GPU, and the build configuration of the installed package."""
-    # `python -c` prefers a pixelrnn_ext in ``folder`` to the installed package, so ``folder`` must not have one.
+    """Returns the GPU's properties, and the build configuration of the installed package."""
+    # `python -c` would import a pixelrnn_ext in ``folder`` instead of the installed package.
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["expected facts about the card, got no output"])[-1])
@@ -51,7 +51,7 @@ def describe_kernels(config: dict) -> str:
 def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | None]:
     driver = command_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     changed = commit = None
-    # Without .git in the checkout, git would describe the repository of a parent folder.
+    # If the checkout has no .git, git would report on a repository in a parent folder.
     if (ROOT / ".git").exists():
         changed = command_output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
         commit = command_output("git", "-C", str(ROOT), "rev-parse", "HEAD")

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from .results import Results
 
-GRACE = 15.0  # seconds from SIGINT to SIGKILL, for pytest to print its report
+GRACE = 15.0  # seconds from SIGINT to SIGKILL, in which pytest prints its report
 START = 20.0  # seconds for a child process to start
 
 
 def run(
     command: list[str], log: Path, seconds: float, cwd: Path, grace: float = GRACE, **environment: str
 ) -> int | None:
-    """Runs a command, and writes its output to ``log``. Returns its exit status, or None if it was stopped.
+    """Runs a command with its output in ``log``. Returns its exit status, or None if it was stopped.
 
-    After ``seconds``, or on Ctrl-C, its process group gets SIGINT, so that pytest can print its report. SIGKILL follows
+    After ``seconds``, or on Ctrl-C, the process group gets SIGINT, so that pytest prints its report. SIGKILL follows
     ``grace`` seconds later.
     """
     with log.open("w") as file:
@@ -45,8 +45,8 @@ def run(
 def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
     """Runs the unfinished jobs of ``part`` in a child process, for at most ``seconds``.
 
-    If the child ends early, the implementation that it was measuring fails, and a new child runs the remaining jobs.
-    SIGALRM ends the child if a job takes longer than ``2 * job.seconds``, plus ``start`` for start-up.
+    A child that ends early fails the implementation under measurement, and a new child runs the other jobs. SIGALRM
+    ends a child whose job takes longer than ``2 * job.seconds``, plus ``start`` for start-up.
     """
     # CUDA cannot be used in a forked process.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
@@ -72,7 +72,7 @@ def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: flo
 
 
 def _receive(receiver, part: str, results: Results) -> None:
-    with suppress(EOFError, OSError):  # OSError: the child was killed while it sent a message
+    with suppress(EOFError, OSError):  # OSError if the child was killed while it sent a message
         while receiver.poll():
             job, provider, status, note, facts = receiver.recv()
             results.add(part, job, provider, status, note, **facts)

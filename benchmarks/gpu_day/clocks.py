@@ -8,14 +8,13 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
-    """Returns the mean seconds of a call, including the launches of its kernels."""
     return _seconds(function, calls)[0]
 
 
 def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
     """Returns the mean seconds of a call, and whether the GPU paused for longer than the launches took.
 
-    If so, the mean excludes the time to launch kernels.
+    After such a pause, the mean excludes the launches.
     """
     start, end = events()
     torch.cuda.synchronize()
@@ -33,13 +32,13 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
 class DeviceClock:
     """Measures the mean seconds of a call, without the time to launch its kernels.
 
-    The GPU pauses during the launches. If they take longer than the longest pause, returns an upper bound that includes
-    them, and adds the function to ``bounds``.
+    The GPU pauses during the launches. If they outlast the longest pause, the result is an upper bound that includes
+    them, and ``bounds`` gets the function.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
         self.calls, self.longest_pause, self.bounds = calls, longest_pause, set()
-        self._pauses = {}  # cycles by function
+        self._pauses = {}  # {function: cycles of the pause}
 
     def __call__(self, function: Callable[[], object]) -> float:
         while function not in self.bounds:
@@ -58,8 +57,10 @@ def events():
 
 
 def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
-    """Returns {kernel: (launches per call, microseconds of these launches)} of a warmed-up function, or {} without
-    CUPTI (NVIDIA's profiling library)."""
+    """Returns {kernel: (launches per call, microseconds of these launches)} of a warmed-up function.
+
+    Without CUPTI (NVIDIA's profiling library) the result is empty.
+    """
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(calls):
             function()
@@ -78,7 +79,7 @@ def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
 
 
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
-    """Returns the clock rate of the GPU's multiprocessors in MHz, or None if a longer pause takes no more time."""
+    """Returns the clock rate of the GPU's multiprocessors in MHz, or None if it cannot be measured."""
 
     def seconds(cycles):
         return called_seconds(lambda: torch.cuda._sleep(cycles), 1)

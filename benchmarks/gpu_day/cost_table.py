@@ -1,7 +1,6 @@
-"""Reads and writes csrc/cuda/costs.h, a table of the cycles that each kernel needs for a line (row or anti-diagonal).
+"""Reads and writes csrc/cuda/costs.h, a table of the cycles that a kernel needs for a line (row or anti-diagonal).
 
-The planner (csrc/cuda/estimate.cpp) estimates times from this table. tests/sass_model computes it from machine code,
-and measurements on a GPU scale it.
+tests/sass_model computes the table from machine code. Measurements on a GPU scale it.
 """
 
 import json
@@ -11,16 +10,15 @@ from typing import NamedTuple
 from . import ROOT
 
 PATH = ROOT / "csrc" / "cuda" / "costs.h"
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # the order of Row.registers
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # in the order of Row.registers
 WARPS = (1, 2, 4, 8)  # warps on a scheduler, in the order of Row.costs
 
 
 class Cost(NamedTuple):
-    """The terms of the cycles that one line (row or anti-diagonal) of a scan takes.
+    """The cycles that one line (row or anti-diagonal) of a scan takes, split into terms.
 
-    `line` counts once, and `tile` for each tile, the cells that a warp computes at once. `pair` counts for each tile
-    and each 64 bytes of a row of the weights in shared memory. `cell` counts for each cell of a thread, if the kernel
-    keeps values of cells in shared memory.
+    `tile` is for each tile, the cells that a warp computes at once. `pair` is for each tile and 64 bytes of a row of
+    the weights in shared memory. `cell` is for each cell of a thread, if the kernel keeps cells in shared memory.
     """
 
     line: float
@@ -46,8 +44,8 @@ class Table(NamedTuple):
     def scaled(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":
         """Returns the table scaled to measurements on a GPU.
 
-        `cycles` maps (kernel, warps on a scheduler) to the measured and the modelled cycles of a line. A cost without a
-        measurement is scaled by its kernel's mean ratio, or else by the mean ratio of all kernels.
+        `cycles` is {(kernel, warps on a scheduler): (measured, modelled) cycles of a line}. The mean ratio of the
+        kernel, or else of all kernels, scales a cost that was not measured.
         """
         ratios = {key: measured / expected for key, (measured, expected) in cycles.items()}
 
@@ -113,7 +111,7 @@ def read(path: Path = PATH) -> Table:
     content = path.read_text()
     rows = []
     for line in content.splitlines():
-        if line.startswith('    {"'):  # a row of the table is JSON with braces for brackets
+        if line.startswith('    {"'):  # JSON with braces instead of brackets
             kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
             costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))

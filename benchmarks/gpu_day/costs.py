@@ -8,22 +8,22 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import JOBS
 
-# The same constants as in csrc/cuda/plan.h: cycles before a block's first line, and bytes of weights that a
+# Copies of constants in csrc/cuda/plan.h: cycles before a block's first line, and bytes of weights that a
 # multiprocessor loads in a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-# The smallest last wave that line_cycles() accepts, relative to a full wave (the clusters that the GPU runs at once).
+# line_cycles() returns None if the last wave has a smaller share than this of a full wave's clusters.
 MIN_LAST_WAVE = 0.75
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class PlanFigures(NamedTuple):
-    """The numbers in the text of Plan::describe (csrc/cuda/plan.cpp)."""
+    """The numbers that Plan::describe (csrc/cuda/plan.cpp) prints."""
 
     kernel: str
-    blocks: int  # in a cluster
+    blocks: int  # thread blocks of a cluster
     images: int  # images that one cluster computes
     threads: int
-    at_once: int  # clusters (or single blocks) that the GPU runs at once
+    at_once: int  # clusters (or single blocks) that run at once
     microseconds: float
     cycles: float  # expected cycles of one line
 
@@ -63,7 +63,7 @@ def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors:
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles that one wave (the clusters that the GPU runs at once) takes for one line.
+    """Returns the cycles of one line in a wave (the clusters that the GPU runs at once).
 
     Returns None if a fact is missing, the last wave is too small, or memory bandwidth bounds the scan.
     """
@@ -75,21 +75,21 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
         return None
     waves = full_waves + bool(rest)
     job = LAYOUT_JOBS[result["job"]]
-    # The blocks share out two weights of shape [hidden, 4 * hidden], one for each neighbour of a cell.
+    # Each block loads a part of two weights of shape [hidden, 4 * hidden], one for each neighbour of a cell.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
     return (microseconds * megahertz / waves - start) / job.lines
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """Returns csrc/cuda/costs.h scaled by measurements, and the number of costs that were measured."""
+    """Returns the table of csrc/cuda/costs.h scaled to measurements, and the number of measured costs."""
     ratios = {}
     for result in results:
         plan, cycles = parse_plan(result.get("plan", "")), None
         if result["status"] == "ok" and plan is not None:
             cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
-            # Warps on one of the multiprocessor's four schedulers, as the cost table counts them.
+            # The cost table counts the warps on one of a multiprocessor's four schedulers.
             warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)

@@ -14,7 +14,7 @@ from .results import Results
 
 class Part(NamedTuple):
     max_seconds: int
-    reserved_seconds: int  # time that the session's earlier parts must leave
+    reserved_seconds: int  # time that earlier parts of the session must leave for this part
     description: str
 
 
@@ -30,7 +30,7 @@ PARTS = {
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
 }
-# Each session builds first, so that it measures this checkout's kernels.
+# A session builds first, to measure this checkout's kernels.
 SESSIONS = {
     1: ["build", "sampling", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
@@ -45,11 +45,11 @@ TESTS = {
     "sanitizer": [SANITIZER],
 }
 TOOLS = 3
-NO_TESTS = 5  # pytest's exit status without tests
+NO_TESTS = 5  # pytest's exit status if it found no tests
 
 
 class Budget:
-    """Divides a session's time among its parts. Later parts get the time that a part does not use."""
+    """Divides a session's time among its parts. Later parts get the time that a part leaves."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
@@ -76,8 +76,7 @@ class Day:
             say(f"gpu_day: {self.results.unsaved}")
 
     def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
-        """Runs the unfinished parts of a session, or all parts if ``again``. Stops and returns False if the build
-        fails."""
+        """Runs a session's unfinished parts, or all parts if ``again``. Returns False at once if the build fails."""
         for part in parts:
             if again:
                 self.results.forget(part)
@@ -124,9 +123,9 @@ class Day:
         """Runs pytest on a part's tests. Returns the status, a note, and a line for each failed test."""
         limit = max(1.0, seconds - child.GRACE)
         environment = {
-            "COLUMNS": "300",  # pytest does not shorten its lines in a wide terminal
-            "PIXELRNN_TUNE_TILES": "0",  # Triton's choice of tiles by timing differs from run to run
-            # test_sanitizer.py skips a tool of compute-sanitizer that takes longer.
+            "COLUMNS": "300",  # otherwise pytest shortens its lines
+            "PIXELRNN_TUNE_TILES": "0",  # Triton would choose tiles by timing, which differs from run to run
+            # test_sanitizer.py skips a tool that takes longer than this.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]

@@ -3,16 +3,16 @@
 
 namespace {
 
-// exchange.py declares the same fields.
+// Args in exchange.py must have the same fields.
 struct Args {
   long long* cycles;   // [blocks], output: cycles for all lines
-  unsigned* is_right;  // [blocks * threads], output: whether the last line's values arrived
+  unsigned* is_right;  // [blocks * threads], output: 1 if the last line's values arrived
   int lines;
-  // Pieces of 16 bytes that a block stores in each target on each line. `rows` is a multiple of 8.
+  // A block stores [rows][columns] pieces of 16 bytes in each target block on each line. `rows` is a multiple of 8.
   int rows, columns;
-  // Bytes in the receiver's shared memory. `block_stride` separates the values of successive senders.
+  // Bytes in the receiver's shared memory. `block_stride` is from one sender's values to the next sender's.
   int row_stride, column_stride, block_stride;
-  int targets;  // blocks that each block stores to, with or without itself
+  int targets;  // number of blocks to which each block stores
 };
 
 __device__ __forceinline__ void exchange(const Args& a) {
@@ -53,7 +53,7 @@ __device__ __forceinline__ void exchange(const Args& a) {
       const unsigned offset = (last & 1) * buffer_bytes + from * a.block_stride + offset_of(part, lane % 8);
       right &= (first && from == rank) || reinterpret_cast<const uint4*>(dynamic_shared() + offset)->x == last;
     }
-  cluster_arrive(), cluster_wait();  // peers may still use this block's shared memory
+  cluster_arrive(), cluster_wait();  // waits until no peer accesses this block's shared memory
   a.is_right[rank * blockDim.x + threadIdx.x] = right;
 }
 

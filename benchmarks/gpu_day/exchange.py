@@ -15,7 +15,7 @@ from .measure import attempt
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024
 MAX_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-REPEATS = 7  # launches, of which the first only warms up
+REPEATS = 7  # launches, the first of which only warms up
 
 
 class Exchange(NamedTuple):
@@ -38,7 +38,7 @@ class Exchange(NamedTuple):
 
 
 class Args(ctypes.Structure):
-    """The fields of Args in exchange.cu."""
+    """The struct Args of exchange.cu."""
 
     _fields_ = [("cycles", ctypes.c_void_p), ("is_right", ctypes.c_void_p)]
     _fields_ += [(name, ctypes.c_int) for name in ("lines", *Exchange._fields[1:])]
@@ -47,8 +47,8 @@ class Args(ctypes.Structure):
 def forward(blocks: int, images: int = 1) -> Exchange:
     """Returns the exchange of a forward kernel with 128 hidden units.
 
-    On each line, each block sends 16-bit hidden states of 32 cells for each image. If a cluster computes several
-    images, a block also sends to itself. The row stride is from csrc/cuda/tiling.h.
+    On each line, a block sends the 16-bit hidden states of 32 cells for each image, also to itself if there are several
+    images. The row stride is from csrc/cuda/tiling.h.
     """
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
@@ -72,7 +72,6 @@ EXCHANGES = {
 
 
 def compile_kernel(architecture: str) -> tuple[bytes, str]:
-    """Returns the machine code of exchange.cu for an architecture such as "9.0", and NVRTC's log."""
     nvrtc = device_code.compiler_for([architecture])
     machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{device_code.arch_of(architecture)}")
     return machine_code, log
@@ -82,7 +81,7 @@ class Gpu:
     """Launches the kernels of exchange.cu in torch's CUDA context. Tests pass the emulator's driver as ``library``."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
-        # torch's first tensor creates the CUDA context that the driver needs.
+        # The driver needs a CUDA context, which torch creates with its first tensor.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
         self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()

@@ -17,11 +17,10 @@ class CaseFloors(NamedTuple):
     required: bool  # whether the targets below apply
 
 
-FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # largest ratios of a measured time to its floor
-LOOP_TARGET = 50.0  # least speed-up over the loop in PyTorch, for forward plus backward
-LSTM_TARGET = 1.0  # largest ratio to the time of cuDNN's LSTM for equal work
-# Largest ratios of LSTM2d's times with 5 to 4 gates, with 4 directions to 1, and for images of different sizes to
-# padded images.
+FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # upper limits of measured time / floor
+LOOP_TARGET = 50.0  # lower limit of the speed-up over the loop in PyTorch, forward plus backward
+LSTM_TARGET = 1.0  # upper limit of time / time of cuDNN's LSTM for equal work
+# Upper limits for LSTM2d: time of 5 / 4 gates, of 4 / 1 directions, and of images of different sizes / padded images.
 GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 
@@ -30,8 +29,8 @@ def _case(fp32, tf32, bf16, required=True):
     return CaseFloors(by_precision, required)
 
 
-# The floors of bf16 hold for fp16, too. With 128 hidden units the diagonal scan's 16-bit weights do not fit in one
-# block, so its floor includes a cluster's barrier.
+# The floors of bf16 hold for fp16, too. The diagonal scan of 128 hidden units needs several blocks for its 16-bit
+# weights, so its floor includes a cluster barrier.
 FLOORS = {
     "diagonal B16 28x28 h16": _case((12, 18), (12, 18), (12, 17)),
     "row k=3 B16 28x28 h16": _case((6, 10), (6, 10), (6, 9)),

@@ -1,7 +1,7 @@
-"""The benchmarks of a GPU day as jobs, the most important first.
+"""The benchmarks that need a GPU as jobs, the most important first.
 
-A job's ``measure`` skips the providers (implementations) in ``known``. It reports a provider as "running" before its
-first call, and then its results. Only ``measure`` imports pixelrnn_ext, which may not be built yet.
+``measure`` skips the providers (implementations) in ``known``. It reports a provider as "running", and then its
+results. Only ``measure`` imports pixelrnn_ext, which may not be built yet.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,11 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """Measures the implementations of one benchmark case. ``compiled`` selects the loop in PyTorch, with and without
-    torch.compile."""
+    """Measures the implementations of one benchmark case, or only the loop in PyTorch if ``compiled``."""
 
     case: str
     precision: str
-    seconds: float = 12.0  # must be left to start the job, which may take twice as long
+    seconds: float = 12.0  # the job starts only if this time is left, and may take twice as long
     compiled: bool = False
 
     def __str__(self):
@@ -40,13 +39,12 @@ class Job(NamedTuple):
 
 
 class ScanJob(NamedTuple):
-    """Times the forward or the backward of a Diagonal (Bi)LSTM's scan in every layout (kernel, blocks, groups of
-    warps), or its operators one by one."""
+    """Times a Diagonal (Bi)LSTM's scan in every layout (kernel, blocks, groups of warps), or each operator."""
 
     size: tuple[int, int, int, int]  # batch, height, width, hidden
     directions: int
     precision: str
-    # If None, the job times the operators instead of the layouts.
+    # None times the operators instead of the layouts.
     backward: bool | None = None
     seconds: float = 5.0
 
@@ -86,7 +84,7 @@ class SamplingJob(NamedTuple):
 
     quantity: str
     case: str
-    images: tuple[int, ...]  # numbers to draw; 0 means one for each multiprocessor
+    images: tuple[int, ...]  # numbers of images to draw; 0 is one image for each multiprocessor
     height: int = 28
     width: int = 28
     seconds: float = 20.0
@@ -104,7 +102,7 @@ class SamplingJob(NamedTuple):
 MNIST5K = [f"mnist5k-{layer}" for layer in ("diagonal", "row", "pixelcnn")]
 CIFAR10 = [f"cifar10-{layer}" for layer in ("row", "diagonal", "pixelcnn")]
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# The jobs of each part. For the scans, 256 images fill the GPU, and 16 are usual in papers.
+# Scans of 256 images fill the GPU. Scans of 16 images are usual in papers.
 JOBS = {
     "sampling": [
         *(SamplingJob("same images", name, (1, 4, 64, 500)) for name in MNIST5K),

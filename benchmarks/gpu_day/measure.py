@@ -20,7 +20,6 @@ AGAINST = (BASELINE, LSTM, *OTHER_WORK)
 
 
 def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> None:
-    """Checks every implementation of a job's case, then times the correct ones."""
     precision = PRECISIONS[job.precision]
     apply_precision(precision)
     case = CASES[job.case]
@@ -47,7 +46,7 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
         report(name, "running")
     for kind, clock in _clocks(device).items():
         for mode in MODES:
-            # A loop in PyTorch launches kernels more slowly than the GPU runs them, so its time without launches is not
+            # A loop in PyTorch launches kernels more slowly than the GPU runs them, so only its time with launches is
             # measured.
             chosen = {n: p for n, p in correct.items() if kind == "called" or n not in (BASELINE, COMPILED)}
             times, bounds = _times(chosen, mode, clock, report, device)
@@ -63,9 +62,9 @@ def measure(job: Job, known: set[str], report: Report, device: str = "cuda") -> 
 
 
 def _check(provider, exact, tolerance) -> tuple[str, dict]:
-    if not hasattr(provider, "results"):  # the floor (matrix products alone) has none
+    if not hasattr(provider, "results"):  # the floor has no results, only matrix products
         return "ok", {}
-    # An implementation of another function than the case's brings its own expected results.
+    # An implementation that computes another function has its own expected results.
     reference = getattr(provider, "exact", None)
     error, where = worst_error(provider.results(), reference() if reference else exact)
     if error <= tolerance:
@@ -75,7 +74,7 @@ def _check(provider, exact, tolerance) -> tuple[str, dict]:
 
 @contextmanager
 def attempt(name: str, report: Report, device: str) -> Iterator[None]:
-    """Reports an exception of the provider ``name`` as its result. Raises only if the GPU no longer answers."""
+    """Reports an exception as the result of the provider ``name``. Raises only if the GPU no longer answers."""
     report(name, "running")
     try:
         yield
@@ -98,7 +97,6 @@ def _recover(device):
 
 
 def _peak_mib(provider, device) -> float | None:
-    """Returns the peak MiB that a training step adds, including the capture of a CUDA graph."""
     if provider.name == FLOOR or device != "cuda":
         return None
     _recover(device)
@@ -114,7 +112,6 @@ def _clocks(device):
 
 
 def _times(chosen, mode, clock, report, device):
-    """Returns the times of the implementations that do not fail, and the names whose times are only upper bounds."""
     chosen = dict(chosen)
     while chosen:
         running = None

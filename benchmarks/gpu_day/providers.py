@@ -27,8 +27,7 @@ class Precision(NamedTuple):
     tolerance: float
 
 
-# Loose tolerances, because the loops in PyTorch store even the cell state in 16 bits. tests/scan/cuda/card/test_scan.py
-# is stricter.
+# Tolerances are loose, because the loops in PyTorch store even the cell state in 16 bits.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),
     "tf32": Precision(torch.float32, True, 1e-2),
@@ -67,7 +66,6 @@ BUILDS = {
 
 
 def parse_case(name: str) -> Case:
-    """Parses a name such as "row k=3 B16 28x28 h16": kind, batch, height x width, hidden units."""
     kind, *sizes = re.fullmatch(r"(.+) B(\d+) (\d+)x(\d+) h(\d+)", name).groups()
     return Case(kind, Size(*map(int, sizes)), BUILDS[kind])
 
@@ -76,9 +74,9 @@ CASES = {job.case: parse_case(job.case) for job in BENCHMARKS}
 
 
 def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
-    """Captures a function in a CUDA graph. Returns a function that replays it and then returns the captured outputs.
+    """Captures a function in a CUDA graph. Returns a function that replays the graph and returns its outputs.
 
-    ``start`` returns the function to capture, and runs on the captured stream.
+    ``start`` returns the function, and runs on the captured stream.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -104,8 +102,7 @@ class Graphed:
         self.name, self._provider = provider.name + GRAPH, provider
 
     def step(self, mode: str):
-        # torch runs a backward on its forward's stream, so ``step``, which may run the forward, needs the captured
-        # stream.
+        # torch runs a backward on its forward's stream, so the forward must run on the captured stream, too.
         return capture_graph(lambda: self._provider.step(mode))
 
     def results(self) -> dict[str, torch.Tensor]:
@@ -122,7 +119,7 @@ def compile_loop(loop: Differentiable) -> Differentiable:
 
 
 def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Returns the implementations to time, or only the loop in PyTorch, plain and compiled, if ``with_compiled``."""
+    """Returns the implementations to time, or the loop in PyTorch, plain and compiled, if ``with_compiled``."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compile_loop(by_name[BASELINE])]

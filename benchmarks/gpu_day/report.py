@@ -80,7 +80,7 @@ def measurements_table(measurements: list[dict]) -> str:
     lines, listed = [], set()
     for m in measurements:
         key = m["case"], m["precision"], m["provider"]
-        # Jobs for torch.compile time the plain loop again.
+        # Leaves out the second time of the plain loop, which the jobs for torch.compile measure again.
         if m["status"] == "ok" and m["provider"] and key not in listed:
             listed.add(key)
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")

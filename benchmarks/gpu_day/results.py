@@ -4,14 +4,14 @@ from contextlib import suppress
 from pathlib import Path
 
 STARTED = ("running", "checked")
-PENDING = (*STARTED, "not run")  # statuses of implementations that a later run measures again
+PENDING = (*STARTED, "not run")  # a later run measures implementations of these statuses again
 
 
 class Results:
-    """The results of a GPU day, kept in results.json.
+    """Results of tests and benchmarks, kept in results.json.
 
-    "parts" has each part's status, note and failed tests. "measurements" has the last report on each provider
-    (implementation) of a job. The provider None stands for the whole job.
+    "measurements" has the last report on each provider (implementation) of a job, or on the whole job if the provider
+    is None.
     """
 
     def __init__(self, folder: Path):
@@ -27,7 +27,6 @@ class Results:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Continues earlier results, unless the GPU, torch's version or the sources have changed."""
         self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
@@ -63,8 +62,7 @@ class Results:
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail_running(self, part: str, why: str) -> None:
-        """Marks the running implementations as failed, or else the running job. Raises RuntimeError if nothing is
-        running."""
+        """Fails the running implementations, or else the running job. Raises RuntimeError if nothing is running."""
         running = [m for m in self.select(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)
         if not running:
@@ -80,7 +78,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """Replaces results.json atomically. If this fails, ``unsaved`` says why."""
+        """Replaces results.json atomically. If the write fails, ``unsaved`` says why."""
         draft = self.path.with_suffix(".tmp")
         try:
             draft.write_text(json.dumps(self.data, indent=1) + "\n")

@@ -28,10 +28,10 @@ CPU = "a CPU"
 BLOCKS = {"a block": 1, "8 blocks": 8}
 # A uniform number this close to the boundary between two values may select either, because logits are rounded.
 TIE = 1e-5
-WIDTH, HEIGHT = 128, 16  # of the images that time a ``chain``
+WIDTH, HEIGHT = 128, 16  # size of a chain's images
 REPEATS = 3
-# Cycles of an operation, modelled from machine code (docs/sampling.md), and the assumed cycles of a cluster's exchange.
-# The L2 cache's rates, to one multiprocessor and to all, are assumptions, too.
+# Cycles of an operation, modelled from machine code (docs/sampling.md). EXCHANGE and the rates of the L2 cache are
+# assumed.
 MODELLED, EXCHANGE = {"cell": 984, "linear": 648}, 225
 L2_BYTES_OF_CYCLE, L2_BYTES_OF_SECOND = 64, 5.5e12
 
@@ -68,9 +68,9 @@ def require(way: str, plan: sampling.SamplingPlan) -> None:
 
 
 def same_images(job, device, way, n) -> dict:
-    """Compares the images and logits that are drawn in one way with a CPU's.
+    """Compares images and logits, drawn in one way, with a CPU's.
 
-    A value is right if the CPU's logits of the drawn image give it, up to ties.
+    A drawn value is right if the CPU's logits of the same image select it, up to ties.
     """
     cpu, gpu = build(job.case, "cpu"), build(job.case, device)
     draws = draws_of(cpu, job, n)
@@ -89,7 +89,7 @@ def same_images(job, device, way, n) -> dict:
 
 
 def chain(kind: str, hidden: int, length: int, n: int, blocks: int, device: str) -> ImageSampler:
-    """Returns a sampler of ``length`` operations, each of which needs the output of the one before.
+    """Returns a sampler of ``length`` operations, each of which reads the output of the one before.
 
     As in docs/sampling.md, a cell has two inputs, and a linear map includes two pointwise operations.
     """
@@ -98,7 +98,7 @@ def chain(kind: str, hidden: int, length: int, n: int, blocks: int, device: str)
     for _ in range(length):
         output, y, z = (rows.buffer(hidden) for _ in range(3))
         if kind == "cell":
-            channels = min(hidden, 32)  # the weights of two cells of 64 units must fit in a block
+            channels = min(hidden, 32)  # two cells' weights must fit in a block
             weights = torch.randn(2, channels, 4 * hidden, device=device) / hidden
             taps = [Tap(x, 0, channels, weights[0]), Tap(z, -1, channels, weights[1])]
             steps.append(CellStep(taps, rows.buffer(4 * hidden), y, -1, y, z, x, output, 0, hidden))
@@ -124,9 +124,8 @@ def _seconds(function) -> float:
 
 
 def _step_seconds(job, device, blocks, n) -> float:
-    """Returns a step's seconds, from the times of a chain and of a chain of twice the length."""
     kind, hidden = job.case.split(" h")
-    length = 4 if int(hidden) <= 16 else 1  # the longer chain's weights must fit in a block
+    length = 4 if int(hidden) <= 16 else 1
     few, many = (chain(kind, int(hidden), times * length, n, blocks, device) for times in (1, 2))
     return (chain_seconds(many, n, device) - chain_seconds(few, n, device)) / (length * WIDTH * HEIGHT)
 
@@ -166,7 +165,7 @@ def batches(job, device, way, n) -> dict:
 
 
 def launches(job, device, way, n) -> dict:
-    """Returns the longest time between two calls of ``progress``. The note has the time of a pixel."""
+    """Measures the longest time between two calls of ``progress``. The result's note has the time of a pixel."""
     model = build(job.case, device)
     draws, stamps = draws_of(model, job, n), [time.perf_counter()]
     progress = lambda *rows: stamps.append(time.perf_counter())  # noqa: E731

@@ -4,14 +4,14 @@ from .costs import line_cycles, pack_us, parse_plan, scan_us
 
 PIECE = 16  # bytes of one store to another block's shared memory
 LAUNCH_US = 3.0  # as csrc/cuda/plan.h assumes
-MAX_MODEL_ERROR = 0.2  # relative error above which the table marks an estimate
-SHOWN = 3  # fastest layouts that the table shows for each case
+MAX_MODEL_ERROR = 0.2  # the table marks estimates with larger relative errors
+SHOWN = 3  # number of layouts in the table for each case
 
 
 def cost_us(result: dict) -> float:
-    """Returns the microseconds by which layouts are ranked: packing the weights plus the scan's kernel.
+    """Returns the microseconds that rank layouts: packing the weights plus the scan's kernel.
 
-    For "step" (a kernel for each line), or if the profiler missed the kernel, returns the time of the whole call.
+    For "step" (a kernel for each line), or if the profiler missed the kernel, returns the whole call's time.
     """
     if result["provider"] == "step":
         return result["call_us"]
@@ -20,7 +20,6 @@ def cost_us(result: dict) -> float:
 
 
 def layouts_table(results: list[dict], multiprocessors: int) -> str:
-    """Returns a table of each case's fastest layouts and the planner's choice, with measured and estimated times."""
     table, cases = [], {}
     for r in results:
         cases.setdefault((r["case"], r["precision"]), []).append(r)
@@ -64,8 +63,7 @@ def operators_table(results: list[dict]) -> str:
 def exchange_table(results: list[dict]) -> str:
     """Returns a table of the cycles of each exchange between a cluster's blocks, and of the time of a launch.
 
-    The last column divides the additional bytes by the additional cycles, compared with the smallest exchange of as
-    many blocks.
+    The last column is extra bytes / extra cycles, compared with the smallest exchange of equally many blocks.
     """
     found = [r for r in results if "cycles" in r]
     least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}

@@ -1,5 +1,4 @@
-"""Times one pass (forward or backward) of a scan in every layout (kernel, blocks, groups of warps), or each
-operator."""
+"""Times a forward or backward scan in every layout (kernel, blocks, groups of warps), or each operator."""
 
 import math
 from functools import partial
@@ -22,8 +21,10 @@ HOPELESS_RATIO = 3
 
 
 class Scan:
-    """A job's tensors and operators. ``path`` is "step" (a kernel for each line), "auto" (the planner's choice), or a
-    layout."""
+    """A job's tensors and operators.
+
+    A ``path`` is "step" (a kernel for each line), "auto" (the planner's choice), or a layout.
+    """
 
     def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
         apply_precision(PRECISIONS[job.precision])
@@ -58,8 +59,10 @@ class Scan:
         return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
 
     def layouts(self) -> dict[str, str]:
-        """Returns {path: plan's text} for each layout that fits the GPU. The path "resident:2_1_256:1:4" names the
-        kernel, the blocks of a cluster, and the groups of warps."""
+        """Returns {path: plan's text} for each layout that fits the GPU.
+
+        The path "resident:2_1_256:1:4" names the kernel, the blocks of a cluster, and the groups of warps.
+        """
         found = {}
         for kernel in kernels():
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
@@ -73,7 +76,7 @@ class Scan:
 
 
 def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
-    """Times each layout and "step" (a kernel for each line), and reports the results.
+    """Reports the times of each layout and of "step" (a kernel for each line).
 
     "error" is the relative difference from "step". A layout with too large an error is not timed.
     """
@@ -125,7 +128,7 @@ def measure_operators(job: ScanJob, known: set[str], report: Report, device="cud
 
 
 def _times(function, device, best=math.inf) -> dict:
-    """Times a warmed-up function. Calls it only once if that takes far longer than ``best`` microseconds."""
+    """Times a warmed-up function, with only one call if that takes far longer than ``best`` microseconds."""
     if device != "cuda":
         return {}
     once = 1e6 * called_seconds(function, 1)

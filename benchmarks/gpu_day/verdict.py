@@ -9,7 +9,7 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, JOBS, LIKE_LSTM, LSTM2D
 
-# One kernel for all lines, or a kernel for each line. The targets apply to the first that can run the case.
+# One kernel for all lines, or a kernel for each line. The targets apply to the first path that can run the case.
 PATHS = ("resident", "step")
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
@@ -80,10 +80,7 @@ def _measurement(found, job, provider) -> dict:
 
 
 def _judge(quantity, measurement, against, clock_and_mode, floor_us, target) -> Verdict:
-    """Returns the verdict on a measured time over ``floor_us``, or else over the time of ``against``.
-
-    For the loop in PyTorch, the ratio is the speed-up.
-    """
+    """Returns the verdict on a measured time over ``floor_us``, or else over the time of ``against``."""
     faster = against == LOOP
     shown = "none" if target is None else f"{'>=' if faster else '<='} {target:g}"
     head = measurement["case"], measurement["precision"], quantity, measurement["provider"]

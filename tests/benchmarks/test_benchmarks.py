@@ -103,7 +103,7 @@ def test_check(script, run, tmp_path):
         assert (float(row["share of GEMM floor"] or 0) > 0) == (compared and "GEMM floor" in PROVIDERS[script])
         assert row["provider"] == "GEMM floor" or float(row["max error"]) < 1e-5
         assert all(" ".join(row[column].split()) in " ".join(printed.split()) for column in ("case", "provider"))
-    # The process that measures memory receives the case as a pickle.
+    # The case is pickled for the process that measures memory.
     assert len({row["case"] for row in rows if row["peak MiB"]}) == has_peak_memory()
     assert all(str(pickle.loads(pickle.dumps(case))) == str(case) for case in importlib.import_module(script).CASES)
 
@@ -196,7 +196,7 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @native
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
-    """Runs outside the repository, so that `python -m` finds the installed package."""
+    """Outside the repository, `python -m` finds the installed package."""
     for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAIT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     arguments = "bench", "--only", "layer B1 32x32 h128", "--threads", "1"
@@ -230,7 +230,7 @@ def test_requirements():
 
 
 SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
-# How often a script must print each text with --check.
+# {script: {text: how often the script prints it with --check}}
 WHOLE_MODELS = {
     "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
     "bench_training": {

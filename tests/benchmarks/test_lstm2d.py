@@ -68,8 +68,7 @@ def test_what_is_outside_an_image_reaches_nothing_of_the_good_loop():
 @pytest.mark.parametrize("case", TINY, ids=lambda case: case.kind)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_the_baselines_compute_what_they_are_checked_against(case, dtype):
-    """In bfloat16, the loop rounds 160 times. Independent errors of 2^-8 add up to sqrt(160) = 13 times 2^-8, or
-    5e-2."""
+    """In bfloat16, the loop rounds 160 times. Independent errors of 2^-8 add up to sqrt(160) * 2^-8 = 5e-2."""
     problem = case.problem(dtype)
     baselines = {p.name: p for p in problem.providers if not p.name.startswith((NATIVE, FLOOR))}
     assert list(baselines) == list(case.against)

@@ -22,10 +22,6 @@ FIRST, SECOND = bench_diag.CASES[:2]
 
 
 def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
-    """Returns a result with made-up times.
-
-    In each round of timing, our time is ``milliseconds`` times a number from ``pattern``.
-    """
     milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
     times = Times()
     for name, typical in milliseconds.items():

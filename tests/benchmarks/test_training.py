@@ -62,9 +62,9 @@ def test_a_core_is_busy_until_its_user_ends(name):
         while first is not None and user_ticks(pid) < first + 20:
             assert time.monotonic() < end
             time.sleep(0.02)
-        os.killpg(user.pid, getattr(signal, name))  # signals both processes, as Ctrl-C does
+        os.killpg(user.pid, getattr(signal, name))
         try:
-            user.communicate(timeout=10)  # both processes share the standard error
+            user.communicate(timeout=10)  # waits until both processes close the standard error
         except subprocess.TimeoutExpired:
             os.kill(pid, signal.SIGKILL)
             raise

@@ -1,4 +1,4 @@
-"""Tests sampling by CUDA kernels on the emulator, which runs the same launches as a GPU and finds races in them."""
+"""Tests sampling by CUDA kernels on the emulator, which finds races in them."""
 
 import re
 from functools import partial
@@ -24,7 +24,7 @@ from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Draw, Encode, Linear, Pointwise, Tap
 from pixelrnn_ext.operators import columns, library
 
-# Largest errors relative to PyTorch's logits of the same dtype, which are rounded, too (see RATIO in test_sampling.py).
+# Largest errors relative to PyTorch's logits of the same dtype, which are rounded, too.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 
@@ -35,13 +35,13 @@ def emulator(monkeypatch):
     return use_emulated_gpu(monkeypatch)
 
 
-# The number of blocks that draw an image in one launch, or None for a launch for each stage.
+# {name: number of blocks that draw an image in one launch, or None for a launch for each stage}
 WAYS = {"stages": None, "block": 1, "2-blocks": 2, "8-blocks": 8}
 
 
 @pytest.fixture(params=["stages", "block", "2-blocks"])
 def way(request, monkeypatch):
-    """Makes the sampler draw in one way, else the test fails. Returns the emulator's controls."""
+    """Makes the sampler draw in one way. Fails if it draws in another. Returns the emulator's controls."""
     from helpers.emulated.sampling import use_emulated_gpu
 
     blocks, taken = WAYS[request.param], set()
@@ -71,7 +71,7 @@ def recorded(function, calls):
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", WIRED_MODELS)
 def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, schedule, way, request):
-    """A launch for each stage computes 6 images in two groups of four, and 1 or 3 images one by one."""
+    """The launch of a stage computes 6 images in two groups of four, and 1 or 3 images one by one."""
     if request.node.callspec.params["way"] == "2-blocks":
         n = min(n, 2)  # the emulator takes long for clusters
     way.set_schedule(schedule, preemption=40 if schedule == "random" else 0)
@@ -93,7 +93,7 @@ def test_images_and_logits(name, colours, dtype, n, condition, known, temperatur
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_schedules(name, colours, way, request):
-    """A launch for each stage computes groups of four images. The other kernels compute each image by itself."""
+    """Only a launch for each stage computes images in groups, of four images."""
     model, first = make_model(name, colours), None
     n = 5 if request.node.callspec.params["way"] == "stages" else 1
     images = random_images(model, n, 3, 4)
@@ -127,7 +127,7 @@ def test_hooks_that_add_and_apply_relu(way):
 @pytest.mark.parametrize("bad", [torch.inf, torch.nan], ids=str)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_weights_that_are_not_finite(name, bad, emulator):
-    """The kernel of whole images refuses infinity and NaN, because it multiplies some weights by zeros as padding."""
+    """The kernel of whole images refuses infinity and NaN, since it multiplies some weights by padding zeros."""
     model, reference = (make_model(name, backend=backend) for backend in ("auto", "reference"))
     for m in (model, reference):
         with torch.no_grad():
@@ -166,14 +166,14 @@ def test_an_image_has_the_same_bits_in_every_batch(dtype, way):
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("levels", "logits"), [(2, 1), (3, 3), (33, 33), (256, 256)])
 def test_draws(temperature, levels, logits, emulator):
-    """Values equal the CPU's, unless a uniform number is so close to a cumulative probability that rounding decides."""
+    """Values must equal the CPU's, unless rounding decides between two values."""
     rng = generator()
     rows = Rows(images=9, width=11, margin=0, dtype=torch.float64, device=torch.device("cpu"))
     all_logits = rows.buffer(2 * logits).normal_(std=3, generator=rng)
     all_logits[3] = 0
     all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
-    all_logits[7, :, logits - 1] = all_logits[7, :, logits // 2] = 20  # two lanes have the largest logit
-    if temperature:  # if a logit is NaN, the draw is the first value
+    all_logits[7, :, logits - 1] = all_logits[7, :, logits // 2] = 20  # two equal largest logits
+    if temperature:  # a NaN logit selects the first value
         all_logits[8, :, 0] = torch.nan
     uniform, known = rows.buffer(2, torch.float64).uniform_(generator=rng), rows.buffer(2, torch.bool)
     uniform[5], uniform[6] = 0, 1 - 2**-53
@@ -200,7 +200,7 @@ def random_below(rng, n):
 def random_step(rng, rows, small, wide):
     """Returns a random step. Steps read and overwrite each other's results in a few buffers.
 
-    ``small`` are buffers of 5 channels, and ``wide`` are buffers of 20, which hold the gates of cells.
+    ``small`` buffers have 5 channels. ``wide`` buffers have 20, for the gates of cells.
     """
     number = partial(random_below, rng)
 
@@ -230,10 +230,7 @@ def random_step(rng, rows, small, wide):
 
 
 def random_program(seed, images):
-    """Returns the rows, the buffers to compare, and the steps of a random program.
-
-    The first steps write all channels of every buffer.
-    """
+    """Returns the rows, the buffers to compare, and the steps of a random program."""
     rng = generator(seed)
     rows = Rows(images=images, width=3, margin=1, dtype=torch.float64, device=torch.device("cpu"))
     sources = [rows.buffer(channels).uniform_(-1, 1, generator=rng) for channels in (5, 20)]
@@ -245,7 +242,7 @@ def random_program(seed, images):
     ]
     for _ in range(10):
         steps.append(random_step(rng, rows, small, wide))
-        if isinstance(steps[-1], Linear):  # adds pointwise steps that the planner may fuse
+        if isinstance(steps[-1], Linear):
             for _ in range(random_below(rng, 4)):
                 last, buffers = steps[-1], small if steps[-1].output.shape[2] == 5 else wide
                 other, output = ([None, *buffers][random_below(rng, 1 + len(buffers))] for _ in range(2))
@@ -276,7 +273,7 @@ def run_images(rows, buffers, steps):
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize(("name", "images"), [("stages", 2), ("stages", 5), ("block", 2), ("2-blocks", 2)])
 def test_random_programs(name, images, seed, monkeypatch):
-    """Random steps, which depend on each other, give the same results in the plan's order as one by one."""
+    """Dependent random steps must give the same results in the planner's order as one by one."""
     from helpers.emulated.sampling import use_emulated_gpu
 
     use_emulated_gpu(monkeypatch, blocks=WAYS[name])
@@ -289,7 +286,7 @@ def test_random_programs(name, images, seed, monkeypatch):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-12, msg=f"buffer {index}")
 
 
-# The rows of a table in docs/sampling.md, as {model: cells}.
+# {model: cells of its row in a table of docs/sampling.md}
 TABLE = {
     name: cells.split(" | ")
     for line in (ROOT / "docs/sampling.md").read_text().splitlines()
@@ -299,7 +296,6 @@ TABLE = {
 
 @pytest.fixture
 def planner():
-    """No GPU is needed to plan launches."""
     if reason := library.why_no_planner():
         pytest.skip(reason)
 
@@ -316,7 +312,7 @@ def draws(model, network):
 
 
 class Operations(TorchDispatchMode):
-    """Counts PyTorch's operations, except views. On a GPU, each of them launches at least one kernel."""
+    """Counts PyTorch's operations, except views. On a GPU, each counted operation launches a kernel."""
 
     count = 0
 
@@ -350,8 +346,7 @@ def test_launches_of_the_documentation(name, planner):
     assert TABLE[name] == [str(len(steps)), *map(str, launches), " + ".join(operations), "; ".join(by_blocks)]
 
 
-# {model: {compute capability: number of blocks that draw an image}} for GPUs that draw 16 images in one launch. The
-# tests try 8.0, 8.6, 9.0, 10.0 and 12.0.
+# {model: {compute capability: blocks that draw an image}} of the tested GPUs that draw 16 images in one launch.
 ONE_LAUNCH = {
     "mnist-diagonal": {90: 1, 100: 1, 120: 8},
     "mnist-diagonal-1-layer": {80: 1, 90: 1, 100: 1, 120: 8},
@@ -426,14 +421,14 @@ def test_launches_continue_each_other(rows_per_launch, emulator, monkeypatch):
     model, seen = make_model("diagonal", "rgb"), []
     draw = partial(model.sample, 2, (3, 4, 3))
     whole = draw(generator=generator())
-    monkeypatch.setattr(block, "_LAUNCH_SECONDS", 0)  # so that each launch draws one row
+    monkeypatch.setattr(block, "_LAUNCH_SECONDS", 0)  # each launch draws one row
     monkeypatch.setattr(block, "max", lambda one, rows: rows_per_launch, raising=False)
     assert torch.equal(draw(generator=generator(), progress=lambda *rows: seen.append(rows)), whole)
     assert seen == [(min(row, 4), 4) for row in range(rows_per_launch, 4 + rows_per_launch, rows_per_launch)]
 
 
 def compare_logits(name, height, width, **options):
-    """Returns a function that returns whether the emulated GPU computes PyTorch's logits of an image."""
+    """Returns a function that tells whether the emulated GPU computes PyTorch's logits of an image."""
     model, reference = (make_model(name, "rgb", torch.float32, **options, backend=b) for b in ("auto", "reference"))
     images = random_images(model, 1, height, width)
     condition = torch.randn(1, 2, 1, 1, generator=generator()) if "condition_channels" in options else None
@@ -442,9 +437,9 @@ def compare_logits(name, height, width, **options):
 
 
 def compare_values(height, width, units, channels):
-    """Like compare_logits(), but for values of a network whose steps replace their operands.
+    """Like compare_logits(), but for a network whose steps overwrite their operands.
 
-    A step also reads ``channels`` channels of zeros. With many channels, many lanes share a sum.
+    A step also reads ``channels`` channels of zeros, so that many lanes share a sum.
     """
     rng = generator()
     rows = Rows(1, width, 1, torch.float32, torch.device("cpu"))
@@ -488,7 +483,7 @@ def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, monkeypa
     from helpers.emulated.sampling import use_emulated_gpu
 
     emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
-    # The weights of the first network fill an odd number of stages, fewer than the ring has.
+    # The first network's weights fill an odd number of stages of the kernel's ring buffer, and not all.
     cases = [
         compare_values(2, 1, 4, 0),
         compare_values(2, 3, 5, 64),
@@ -539,7 +534,7 @@ def test_a_row_of_many_launches_is_not_captured(planner, monkeypatch):
 
 @pytest.mark.emulated
 def test_a_gpu_without_clusters(monkeypatch):
-    """The driver may say that no cluster can run, because too few multiprocessors can form one."""
+    """The driver may report that no cluster can run."""
     from helpers.emulated.sampling import use_emulated_gpu
 
     emulator, model = use_emulated_gpu(monkeypatch), from_name("cifar10-row")

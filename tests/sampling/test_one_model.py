@@ -1,4 +1,4 @@
-"""Sampling, coding and ``forward`` agree, whatever hooks, parametrisations and wrappers the modules have."""
+"""Sampling, coding and ``forward`` agree, whatever hooks and wrappers the modules have."""
 
 import copy
 import math
@@ -50,7 +50,7 @@ def checkpoint_block(model, implementation=CheckpointImpl.NO_REENTRANT):
 
 
 class Doubled(nn.Module):
-    """A parametrisation that doubles the weight, which shows how often it is applied."""
+    """Doubles the weight, which shows how often a parametrisation is applied."""
 
     def forward(self, weight):
         return 2 * weight
@@ -85,7 +85,7 @@ CHANGES = {
     "checkpoint": checkpoint_block,
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
-# A test makes at most one change of each of these sets to a model.
+# A test makes at most one change of each of these sets.
 EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
@@ -98,7 +98,6 @@ VIEWS = {
 
 
 def check(model):
-    """Asserts that logits, samples, bits and files agree with ``forward``, for all images of 2 x 2 pixels."""
     with torch.no_grad():
         expected = model(IMAGES)
         log_prob = model.log_prob(IMAGES)
@@ -110,7 +109,7 @@ def check(model):
     assert torch.equal(model.sample(16, (1, 2, 2), generator=generator()), drawn)
     codec = Codec(model)
     bits = -log_prob.double() / math.log(2)
-    # The tolerance is for the codec's rounding: it rounds weights by up to 2^-17, and codes a value in at most 24 bits.
+    # The codec rounds weights by up to 2^-17, and codes a value in at most 24 bits.
     torch.testing.assert_close(codec.bits(IMAGES), bits, rtol=1e-2, atol=1e-2)
     assert torch.equal(codec.decompress(codec.compress(IMAGES)), IMAGES)
     assert torch.equal(model.incremental_logits(IMAGES), got), "a codec changes its model"
@@ -155,7 +154,7 @@ def test_a_compiled_function_that_samples():
 
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
-    """The older weight_norm has a forward pre-hook that computes the weight from the loaded parameters."""
+    """The pre-hook of the older weight_norm computes the weight from the loaded parameters."""
     trained, model = model_of("pixelcnn"), px.PixelCNN(**SIZES).eval()
     for one in (trained, model):
         nn.utils.weight_norm(one.head[-1])
@@ -231,7 +230,7 @@ def hook_a_compiled_block(model):
 
 READS_IMAGES = "expected a PixelRNN that reads its images unchanged"
 NOT_COMPILED = "expected no forward hook where modules are compiled, got one that blocks.0 calls"
-# name -> (function that adds a hook, error of sampling, error of a codec if it is a different one)
+# {name: (function that adds a hook, error of sampling, error of a codec if different)}
 HOOKS = {
     "of a layer": (lambda m: m.blocks[0].layer.register_forward_hook(doubling), "got mul in blocks.0.layer (RowLSTM)"),
     "pre-hook": (

@@ -1,4 +1,4 @@
-"""Tests px.sampling_plan, and where users see a plan. The plans of all configurations are in test_gpu.py."""
+"""Tests px.sampling_plan, and where users see a plan."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_plans(name, colours, hidden, layers, dtype, capability, images, size):
         assert blocks == 1 or capability >= 90
         assert int(few.description.split(", ")[-1].split()[0]) <= SHARED_MEMORY[capability]
         assert few.launches <= shape[1]
-    else:  # for more images, a launch for each stage is faster
+    else:  # a launch for each stage, also for twice as many images
         assert many.way == "stages" and few.launches == many.launches
 
 

@@ -49,7 +49,7 @@ def test_nothing_global_changes_at_any_moment(name, call):
 
 
 class Wired(px.PixelCNN):
-    """A network with layers in a list, a closure, a bound method and an `nn.Sequential`, there with `weight_norm`."""
+    """A network with layers in a list, a closure, a bound method and an `nn.Sequential` with `weight_norm`."""
 
     def __init__(self):
         super().__init__(**SIZES)
@@ -66,10 +66,7 @@ class Wired(px.PixelCNN):
 
 
 class RowThenConvolution(px.PixelRNN):
-    """A network in which a 3x3 convolution follows a Row LSTM.
-
-    Outside the image, the convolution must read zeros, not the border state of the LSTM.
-    """
+    """A 3x3 convolution after a Row LSTM, which must read zeros outside the image, not the LSTM's border state."""
 
     def __init__(self):
         super().__init__("row", image_channels=3, levels=7, hidden_channels=5, num_layers=1, head_channels=7)
@@ -149,7 +146,7 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     model = WithMap(CHANGES[change]).double()
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
     check_logits(model, images, condition)
-    if "a map" not in change:  # the other changes take a mean, which a codec does not support
+    if "a map" not in change:  # a codec does not support the means of the other changes
         monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
 
@@ -171,7 +168,7 @@ def halved_in_place(y: torch.Tensor) -> None:
     y.mul_(0.5)
 
 
-# name -> (in-place change, name of the operation in the error)
+# {name: (in-place change, operation that the error names)}
 IN_PLACE = {
     "a relu_ that is read": (lambda _, y, cond: torch.relu_(y) + y, "relu_"),
     "an add_ that is read": (lambda _, y, cond: y.add_(y) + y, "add_"),
@@ -238,7 +235,7 @@ def test_no_recorded_value_stays_in_a_module(attribute):
 
 
 def test_a_cast_to_the_dtype_of_a_bfloat16_model():
-    """Steps compute in float32, even if the network casts a map to the model's own dtype, bfloat16."""
+    """Steps compute in float32, even if the network casts to the model's dtype, bfloat16."""
     model, images = WithMap(lambda _, y, cond: y + cond.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
     condition = torch.ones(1, 2, 1, 1).bfloat16()
     got = model.incremental_logits(images, condition)

@@ -16,13 +16,13 @@ from pixelrnn_ext.operators import columns, library
 
 BACKENDS = ["auto", "reference"]
 
-# Largest errors relative to the largest float64 logit. A logit is a sum of about 1000 products over all layers, so its
-# error is about sqrt(1000) = 32 units of rounding. In float32 this unit is 2^-24, and 2e-6 is 34 units.
+# Largest errors relative to the largest float64 logit. A logit sums about 1000 products, so its error is about
+# sqrt(1000) = 32 units of rounding, which is 32 * 2^-24 = 2e-6 in float32.
 RATIO = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 
 def full_logits(model, images, condition=None):
-    """Returns logits in float64, because float32 results of torch differ between processors."""
+    """Returns float64 logits, since torch's float32 results differ between processors."""
     with torch.no_grad():
         return copy.deepcopy(model).double()(images, condition if condition is None else condition.double())
 
@@ -52,7 +52,7 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
-        # If the terms of the last sum cancel, its rounding errors still are those of partial sums as large as the bias.
+        # If the terms of the last sum cancel, its error is still that of partial sums as large as the bias.
         networks = [model] if hasattr(model, "head") else [model.small_model, model.large_model]
         rounding = 2 * torch.finfo(dtype).eps * max(network.head[-1].bias.abs().max() for network in networks)
         assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
@@ -81,7 +81,7 @@ def test_instruction_sets(instruction_set, threads, dtype):
     got = model.incremental_logits(images)
     assert_close("logits", full_logits(model, images), got, RATIO[dtype])
     torch.set_num_threads(1)
-    if dtype == torch.float64:  # torch's float32 products may vary with the number of threads
+    if dtype == torch.float64:  # torch's float32 products may depend on the number of threads
         torch.testing.assert_close(model.incremental_logits(images), got, rtol=0, atol=1e-14)
 
 
@@ -117,10 +117,7 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale-diagonal"])
 def test_frequencies_are_the_models_probabilities(name, temperature, known, limit):
-    """Compares counts of drawn 2x2 binary images.
-
-    If the sampler is right, chi-square exceeds `limit` once in 1000 runs.
-    """
+    """A right sampler exceeds the chi-square `limit` once in 1000 runs."""
     model, n, images = make_model(name), 20000, all_images()
     images = images[(images.flatten(1)[:, :known] == torch.tensor([1, 0])[:known]).all(1)]
     with torch.no_grad():
@@ -234,7 +231,7 @@ def test_an_interrupt_passes_through():
 
 @pytest.mark.parametrize("name", WIRED_MODELS)
 def test_a_pixel_may_run_twice(name, monkeypatch):
-    """On a GPU, the first pixel's steps run twice: as a warm-up, and in the first replay of their CUDA graph."""
+    """On a GPU, the first pixel's steps run as a warm-up, and again in the CUDA graph's first replay."""
 
     def every_pixel_twice(row):
         for column in range(row.rows.width if row.steps else 0):
@@ -306,7 +303,6 @@ def test_values_out_of_range_where_nothing_is_known_do_not_matter():
 
 
 def run_columns(tensors, program, **streams):
-    """Runs a program, in which a string stands for a kind of step."""
     code = [columns.step_code(word) if isinstance(word, str) else word for word in program]
     torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0, **streams)
 
@@ -316,7 +312,6 @@ BLOCK = columns.block_width(1, torch.float32, for_gpu=False) if library.why_no_n
 
 
 def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, taps=1, source=0, shift=-1, channels=3):
-    """Returns the integers of a linear step with one tap, which is valid by default."""
     return ["linear", base, output, start, stop, relu, packed, block, taps, source, shift, channels]
 
 

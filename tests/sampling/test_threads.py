@@ -77,7 +77,7 @@ def use_unrelated_modules():
 @pytest.mark.sweep
 @pytest.mark.parametrize("threads", [1], indirect=True)
 def test_models_in_threads_beside_unrelated_modules(threads):
-    """If the threads deadlock, faulthandler ends the process."""
+    """faulthandler ends a process whose threads deadlock."""
     faulthandler.dump_traceback_later(SECONDS + 150, exit=True)
     work = [operations(model) for model in shared_models()]
     work += 2 * [{"train": train}] + 2 * [{"unrelated": use_unrelated_modules}]

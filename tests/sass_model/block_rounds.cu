@@ -1,4 +1,4 @@
-// For the model of their cycles, each kernel runs the rounds of csrc/cuda/block_kernel.cuh with steps of one kind.
+// Each kernel runs the rounds of csrc/cuda/block_kernel.cuh with one kind of step, to model their cycles.
 #include "../../csrc/cuda/block_kernel.cuh"
 
 #define ROUNDS(kind, is_cell)                                                                            \

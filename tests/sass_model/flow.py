@@ -15,8 +15,10 @@ class FlowError(RuntimeError):
 
 
 def line_loop(kernel):
-    """Returns the instructions of the loop over lines, and the one at which it is entered, as indices. It is the
-    largest loop with a barrier, or else the largest."""
+    """Returns the indices of the instructions in the loop over lines, and of its entry.
+
+    The loop over lines is the largest loop with a barrier, or else the largest loop.
+    """
     graph = networkx.DiGraph((n, m) for n in range(len(kernel.code)) for m in kernel.successors(n))
     loops = [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
     if not loops:
@@ -29,11 +31,10 @@ def line_loop(kernel):
 
 @dataclass(frozen=True)
 class Rule:
-    """Decides whether a warp takes certain branches in the loop over lines.
+    """Decides whether a warp takes the branches whose source line ("file:line text") contains `pattern`.
 
-    These are the branches whose source line ("file:line text") contains `pattern`, from number `first` on. `way` is
-    "taken" (always), "not" (never), a repeated pattern such as "ttn" (taken twice, then not taken), or the passes of
-    the innermost loop that contains `pattern`.
+    The rule begins at branch number `first`. `way` is "taken", "not", a repeated pattern such as "ttn" (taken twice,
+    then not), or the number of passes of the innermost loop that contains `pattern`.
     """
 
     pattern: str
@@ -62,8 +63,8 @@ class Rule:
 class Path:
     """The path of a warp through a kernel's loop over lines.
 
-    At a branch without a rule, the warp stays in the loop, and jumps over code that contains a call. `undecided` maps
-    the index of each branch that has no rule to the assumed decision.
+    At a branch without a rule, the warp stays in the loop, and jumps over code that contains a call. `undecided` is
+    {index of such a branch: assumed decision}.
     """
 
     def __init__(self, kernel, rules=()):
@@ -85,7 +86,7 @@ class Path:
     def branches_of(self, rule):
         if not rule.passes:
             return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
-        # Decides the branch at the end of the innermost loop that contains the pattern, and thus its number of passes.
+        # The last branch of the innermost loop that contains the pattern decides how often this loop runs.
         back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
         loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
@@ -115,7 +116,6 @@ class Path:
 
 
 def facts(kernel):
-    """Counts costly operations in the machine code of the loop over lines."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 
@@ -126,7 +126,7 @@ def facts(kernel):
         "fence of the whole GPU": sum(i.name == "MEMBAR" and not i.opcode.endswith(".CTA") for i in code),
         "invalidation of L1": sum(i.opcode.startswith("CCTL.IVALL") for i in code),
         "call": count("CALL"),
-        # BSSY begins a divergent region, which ends at its target.
+        # A divergent region begins at BSSY, and ends at BSSY's target.
         "slow path": sum(
             kernel.calls_between(n, kernel.target_of(n) or n) for n in loop if kernel.code[n].name == "BSSY"
         ),

@@ -6,8 +6,8 @@ from . import flow, model
 
 # Tags in comments of csrc, which mark loops and branches.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # a warp that takes it skips the formulas of other cell types
-ONE_TILE = "[branch: one tile]"  # a warp that takes it computes the matrix product of a tile
+OTHER_FORMULAS = "[branch: formula]"  # taken to skip the formulas of other cell types
+ONE_TILE = "[branch: one tile]"  # taken to compute the matrix product of one tile
 
 
 def has_one_tile(kernel):
@@ -20,10 +20,7 @@ def tiles_at_once(kernel):
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns the rules for the loop over lines, if a warp computes `tiles` tiles of 8 cells.
-
-    The inner loops take `pair_passes` passes over weights in shared memory, and `cells` over a thread's cells.
-    """
+    """Returns the rules for the loop over lines, if a warp computes `tiles` tiles of 8 cells."""
     found = []
     if kernel.backward:
         if not has_one_tile(kernel):
@@ -37,8 +34,7 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     elif kernel.tiles_or_units > 1 and (
         turns := -(-tiles // tiles_at_once(kernel))
     ) < kernel.tiles_or_units // tiles_at_once(kernel):
-        # The compiler unrolls the loop over tiles. A warp that takes its branch number `turns` ends it after `turns`
-        # turns.
+        # The compiler unrolls the loop over tiles. The warp leaves this loop at its branch number `turns`.
         found.append(flow.Rule(TILE_GUARD, "taken", first=turns))
     if kernel.held == "s":
         found.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
@@ -48,8 +44,7 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
 def cost(kernel, code, warps):
     """Returns the Cost of a line.
 
-    Simulates a line again with more tiles, cells or pairs. The difference in cycles is their cost. A pair is 64 bytes
-    of each row of the weights.
+    A cost is the difference in cycles for more tiles, cells, or pairs (64 bytes of each row of the weights).
     """
 
     def walk(**layout):
@@ -59,8 +54,8 @@ def cost(kernel, code, warps):
     pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # The multiply instructions of a warp for one tile and one pair. Tensor cores need two for every 16 rows
-        # (slice_rows() in tiling.h). In fp32, a thread needs 16 for each row and each of its 2 cells.
+        # Multiply instructions of a warp for one tile and one pair: two for every 16 rows on tensor cores, or in fp32,
+        # 16 for each row and each of a thread's 2 cells.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

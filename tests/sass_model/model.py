@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles from the issue of an instruction that sets a scoreboard until its result may be used. All other waits are in
-# the machine code.
+# Cycles from the issue of an instruction that sets a scoreboard until its result may be used. The machine code encodes
+# all other waits.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -18,8 +18,8 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# The cycles for which an instruction occupies a pipe, and the instructions that use it. If all four schedulers share a
-# pipe, its cycles are times four, since the model has one scheduler.
+# {pipe: (cycles for which an instruction occupies it, instructions that use it)}. The cycles are times four if four
+# schedulers share the pipe, since the model has one scheduler.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -31,8 +31,8 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# Cycles, for a barrier from the last warp's arrival. TRANSFER is a store to another block (st.async). The last three
-# numbers are the least certain.
+# Cycles of an instruction, or of a barrier after its last warp's arrival. TRANSFER is a store to another block
+# (st.async). The last three numbers are the least certain.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
@@ -45,9 +45,9 @@ class Warp:
     ready: float = 0  # earliest cycle of the next issue
     clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
     issued: int = 0
-    visits: Counter = field(default_factory=Counter)  # how often the warp came to a branch in this line, by its index
+    visits: Counter = field(default_factory=Counter)  # {index of a branch: how often the warp came to it in this line}
     lines: list = field(default_factory=list)  # (cycle, instructions issued so far) at each line's start
-    # At a block's barrier: (cycle of the arrival, index of the barrier's instruction).
+    # (cycle, index of the instruction) of the arrival at a block's barrier.
     arrived: tuple | None = None
     cluster_arrivals: list = field(default_factory=list)
     cluster_waits: int = 0
@@ -60,10 +60,10 @@ class Warp:
 class Line:
     cycles: float
     instructions: int
-    mix: Counter  # how often one warp issues an instruction, by its name
+    mix: Counter  # {name of an instruction: how often one warp issues it}
     waits: list  # (cycles, index of the waiting instruction, reason), the longest first
-    pipes: dict  # cycles in which each pipe is occupied
-    undecided: dict  # the assumed decision, by the branch's index
+    pipes: dict  # {pipe: cycles in which it is occupied}
+    undecided: dict  # {index of a branch: assumed decision}
 
     @property
     def products(self):
@@ -92,15 +92,13 @@ class Walk:
             self.issue(self.warps[k], when, reason)
         else:
             raise flow.FlowError(f"{self.kernel.name}: expected a line to end; an inner loop needs a rule")
-        # A line starts when its last warp starts. Lines may differ in length, because this may be another warp, so two
-        # are averaged.
+        # A line starts when its last warp starts. This need not be the same warp each time, so two lines are averaged.
         starts = [max(w.lines[n][0] for w in self.warps) for n in (lines - 2, lines)]
         before, after = (self.warps[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
         return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.undecided)
 
     def earliest(self, w):
-        """Returns the first cycle in which warp `w` can issue, and what delays it."""
         i = self.code[w.pc]
         when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
         if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:

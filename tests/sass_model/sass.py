@@ -22,7 +22,7 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# NVRTC in the dependency group device-code. The tests' bounds and csrc/cuda/costs.h hold only for code of this version.
+# NVRTC's version in the dependency group device-code. The tests' bounds and csrc/cuda/costs.h hold only for it.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
@@ -33,7 +33,7 @@ class ToolError(RuntimeError):
 
 @cache
 def version():
-    """Returns the version of NVRTC, such as "12.9.86", which NVRTC writes into its PTX."""
+    """Returns the version of NVRTC, such as "12.9.86", from its PTX."""
     [made] = nvrtc.compile_kernels([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
@@ -77,10 +77,10 @@ class Instruction:
 class Kernel:
     name: str
     code: list = field(default_factory=list)
-    labels: dict = field(default_factory=dict)  # index of the instruction after each label
+    labels: dict = field(default_factory=dict)  # {label: index of the instruction after it}
 
     def target_of(self, n):
-        """Returns the index of a branch's target, or None in another function."""
+        """Returns the index of a branch's target, or None if it is in another function."""
         return self.labels.get(self.code[n].target)
 
     def calls_between(self, n, end):
@@ -164,7 +164,7 @@ def _source(path):
 
 @cache
 def frames(positions):
-    """Returns source lines as "file:line text", without headers of the CUDA toolkit if there are others."""
+    """Returns source lines as "file:line text". Leaves out headers of the CUDA toolkit if there are other files."""
     positions = [position for position in positions if "/include/" not in position[0]] or positions
     described = []
     for path, number in positions:

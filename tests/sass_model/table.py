@@ -1,4 +1,4 @@
-"""Computes the modelled cycles of a line in csrc/cuda/costs.h, from which the planner chooses a kernel."""
+"""Computes the modelled cycles in csrc/cuda/costs.h, from which the planner chooses a kernel."""
 
 from gpu_day import cost_table
 from helpers import nvrtc

@@ -1,4 +1,4 @@
-"""Bounds the modelled cycles of a round of the kernel that draws whole images (csrc/cuda/block_kernel.h)."""
+"""Tests the modelled cycles of a round of csrc/cuda/block_kernel.h, the kernel that draws whole images."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from helpers import nvrtc
 from helpers.root import ROOT
 from sass_model import flow, model, sass
 
-# The branches that a warp takes if eight lanes share each sum, and one pass computes all outputs of a step.
+# Branches taken if eight lanes share each sum, and one pass computes all outputs of a step.
 COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
 
 
@@ -15,7 +15,7 @@ COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
 @pytest.mark.parametrize(
     ("kernel", "rules", "most"),
     [
-        # A cell has two taps. A linear step has one tap, and two pointwise steps.
+        # A cell has two taps (inputs). A linear step has one tap, and two pointwise steps.
         ("rounds_of_cells", COMMON, 1000),
         ("rounds_of_linear_steps", [*COMMON, "if (r.taps() > 1)=taken"], 700),
     ],

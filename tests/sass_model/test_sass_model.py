@@ -13,7 +13,7 @@ def row(opcode, *, label=None, stall=1, write=NO_SCOREBOARD, wait=0, target=None
 
 
 def kernel(*rows):
-    """Returns a Kernel of the instructions in ``rows``, whose source lines are a.cu:1, a.cu:2, and so on."""
+    """Returns a Kernel of ``rows`` (label, instruction), with source lines a.cu:1, a.cu:2, and so on."""
     made = Kernel("made up")
     for n, (label, instruction) in enumerate(rows):
         if label:
@@ -59,10 +59,10 @@ def test_barriers_are_waited_for():
     assert cycles(row("BAR.SYNC")) == EMPTY + 1 + model.BLOCK_BARRIER - 1
     assert cycles(row("MEMBAR.ALL.GPU")) == EMPTY + 1 + model.FENCE
     assert cycles(row("UCGABAR_ARV"), row("UCGABAR_WAIT")) > EMPTY + model.CLUSTER_BARRIER
-    # All blocks store in the same cycle, so the wait for other blocks' stores ends when this block's own store arrives.
+    # All blocks store in the same cycle, so others' stores arrive together with this block's store.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
-    # The wait is only for stores before the warp's arrival. Later stores may still be in flight.
+    # The wait is only for stores before the warp's arrival.
     work = [row("MOV", stall=3) for _ in range(model.TRANSFER // 2)]
     assert cycles(arrive, *work, push, wait) < EMPTY + 3 * len(work) + 50
     with pytest.raises(flow.FlowError, match="all warps wait at a barrier"):
@@ -142,14 +142,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
-    # The mean ratio of measured to modelled cycles, of the two measurements of k1, scales all other costs.
+    # The mean ratio of k1's two measurements to the model, 1.25, scales all other costs.
     scaled = table.scaled("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
     assert scaled.source == "measurements on CARD"
     assert [c.line for c in scaled.rows[0].costs] == [125, 300, 400, 1000]
     assert scaled.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
-# Rows of (kernel, warps on a scheduler, tiles of a warp, cells of a thread, largest allowed cycles of a line).
+# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, largest allowed cycles of a line)
 REACHED = [
     ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, 16 hidden units
     ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
@@ -173,7 +173,7 @@ def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
     assert cost.line + tiles * cost.tile + cells * cost.cell <= reached
 
 
-# Maps (costly operation, part of a kernel's name) to the reason why such a kernel may have the operation.
+# {(costly operation, part of a kernel's name): why such a kernel may have the operation}
 ALLOWED = {
     **dict.fromkeys(
         (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
@@ -182,8 +182,8 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, some lanes store to peers: see DIVERGENT",
 }
 
-# The most divergent regions in a loop over lines, (on tensor cores, in fp32), by (pass, gates, kind of launch). The
-# inner keys are the tiles of a forward warp, or the hidden units of a backward thread.
+# {(pass, gates, kind of launch): {tiles of a forward warp, or hidden units of a backward thread: the most divergent
+# regions in the loop over lines (on tensor cores, in fp32)}}
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -220,7 +220,7 @@ def test_no_line_holds_what_it_should_do_without():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
-    """If the table was measured on a GPU, compares only the kernels' names and registers."""
+    """Compares only names and registers of kernels if the table was measured on a GPU."""
     if sass.version() != sass.PINNED:
         pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
     committed, modelled = cost_table.read(), table.modelled()

@@ -15,7 +15,7 @@ from helpers.scans import (
     use_backend,
 )
 
-# {case: (bias, initial_state, whether a layer has a gate bias, whether images have sizes)}
+# {case: (bias, initial_state, has a gate bias, images have sizes)}
 OPTIONAL = {
     "everything": (True, "learned", True, True),
     "bias": (True, "zero", False, False),
@@ -26,7 +26,7 @@ each_optional = pytest.mark.parametrize("optional", OPTIONAL)
 
 
 def check(name, optional, x, hidden, monkeypatch, **options):
-    """Compares a layer on every backend with the oracle, which is slow and therefore runs once."""
+    """Compares every backend with the oracle, which is slow and therefore runs once."""
     bias, initial_state, has_gate_bias, ragged = OPTIONAL[optional]
     layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
     for key, parameter in layer.named_parameters():
@@ -60,7 +60,7 @@ def test_layer(name, n, channels, hidden, height, width, colours, mask_type, opt
     check(name, optional, x, hidden, monkeypatch, image_channels=colours, mask_type=mask_type)
 
 
-# (H, W, hidden channels). With one hidden channel, the gradient of h0 would be one sum, whose terms may cancel.
+# (H, W, hidden channels). With one hidden channel, h0's gradient would be one sum, whose terms may cancel.
 SIZES = [(1, 1, 3), (1, 6, 2), (5, 1, 8), (7, 5, 3), (9, 10, 24)]
 LAYOUTS = [(1, "concat"), (("br",), "sum"), (2, "mean"), (("bl", "tr", "tl"), None), (4, "concat"), (4, "sum")]
 
@@ -82,10 +82,10 @@ def test_lstm2d(variant, height, width, hidden, directions, merge, optional, mon
 )
 @pytest.mark.parametrize("name", ["row1", "pixelrnn", "stable", "graves", "max"])
 def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
-    """A RowLSTM with kernel size 1 computes the same as an nn.LSTM that runs down each column.
+    """A RowLSTM with kernel size 1 is an nn.LSTM down each column.
 
-    An LSTM2d that takes nothing from the upper neighbour computes the same as an nn.LSTM along each row. A large
-    negative bias closes the fifth gate, which would let the upper neighbour's state in.
+    An LSTM2d that ignores the upper neighbour is an nn.LSTM along each row. A large negative bias closes the fifth
+    gate, which would let in the upper neighbour's state.
     """
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
     options = dict(mask_type=None) if name == "row1" else dict(directions=1)
@@ -102,7 +102,7 @@ def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
             state.normal_() if learned else state.zero_()
     x = randn64(n, channels, height, width).requires_grad_()
     cotangent = randn64(n, hidden, height, width)
-    steps = x.permute(3, 0, 2, 1).flatten(1, 2)  # shape (W, N * H, C)
+    steps = x.permute(3, 0, 2, 1).flatten(1, 2)  # (W, N * H, C)
     states = tuple(s.expand(1, n * height, hidden).contiguous() for s in (layer.h0, layer.c0))
     expected = lstm(steps, states)[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)
     got = layer(x.mT).mT if name == "row1" else layer(x)

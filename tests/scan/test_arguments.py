@@ -25,7 +25,7 @@ def output_of(integer, cls, *layer, **more):
     return model(images_of(model))
 
 
-# {name: function that computes a tensor}. The type ``i`` converts the function's integer arguments.
+# {name: function that computes a tensor}. ``i`` converts the function's integers to the tested type.
 COMPUTED = {
     "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(MAP),
     "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(MAP),

@@ -1,6 +1,6 @@
 """Tests the LSTM cell of csrc/cell.h, with the sigmoid and tanh of the CPU kernels.
 
-The expected values are those of the PixelRNN paper's formulas, computed with 80 decimal digits.
+The expected values are the PixelRNN paper's formulas in 80 decimal digits.
 """
 
 import math

@@ -9,8 +9,7 @@ import torch
 from helpers.checks import randn64
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# {variant: (cell, formula in csrc/cell5.h, factor of the neighbours' c, whether it has peepholes)}. csrc/cell.h
-# computes the paper's cell, which has no such formula.
+# {variant: (cell, formula in csrc/cell5.h if it has one, factor of the neighbours' c, whether it has peepholes)}
 VARIANTS = {
     "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),
@@ -30,7 +29,7 @@ STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)
 
 
 class Kernel:
-    """A variant of the cell in C++, and its definition in PyTorch. Both take the pre-activations of five gates."""
+    """A variant of the cell in C++ and in PyTorch. Both take the pre-activations of five gates."""
 
     def __init__(self, core, dtype, variant):
         self.cell, formula, scale, peepholes = VARIANTS[variant]
@@ -50,7 +49,6 @@ class Kernel:
         return gates, c, self.functions.hidden_state(gates, c)
 
     def backwards(self, gates, c, c_left, c_up, dh, dc_left, dc_up):
-        """Yields the gradients with respect to z, c_left and c_up from each backward function in C++."""
         if self.formula:
             arguments = gates, c, c_left, c_up, dh, dc_left, dc_up
             yield self.functions.cell5_backward(*self.formula, *arguments)
@@ -63,7 +61,7 @@ class Kernel:
 
 
 def rows(dtype):
-    """Returns N test cases of 10 numbers each: five pre-activations, c_left, c_up, dh, dc_left and dc_up."""
+    """Returns [N, 10] test cases: five pre-activations, c_left, c_up, dh, dc_left and dc_up."""
     special = torch.tensor([[*z, *states] for z, states in itertools.product(Z, STATES)], dtype=torch.float64)
     special = torch.cat([special, randn64(len(special), 3)], 1)
     random = randn64(300, 10) * 2
@@ -85,7 +83,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
         got_states.append([*got_gates, got_c, got_h])
         all_gradients = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
         got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in all_gradients])
-    # A result may be a difference of larger numbers, so the error bounds grow with the states and gradients.
+    # A result may be a difference of larger numbers, so the bounds grow with the states and gradients.
     two_states = bool(kernel.formula)  # the paper's cell reads only c_left
     scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + (c_up.abs() if two_states else 0))
     errors = torch.tensor(got_states, dtype=torch.float64) - torch.cat([*gates, c, h], 1)
@@ -103,10 +101,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     ids=["tie", "rounded-tie", "larger", "first-row"],
 )
 def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
-    """In the first row the cell "max" takes the left state.
-
-    The backward function does not know whether a row is the first.
-    """
+    """In the first row the cell "max" takes the left state. The backward function learns this from the gates."""
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, f, 0.0, 0.0, up], 3.0, 7.0, is_first)
     assert gates[1] > 0 and gates[4] == 0 and c == pytest.approx(3 * gates[1])

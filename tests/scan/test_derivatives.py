@@ -35,7 +35,7 @@ def both_orders(function, leaves, **options):
 @native
 @scan_cases(strength=1, sweep=60)
 def test_the_operator_in_both_modes_and_orders(layer, layout, sources, states, ragged):
-    """c and the gates are undefined outside of images, and therefore left out if images are smaller than the map."""
+    """c and the gates are undefined outside of images, and left out if images are smaller than the map."""
     p = case_problem(layer, layout, sources, states, ragged, 2, (2, 2, 3))
     s = p.scan(requires_grad=True)
 
@@ -48,7 +48,6 @@ def test_the_operator_in_both_modes_and_orders(layer, layout, sources, states, r
 
 
 def layer_problem(name, backend):
-    """Returns a function that computes a layer from a dict of its input, gate bias and parameters, and such a dict."""
     layer = make_layer(name, 2, 2, directions=1, backend=backend, **{} if name in LSTM2D else {"image_channels": 2})
     parameters = {key: p.detach() for key, p in layer.named_parameters()}
     maps = [randn64(2, channels, 2, 3) for channels in (2, gate_bias_channels(layer))]
@@ -96,7 +95,7 @@ def test_third_derivative():
     assert_close("third derivative", *found, 1e-10)
 
 
-# {operand with values for each image: the axis of the images}
+# {operand that has values for each image: its axis of images}
 AXES = {"input": 0, "x": 1, "sizes": 0}
 
 
@@ -105,7 +104,7 @@ def part(tensors, k):
 
 
 class PerImage:
-    """Computes the gradient of each image's loss with respect to the parameters."""
+    """The gradient of each image's loss with respect to the parameters."""
 
     def __init__(self, layer):
         self.scan = selected_problem(layer, (3, 2, 3), hidden=3).scan()

@@ -62,7 +62,6 @@ def one(**change):
     return dict(weights=[ONE._replace(**change)])
 
 
-# {function: [(wrong arguments, message of the error)]}
 WRONG_VALUES = {
     "row_lstm": [
         (dict(weight_hh=torch.randn(16, 4, 2)), "odd number of taps in weight_hh, got 2"),
@@ -138,7 +137,6 @@ WRONG_TYPES = {
 
 
 def cases(wrong_values, wrong_types):
-    """Returns pytest parameters (type of the error, function or layer, changed arguments, message)."""
     return [
         pytest.param(error, group, *wrong, id=f"{group}-{wrong[1]}")
         for error, table in ((ValueError, wrong_values), (TypeError, wrong_types))

@@ -8,10 +8,9 @@ each_geometry = pytest.mark.parametrize("diagonal", [False, True], ids=["row", "
 
 
 class Scan:
-    """A Geometry of csrc/geometry.h, and an independent computation of the pixels of its cells.
+    """A Geometry of csrc/geometry.h, and an independent computation of its cells' pixels.
 
-    A scan goes through an image line by line. A line is a row or an anti-diagonal, and its pixels are cells. The map is
-    ``beyond`` pixels wider than the image.
+    A line of the scan is a row or an anti-diagonal. The map is ``beyond`` pixels wider than the image.
     """
 
     def __init__(self, core, diagonal, height, width, mirrored, bottom=False, beyond=0):
@@ -32,7 +31,6 @@ class Scan:
         return row * self.stride + (self.width - 1 - column if self.mirrored else column)
 
     def addresses(self):
-        """Lists (number of a line, number of a cell in it) of all cells of the image, and of some outside of it."""
         return [(t, r) for t in range(-2, self.geometry.lines + 2) for r in range(-2, self.geometry.cells + 2)]
 
 
@@ -92,7 +90,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """One launch computes all directions, so each line must have the same pixels inside the image in all directions."""
+    """One launch computes all directions, so a line must have the same pixels inside the image in all of them."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))

@@ -48,7 +48,7 @@ def assert_imported(state, cell, directions, x, want, *sizes, atol=1e-12, **opti
 
 
 def returnn_step(V_h, V_v, W, b, pixel, left, above):
-    """Computes a pixel as the program RETURNN does. Its gates are in the order i, f, lambda, o, g."""
+    """Computes a pixel as RETURNN does, with gates in the order i, f, lambda, o, g."""
     (s_left, y_left), (s_above, y_above) = left, above
     z = pixel @ W + y_left @ V_h + y_above @ V_v + (0 if b is None else b)
     i, f, lam, o = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -67,10 +67,7 @@ def test_returnn(bias, corner):
 
 
 def rnn2d_step(stable, parameters, pixel, left, above):
-    """Computes a pixel as the program rnn2d does.
-
-    Its gates are in the order i, f_y, f_x, o, g. In the stable cell the order is i, f, lambda, o, g.
-    """
+    """Computes a pixel as rnn2d does. Its gates are i, f_y, f_x, o, g, or in the stable cell i, f, lambda, o, g."""
     (c_x, y_x), (c_y, y_y) = left, above
     bias, W, U, V = parameters.view(-1, 5 * HIDDEN).split([1, CHANNELS, HIDDEN, HIDDEN])
     q = bias[0] + pixel @ W + y_x @ U + y_y @ V
@@ -97,7 +94,7 @@ def test_rnn2d_and_its_sizes(stable):
 
 
 def pfisterer_step(linears, pixel, left, above):
-    """Computes a pixel as Pfisterer's program does. Its gates are in the order i, f, o, lambda, g."""
+    """Computes a pixel as Pfisterer's program does, with gates in the order i, f, o, lambda, g."""
     (c_left, s_left), (c_above, s_above) = left, above
     z = linears["W"](pixel) + linears["U"](s_left) + linears["V"](s_above)
     i, f, o, lam = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -114,10 +111,7 @@ def test_pfisterer_whose_lambda_is_of_the_left():
 
 
 def from_table(function):
-    """Returns tanh or sigmoid as the program Tesseract computes it.
-
-    It interpolates between 4096 values of ``function``, 1/256 apart. Beyond them the result is 1.
-    """
+    """Returns tanh or sigmoid as Tesseract computes it, by interpolation between 4096 values."""
     table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
     def read(x):

@@ -1,6 +1,6 @@
 """Tests that layers saved by an earlier version still compute the same outputs.
 
-Commit 58751dc computed the outputs in known/layers.safetensors without compiled kernels. The file never changes.
+Commit 58751dc computed known/layers.safetensors without compiled kernels. The file never changes.
 """
 
 from pathlib import Path

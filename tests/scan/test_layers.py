@@ -10,12 +10,11 @@ from helpers.scans import KINDS, LAYERS, LSTM2D, MASKED, each_backend, gate_bias
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
-# Layers for tests in which neither the formula of a cell nor the kernel size matters.
+# For tests in which neither the cell's formula nor the kernel size matters.
 one_of_each = pytest.mark.parametrize("name", [*KINDS, *MASKED])
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
-    """Returns {name: shape} of the parameters of a diagonal layer with 3 input and 5 hidden channels."""
     sizes = dict(weight_ih=(rows, 3, 1, 1), weight_hh=(rows, 5, 2))
     sizes |= dict(bias=(rows,)) if bias else {}
     sizes |= dict(h0=(5,), c0=(5,)) if learned else {}
@@ -64,7 +63,7 @@ def test_repr_says_what_is_unusual():
     )
 
 
-# {cell: the initial bias of each gate, or None where it is random}
+# {cell: initial bias of each gate, or None if it is random}
 INITIAL_BIASES = {
     "pixelrnn": [None, None, None, None],
     "stable": [None, 1, None, None, None],
@@ -169,7 +168,7 @@ READS_ITS_OUTPUT = {
 @native
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """No in-place ReLU may follow a layer whose backward reads the output. docs/use_a_layer.md lists these layers."""
+    """No in-place ReLU may follow a layer whose backward reads the output (listed in docs/use_a_layer.md)."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 

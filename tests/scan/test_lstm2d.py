@@ -13,7 +13,7 @@ from pixelrnn_ext.directions import CORNERS, SUFFIXES
 
 @each_backend
 def test_nothing_grows_beside_a_narrow_image(backend):
-    """States outside of a narrow image must not become infinite, which would make the results NaN."""
+    """States outside of a narrow image must not become infinite, which would make results NaN."""
     layer = make_layer("graves", 1, 1, directions=1, initial_state="zero", dtype=torch.float32, backend=backend)
     torch.nn.init.constant_(layer.weight_hh, 20)
     for value in results(layer, torch.randn(1, 1, 150, 1)).values():
@@ -32,7 +32,7 @@ def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
 @each_backend
 @pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
 def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
-    """A layer with swapped weights of the two neighbours gives the transposed output for the transposed image.
+    """Exchanged weights of the two neighbours give the transposed output for the transposed image.
 
     A gate that weighs one neighbour against the other is negated.
     """

@@ -120,7 +120,7 @@ def test_bits_do_not_depend_on_how_weights_lie(layer):
 @pytest.mark.parametrize("images", [1, 5])
 @pytest.mark.parametrize("layer", KINDS)
 def test_bits_do_not_depend_on_the_threads(layer, images, threads):
-    """Only the gradients of weights may depend on the number of threads and on the batch size."""
+    """Only gradients of weights may depend on the number of threads and on the batch size."""
     options = dict(corners=(0, 1, 2, 3), merge="sum") if layer == "stable" else {}
     g = Problem("fp32", layer, 5, (1, 3, 4), x=True, **options).gradient_arguments(OPS)
 
@@ -169,8 +169,7 @@ OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
 MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
 SIZES = "expected sizes of shape [3, 2], got "
 OTHERS = "input", "weight_ih", "bias", "x", "h0", "c0"
-# Wrong arguments of the operators: (changed arguments, part of the error's message). A function computes a wrong
-# argument from the right one.
+# (changed arguments, part of the error's message). A function computes a wrong argument from the right one.
 BAD = [
     (dict(weight_hh=lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
     (dict(x=None, input=None), "expected x or input, got neither"),
@@ -249,7 +248,7 @@ def test_autocast_keeps_the_state_in_float32(dtype):
 
 
 def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
-    """The memory of a layer's output is from a cache (csrc/cpu/pages.h)."""
+    """A layer's output lies in memory from a cache (csrc/cpu/pages.h)."""
     layer = px.DiagonalBiLSTM(3, 48).eval()
     x = torch.randn(8, 3, 28, 28)
     with torch.no_grad():
@@ -263,7 +262,7 @@ def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
 
 
 def test_gradients_lie_as_the_parameters_do():
-    """autograd copies gradients that lack the strides of the parameters."""
+    """autograd would copy gradients that lack the parameters' strides."""
     layer = px.DiagonalBiLSTM(6, 16, bias=False)
     x, dy = (torch.randn(2, n, 5, 7).contiguous(memory_format=torch.channels_last) for n in (6, 16))
     with torch.profiler.profile() as profiler:

@@ -15,7 +15,6 @@ each_extent = pytest.mark.parametrize("ragged", [False, True], ids=["full", "rag
 
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
-    """Asserts that a layer has the dependency map that ``reach.layer`` returns."""
     x = randn64(1, in_channels, height + ragged, width + 2 * ragged)
     sizes = torch.tensor([(height, width)]) if ragged else None
     expected = {p: set() for p in reach.identity(*x.shape[2:], colours)}

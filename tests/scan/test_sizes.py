@@ -73,13 +73,13 @@ def test_strided_and_expanded_inputs(backend):
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
     got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())
-    # Without compiled kernels, torch multiplies non-contiguous matrices by other code.
+    # Without compiled kernels, torch has other code for non-contiguous matrices.
     assert torch.equal(got, expected) or backend == "auto"
     assert_close("output", expected, got, 1e-13)
 
 
 def test_sizes_that_nobody_has_checked_are_clamped():
-    """The host cannot check sizes in a GPU's memory, so sizes that are out of range are limited to the map."""
+    """The host cannot check sizes in a GPU's memory, so sizes out of range are clamped."""
     layer = make_layer("stable", backend="reference")
     directions = [d.to(torch.float64) for d in layer._weights()]
     options = dict(cell="stable", corners=layer.directions)

@@ -19,19 +19,19 @@ from helpers.selection import swept
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
-# A warning of torch.func.linearize.
+# torch.func.linearize gives this warning.
 ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 
 
 def layer_of(name):
-    # Each value of a sum over two directions depends on the parameters of both.
+    # With a sum over two directions, each value depends on both directions' parameters.
     return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))
 
 
 class Problem:
     """A module, its input ``x`` and its detached ``parameters``.
 
-    ``dx`` and ``dparameters`` are random directions of forward derivatives.
+    Forward derivatives use the random directions ``dx`` and ``dparameters``.
     """
 
     def __init__(self, module, x):
@@ -58,10 +58,7 @@ def layer_problem(name, height=3, width=4):
 
 
 def compare_backends(p, transform):
-    """Asserts that the backends native and reference give the same tensors ``transform(p)``, up to rounding.
-
-    Returns the tensors of the reference backend.
-    """
+    """Asserts that the native and reference backends give the same tensors ``transform(p)``, up to rounding."""
     results = []
     for backend in ("native", "reference"):
         for module in p.module.modules():
@@ -73,7 +70,7 @@ def compare_backends(p, transform):
 
 
 def check(p, transform):
-    """Asserts that two backends agree, and that no tensor is all zeros, which would prove nothing."""
+    """No tensor may be all zeros, which would prove nothing."""
     assert all(expected.abs().max() > 0 for expected in compare_backends(p, transform))
 
 
@@ -150,7 +147,7 @@ TRANSFORMS = {
     )(p.x),
 }
 ALL = list(itertools.product(LAYERS, TRANSFORMS))
-# A plain run tests each transform on the masked convolution and on one recurrent layer. Long tests run the other cases.
+# Tests each transform on the masked convolution and on one recurrent layer. Long tests run all cases.
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 
@@ -182,7 +179,7 @@ def test_few_images(name, images):
 
 
 class LogProb(torch.nn.Module):
-    """A module whose forward is a model's log_prob, since torch's functional_call calls modules."""
+    """Makes a model's log_prob a module's forward, since torch's functional_call calls modules."""
 
     def __init__(self, model):
         super().__init__()

@@ -3,7 +3,7 @@
 
 namespace {
 
-// The layout of Args in exchange.cu.
+// Args in exchange.cu must have the same fields.
 struct Args {
   long long* cycles;
   unsigned* is_right;

@@ -25,7 +25,7 @@ class Report:
             self.results[provider] = {"status": status, **({"note": note} if note else {}), **facts}
 
 
-# Cycles to start a block, and to load its weights, 4096 bytes at 32 a cycle.
+# Cycles to start a block and to load its 4096 bytes of weights, 32 bytes a cycle.
 START = 2000 + 4096 / 32
 
 

@@ -25,8 +25,7 @@ NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu")
 
 
 class Machine:
-    """Stands in for a machine with a GPU. ``done`` records what ran, and ``rebuilt`` is the configuration after a
-    build."""
+    """Stands in for a machine with a GPU. ``done`` records what ran, ``rebuilt`` is the configuration after a build."""
 
     def __init__(self):
         self.facts, self.config, self.rebuilt = FACTS, CONFIG, CONFIG

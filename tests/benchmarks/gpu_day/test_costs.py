@@ -17,8 +17,7 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # Before its first line, a wave (the blocks that run at once) takes 2000 cycles, and 4096 / 32 for each block of a
-    # multiprocessor.
+    # A wave (the blocks that run at once) starts with 2000 cycles, and 4096 / 32 for each block of a multiprocessor.
     by_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
     assert cycles(512) == cycles(1000) == pytest.approx(by_waves[0])
     assert cycles(256) == pytest.approx(by_waves[1])
@@ -33,7 +32,6 @@ def test_cycles_of_a_line_are_those_of_one_wave():
 
 def test_the_planners_table_from_measurements(tmp_path):
     kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_4_256_cluster"
-    # START cycles, then 55 lines of 600 cycles, at 1700 MHz.
     exact = (600 * 55 + START) / 1700
     doubled = (1200 * 55 + START) / 1700
     results = [
@@ -41,7 +39,7 @@ def test_the_planners_table_from_measurements(tmp_path):
         layout("2_1_256:1:4", doubled, plan=plan_text(kernel)),
         layout("8_4_256:8:4", (1200 * 55 + 2016) / 1700, plan=plan_text(other, 8, 128, 16)),
         layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
-        # 1.5 warps on a scheduler, for which the table has no costs.
+        # The table has no costs for 1.5 warps on a scheduler.
         layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),
     ]
     before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)

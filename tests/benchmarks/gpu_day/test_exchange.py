@@ -24,13 +24,13 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
 
 
 class FakeGpu(Gpu):
-    """Returns scripted cycles. ``lost`` is the number of threads that get wrong values."""
+    """A GPU with made-up cycles. ``lost`` is the number of threads that get wrong values."""
 
     lost = 0
 
     def __init__(self, machine_code):
         self._cycles, self._is_right = torch.zeros(8), torch.zeros(8 * exchange.THREADS)
-        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))  # of one line; the first launch only warms up
+        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))  # cycles of one line in each launch
 
     def launch(self, e, lines):
         self._cycles[:] = next(self.cycles) * lines

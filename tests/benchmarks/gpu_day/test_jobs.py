@@ -40,7 +40,7 @@ def test_the_scans_of_the_day():
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
     """Runs a job for each of ``words``, which name how its providers behave, such as "hang".
 
-    A job starts only if ``needed`` seconds are left. Returns {job: {provider: (status, note)}}.
+    Returns {job: {provider: (status, note)}}.
     """
     results = Results(folder)
     child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
@@ -67,7 +67,7 @@ def failed(end):
         ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
         # No provider was running, so the whole job fails.
         ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
-        # The next process measures "later" again, because it has no result yet.
+        # "later" has no result yet, so the next process measures it again.
         ("later a exit", {"later": OK, "exit": failed("exit status 3"), None: OK}),
     ],
 )
@@ -95,7 +95,6 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     saved = killed.path.read_text()
     results = Results(tmp_path)
     assert results.finished_providers("small", job) == {"a"} and not results.is_finished("small", job)
-    # The results are only read, since another process may be writing the file.
     assert killed.path.read_text() == saved
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
     assert {(m["status"], m["note"]) for m in results.select("small") if m["provider"] != "a"} == {stopped}

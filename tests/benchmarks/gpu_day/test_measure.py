@@ -91,8 +91,7 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 def gpu(monkeypatch):
     """Replaces torch.cuda's events and pauses.
 
-    ``slept`` records the cycles of the pauses. Tests set ``milliseconds()``, the time between two events, and
-    ``launches``, the cycles of the launches.
+    Tests set ``milliseconds()`` between two events. ``slept`` and ``launches`` are in cycles.
     """
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)

@@ -30,7 +30,6 @@ def test_the_fastest_layouts_and_the_planners_are_shown():
     results = [layout(f"2_1_256:1:{g}", us, chosen=g == 5) for g, us in enumerate((22, 20, 40, 25, 30, 50), 1)]
     rows = cells(layouts_table([*results, layout("8_1_256:1:1", 1.0, status="mismatch", note="wrong")], 132))
     assert [row[2].split(":")[2] for row in rows] == ["2", "1", "4", "5"]
-    # Packing the weights adds 2 microseconds.
     over = [f"{us / 22:.2f}" for us in (22, 24, 27, 32)]
     assert [row[-2:] for row in rows] == list(map(list, zip(over, ["best", "", "", "the planner's"])))
     assert rows[0][3:8] == ["20.0", "2.0", "23.0", "20.0", "1.15"]

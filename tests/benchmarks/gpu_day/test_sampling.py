@@ -13,7 +13,7 @@ from pixelrnn_ext.operators import columns, library
 
 from .made_up_day import Report, cells
 
-GPU = "cpu:0"  # stands for a GPU, and differs from "cpu"
+GPU = "cpu:0"  # a CPU device that stands for a GPU
 MEGAHERTZ, LAUNCH = 1755.0, 2e-5
 CHAINS = [job for job in JOBS["sampling"] if job.quantity in ("rounds", "exchanges", "clusters", "weights")]
 
@@ -26,7 +26,6 @@ def measured(job, known=()):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Replaces the models by a small one, whose CPU version runs in PyTorch."""
     backends = {"cpu": "reference", GPU: "auto"}
     make = partial(make_model, "diagonal", "rgb", torch.float32)
     monkeypatch.setattr(sampling, "build", lambda name, device: make(backend=backends[device]))
@@ -82,7 +81,7 @@ def test_a_wrong_image_is_seen(name, change, wrong, tiny, monkeypatch, tmp_path)
 
 @pytest.fixture
 def made_up_gpu(monkeypatch):
-    """A launch takes LAUNCH seconds more than its plan for an H100 expects."""
+    """A GPU whose launches take LAUNCH seconds longer than a plan for an H100 expects."""
     if reason := library.why_no_planner():
         pytest.skip(reason)
     plan = columns.plan_rows
@@ -139,7 +138,7 @@ def test_every_way_draws_the_images_of_a_cpu(wrong, tiny, emulated, monkeypatch)
 def test_everything_is_measured(job, tiny, emulated):
     found = measured(job)
     found.pop("a CPU, 2 images", None)  # the emulated GPU runs all tensors
-    # On a busy machine the emulator may take less time for a longer chain, so a measured value may be negative.
+    # On a busy machine the emulator may run a longer chain faster, so a measured value may be negative.
     assert all((result["status"], math.isfinite(result["measured"])) == ("ok", True) for result in found.values()), (
         found
     )

@@ -9,7 +9,7 @@ LARGE, LIKE_LSTM = "diagonal B64 64x64 h256", "RowLSTM layer k=1 B16 28x28 h64"
 LSTM2D = "LSTM2d, 4 directions, ragged B16 16x200 h32"
 
 
-# Lower bounds in microseconds in float32, TF32 and 16 bits, of the forward, then of the backward.
+# Lower bounds in microseconds, forward then backward, each in float32, TF32 and 16 bits.
 MODEL = {
     "diagonal B16 28x28 h16": [(12, 12, 12), (18, 18, 17)],
     "row k=3 B16 28x28 h16": [(6, 6, 6), (10, 10, 9)],
@@ -57,7 +57,7 @@ def test_verdict_where_something_is_missing():
     cannot = measurement("resident", status="cannot run")
     step = measurement("step", device=1.0, over={"good loop": 0.01})
     assert kinds() == ["not run"] * 3
-    assert kinds(cannot, step) == ["PASS"] * 3  # without a kernel for all lines, "step" is judged
+    assert kinds(cannot, step) == ["PASS"] * 3  # judges "step", since no kernel computes all lines
     assert kinds(cannot) == ["not run"] * 3
     for status in ("failed", "mismatch"):
         assert kinds(measurement("resident", status=status), step) == ["FAILED"] * 3

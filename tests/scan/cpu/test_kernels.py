@@ -16,7 +16,7 @@ SIZES = [
     (1, 6, 7, 9, 4, 3),
     (3, 8, 16, 1, 5, 1),
     (2, 4, 8, 7, 1, 2),
-    (9, 1, 1, 1, 1, 1),  # a gradient here is a sum over nine images, whose terms do not cancel
+    (9, 1, 1, 1, 1, 1),  # gradients are sums over nine images, whose terms do not cancel
     (5, 5, 33, 12, 13, 3),
     (2, 4, 64, 3, 140, 1),
     (0, 3, 5, 4, 6, 1),
@@ -24,7 +24,7 @@ SIZES = [
 
 
 def compare(layer, x, gate_bias=None, cotangent=None):
-    """Compares the native kernels with the reference in float64, as torch's float32 results depend on the processor."""
+    """The reference computes in float64, because torch's float32 results depend on the processor."""
     layer.backend, exact = "native", copy.deepcopy(layer).double()
     exact.backend = "reference"
     maps = dict(x=x, cotangent=cotangent, gate_bias=gate_bias)
@@ -77,7 +77,7 @@ OPTIONAL = ("bias", "h0", "c0", "gate_bias")
 @pytest.mark.parametrize("present", [(), *subsets(OPTIONAL)], ids=lambda present: "+".join(present) or "none")
 @pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm"])
 def test_any_subset_of_the_optional_tensors(name, present):
-    """A parameter that one direction of a Diagonal BiLSTM has is absent in the other direction."""
+    """In a Diagonal BiLSTM, one direction has a parameter that the other direction lacks."""
     layer = make_layer(name, 3, 4)
     for key in OPTIONAL[:3]:
         absent = f"{key}_reverse" if key in present else key
@@ -146,6 +146,6 @@ ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
-    """If lines have only one cell, the kernel can compute many images together. Here there is only one image."""
+    """If lines have one cell, the kernel computes many images together. Here there is only one image."""
     run = child.python("-c", BACKWARD_OF_A_COLUMN, cwd=tmp_path)
     assert run.returncode == 0, run.stderr

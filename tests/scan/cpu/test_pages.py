@@ -20,7 +20,7 @@ def give_back(pages, blocks):
     return {address for address, _ in blocks}
 
 
-# Random requests to a cache of memory blocks: n > 0 requests n bytes, n < 0 frees a block.
+# Requests to a cache of memory blocks: n > 0 requests n bytes, n < 0 frees a block.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -50,7 +50,7 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     pages.give(first)
     assert pages.take(1000 * KIB) == first
     pages.give(first)
-    assert pages.take(950 * KIB)[0] == first[0]  # a cached block serves a slightly smaller request
+    assert pages.take(950 * KIB)[0] == first[0]
     pages.give(first)
     assert pages.take(500 * KIB)[0] != first[0]
 
@@ -65,7 +65,6 @@ def test_a_step_s_maps_are_all_kept(pages):
 
 
 def lazily_free():
-    """Returns how many bytes of this process the operating system may reclaim."""
     with open("/proc/self/smaps_rollup") as lines:
         return next(int(line.split()[1]) * KIB for line in lines if line.startswith("LazyFree:"))
 
@@ -88,7 +87,6 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
 
 
 def test_what_nobody_asks_for_gives_way(pages):
-    """The cache must free blocks that are no longer requested, and keep the blocks that each training step requests."""
     give_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
     first, second = (give_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
     assert first == second

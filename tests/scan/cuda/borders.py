@@ -1,4 +1,4 @@
-"""Computes the operators ``neighbour_states`` and ``border_sums`` in PyTorch, for tests of their CUDA kernels."""
+"""Computes ``neighbour_states`` and ``border_sums`` in PyTorch, for tests of their CUDA kernels."""
 
 import torch
 
@@ -14,7 +14,7 @@ def neighbour_states(m, border, sizes, corners, diagonal, taps, first, count):
 
 
 def border_sums(dx, sizes, corners, diagonal, taps):
-    """Sums ``dx`` for each neighbour of a cell, over the cells for which this neighbour is outside of the image."""
+    """Sums ``dx`` for each neighbour of a cell, over the cells whose neighbour is outside of the image."""
     inside = torch.ones(*dx.shape[1:4], len(corners), 1, dtype=torch.float64)
     outside = 1 - neighbour_states(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
     dx = dx.double()

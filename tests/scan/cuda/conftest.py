@@ -7,7 +7,7 @@ from .gpus import CARD, MARKS, Gpu
 
 @pytest.fixture(params=[pytest.param(name, marks=mark) for name, mark in MARKS.items()])
 def gpu(request, record_property):
-    """Yields a GPU of gpus.py. A test may change an emulated GPU's properties, which are reset after the test."""
+    """An emulated GPU's properties are reset after the test."""
     name = request.param
     if name == "card":
         gpu = CARD

@@ -1,4 +1,4 @@
-"""The GPUs on which the tests of this folder run: two emulated ones, and this machine's card if it has one."""
+"""The GPUs on which the tests of this folder run: two emulated GPUs, and this machine's GPU if it has one."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from helpers.scans import OPS, OUTPUTS
 from . import bounds
 from .kernel_paths import hidden_sizes, variant_kernels
 
-# {GPU: the most thread blocks that may share an image}. 0 means that the GPU cannot run resident kernels.
+# {GPU: the largest number of thread blocks that share an image}. 0 means no resident kernels.
 MAX_BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
@@ -25,10 +25,7 @@ all_formats = pytest.mark.parametrize("format", FORMATS)
 
 
 def on_gpus(names=(), cases=((),), where=lambda gpu, *case: True):
-    """Parametrizes a test by each GPU and case for which ``where(gpu, *case)`` is true.
-
-    A case is a tuple of values for the parameters ``names``.
-    """
+    """Parametrizes a test by each GPU and case for which ``where(gpu, *case)`` is true."""
     runs = [(gpu, *case) for gpu in MAX_BLOCKS for case in cases if where(gpu, *case)]
     parameters = [pytest.param(*run, marks=MARKS[run[0]]) for run in runs]
     ids = lambda value: f"C{value}" if isinstance(value, int) else None  # noqa: E731
@@ -81,7 +78,6 @@ class Gpu:
         return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
 
     def run(self, problem, path="auto"):
-        """Runs a scan and its backward pass. Returns all results on the CPU, as {name: tensor}."""
         got = problem.run(self.ops, problem.dtype, path, self.device)
         return {name: tensor.cpu() for name, tensor in got.items()}
 
@@ -103,7 +99,7 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks that results are right, and have the same bits for any order of the emulator's threads."""
+        """Asserts that results are right, with the same bits for any order of the emulator's threads."""
         expected, first = problem.run(OPS, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:

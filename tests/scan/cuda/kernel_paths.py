@@ -1,22 +1,20 @@
-"""Makes scans that test one variant of the resident kernels, and the path that forces this variant.
+"""Makes scans that test one variant of the resident kernels, and the path (csrc/cuda/path.h) that selects it.
 
-A variant is (number format, suffix of the kernel's name, number of thread blocks that share an image). csrc/cuda/path.h
-defines paths.
+A variant is (number format, suffix of the kernel's name, number of thread blocks that share an image).
 """
 
 from helpers.kernels import kernels
 from helpers.scans import DTYPES, LAYER_OPTIONS, Problem
 
-# (images, height, width) of feature maps. A row of more than 8 cells needs several tiles.
+# (images, height, width) of feature maps. A row of more than 8 pixels needs several tiles.
 MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4, 34)]
-SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {thread blocks of a cluster: smallest hidden size in tests}
-# {layer: (height, width) of its images}. Some rows and diagonals start or end inside a tile of 8 cells.
+SMALLEST_HIDDEN = {1: 16, 2: 16, 4: 32, 8: 64}  # {blocks of a cluster: smallest hidden size in tests}
+# {layer: (height, width) of an image}. Some rows and diagonals start or end inside a tile of 8 cells.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11), "stable": (12, 5)}
-OPTIONS = {4: dict(input=False), 5: dict(corners=(1, 2))}  # {gates of a cell: options of a Problem}
+OPTIONS = {4: dict(input=False), 5: dict(corners=(1, 2))}
 
 
 def pairs(kernel, hidden, taps, blocks):
-    """Returns the number of 64-byte pieces in each row of a block's weights."""
     values = kernel.gates * hidden // blocks if kernel.backward else hidden
     return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
 
@@ -24,8 +22,8 @@ def pairs(kernel, hidden, taps, blocks):
 def hidden_sizes(kernel, blocks, taps):
     """Returns the hidden sizes with which a kernel is tested.
 
-    A kernel that uses registers and shared memory for weights gets all sizes up to 256 that need both. Any other kernel
-    gets the smallest size, if that fits.
+    These are all sizes up to 256 that need both registers and shared memory for weights, or else the smallest size, if
+    it fits.
     """
     registers, shared = kernel.pairs
     if registers and shared:
@@ -40,10 +38,7 @@ def variant_kernels(gates, format, suffix, blocks):
 
 
 def variant_problem(gpu, gates, format, suffix, blocks, geometry, images, **options):
-    """Returns a scan that all kernels of a variant can compute, and the path that forces the variant.
-
-    If the variant cannot compute the layer ``geometry``, the scan is one of a Row LSTM.
-    """
+    """Returns a scan that all kernels of a variant can compute, and the path that selects the variant."""
     path, found = f"resident:{suffix}:{blocks}", variant_kernels(gates, format, suffix, blocks)
     for name in (geometry, "row1", "row3") if gates == 4 else (geometry,):
         sizes = {size for kernel in found for size in hidden_sizes(kernel, blocks, LAYER_OPTIONS[name].taps)}

@@ -16,7 +16,7 @@ NATIVE = ("native", "step", "resident")
 
 
 def can_run(gpu, name, backend, format, *_):
-    """Returns whether a GPU tests this layer. The only emulated GPU that tests layers is sm_90."""
+    """The only emulated GPU that tests layers is sm_90."""
     no_kernel = format == "fp64" or name in ("row5", "graves-peepholes", "halved-peepholes")
     has_format = gpu == "card" or (gpu == "sm_90" and format in ("fp32", "fp64"))
     return has_format and (backend != "resident" or (MAX_BLOCKS[gpu] >= 1 and not no_kernel))
@@ -28,7 +28,7 @@ def on_gpus_with_layers(names=("row3", "bilstm"), backends=("step", "resident"),
 
 
 def layer_and_maps(gpu, name, backend, format="fp32", hidden=None, maps=None, **options):
-    """Returns a layer, its input, and copies of both in float64. The copied layer has the reference backend."""
+    """Returns a layer, its input, and float64 copies of both for the reference backend."""
     hidden, maps = hidden or (16 if gpu.emulator else 32), maps or ((3, 5, 6) if gpu.emulator else (5, 9, 12))
     torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
     layer = make_layer(name, 3, hidden, backend=backend, dtype=DTYPES[format], **options).to(gpu.device)

@@ -1,4 +1,4 @@
-"""Estimates how much slower scans would be if a resident kernel did not exist."""
+"""Estimates how much slower scans would be without a resident kernel."""
 
 from itertools import product
 from typing import NamedTuple
@@ -7,12 +7,12 @@ from helpers.kernels import every_kernel
 
 from .sizes import SIZES, Size
 
-# A kernel stays in kernel_list.h if some scan would be slower without it by more than this factor.
+# kernel_list.h keeps a kernel without which some scan would be slower by more than this factor.
 KEEP_ABOVE = 1.05
 
 
 class Slowdown(NamedTuple):
-    """The scan that would slow down most without a kernel. ``next_best`` is the kernel that would compute it."""
+    """The scan that would slow down most without a kernel, and the kernel ``next_best`` that would compute it."""
 
     factor: float = 1.0
     size: Size | None = None
@@ -20,9 +20,9 @@ class Slowdown(NamedTuple):
 
 
 def fastest(candidates, step, without=""):
-    """Returns the seconds of a scan, and the kernel that the planner would choose if ``without`` did not exist.
+    """Returns a scan's seconds, and the kernel that the planner would choose if ``without`` did not exist.
 
-    ``step`` is the time of the step path, which launches a kernel for each line.
+    ``step`` is the scan's time with a launch for each line.
     """
     plans = [plan for plan in candidates if plan.variant.name != without]
     fastest = min(plans, key=lambda plan: plan.cost, default=None)
@@ -32,7 +32,6 @@ def fastest(candidates, step, without=""):
 
 
 def slowdowns(core):
-    """Returns {name of a kernel: the largest Slowdown of a scan of SIZES}."""
     found = {kernel.name: Slowdown() for kernel in every_kernel()}
     for size in SIZES:
         problem, card = size.problem(core), core.known_device(size.capability)
@@ -45,7 +44,7 @@ def slowdowns(core):
 
 
 def indispensable_kernels(core):
-    """Returns the names of the kernels that are the only resident kernel for some hidden size."""
+    """Returns the kernels without which some hidden size would have no resident kernel."""
     found = set()
     sizes = product((80, 90, 120), core.Format, (False, True), range(8, 257, 8), ((1, 4), (2, 4), (3, 4), (2, 5)))
     for capability, format, backward, hidden, (taps, gates) in sizes:

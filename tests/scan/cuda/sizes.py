@@ -1,4 +1,4 @@
-"""Lists the scans for which the CUDA kernels were selected, by their sizes and number formats."""
+"""Lists the sizes and number formats of scans for which the CUDA kernels were selected."""
 
 from itertools import product
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """A forward or backward pass on the GPU known_device(capability). Square images have one number as ``size``."""
+    """A forward or backward pass on the GPU known_device(capability). One number as ``size`` means square images."""
 
     capability: int
     format: str
@@ -29,7 +29,7 @@ class Size(NamedTuple):
         return core.plan(self.problem(core), core.known_device(self.capability), core.Restriction(**restriction))
 
 
-# A Row LSTM, a Diagonal BiLSTM, and LSTM2d in one to four directions: (neighbours of a cell, directions, gates).
+# (neighbours of a cell, directions, gates) of a Row LSTM, a Diagonal BiLSTM, and LSTM2d in one to four directions.
 LAYERS = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
 SIZES = [
     Size(capability, format, backward, hidden, taps, size, images, directions, gates)

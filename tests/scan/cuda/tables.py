@@ -1,7 +1,6 @@
 """Writes the files that depend on csrc/cuda/kernel_list.h, the list of resident kernels, for `make kernels`.
 
-csrc/cuda/costs.h gets the cycles of each kernel, and docs/kernels_verified.md the planner's choices. The program
-prints, for each kernel, the scan that would slow down most without it.
+csrc/cuda/costs.h gets the cycles of each kernel, and docs/kernels_verified.md the planner's choices.
 """
 
 from contextlib import contextmanager
@@ -36,7 +35,6 @@ def document(core):
 
 
 def with_measurements(modelled, committed):
-    """Returns the table ``modelled``, with the costs of ``committed`` that were measured."""
     if committed.source.startswith("a model"):
         return modelled
     measured = {row.kernel: row.costs for row in committed.rows}
@@ -46,7 +44,7 @@ def with_measurements(modelled, committed):
 
 @contextmanager
 def restored_on_error(*paths):
-    """Restores all files if the ``with`` block raises an error, since each file depends on the files before it."""
+    """Restores the files after an error in the ``with`` block, since each file depends on those before it."""
     before = {path: path.read_text() for path in paths}
     try:
         yield

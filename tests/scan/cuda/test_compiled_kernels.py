@@ -15,8 +15,7 @@ from sass_model import sass
 pytestmark = pytest.mark.emulated
 each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
-# {architecture: (how many kernels may spill, bytes that a thread may store)} for NVRTC 12.9. nvcc 13.0 compiles all
-# kernels without spills.
+# {architecture: (kernels that may spill, bytes that a thread may store)} for NVRTC 12.9. nvcc 13.0 spills nothing.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -30,7 +29,6 @@ def test_no_kernel_spills(arch):
 
 
 def without_lines(ptx):
-    """Returns the statements of a PTX text, without comments and line numbers."""
     lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
     return [line for line in lines if line and not line.startswith((".loc", "//"))]
 
@@ -55,7 +53,7 @@ def test_four_halves_are_loaded_as_whole_registers():
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
 
-# Tensor-core instructions, m16n8k16 for halves and m16n8k8 for tf32.
+# Tensor-core instructions: m16n8k16 for 16-bit formats, m16n8k8 for tf32.
 INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
 
 
@@ -69,7 +67,7 @@ def functions(arch):
 def test_tensor_core_instructions_are_there(arch):
     for kernel in every_kernel():
         if kernel.kind != "single" and arch == "sm_80":
-            continue  # without clusters on sm_80, this kernel is empty
+            continue  # kernels for clusters are empty on sm_80
         found = {i.opcode for i in functions(arch)[kernel.name] if i.name == "HMMA"}
         assert found == {INSTRUCTIONS[kernel.format]} - {None}, kernel.name
 
@@ -78,7 +76,7 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """A 64-bit division would call a function, which returns. A 32-bit division would use a reciprocal."""
+    """A 64-bit division would be a call, which needs RET. A 32-bit division needs a reciprocal."""
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4
@@ -91,7 +89,7 @@ TWO_PLACES = (
     "but L1 keeps the rest of a sector for the second load."
 )
 SHARED_BANKS = "with fewer than 32 units in a block, values of two cells share banks. Padding would make {} conflict."
-# Memory accesses that may need extra transactions, as {text in the source line: reason}.
+# {text in the source line: why its memory access may need extra transactions}
 COSTLY = {
     "part[k]": SHARED_BANKS.format("the 16-byte stores to other blocks") + " Once a line.",
     "as_bits<Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
@@ -119,7 +117,7 @@ PROFILED = [
 
 @pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
 def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
-    """Image rows fill whole tiles, so that all lanes of a warp are active."""
+    """Image rows fill whole tiles, so all lanes of a warp are active."""
     emulated = library.load("sm_90", "profile")
     emulated.emulator.set_schedule("forward")
     emulated.emulator.profile()

@@ -15,7 +15,7 @@ OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 
 @pytest.fixture(scope="module")
 def on_cpu():
-    """Yields a namespace with a GPU's operators for CPU tensors. No test runs their kernels."""
+    """Yields a GPU's operators for CPU tensors. No test runs their kernels."""
     library = define_gpu_scans("pixelrnn_devices")
     yield torch.ops.pixelrnn_devices
     library._destroy()

@@ -1,4 +1,4 @@
-"""Tests operators/scan/gpu.py with a recurrence that PyTorch computes on a CPU."""
+"""Tests operators/scan/gpu.py with a recurrence in PyTorch."""
 
 import pytest
 import torch
@@ -13,12 +13,12 @@ from .borders import border_sums, neighbour_states
 
 
 class PythonRecurrence:
-    """Replaces the CUDA operators by PyTorch. Outside of the images c and the gates are NaN, which must not be used."""
+    """Replaces the CUDA operators by PyTorch. Outside of images, c and the gates are NaN, which must not be used."""
 
     neighbour_states, border_sums = staticmethod(neighbour_states), staticmethod(border_sums)
 
     def recurrence(self, *args):
-        # The pre-activations x already include the product of input and weight_ih, and the bias.
+        # x already includes the product of input and weight_ih, and the bias.
         self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")
         _, h, c, gates = eager.scan(s)
         inside = True if s.sizes is None else inside_mask(s.sizes, *c.shape[2:4], c.device)[..., None]
@@ -27,8 +27,7 @@ class PythonRecurrence:
     def recurrence_backward(self, dh, c, gates, *args):
         """Returns the gradients of the recurrence with respect to x and to c0, the cell state outside of the images.
 
-        A CUDA kernel returns the gradient of c0 as partial sums. Here the first one is the whole gradient, and the
-        others are 0.
+        A CUDA kernel returns the gradient of c0 as partial sums. Here all sums but the first are 0.
         """
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)

@@ -1,6 +1,6 @@
 """Tests every resident kernel against the CPU operators in float64.
 
-On the emulator a launch raises an error if the race checker finds a fault.
+On the emulator a launch also fails if the race checker finds a fault.
 """
 
 import pytest
@@ -18,7 +18,7 @@ from .kernel_paths import SMALLEST_HIDDEN, variant_problem
 def test_every_kernel(format, suffix, blocks, geometry, gpu):
     images = 3 if blocks < 4 else 1
     if suffix.endswith("_images") and geometry != "bilstm":
-        images = 5  # a cluster computes four images, so the second one has one image
+        images = 5  # two clusters, of four images and of one image
     gpu.compare_schedules(*variant_problem(gpu, 4, format, suffix, blocks, geometry, images))
 
 
@@ -27,7 +27,7 @@ def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
 
 
-# Clusters of 8 blocks take longest on the emulator, and smaller clusters run the same code.
+# Clusters of 8 blocks take long on the emulator, and run the same code as smaller clusters.
 @on_gpus_with_variants(gates=5, where=lambda gpu, blocks: blocks < 8 or gpu == "card")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
@@ -53,7 +53,6 @@ def test_nan_stays_where_it_belongs_and_large_values_saturate(format, layer, pat
 
 @on_gpus(["blocks"], [(2,), (4,), (8,)], where=lambda gpu, blocks: blocks <= MAX_BLOCKS[gpu])
 def test_blocks_may_leave_before_their_peers(blocks, gpu):
-    """In a scan of few lines, a block may end before others of its cluster."""
     p = Problem("bf16", "bilstm", SMALLEST_HIDDEN[blocks], (16, 2, 2), merge="none", input=False)
     s, dh = p.scan(path=f"resident::{blocks}", device=gpu.device), p.cotangent.to(gpu.device)
 
@@ -69,7 +68,7 @@ def test_blocks_may_leave_before_their_peers(blocks, gpu):
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 @on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, gpu):
-    """The last cluster has only two of four images. A NaN must stay in its image."""
+    """The last cluster has two of four images. A NaN must stay in its image."""
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_4_256:8:3"
     assert gpu.plan(p, shared)[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images")

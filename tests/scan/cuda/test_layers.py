@@ -72,7 +72,7 @@ def test_any_subset_of_the_initial_states(name, backend, format, present, gpu):
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
 @on_gpus_with_layers(KINDS, [*NATIVE, "reference"], ["fp32", "fp64"])
 def test_autocast(name, backend, format, half, gpu):
-    """Under autocast, a float32 layer computes in the half dtype, and a float64 layer in float64."""
+    """Autocast makes a float32 layer compute in the half dtype, but not a float64 layer."""
     dtype = DTYPES[half] if format == "fp32" else torch.float64
     layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
     x.requires_grad_()
@@ -83,7 +83,7 @@ def test_autocast(name, backend, format, half, gpu):
     cotangent = torch.randn(y.shape, device=gpu.device).to(dtype)
     got = dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent)))
     assert all(gradient.dtype == DTYPES[format] for gradient in got.values())
-    # Autocast also rounds the parameters of a float32 layer, so the error bound is doubled.
+    # Autocast also rounds a float32 layer's parameters, so the error bound is doubled.
     factor, format = (2, half) if format == "fp32" else (1, format)
     compare(gpu, format, results(exact, exact_x, cotangent=cotangent.double()), {"output": y, **got}, factor)
 

@@ -30,7 +30,6 @@ LAYOUTS = {
 @pytest.mark.parametrize("layer", KINDS)
 @paths
 def test_maps_that_lie_anywhere(path, layer, layout, gpu):
-    """Feature maps of any strides and addresses give the same bits as dense maps."""
     arrange = LAYOUTS[layout]
     p = Problem("bf16", layer, 16, (3, 5, 9), merge="none", input=False)
     p.inputs["x"], p.cotangent = arrange(p.inputs["x"]), arrange(p.cotangent)
@@ -122,7 +121,7 @@ def test_sizes_are_checked_before_they_are_divided_by(height, width, taps, messa
 
 
 def test_tensors_of_two_devices_are_refused(gpu):
-    """redispatch() skips torch's dispatcher, which would look for a kernel of the second device."""
+    """redispatch() skips torch's dispatcher, so the operators have to check the devices."""
     p = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), x=True, merge="none", sizes=[(3, 4), (2, 3)])
     s, g = p.scan(device=gpu.device), p.gradient_arguments(gpu.ops, device=gpu.device)
     recurrence = s._replace(input=None, weight_ih=None, bias=None)
@@ -165,7 +164,7 @@ def test_gradients_that_are_not_wanted_have_no_elements(layer, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("layer", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(layer, format, hidden, sizes, gpu):
-    """Resident kernels can compute scans of 16 hidden units, but not of 3."""
+    """Resident kernels can compute 16 hidden units, but not 3."""
     problem = Problem(format, layer, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # opcheck compares results, and NaN does not equal NaN
@@ -182,7 +181,7 @@ def test_opcheck(layer, format, hidden, sizes, gpu):
 @pytest.mark.parametrize("sizes", [None, [(2, 3), (1, 2)]], ids=["full", "ragged"])
 @pytest.mark.parametrize("layer", ["row3", "diagonal-reverse", "bilstm", "graves-peepholes", "leaky"])
 def test_derivatives(layer, sizes, checker, gpu):
-    """Derivatives in random directions take fewer launches than the whole Jacobian."""
+    """Random directions take fewer launches than the whole Jacobian."""
     p = Problem("fp64", layer, 2, (2, 2, 3), sizes=sizes)
     p.inputs["input"].nan_to_num_()
     s = p.scan(path="step", device=gpu.device, requires_grad=True)
@@ -225,7 +224,7 @@ def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, gpu):
     assert all(map(torch.equal, *results))
 
 
-# {name: (whether lines are anti-diagonals, number of neighbours of a cell, corner where each direction starts)}
+# {name: (lines are anti-diagonals, neighbours of a cell, corner where each direction starts)}
 SCANS = {
     "bilstm": (True, 2, [0, 1]),
     "four": (True, 2, [3, 2, 1, 0]),
@@ -243,7 +242,6 @@ def schedule(gpu):
 
 
 def sizes_of(maps):
-    """Returns two choices of the sizes of images: None, and sizes of which some do not fit into the maps."""
     images, height, width = maps
     return None, torch.tensor([(height + 9, width), (1, 6), (4, 1), (0, 3), (3, 4), (-1, 2)][:images])
 
@@ -267,7 +265,7 @@ def test_states_that_the_taps_read(dtype, scan, gpu):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_sums_over_the_border(dtype, scan, gates, gpu):
-    """dx is NaN outside of the images, and the sums must leave these pixels out."""
+    """The sums must leave out the pixels outside of the images, where dx is NaN."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:
@@ -285,7 +283,6 @@ def test_sums_over_the_border(dtype, scan, gates, gpu):
 
 
 def launches_kernel(function):
-    """Returns whether an operator of torch launches a kernel on a GPU, as views and allocations do not."""
     without = "_unsafe_view", "new_empty", "empty_like", "promote_types"
     return not function.is_view and function.overloadpacket.__name__ not in without
 
@@ -303,7 +300,7 @@ def launches_kernel(function):
     ],
 )
 def test_a_gradient_takes_one_kernel_and_one_product(layer, operand, launches, gpu):
-    """The gradient of a weight takes a matrix product, and a copy of it into the weight's strides."""
+    """A weight's gradient takes a matrix product, and a copy into the weight's strides."""
     problem = Problem("fp32", layer, 16, (2, 5, 9), merge="none")
     g = problem.gradient_arguments(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
     with OperatorRecorder(launches_kernel) as recorder:

@@ -45,14 +45,14 @@ def test_dtypes_without_kernels():
 
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
-    """On an H100, resident kernels reach hidden size ``largest`` for 2 taps and lines of 32 cells, otherwise 128."""
+    """Resident kernels of an H100 reach hidden size ``largest`` for 2 taps and lines of 32 cells, otherwise 128."""
     for hidden, cells, taps, backward in product((16, 32, 48, 64, 96, 128, 192, 256), (32, 64), (2, 3), (False, True)):
         if hidden <= (largest if (cells, taps) == (32, 2) else 128):
             plan = Size(90, format, backward, hidden, taps, cells, 16, 2).plan(core, step=False)
             assert plan.variant, plan.describe()
 
 
-# Scans that no resident kernel can compute: (changed arguments, part of the reason).
+# (changed arguments, part of the reason why no resident kernel can compute the scan)
 WHY_NOT = [
     (dict(capability=75), "expected a GPU of compute capability 8.0 or later, got 7.5"),
     (dict(taps=5), "expected at most 3 taps, got 5"),
@@ -81,14 +81,14 @@ def test_a_plan_says_why_not(core, size, why_not):
 
 
 IMAGES = dict(variant="8_1_256_images", blocks=8, step=False)
-# The planner's choices: (scan, restrictions, part of the plan's description).
+# (scan, restrictions, part of the description of the planner's choice)
 CHOICES = [
-    # 16 images in 2 directions need 32 clusters. The GPU runs 32 clusters of 4 blocks at once, but not of 8 blocks.
+    # 16 images in 2 directions need 32 clusters. 32 clusters of 4 blocks run at once, but not of 8 blocks.
     (Size(90, "bf16", False, 128, 2, 64, 8, 2), {}, ": 8 blocks an image"),
     (Size(90, "bf16", False, 128, 2, 64, 16, 2), {}, ": 4 blocks an image"),
     (Size(90, "tf32", False, 16, 2, 28, 256, 2), {}, " cycles a line, bound by memory, by "),
     (Size(90, "bf16", False, 16, 2, 28, 16, 2), {}, " cycles a line, by "),
-    # A kernel whose clusters compute four images has 32-bit offsets into the feature maps, which limits their size.
+    # A kernel whose clusters compute four images has 32-bit offsets into the feature maps, which limits the maps.
     (Size(90, "bf16", False, 64, 2, (64, 60_000), 4, 1), IMAGES, "forward_bf16_8_1_256_images: "),
     (Size(90, "bf16", False, 64, 2, (64, 70_000), 4, 1), IMAGES, "hidden size of 4 images to be at most 1073741824"),
 ]
@@ -122,7 +122,7 @@ def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
 def test_every_kernel_is_worth_its_code(core):
     """Each kernel must make some scan faster, or be the only kernel for some hidden size.
 
-    It suffices if this is true of the same kernel in the other 16-bit format, bf16 or fp16.
+    A kernel for bf16 also stays if the same kernel for fp16 must stay, and vice versa.
     """
     found = losses.slowdowns(core)
     worth = {name for name, slowdown in found.items() if slowdown.factor > losses.KEEP_ABOVE}
@@ -132,14 +132,14 @@ def test_every_kernel_is_worth_its_code(core):
 
 
 def test_a_cards_tensor_cores_take_their_time(core):
-    """8 warps compute a line of this scan, and each of them issues 2 * 2 * 2 tensor-core instructions."""
+    """8 warps compute a line of this scan, each with 2 * 2 * 2 tensor-core instructions."""
 
     def cycles(capability, format="bf16"):
         problem = Size(capability, format, False, 64, 1, 8, 1, 1).problem(core)
         restriction = core.Restriction(blocks=1, variant="s_1_512", step=False)
         return core.plan(problem, core.Device(capability, 99 << 10, 100), restriction).cycles
 
-    products = 8 / 4 * 2 * 2 * 2  # tensor-core instructions of a line for one of 4 warp schedulers
+    products = 8 / 4 * 2 * 2 * 2  # tensor-core instructions of a line for one of 4 schedulers
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
     for capability, of_card in {80: 8, 86: 32, 89: 32, 120: 32}.items():
         assert cycles(capability) - cycles(90) == pytest.approx(products * (of_card - 6), rel=0.02)
@@ -147,8 +147,8 @@ def test_a_cards_tensor_cores_take_their_time(core):
     assert cycles(90) == cycles(100) == cycles(110)
 
 
-# (whether the pass is backward, kernel, 16-byte pieces that a thread block sends for each line, whether other work
-# hides the time of the transfer)
+# (whether the pass is backward, kernel, 16-byte pieces that a block sends for each line, whether other work hides the
+# transfer)
 EXCHANGES = {
     "forward": (False, "s_1_512", 32 * 2 * 7, False),
     "images": (False, "8_1_256_images", 4 * 32 * 2 * 8, True),
@@ -174,7 +174,7 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
 
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
-    """Draws the arguments of random scans, of which resident kernels can compute most with the default limits."""
+    """Draws the arguments of random scans. With the defaults, resident kernels can compute most of the scans."""
     gates = draw(st.sampled_from([4, 5]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -188,7 +188,7 @@ def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
     }
 
 
-# (compute capability, shared memory of a block in bytes, multiprocessors). Some of these GPUs do not exist.
+# (compute capability, bytes of shared memory of a block, multiprocessors) of GPUs, some of which do not exist.
 DEVICES = st.tuples(
     st.sampled_from([80, 86, 89, 90, 100, 110, 120, 130]), st.integers(48 << 10, 256 << 10), st.integers(16, 200)
 )
@@ -282,7 +282,7 @@ def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, da
 
 
 def test_a_path_names_a_kernel_of_either_pass(core):
-    """If a path names a kernel that exists for only one pass, the other pass takes any kernel."""
+    """If the named kernel exists for only one pass, the other pass takes any kernel."""
     bf16 = core.Format.bf16
     assert core.has_variant(bf16, False, "s_4_512", 4) and not core.has_variant(bf16, True, "s_4_512", 4)
     problem = Size(90, "bf16", True, 64, 2, 28, 16, 2).problem(core)

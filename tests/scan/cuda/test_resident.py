@@ -46,7 +46,7 @@ def test_maps_of_five_gates(format, size, gpu):
         gpu.compare(problem5(format, cell, (3,), hidden, size, states=hidden == 16), path)
 
 
-# One emulated architecture suffices for large maps, since test_kernels.py runs the same kernels on all architectures.
+# One emulated architecture suffices for large maps, since test_kernels.py runs the kernels on all.
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
 @on_gpus(where=lambda gpu: MAX_BLOCKS[gpu] == 8)
 def test_the_papers_sizes(format, gpu):
@@ -57,7 +57,7 @@ def test_the_papers_sizes(format, gpu):
 def problem5(format, cell, corners, hidden, maps, **options):
     """Returns a scan whose results hardly depend on rounding.
 
-    Biases keep the state of the cell "graves" small, and the forget gates of the cell "max" far apart.
+    Biases keep the state of "graves" small, and the forget gates of "max" far apart.
     """
     problem = Problem(format, cell, hidden, maps, corners=corners, **options)
     bias = problem.inputs["bias"]
@@ -91,7 +91,7 @@ def test_images_of_their_own_sizes(format, path, gpu):
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """The scans get the pre-activations x, since the last bits of a product depend on the number of pixels."""
+    """The scans get x, because the last bits of a matrix product depend on the number of pixels."""
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
     batch = gpu.run(p, "resident")
     alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)

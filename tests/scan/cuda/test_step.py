@@ -10,7 +10,7 @@ from helpers.scans import LAYOUTS, LSTM2D, OPS, Problem
 from .gpus import all_formats, on_resident_gpus
 from .kernel_paths import MAPS
 
-# (height, width) of five images. One fills the map, one is a row, one is a column, and one is empty.
+# (height, width) of five images, one of which is empty.
 RAGGED = [(5, 7), (1, 6), (4, 1), (0, 3), (3, 4)]
 
 
@@ -39,8 +39,7 @@ def test_step_path_of_maps_of_a_row_or_a_column(layer, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # With one hidden unit, some gradients are a single sum, whose terms may cancel. More images and no initial
-        # states avoid this.
+        # With one hidden unit, some gradients are a single sum, whose terms may cancel.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 
@@ -48,7 +47,6 @@ def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
 @all_formats
 @on_resident_gpus
 def test_step_path_and_resident_path_continue_each_other(format, gpu):
-    """Each path's backward pass must accept c and the gates of the other path's forward pass."""
     p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
     expected = p.run(OPS, torch.float64)
     for forward, backward in (("step", "resident"), ("resident", "step")):

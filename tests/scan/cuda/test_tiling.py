@@ -13,7 +13,6 @@ from . import kernel_paths
 
 @st.composite
 def layouts(draw, hidden=1024):
-    """Draws random divisions of a scan into blocks, warps and tiles that the planner may choose."""
     blocks = draw(st.sampled_from([1, 2, 4, 8]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -35,7 +34,7 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    # Fewer than `padding` rows of zeros pad the matrix. Kernels on tensor cores pad five gates of a unit to six.
+    # Fewer than `padding` rows of zeros pad the matrix. Kernels on tensor cores pad a unit's five gates to six.
     padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
     rows = s.hidden if s.backward else s.gates * s.units
     assert 0 <= s.slices() * s.slice_rows() - rows < padding
@@ -82,7 +81,7 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 
 @given(layouts())
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
-    """The instruction ldmatrix reads 16 bytes from each of eight rows, which should lie in different banks."""
+    """ldmatrix reads 16 bytes from each of eight rows, which should lie in different banks."""
     s = tiling(core, layout)
     assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
 
@@ -103,7 +102,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """A block gets the partial sums of its cluster as floats [cell][units / 4][block of the cluster][4 units]."""
+    """A block gets its cluster's partial sums as floats [cell][units / 4][block of the cluster][4 units]."""
     s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
     places = [
         cell * s.part_stride() + four * s.part_step() + 4 * rank
@@ -134,9 +133,9 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """A forward weight must multiply a hidden unit of a neighbour.
+    """A forward weight must multiply a neighbour's hidden unit.
 
-    A backward weight must multiply the gradient of a gate of a cell that reads the hidden unit.
+    A backward weight must multiply the gradient of a gate of a cell that reads this unit.
     """
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))
@@ -151,7 +150,7 @@ def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
     source_tap, unit = divmod(rest, s.hidden)
     assert unit // s.units == rank
     local = unit - rank * s.units
-    index = 4 * local + gate if gate < 4 else 4 * s.units + local  # all fifth gates lie behind the other gates
+    index = 4 * local + gate if gate < 4 else 4 * s.units + local  # all fifth gates follow the other gates
     if s.backward:
         assert (source_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and index == value
     else:

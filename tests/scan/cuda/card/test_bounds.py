@@ -1,4 +1,4 @@
-"""Tests the error bounds for tf32 with a Row LSTM in float64 whose matrix products have tf32 operands."""
+"""Tests the error bounds for tf32 with a float64 Row LSTM that rounds the operands of its products to tf32."""
 
 import torch
 
@@ -6,7 +6,7 @@ from helpers.gpu import REDUCED, strict_products
 
 from ..bounds import CARD, CARD_GRADIENTS
 
-CUT_BITS = 13  # bits of float32's mantissa that tf32 lacks
+CUT_BITS = 13  # mantissa bits of float32 that tf32 lacks
 
 
 def exact(t):
@@ -40,7 +40,7 @@ class Product(torch.autograd.Function):
 def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
     """Returns the hidden states. ``x`` is [N, H, W, C], and ``weight_hh`` [3, h, 4 h] for h hidden units.
 
-    ``input_cut`` and ``state_cut`` round the operands of their products.
+    ``input_cut`` and ``state_cut`` round the operands of the products with weight_ih and weight_hh.
     """
     n, height, width, channels = x.shape
     hidden = weight_hh.shape[1]
@@ -59,7 +59,7 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 
 
 def errors(products, hidden, channels):
-    """Returns the error ratio of the hidden states, and the largest of the gradients.
+    """Returns the error ratio of the hidden states, and the largest error ratio of a gradient.
 
     ``products`` rounds the operands of the products that cuBLAS computes on a GPU.
     """
@@ -73,8 +73,7 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # In the recurrence, cuBLAS computes only the gradient of weight_hh. The kernels of csrc/cuda compute the other
-    # products.
+    # In the recurrence, cuBLAS computes only the gradient of weight_hh, and csrc/cuda the other products.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)

@@ -1,4 +1,4 @@
-"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on small scans and images. This takes minutes."""
+"""Runs NVIDIA's compute-sanitizer, which finds faults in kernels, on small scans and images."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def test_compute_sanitizer(tool):
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
-    # Lets memcheck find accesses beyond a tensor.
+    # Without torch's memory cache, memcheck finds accesses beyond a tensor.
     environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
     tests = ROOT / "tests"
@@ -50,4 +50,4 @@ def test_compute_sanitizer(tool):
     if "Device not supported" in text:
         pytest.skip("compute-sanitizer does not support this GPU")
     assert done.returncode == 0, text[-6000:]
-    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # a test of each file passed
+    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]

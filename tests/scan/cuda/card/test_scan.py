@@ -1,4 +1,4 @@
-"""Tests of scans that need a real GPU."""
+"""Tests of scans on a real GPU."""
 
 import copy
 
@@ -116,7 +116,7 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
-    """The first call for a size queries the GPU and loads kernels, even during a capture."""
+    """The first call for a size, even during a capture, queries the GPU and loads kernels."""
     layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()

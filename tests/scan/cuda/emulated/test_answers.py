@@ -1,4 +1,4 @@
-"""Tests the host code of csrc/cuda on emulated GPUs with unusual properties, and kernels that nvcc has compiled."""
+"""Tests the host code of csrc/cuda on emulated GPUs with unusual properties, and kernels compiled by nvcc."""
 
 import re
 
@@ -45,14 +45,14 @@ def plans(gpu, hidden, size, images, format="fp32", path="resident"):
 
 @a100
 def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
-    """In PTX that was compiled for compute capability 8.0, kernels for clusters of thread blocks do not work."""
+    """Kernels for clusters of thread blocks do not work in PTX for compute capability 8.0."""
     gpu.emulator.set_device("sm_90")
     for plan in plans(gpu, 192, 32, 16, "bf16", "auto"):
         assert plan.startswith("step path: ") and "without clusters" in plan
     assert all("1 block an image" in plan for plan in plans(gpu, 64, 32, 16, "bf16", "auto"))
 
 
-# Some kernels need more than 48 KB of shared memory a block, for which the host code must opt in.
+# The host code must opt in to more than 48 KB of shared memory a block.
 @h100
 @pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
 def test_a_kernel_with_static_shared_memory(hidden, blocks, gpu):
@@ -76,10 +76,10 @@ def test_the_plan_leaves_room_for_static_shared_memory(gpu):
 
 @h100
 def test_the_plan_counts_the_clusters_that_run_at_once(gpu):
-    """If 32 clusters of 8 blocks cannot all run at once, clusters of 4 blocks are faster."""
+    """If 32 clusters of 8 blocks cannot run at once, clusters of 4 blocks are faster."""
     assert ": 4 blocks an image" in plans(gpu, 128, 64, 16)[0]
-    # A cluster runs in one GPC, a group of multiprocessors. With one block a multiprocessor, a GPC of 7 multiprocessors
-    # holds no cluster of 8 blocks.
+    # A cluster runs in one GPC, a group of multiprocessors. A GPC of 7 multiprocessors with one block each holds no
+    # cluster of 8 blocks.
     for gpc, multiprocessors, blocks in ((8, 256, 8), (7, 252, 4)):
         gpu.emulator.set_device("sm_90", multiprocessors, gpc)
         assert f": {blocks} blocks an image" in plans(gpu, 128, 64, 16)[0]

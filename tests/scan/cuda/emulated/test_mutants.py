@@ -1,7 +1,7 @@
 """Tests that the other tests would find any fault in a resident kernel's synchronisation.
 
-The emulator (tests/emulator) breaks one instruction of a kernel at a time, such as a barrier. For every broken kernel
-(a mutant), the emulator must report an error, or the results must be wrong.
+The emulator breaks one instruction of a kernel, such as a barrier. For every broken kernel (mutant), it must report an
+error, or the results must be wrong.
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
 
-# Broken instructions for the communication between the blocks of a cluster: (instruction, how it is broken).
+# Faults in the communication between a cluster's blocks: (instruction, how it is broken).
 CLUSTER_MUTANTS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
     *(("mbarrier init", mode) for mode in ("dropped", "less", "more")), ("mbarrier fence", "dropped"),
@@ -71,7 +71,6 @@ class Launch:
             self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
 
     def is_wrong(self):
-        """Launches a broken kernel. Returns whether the emulator reports an error, or the results are wrong."""
         try:
             got = self.launch()
         except RuntimeError as error:
@@ -109,13 +108,13 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.clear_mutations()
     assert survivors == []
-    # Without a launch for every number of blocks, instructions that address other blocks may not be reached.
+    # If not every number of blocks is launched, instructions that address other blocks may not be reached.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     allowed = set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}
     assert unreached <= allowed, "not reached"
 
 
-# Indexes the hidden states, of shape [images][pixels][directions][hidden], in step.cuh.
+# The index of a hidden state in step.cuh. The shape is [images][pixels][directions][hidden].
 JOINED = "((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit"
 WRONG = {
     "the first direction's": JOINED.replace(" + direction)", ")"),

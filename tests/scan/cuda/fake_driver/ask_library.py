@@ -1,8 +1,7 @@
 """Calls the library _C_cuda with fake NVIDIA drivers, in a new process for each case.
 
 The command is `ask_library.py FOLDER CASES`. CASES is a JSON list of [path of a fake driver or null, value of
-FAKE_GPUS]. FOLDER/libcuda.so.1 becomes a link to the driver, so the loader must look in FOLDER first. Prints
-why_no_gpu(), describe_plan() and the loaded device code as JSON.
+FAKE_GPUS]. FOLDER/libcuda.so.1 becomes a link to the driver, so the loader must look in FOLDER first.
 """
 
 import ctypes

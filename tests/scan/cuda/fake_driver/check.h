@@ -1,13 +1,13 @@
-// Checks for test programs that call the fake NVIDIA driver. The first check that fails ends the process.
+// Checks for programs that call the fake NVIDIA driver. The first check that fails ends the process.
 #pragma once
 #include <cstdlib>
 #include <iostream>
 #include <string>
 
 extern "C" {
-// Returns the calls of driver functions since the last fake_forget(), one a line.
+// Returns the calls of driver functions since fake_forget(), one on each line of text.
 const char* fake_calls();
-// Counts the lines of fake_calls() that begin with `prefix`. A space at the end of `prefix` also matches a line's end.
+// Counts the calls whose line begins with `prefix`. A space at the end of `prefix` also matches a line's end.
 int fake_count(const char* prefix);
 void fake_forget();
 }

@@ -55,7 +55,7 @@ SCENARIO(each_kernel_is_prepared_once) {
   const CUstream stream = new_stream();
   run_everything(stream);
   EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
-  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // one file of resident kernels, and one of all other kernels
+  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // resident kernels are one file, all other kernels another
   EQUAL(fake_count("cuModuleLoadData "), 2);
   EQUAL(count_refusals(), 0);
   const int loaded = fake_count("cuModuleGetFunction ");
@@ -113,7 +113,7 @@ SCENARIO(first_calls_beside_a_capture_of_another_thread) {
   EQUAL(count_refusals(), 0);
 }
 
-// A thread of autograd begins without a CUDA context. Its calls fail until make_current() sets a context.
+// A thread of autograd has no CUDA context, so its calls fail until make_current().
 SCENARIO(a_thread_without_a_context) {
   run_on(0);
   fake_forget();
@@ -147,7 +147,7 @@ SCENARIO(the_second_gpu_first) {
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
   SUCCEEDS(make_current(0));
   SUCCEEDS(current_device(device));
-  EQUAL(device.capability, 86);  // compute capability of the loaded code, not of the GPU
+  EQUAL(device.capability, 86);  // of the loaded code, not of the GPU
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);

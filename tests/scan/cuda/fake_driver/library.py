@@ -1,6 +1,6 @@
 """Builds a fake NVIDIA driver, and host_code.cpp, which calls the host code of csrc/cuda with this driver.
 
-The environment variable FAKE_GPUS has the compute capabilities of the fake GPUs, such as "8.0 9.0".
+The environment variable FAKE_GPUS lists the fake GPUs' compute capabilities, such as "8.0 9.0".
 """
 
 import os
@@ -47,7 +47,7 @@ def _objects(sources, flags):
 
 @cache
 def build_driver(without="", flags=()):
-    """Builds the fake driver's library. Like an older driver, it may lack a function (``without``)."""
+    """Builds the fake driver's library. It lacks the function ``without``, as an older driver may."""
     hide = []
     if without:
         script = build_cache.folder() / f"without-{without}.map"

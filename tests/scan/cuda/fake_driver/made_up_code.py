@@ -8,7 +8,7 @@ from emulator import build_cache
 from helpers.kernels import FORMATS, every_kernel
 from helpers.nvrtc import device_code
 
-# The compute capabilities of a release for AArch64, from RELEASED in setup.py.
+# Compute capabilities of a release for AArch64 (RELEASED in setup.py).
 GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]
 TYPES = "float32", "float64", "float16", "bfloat16"
 KERNELS = {
@@ -18,16 +18,13 @@ KERNELS = {
     + [f"neighbours_{size}" for size in (2, 4, 8, 16)],
 }
 
-# The C structs Elf64_Ehdr and Elf64_Shdr: the headers of an ELF file and of a section.
+# The C structs Elf64_Ehdr and Elf64_Shdr.
 FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")
-CUDA = 190  # value of e_machine in ELF files of CUDA code
+CUDA = 190  # e_machine of CUDA code
 
 
 def machine_code(capability, kernels):
-    """Returns an ELF file with a section for each kernel.
-
-    From compute capability 10.0 on, its header has a newer format.
-    """
+    """Returns an ELF file with a section for each kernel."""
     names = [f".text.{kernel}\0".encode() for kernel in kernels]
     new, sections = capability >= 100, len(names) + 2
     identity = b"\x7fELF" + bytes([2, 1, 1, 0, 8 if new else 7])
@@ -44,7 +41,7 @@ def ptx(capability, kernels):
 
 
 class Compiler:
-    """Replaces the compiler NVRTC, and takes the names of kernels from KERNELS."""
+    """Replaces the compiler NVRTC, and compiles the made-up KERNELS."""
 
     path = Path(__file__)
 

@@ -1,4 +1,4 @@
-"""Tests the host code of the CUDA kernels with a fake driver, which refuses the calls that NVIDIA's driver refuses."""
+"""Tests the host code of the CUDA kernels with a fake driver, which refuses what NVIDIA's driver refuses."""
 
 import json
 import os
@@ -19,7 +19,6 @@ TWO_GPU_SCENARIOS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
-    """Runs a scenario of host_code.cpp with the fake driver as ``folder``/libcuda.so.1."""
     (folder / "libcuda.so.1").symlink_to(fake_driver.build_driver(flags=flags))
     gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "9.0"}
     environment = os.environ | fake_driver.library_path(folder) | gpus
@@ -38,11 +37,11 @@ def test_threads_do_not_race(scenario, tmp_path):
     run(scenario, tmp_path, flags=("-fsanitize=thread",))
 
 
-# The compute capabilities of a release for x86-64, from RELEASED in setup.py.
+# Compute capabilities of a release for x86-64 (RELEASED in setup.py).
 RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}
 ARCHS = BUILD["cuda_archs"] or ""
 BUILT = set(ARCHS.split(";"))
-# {compute capability: the code of a release that this GPU loads}. sm_ is machine code, and compute_ is PTX.
+# {compute capability: the code of a release that this GPU loads}. sm_ is machine code, compute_ is PTX.
 CODE = {
     "7.0": None, "7.2": None, "7.5": "sm_75", "8.0": "sm_80", "8.6": "sm_86", "8.7": "sm_87", "8.9": "sm_86",
     "9.0": "sm_90", "10.0": "sm_100", "10.1": "compute_90", "10.3": "sm_100", "11.0": "compute_90", "12.0": "sm_120",
@@ -70,11 +69,11 @@ def shortened(answer):
     return why, plan, sorted(set(loaded))
 
 
-# Importing torch takes long, so one process imports it, and forks for each case.
+# One process imports torch, which takes long, and forks for each case.
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
-    """With two GPUs, describe_plan() must describe the first."""
+    """describe_plan() must describe the first of two GPUs."""
     says = {
         ("none", ""): "expected NVIDIA's driver, got none: ...",
         ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",

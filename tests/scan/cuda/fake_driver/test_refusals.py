@@ -15,7 +15,7 @@ from .made_up_code import machine_code, ptx
 pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]
 
 SUCCESS, INVALID = Error.SUCCESS, Error.INVALID_VALUE
-OPT_IN = 227 << 10  # most shared memory of a block, in bytes, on compute capability 9.0
+OPT_IN = 227 << 10  # bytes of shared memory that a block may use on compute capability 9.0
 DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
 out = ctypes.byref(ctypes.c_void_p())
 
@@ -48,7 +48,6 @@ class FakeDriver(cuda.Driver):
         return errors[0]
 
     def prepare(self):
-        """Makes a module, a kernel and a stream on GPUs 0 and 1. GPU 0 is current afterwards."""
         assert self.cuInit(0) == SUCCESS
         for gpu, capability in ((1, 80), (0, 90)):
             self.enter(gpu)
@@ -130,8 +129,7 @@ def test_shared_memory(fresh):
     assert driver.launch(shared=left + 1) == INVALID
 
 
-# Calls that invalidate the capture of a CUDA graph: (capture mode, error, call). Only the relaxed mode allows calls
-# that load code.
+# (capture mode, error, call that invalidates a CUDA graph's capture). Only the relaxed mode allows loading code.
 UNSUPPORTED = Error.STREAM_CAPTURE_UNSUPPORTED
 BREAKING = [
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),
