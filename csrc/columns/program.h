@@ -1,10 +1,8 @@
 // Parses and checks a program: integers that pixelrnn_ext/incremental/program.py writes for the steps of a column.
-// Whatever the integers are, the parsed steps access only the given tensors. If a program is invalid, the parser throws
-// std::runtime_error with one sentence.
+// Parsed steps access only the given tensors, whatever the integers are. An invalid program throws std::runtime_error.
 //
-// `code` lists the integers of one step after another. A step begins with its kind (StepKind). Its operands follow in
-// the order in which the parser reads them. A tensor is given by its index, an absent right operand by -1. The dtype of
-// uniform is float64, of known bool, of values and intervals int64. All other tensors share one dtype.
+// `code` holds one step after another: its kind (StepKind), then its operands in the order in which step() reads them.
+// A tensor is given by its index, an absent tensor by -1.
 #pragma once
 #include <initializer_list>
 #include <vector>
@@ -17,7 +15,7 @@ namespace pixelrnn {
 
 template <class T> class ColumnProgram {
  public:
-  // The parsed steps point into the tensors' memory. They do not refer to `code`.
+  // The steps point to the tensors' memory, but not to `code`.
   ColumnProgram(
       const std::vector<TensorView>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
       : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {
@@ -36,7 +34,7 @@ template <class T> class ColumnProgram {
   int64_t images() const { return images_; }
   bool decodes() const { return decodes_; }
 
-  // Checks that known values, and values to encode, are levels. The tensors must be in the CPU's memory.
+  // Reads the tensors' values, so the tensors must be in the CPU's memory.
   void check_values() const {
     for (const ColumnStep<T>& s : steps) {
       if (!s.values.data) continue;
@@ -82,7 +80,6 @@ template <class T> class ColumnProgram {
       expect(0 <= s.start && s.start <= s.stop && s.stop <= b.channels, "channels ", s.start, " to ", s.stop,
           " are not in a buffer");
   }
-  // `size` is the number of outputs, or of units, in a block of packed weights (ColumnBlocks).
   void read_taps(ColumnStep<T>& s, int gates, int size) {
     const TensorView& packed = tensor(kViewType<T>);
     const int64_t block = read();
@@ -102,7 +99,6 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // `counts` are the numbers of channels of the step's other buffers. Each must be the number of colours.
   void read_value(ColumnStep<T>& s, std::initializer_list<int64_t> counts) {
     const TensorView& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

@@ -1,10 +1,8 @@
 // Parses and checks row steps (pixelrnn_ext/incremental/row_steps.py), which compute all columns of an image row
-// together. For an invalid program it throws like the parser in program.h.
+// together.
 //
-// `code` lists the integers of one step after another. A RowSum is 0, output, bias, map, packed, the number of taps,
-// then the source of each tap. A RowCopy is 1, output, source, mirrored. A tensor is given by its index, an absent
-// tensor by -1. Shapes: output and source [columns, images, channels], bias [outputs], map [images or 1, outputs,
-// height or 1, columns or 1], packed [quads, channels of all taps, 4 outputs]. All tensors have one dtype.
+// `code` holds one step after another. A RowSum is 0, output, bias, map, packed, the number of taps, then the source of
+// each tap. A RowCopy is 1, output, source, mirrored. A tensor is given by its index, an absent tensor by -1.
 #pragma once
 #include <vector>
 
@@ -20,10 +18,10 @@ template <class T> struct RowStep {
     const T* source;
     int64_t channels;
   };
-  std::vector<Tap> taps;  // a RowCopy copies the source of its only tap
-  int64_t channels;       // of all taps
+  std::vector<Tap> taps;
+  int64_t channels;  // sum over the taps
   const T *bias, *map, *packed;
-  int64_t map_image, map_channel, map_row, map_column;  // strides; 0 for an axis of size 1
+  int64_t map_image, map_channel, map_row, map_column;  // strides in `map`, 0 along an axis of size 1
 };
 
 template <class T> class RowProgram {

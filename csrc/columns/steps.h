@@ -1,7 +1,6 @@
-// The steps that sample or code the pixels of an image row, as CPU and CUDA kernels read them
-// (pixelrnn_ext/incremental/steps.py defines the steps). A buffer is an array [margin + width][images][channels]. A
-// column of a buffer is one pixel position in all images. A step computes the channels `start` to `stop` - 1 of the
-// current column.
+// The steps that sample or code the pixels of an image row (pixelrnn_ext/incremental/steps.py defines them). A buffer
+// is an array [margin + width][images][channels]. A column of a buffer is one pixel position in all images. A step
+// computes the channels `start` to `stop` - 1 of one column.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -15,30 +14,28 @@ template <class T> struct RowBuffer {
 
 template <class T> struct ColumnTap {
   RowBuffer<T> input;
-  int64_t shift;     // distance from the current column to the column that the tap reads, 0 or less
+  int64_t shift;     // columns from the current column to the column that the tap reads, 0 or less
   int64_t channels;  // the tap reads the first `channels` channels of `input`
 };
 
-// 64 bits, so that every integer of a program fits.
+// 64 bits, to hold any integer of a program.
 enum class StepKind : int64_t { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
 constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "encode", "decode"};
 
 // Packed weights are [blocks][channels of all taps][outputs of a block] for linear steps, and [blocks][channels of all
-// taps][4 gates][units of a block] for cell steps. Zeros pad the last block. The size of a block depends on the
-// kernels.
+// taps][4 gates][units of a block] for cell steps. Zeros pad the last block.
 struct ColumnBlocks { int outputs, units; };
 
 template <class T> struct ColumnStep {
   StepKind kind;
   // Draw, encode and decode steps read this range of the logits.
   int64_t start, stop;
-  std::vector<ColumnTap<T>> taps;  // only in linear and cell steps
+  std::vector<ColumnTap<T>> taps;
   const T* packed;
-  // The first summand of a linear, cell or pointwise step, and the logits of the other steps. In a cell step it is
-  // [4][hidden].
+  // In draw, encode and decode steps the logits, otherwise the first summand. A cell step's base is [4][hidden].
   RowBuffer<T> base;
   RowBuffer<T> addend;  // added to h in a cell step, to `base` in a pointwise step
-  RowBuffer<T> output;  // in draw, encode and decode steps: the scaled image
+  RowBuffer<T> output;  // draw, encode and decode steps write the scaled image
   bool relu;
   // A cell step reads the previous c from `carried`, `shift` columns away, and writes new c and h.
   RowBuffer<T> carried, c, h;
@@ -48,11 +45,11 @@ template <class T> struct ColumnStep {
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
-  const T* scaled;  // [levels]: the network's input for each value
+  const T* scaled;  // the network's input for each value, [levels]
   int64_t colour;
 };
 
-// Returns the largest value that a draw, encode or decode step can give. A single logit stands for the values 0 and 1.
+// A single logit belongs to two values, 0 and 1.
 template <class T> int64_t last_level(const ColumnStep<T>& s) {
   return s.stop - s.start == 1 ? 1 : s.stop - s.start - 1;
 }

@@ -1,4 +1,4 @@
-// TensorView describes tensors without torch's headers. The parsers of programs throw their errors by `expect`.
+// TensorView describes a tensor without torch's headers.
 #pragma once
 #include <cstdint>
 #include <sstream>
@@ -7,7 +7,7 @@
 
 namespace pixelrnn {
 
-// Limits the numbers of columns, images and channels, so that a product of two of them fits 64 bits.
+// Limits sizes, so that a product of two sizes fits 64 bits.
 constexpr int64_t kMaxSize = int64_t(1) << 31;
 
 struct TensorView {
@@ -17,7 +17,7 @@ struct TensorView {
   bool contiguous;
 
   int64_t numel() const {
-    uint64_t n = 1;  // unsigned, so that an overflow is defined behaviour
+    uint64_t n = 1;  // unsigned, because signed overflow is undefined
     for (int64_t size : sizes) n *= uint64_t(size);
     return int64_t(n);
   }
@@ -25,8 +25,7 @@ struct TensorView {
 template <class T> constexpr TensorView::Type kViewType = TensorView::kOther;
 template <> constexpr TensorView::Type kViewType<float> = TensorView::kFloat;
 template <> constexpr TensorView::Type kViewType<double> = TensorView::kDouble;
-template <> constexpr TensorView::Type kViewType<uint8_t> =
-    TensorView::kBool;  // a byte other than 0 and 1 is no valid bool
+template <> constexpr TensorView::Type kViewType<uint8_t> = TensorView::kBool;
 template <> constexpr TensorView::Type kViewType<int64_t> = TensorView::kInt64;
 
 template <class... Words> void expect(bool condition, const Words&... words) {

@@ -6,7 +6,7 @@
 
 namespace pixelrnn::cuda {
 
-// Pointers to one image's part of the tensors. The indices of neighbouring pixels differ by `hidden`.
+// Pointers to one image in the tensors. Neighbouring pixels are `hidden` values apart.
 template <Format F, int G> struct BackwardMaps {
   using T = Traits<F>;
   using Value = typename T::Value;
@@ -17,7 +17,7 @@ template <Format F, int G> struct BackwardMaps {
   const float* c;
   Four* dx;
 
-  // Unless `keep` is true, the compiler may compute the pointers again at each use.
+  // If `keep` is false, the compiler may compute the pointers again at each use.
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<G>& a, const ThreadIds& ids, int hidden, int, bool keep) {
     const int64_t image = ids.first_pixel * hidden;
     auto map = [&](auto* first) { return keep ? ptx::opaque(first + image) : first + image; };

@@ -6,7 +6,6 @@
 
 namespace pixelrnn::cuda {
 
-// Replaces Exchange and WeightStream in kernels without clusters.
 struct NoCluster {
   template <class... Any> PIXELRNN_DEVICE NoCluster(const Any&...) {}
 };
@@ -19,7 +18,7 @@ template <class T> struct ClusterOf<T, true> {
   using WeightStream = cuda::WeightStream<T>;
 };
 
-// Draws rows of one image, with a team: one block of threads, or a cluster of blocks (block_kernel.h).
+// Draws rows of one image by one block of threads, or by a cluster (block_kernel.h).
 template <class T, bool IS_CLUSTER> class ImageSampler {
  public:
   PIXELRNN_DEVICE explicit ImageSampler(const BlockArgs<T>& a)
@@ -67,7 +66,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       if (thread_ == 0) exchange_.init(), ptx::mbarrier_init(barriers_, kStreamStages, 1), ptx::mbarrier_fence();
     for (int64_t i = thread_; i < a_.bytes / 16; i += blockDim.x)
       reinterpret_cast<uint4*>(memory_)[i] = reinterpret_cast<const uint4*>(a_.memory)[i];
-    // Some weights of a block stay zero. A cluster has only tables of scaled values here, which need no zeros.
+    // Zeroes the rings, and in a single block also the weights, whose padding must be zero.
     for (int i = thread_ + (IS_CLUSTER ? a_.weight_values : 0); i < a_.weight_values + a_.ring_values; i += blockDim.x)
       weights_[i] = 0;
     if constexpr (!IS_CLUSTER) __syncthreads();
@@ -77,7 +76,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
 
-  // ---- Row steps: each thread computes four outputs of four columns together.
+  // ---- Row steps. Each thread computes four outputs of four columns, so that it loads a weight once for them.
 
   PIXELRNN_DEVICE int64_t row_index(int column, int channels) const {
     return (int64_t(column) * a_.images + image_) * channels;
@@ -87,7 +86,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   PIXELRNN_DEVICE void row_step(int i, int row) {
     const RowStepArgs<T> s = list<RowStepArgs<T>>(a_.row_steps)[i];
     const RowTapArgs<T>* const taps = list<RowTapArgs<T>>(a_.row_taps) + s.first_tap;
-    sync();  // a row step reads the results of the step before
+    sync();
     if (s.is_copy) copy_row(s, taps->source);
     else sum_row(s, taps, row);
   }
@@ -98,7 +97,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
   PIXELRNN_DEVICE void sum_row(const RowStepArgs<T>& s, const RowTapArgs<T>* taps, int row) const {
-    constexpr int kColumns = 4;  // columns for which a thread loads a weight once
+    constexpr int kColumns = 4;
     const int quads = (s.outputs + kQuad - 1) / kQuad, groups = (s.columns + kColumns - 1) / kColumns;
     for (int item = team_thread(); item < quads * groups; item += team_threads()) {
       const int first = item / quads * kColumns, quad = item % quads;
@@ -133,9 +132,9 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
 
-  // ---- The columns of a row, one after the other.
+  // ---- Column programs, which compute one column after the other.
   PIXELRNN_DEVICE void columns(const BlockProgram<T>& p, int row) {
-    sync();  // row steps have written their results, and no thread reads the rings any more
+    sync();  // the row steps' results are visible, and no thread reads the rings
     if constexpr (IS_CLUSTER) {
       stream_.begin_row(
           a_.stream + ((int64_t(rank_) * (a_.main.stages + a_.mirrored.stages) + p.first_stage) << a_.log_stage),
@@ -144,10 +143,10 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
     fill_rings(p, row);
     for_each_round(p, [&](const BlockRecord& r, int column) { run_record(p, r, column, row); });
-    __syncthreads();  // wait until all warps have finished the last column
+    __syncthreads();  // all warps have finished the last column
     if (warp_ == p.warps) store_last_column(p);
   }
-  // Calls run(record, column) for each record of this warp. The records, [period][rounds][warps], repeat after `period`
+  // Calls run(record, column) for each of this warp's records, [period][rounds][warps], which repeat after `period`
   // columns.
   template <class Run> PIXELRNN_DEVICE void for_each_round(const BlockProgram<T>& p, const Run& run) {
     const BlockRecord* const records =
@@ -170,7 +169,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       now = next;
     }
   }
-  // Loads the columns to the left of the row, and the first column of buffers that the program only reads.
+  // Loads the columns to the left of the row.
   PIXELRNN_DEVICE void fill_rings(const BlockProgram<T>& p, int row) const {
     for (int i = 0; i < p.loads; ++i) {
       const BlockLoad<T> load = shared_list<BlockLoad<T>>(p.load)[i];
@@ -203,8 +202,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
 
-  // Adds the products of one tap to the lane's sums. The lane loads four channels before it multiplies, so that the
-  // loads overlap. Behind the last channel, it loads this channel again and multiplies by zero.
+  // Adds the products of one tap to the lane's sums. The loads of four channels overlap. Channels beyond the last one
+  // count as zero.
   template <class Weights>
   PIXELRNN_DEVICE static void add(T (&sum)[kQuad], const T* x, int width, const Weights& w, int lane, int lanes) {
     int k = lane;
@@ -226,7 +225,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       k += 4 * lanes;
     } while (k < width);
   }
-  // Sums `sum` over `lanes` lanes, at least 4. Lane l gets the total of sum[2 * (l % 2) + l / 2 % 2].
+  // Sums over `lanes` lanes, at least 4. Lane l gets the total of sum[2 * (l % 2) + l / 2 % 2].
   PIXELRNN_DEVICE T reduce(const T (&sum)[kQuad], int lanes) const {
     const bool is_odd = lane_ & 1, is_upper = lane_ & 2;
     T pair[2], one;
@@ -249,8 +248,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   }
   template <bool is_cell> PIXELRNN_DEVICE void product(const BlockProgram<T>& p, const BlockRecord& r, int column) {
     const int lanes = 1 << r.log_lanes(), thread = r.first_thread + lane_, lane = thread & (lanes - 1);
-    const int part = 2 * (lane & 1) + (lane >> 1 & 1);  // index of the sum that reduce() returns
-    // The blocks of a cluster have equal shares of the outputs. Weights of zero pad the last shares.
+    const int part = 2 * (lane & 1) + (lane >> 1 & 1);
+    // Each block of a cluster computes an equal share of the outputs. Zero weights pad the last shares.
     const int first_quad = IS_CLUSTER ? r.first_quad : 0, all_quads = is_cell ? r.count : (r.count + kQuad - 1) / kQuad,
               before = IS_CLUSTER ? rank_ * ((all_quads + blocks_ - 1) / blocks_) : 0;
     if constexpr (IS_CLUSTER) stream_.wait(r.weights, (r.quads - first_quad) * r.channels * kQuad);
@@ -259,7 +258,6 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
                 quad = IS_CLUSTER ? min(before + share, all_quads - 1) : share;
       const bool has_quad = own < r.quads && (!IS_CLUSTER || before + own < all_quads),
                  has_result = has_quad && (is_cell || quad * kQuad + part < r.count);
-      // One lane finishes a unit, and one lane each output of a linear step.
       const bool finishes = has_result && lane < (is_cell ? 1 : kQuad);
       const Operands operands = load_operands<is_cell>(p, r, column, quad, part, finishes);
       auto w = weights(r.weights + (share - first_quad) * r.channels * kQuad);
@@ -273,9 +271,9 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       const T y = reduce(sum, lanes) + operands.base;
       if constexpr (IS_CLUSTER) {
         exchange_.before_push();
-        __syncwarp();  // a lane may replace an operand that another lane has read
+        __syncwarp();  // other lanes have read the operands that this lane may replace
       }
-      // In a cluster, lanes without a result store results of other lanes.
+      // In a cluster, lanes without a result help to store the results of other lanes.
       const auto write = [&](int place, int index, T value) {
         if ((IS_CLUSTER || !is_cell) && place < 0) return;
         if constexpr (IS_CLUSTER) push<is_cell>(place, index, value, has_result, lane, lanes);
@@ -285,16 +283,16 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       else if (IS_CLUSTER || finishes) outputs(r, y, operands, quad * kQuad + part, write);
     }
   }
-  // Stores a result in the rings of all blocks. Each lane of a group does so for some of the blocks.
+  // Stores a result in the rings of all blocks. The lanes of a group divide the blocks among them.
   template <bool is_cell>
   PIXELRNN_DEVICE void push(int place, int index, T value, bool has_result, int lane, int lanes) const {
     const int results = is_cell ? 1 : kQuad;
     value = __shfl_sync(~0u, value, (lane_ & -lanes) + (lane & (results - 1)));
     exchange_.push(has_result, rings_ + place + index, value, lane / results, lanes / results);
   }
-  // The lane loads these operands before it computes the product, to hide their latency.
+  // Loaded before the product, to hide the latency.
   struct Operands { T base, first, second; };
-  // A step may overwrite its operands, so only the lane that overwrites an operand reads it.
+  // A step may overwrite its operands, so a lane reads only operands that it overwrites itself.
   template <bool is_cell>
   PIXELRNN_DEVICE Operands load_operands(
       const BlockProgram<T>& p, const BlockRecord& r, int column, int quad, int part, bool finishes) const {
@@ -322,7 +320,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     y = rectified(y + operands.second, r.has_relu(2));
     write(r.place[3], o, y);
   }
-  // z is the lane's pre-activation. Lanes 0, 2, 1 and 3 of four have the gates i, f, g and o.
+  // Lanes 0, 2, 1 and 3 of four have the pre-activations z of the gates i, f, g and o.
   template <class Write>
   PIXELRNN_DEVICE void cell(
       const BlockRecord& r, T z, const Operands& operands, int unit, int gate, bool writes, const Write& write) const {
@@ -344,8 +342,6 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       rings_[r.output + o] = y;
     }
   }
-
-  // ---- Values of pixels.
 
   PIXELRNN_DEVICE int64_t value_index(int colour, int column, int row) const {
     return ((int64_t(image_) * a_.colours + colour) * a_.height + row) * a_.width + column - a_.margin;
@@ -372,7 +368,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     rings_[r.output] = scaled;
   }
 
-  // ---- The last warp, which copies columns between global and shared memory.
+  // ---- The last warp copies columns between global and shared memory.
 
   PIXELRNN_DEVICE void move(const BlockMove<T>& m, int column, int row) const {
     const bool has_next = column + 1 < a_.margin + a_.width, has_previous = column > a_.margin;
@@ -407,7 +403,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   unsigned char* const memory_;
   T *const weights_, *const rings_;
   FetchedValue* const fetched_;
-  const uint32_t barriers_;  // shared-memory address of a cluster's mbarriers
+  const uint32_t barriers_;  // shared-memory address of the mbarriers
   typename ClusterOf<T, IS_CLUSTER>::Exchange exchange_;
   typename ClusterOf<T, IS_CLUSTER>::WeightStream stream_;
 };

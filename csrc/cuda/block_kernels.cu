@@ -1,6 +1,6 @@
 #include "block_kernel.cuh"
 
-// GPUs before compute capability 9.0 have no clusters, and get empty kernels for them.
+// Clusters need compute capability 9.0.
 #if __CUDA_ARCH__ < 900
 #define DRAW_BY_CLUSTER(T)
 #else

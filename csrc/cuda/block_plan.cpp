@@ -26,7 +26,7 @@ template <class T> struct Programs {
   const RowProgram<T>&before_row, &after_row;
 };
 
-// The returned plan may need more shared memory than the GPU has.
+// The plan may need more shared memory than the GPU has.
 template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Device& device, const Team& team) {
   const auto& [main, mirrored, before_row, after_row] = programs;
   RowStepAccess<T> rows;
@@ -95,7 +95,7 @@ template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Devi
   return plan;
 }
 
-// Returns the most bytes of weights that a block of a cluster reads for a column, and for four outputs.
+// Returns the largest number of bytes of weights that a block reads for a column, and for four outputs.
 template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& programs, int blocks) {
   int64_t most = 0, most_of_quad = 0;
   for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {
@@ -110,8 +110,7 @@ template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& p
   return {most, most_of_quad};
 }
 
-// The ring of weights is the largest that fits in shared memory, up to half of a column's weights. A larger ring is of
-// no use.
+// The ring of weights takes the free shared memory, up to half of a column's weights. A larger ring is of no use.
 template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const Device& device, int blocks) {
   const auto [all, quad] = stream_sizes(programs, blocks);
   int64_t bytes = kMinStreamBytes, least = kMinStreamBytes;
@@ -123,7 +122,7 @@ template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const 
   }
 }
 
-// Returns the estimated time of a pixel of all images if each stage is a launch (columns.h).
+// Returns the estimated time of a pixel of all images with a launch for each stage (columns.h).
 template <class T> double seconds_of_stages(const Programs<T>& programs) {
   double seconds = 0;
   for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {

@@ -4,8 +4,8 @@
 
 namespace pixelrnn::cuda {
 
-// Runs a stage: steps that do not depend on each other. A group of lanes computes four outputs, or the four gates of a
-// unit, for kImages images, and loads a weight once for them. An image's results do not depend on kImages.
+// Runs a stage: steps that do not depend on each other. A group of lanes computes four outputs, or a unit's four gates,
+// for kImages images, and loads each weight once for them.
 template <class T, int kImages> class ColumnStageKernel {
  public:
   PIXELRNN_DEVICE explicit ColumnStageKernel(const ColumnStageArgs<T>& a) : a_(a) {}
@@ -32,7 +32,7 @@ template <class T, int kImages> class ColumnStageKernel {
     const int lanes = 1 << s.log_lanes, lane = int(thread) & (lanes - 1);
     const int group = int(thread >> s.log_lanes), groups = (a_.images + kImages - 1) / kImages;
     const int quads = is_cell ? s.count : (s.count + kQuad - 1) / kQuad;
-    // All lanes of a warp must take part in shuffles, so spare threads compute the last quad again.
+    // All lanes of a warp take part in shuffles, so spare threads compute the last quad again.
     const int quad = min(group / groups, quads - 1), image0 = group % groups * kImages;
     T sum[kImages][kQuad] = {};
     const T* w = s.packed + (int64_t(quad) * s.channels + lane) * kQuad;
@@ -57,7 +57,7 @@ template <class T, int kImages> class ColumnStageKernel {
       for (int m = 0; m < kImages; ++m)
 #pragma unroll
         for (int i = 0; i < kQuad; ++i) sum[m][i] += __shfl_xor_sync(~0u, sum[m][i], distance);
-    // Lane m of a group finishes image m. A group has at least kImages lanes.
+    // Lane m of a group finishes image m.
     T own[kQuad];
 #pragma unroll
     for (int m = 0; m < kImages; ++m)
@@ -108,15 +108,14 @@ template <class T, int kImages> class ColumnStageKernel {
     at(s.output, image)[o] = rectified(y, s.relu);
   }
 
-  // Draws the value of one image unless it is known, and writes the scaled value for the network. All lanes of a warp
-  // call this together.
+  // All lanes of a warp call this together.
   PIXELRNN_DEVICE void set_value(const StageStep<T>& s, int image) const {
     if (image >= a_.images) return;
     const int lane = int(threadIdx.x) & 31;
     const int64_t index = int64_t(image) * s.colours;
     int64_t value = s.values[index];
     if (!s.known[index]) value = draw(at(s.base, image), s.count, s.last_level, lane, s.uniform[index], a_.temperature);
-    __syncwarp();  // wait until all lanes have read the value, which lane 0 overwrites
+    __syncwarp();  // all lanes have read the value, which lane 0 overwrites
     if (lane != 0) return;
     s.values[index] = value;
     *at(s.output, image) = s.scaled[0 <= value && value <= s.last_level ? value : s.last_level];

@@ -1,4 +1,4 @@
-// Arithmetic of the sampler's two CUDA kernels: one runs a stage, the other draws whole images.
+// Arithmetic of the two CUDA kernels of the sampler.
 #pragma once
 #include "../cell.h"
 #include "column_kernel.h"
@@ -8,19 +8,19 @@ namespace pixelrnn::cuda {
 
 template <class T> struct alignas(16) Quad { T v[kQuad]; };
 
-// The cell's sigmoid and tanh. For float they are FullMath's, which has no division. A division's slow path would make
-// the compiler spill registers. FullMath has no float64 version.
+// Sigmoid and tanh of the cells. Float takes FullMath, because the slow path of a division would make the compiler
+// spill registers. FullMath has no float64 version.
 template <class T> struct CellMathOf { using Type = StepMath; };
 template <> struct CellMathOf<float> { using Type = FullMath; };
 template <class T> using CellMath = typename CellMathOf<T>::Type;
 
 template <class T> PIXELRNN_DEVICE T rectified(T y, bool relu) { return relu && y < T(0) ? T(0) : y; }  // NaN stays NaN
 
-// Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py). At temperature 0
-// it returns the most likely value. All lanes of a warp call this together.
+// Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py), or at
+// temperature 0 the most likely value. All lanes of a warp call this together.
 template <class T> PIXELRNN_DEVICE int draw(
     const T* logits, int count, int last_level, int lane, double uniform, double temperature) {
-  // A single logit belongs to the value 1. The value 0 then has the logit 0.
+  // A single logit is that of the value 1. The value 0 has the logit 0.
   const auto logit = [&](int value) { return count > 1 ? double(logits[value]) : value ? double(*logits) : 0.; };
   const int levels = last_level + 1, share = (levels + 31) / 32;
   const int first = min(levels, lane * share), end = min(levels, first + share);
@@ -37,7 +37,7 @@ template <class T> PIXELRNN_DEVICE int draw(
   const auto weight = [&](int value) { return ::exp((logit(value) - top) / temperature); };
   double sum = 0;
   for (int i = first; i < end; ++i) sum += weight(i);
-  double cumulative = sum;  // later the sum over this lane and the lanes before it
+  double cumulative = sum;
   for (int distance = 1; distance < 32; distance *= 2) {
     const double before = __shfl_up_sync(~0u, cumulative, distance);
     if (lane >= distance) cumulative += before;
@@ -47,7 +47,7 @@ template <class T> PIXELRNN_DEVICE int draw(
   const double passed = uniform * total;
   const double before = __shfl_up_sync(~0u, cumulative, 1);
   cumulative = lane ? before : 0;
-  // Lanes round their sums differently, so only the test w > 0 makes sure that the drawn value is possible.
+  // Each lane rounds its sums differently, so the test w > 0 is needed: it excludes values of probability 0.
   int value = levels, last = 0;
   for (int i = first; i < end; ++i) {
     const double w = weight(i);

@@ -1,5 +1,5 @@
-// Divides the steps of a column (../columns/steps.h) into stages. One launch can run a stage, because its steps do not
-// depend on each other. Different buffers must share no memory.
+// Divides the steps of a column (../columns/steps.h) into stages. The steps of a stage do not depend on each other, so
+// one launch runs them. Different buffers must share no memory.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -10,15 +10,14 @@
 
 namespace pixelrnn::cuda {
 
-// A step, and pointwise steps on its outputs. The thread that computes an output also runs the pointwise steps on it,
-// so they need no stage of their own.
+// A step, and the pointwise steps that the same thread runs on each output.
 template <class T> struct FusedStep {
   ColumnStep<T> first;
   std::vector<ColumnStep<T>> pointwise;
 };
 template <class T> using ColumnStage = std::vector<FusedStep<T>>;
 
-// Channels of a buffer at the current column. Earlier columns cause no dependency, because earlier launches wrote them.
+// Channels of a buffer at the current column. Earlier columns are complete, because earlier launches wrote them.
 struct ChannelRange {
   const void* data;
   int64_t start, stop;
@@ -34,7 +33,6 @@ struct ChannelAccess {
       return std::any_of(b.begin(), b.end(), [&](const ChannelRange& y) { return x.overlaps(y); });
     });
   }
-  // Returns whether `later` must wait for this access.
   bool precedes(const ChannelAccess& later) const {
     return overlap(writes, later.reads) || overlap(reads, later.writes) || overlap(writes, later.writes);
   }
@@ -71,7 +69,7 @@ template <class T> ChannelAccess access_of(const ColumnStep<T>& s) {
   return access;
 }
 
-// A pointwise step can be fused if it reads exactly the channels that `before` writes last, and no other output of
+// A pointwise step can be fused if it reads exactly the output of the last step in `before`, and no other output of
 // `before`. It must not write channels that other threads of `before` read.
 template <class T> bool can_fuse(const FusedStep<T>& before, const ColumnStep<T>& s) {
   if (before.first.kind != StepKind::kLinear || s.kind != StepKind::kPointwise ||
@@ -86,8 +84,8 @@ template <class T> bool can_fuse(const FusedStep<T>& before, const ColumnStep<T>
          !ChannelAccess::overlap(tap_reads(before.first), access_of(s).writes);
 }
 
-// Puts each step into the stage after the last stage that it depends on. Throws std::runtime_error with one sentence if
-// a kernel cannot run a step.
+// Puts each step into the earliest stage after the steps on which it depends. Throws std::runtime_error if a GPU cannot
+// run a step.
 template <class T> std::vector<ColumnStage<T>> column_stages(const std::vector<ColumnStep<T>>& steps) {
   std::vector<FusedStep<T>> fused;
   std::vector<ChannelAccess> accesses;

@@ -8,10 +8,9 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// With at least this many images, a group of lanes loads each weight once for this many images.
+// Number of images for which a group of lanes loads each weight once, if there are enough images.
 constexpr int kLargeTile = 4;
 
-// Writes the records of steps at one column to a launch's argument.
 template <class T> class ColumnRecords {
  public:
   ColumnRecords(const ColumnProgram<T>& program, int64_t column)
@@ -19,7 +18,7 @@ template <class T> class ColumnRecords {
 
   static int image_tile(int64_t images) { return images < kLargeTile ? 1 : kLargeTile; }
 
-  // Adds a step to a launch that has `blocks` blocks of threads. Returns the new number of blocks.
+  // Adds a step to a launch of `blocks` blocks of threads. Returns their new number.
   int64_t add(const FusedStep<T>& fused, int64_t blocks, ColumnStageArgs<T>& args) const {
     StageStep<T>& record = args.step[args.steps++];
     record = {};
@@ -69,7 +68,6 @@ template <class T> class ColumnRecords {
     const StageColumn<const T> left = input(s.base, 0, s.start), right = input(s.addend, 0, s.start);
     record.pointwise[record.fused++] = {left.data == before.data ? right : left, output(s.output, s.start), s.relu};
   }
-  // Returns the number of threads that the step needs.
   int64_t add_taps(StageStep<T>& record, const ColumnStep<T>& s, int64_t quads) const {
     record.packed = s.packed;
     expect(reinterpret_cast<uintptr_t>(s.packed) % 16 == 0, "expected weights aligned to 16 bytes");
@@ -78,8 +76,7 @@ template <class T> class ColumnRecords {
       record.tap[record.taps++] = {column.data, column.stride, int(tap.channels)};
       record.channels += int(tap.channels);
     }
-    // With more lanes, each lane loads fewer channels, but there are more shuffles. Eight channels a lane are assumed,
-    // not measured on a GPU.
+    // More lanes load fewer channels each, but need more shuffles. Eight channels a lane are assumed, not measured.
     record.log_lanes = 2;
     while (record.log_lanes < 5 && record.channels > 8 << record.log_lanes) ++record.log_lanes;
     return quads * ((images_ + tile_ - 1) / tile_) << record.log_lanes;

@@ -1,5 +1,5 @@
-// Runs the program of an image row (../columns/program.h) on a GPU. Each column needs one launch for each stage
-// (column_stages.h). A CUDA graph may capture these launches.
+// Runs the program of an image row (../columns/program.h) on a GPU, with a launch for each stage (column_stages.h) of
+// each column. A CUDA graph may capture the launches.
 #pragma once
 #include "../columns/program.h"
 #include "block_plan.h"
@@ -7,24 +7,21 @@
 
 namespace pixelrnn::cuda {
 
-// A block of packed weights: four outputs of a linear step, or one unit with its four gates.
+// Four outputs of a linear step, or one unit of a cell step.
 constexpr ColumnBlocks kColumnBlocks{4, 1};
 
-// Returns the number of launches for one column. Throws std::runtime_error with one sentence if a GPU cannot run a
-// step.
+// Returns the launches for one column. Throws std::runtime_error if a GPU cannot run a step.
 template <class T> int64_t count_launches(const ColumnProgram<T>&);
 
 template <class T> CUresult run_columns(const ColumnProgram<T>&, double temperature, CUstream);
 
-// Draws rows of all images in one launch (block_kernel.h). `memory` of the arguments must point to memory of the GPU.
+// Draws rows of all images in one launch (block_kernel.h). The arguments' `memory` is on the GPU.
 template <class T> CUresult draw_rows(const BlockPlan<T>&, const BlockArgs<T>&, CUstream);
 
-// Tells whether the current GPU can run the clusters of a plan. A GPU may have too few multiprocessors that can form a
-// cluster.
+// Tells whether the current GPU has enough neighbouring multiprocessors for the clusters of a plan.
 template <class T> CUresult can_run(const BlockPlan<T>&, bool& can);
 
-// Copies a cluster's weights to `to`, in the order of their use, for the arguments of draw_rows(). `memory` is the
-// GPU's copy of the plan's memory.
+// Copies a cluster's weights to `to`, the `stream` of draw_rows(). `memory` is the GPU's copy of the plan's memory.
 template <class T> CUresult pack_stream(const BlockPlan<T>&, const unsigned char* memory, T* to, CUstream);
 
 }  // namespace pixelrnn::cuda

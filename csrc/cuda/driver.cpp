@@ -46,7 +46,6 @@ CUresult make_current(int index) {
   CUresult error = d.cuDeviceGet(&device, index);
   if (error || (d.cuCtxGetDevice(&current) == CUDA_SUCCESS && current == device)) return error;
   CUcontext primary = nullptr;
-  // Like the CUDA runtime, the extension never releases the primary context.
   error = d.cuDevicePrimaryCtxRetain(&primary, device);
   return error ? error : d.cuCtxSetCurrent(primary);
 }

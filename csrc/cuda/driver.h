@@ -1,5 +1,5 @@
-// The CUDA driver API, which driver.cpp looks up in libcuda.so.1 at run time. So the extension links to no CUDA
-// library, and works with every CUDA version of torch.
+// The CUDA driver API, looked up in libcuda.so.1 at run time. So the extension links to no CUDA library, and works with
+// every CUDA version of torch.
 #pragma once
 #include <cuda.h>
 
@@ -21,16 +21,16 @@ struct Driver {
 #undef MEMBER
 };
 
-// The first call loads and initialises NVIDIA's driver. Throws std::runtime_error if there is no GPU, no driver, or
-// only a driver before version 525. After an error the next call tries again.
+// The first call loads NVIDIA's driver. Throws std::runtime_error if there is no GPU, or no driver of version 525 or
+// later. After an error the next call tries again.
 const Driver& driver();
 
-// Makes the device's primary context current, unless the thread already has a context of the device. A thread of
-// torch's autograd may have none.
+// Makes the device's primary context current, unless the thread has a context of the device. A thread of torch's
+// autograd may have none.
 CUresult make_current(int device);
 
-// Lets this thread load kernels during the capture of a CUDA graph. In all other capture modes, the driver refuses to
-// load code, and ends the capture.
+// Lets this thread load kernels during the capture of a CUDA graph. Otherwise the driver would refuse, and end the
+// capture.
 class RelaxedCapture {
  public:
   RelaxedCapture() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
@@ -38,11 +38,9 @@ class RelaxedCapture {
   RelaxedCapture(const RelaxedCapture&) = delete;
 
  private:
-  // The constructor and the destructor exchange this mode with the thread's mode.
   CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
 };
 
-// Writes 10 * major + minor, so that 90 means compute capability 9.0.
 inline CUresult capability_of(CUdevice device, int& capability) {
   int major = 0, minor = 0;
   const auto get_attribute = driver().cuDeviceGetAttribute;

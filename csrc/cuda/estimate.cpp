@@ -15,8 +15,8 @@ constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
 // Data sheet of a typical card of each compute capability. `clock` is in Hz, `bandwidth` in bytes a second,
-// `half_products` (16-bit formats) and `float_products` (float32) in FLOP a second. `shared_memory` (bytes) is a limit
-// of a block, `threads` and `blocks` are limits of a multiprocessor.
+// `half_products` (16 bits) and `float_products` (float32) in FLOP a second. `shared_memory` (bytes) limits a block,
+// `threads` and `blocks` limit a multiprocessor.
 struct Card {
   int capability, multiprocessors, shared_memory;
   double clock, bandwidth, half_products, float_products;
@@ -45,7 +45,7 @@ const KernelCost& cost_of(const Variant& v) {
     for (const KernelCost& cost : kCosts) all[cost.kernel] = &cost;
     return all;
   }();
-  // Cycles of kernels that costs.h does not list, so high that the planner prefers listed kernels.
+  // Costs of kernels that costs.h does not list, so high that the planner prefers listed kernels.
   static const KernelCost unknown{"", {255, 255, 255, 255}, {4000, 4000, 8000, 16000}, {4000, 4000, 8000, 16000},
       {400, 400, 800, 1600}, {4000, 4000, 8000, 16000}};
   const auto found = by_kernel.find(v.name);
@@ -54,11 +54,11 @@ const KernelCost& cost_of(const Variant& v) {
 
 int64_t ceil_div(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-// A Diagonal LSTM reads h of two neighbours (taps), a Row LSTM of one or three.
+// With two taps (neighbours whose h a cell reads) the layer is a Diagonal LSTM, otherwise a Row LSTM.
 bool skewed(const Problem& p) { return p.taps == 2; }
 double pixels(const Problem& p) { return double(skewed(p) ? p.lines - p.cells + 1 : p.lines) * p.cells; }
 
-// Returns how many of a warp's tiles (8 cells each) contain pixels, averaged over all lines.
+// Returns the number of a warp's tiles (8 cells each) that contain pixels, averaged over all lines.
 double active_tiles(const Problem& p, const Tiling& s) {
   const double line_cells = pixels(p) / p.lines, group_cells = kTileCells * s.groups;
   return std::clamp(line_cells / group_cells + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
@@ -66,7 +66,7 @@ double active_tiles(const Problem& p, const Tiling& s) {
 
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.pairs.registers ? 0 : s.pairs();  // the costs `line` and `tile` include weights in registers
+  const int pairs = v.pairs.registers ? 0 : s.pairs();  // the other costs include weights in registers
   const double cells =
       v.backward && v.tiles_or_units == 0 ? double(ceil_div(p.cells, s.cells_at_once(kUnitsOfManyCells))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
@@ -81,41 +81,41 @@ double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, doubl
   return low + (high - low) * (warps - kSchedulerWarps[i - 1]) / (kSchedulerWarps[i] - kSchedulerWarps[i - 1]);
 }
 
-// Returns how many tensor-core instructions a warp executes on a line. Each multiplies 16 weight rows, 32 bytes of
-// each, by 8 cells.
+// Returns the tensor-core instructions of a warp on a line. Each multiplies 16 weight rows, 32 bytes of each, by 8
+// cells.
 double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
   if (s.fma()) return 0;
   const int pairs = v.pairs.registers ? v.pairs.max() : s.pairs();
   return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
 }
 
-// Returns for how many cycles one tensor-core instruction keeps a scheduler busy.
+// Returns the cycles that a tensor-core instruction occupies a scheduler.
 double cycles_of_product(const Card& card, const Constants& k) {
-  // Operations of a 16-bit instruction. A tf32 instruction has half as many at half the rate, and takes equally long.
+  // Operations of a 16-bit instruction. A tf32 instruction has half as many, and takes equally long.
   constexpr double operations = 2 * 16 * 8 * 16;
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// Returns how many times a block stores 16 bytes in another block (a push) on a line.
+// Returns how many times a block stores 16 bytes in another block on a line.
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  // The backward pushes a float32 sum for each hidden unit, even for the block's own units.
+  // The backward stores a float32 sum for each hidden unit, including the block's own units.
   if (s.backward) return cells * s.hidden / 4;
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
 }
 
-// Returns the cycles that the exchange between blocks adds to a line that takes `cycles` without it. Blocks compute one
-// tile (or image) while they exchange another.
+// Returns the cycles that the exchange between blocks adds to a line, which takes `cycles` without it. Blocks compute
+// one tile (or image) while they exchange another.
 double exposed_exchange(double cycles, double exchange, double tiles, bool several_images) {
   if (several_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
 }
 
 int value_bytes(const Problem& p) { return Tiling{p.format}.bytes(); }
-// Returns the bytes of global memory that a scan moves for one hidden unit of one pixel: x, the gates, h and c. The
-// backward moves dx, the gates, dh and c instead.
+// Returns the bytes of global memory that a scan moves for one hidden unit of one pixel: x or dx, the gates, h or dh,
+// and c.
 double bytes_of_unit(const Problem& p) {
   const double value = value_bytes(p);
   return 2 * p.gates * value + value + 4;
@@ -155,12 +155,12 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double value = value_bytes(p);
   const double rate =
       p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
-  // The step path writes the operand and the result of each matrix product once, and reads them once.
+  // The step path writes and reads the operand and the result of each matrix product once.
   const double products = units(p) * 2 * p.gates * p.hidden * p.taps / (k.step_products * rate);
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
-  // Each line launches two kernels, whose execution overlaps one of the two launches.
+  // A line takes two launches. The kernels run during one of them.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 
@@ -168,8 +168,8 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   const Card& card = card_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
-  // A multiprocessor has `registers` registers. CUDA reserves `reserved` bytes of shared memory in each block. A GPC is
-  // a part of the GPU with `gpc` multiprocessors.
+  // A multiprocessor has `registers` registers. CUDA reserves `reserved` bytes of a block's shared memory. `gpc`
+  // multiprocessors form a GPC.
   constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;
   const int warp_registers = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
   const int64_t resident_blocks = std::min({registers / (warp_registers * warps),

@@ -1,4 +1,4 @@
-// Estimates how long a scan takes in a resident kernel (one launch) or in the step path (two launches for each line).
+// Estimates the time of a scan in one launch (a resident kernel), or with two launches for each line (the step path).
 #pragma once
 #include <cstdint>
 
@@ -8,14 +8,14 @@ namespace pixelrnn::cuda {
 
 struct Estimate {
   double seconds = 0;
-  double cycles = 0;  // cycles of one line
+  double cycles = 0;
   bool bound_by_memory = false;
 };
 
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 
-// A Concurrency function (plan.h) that needs no GPU.
+// A Concurrency function (plan.h) that asks no GPU.
 int64_t estimated_concurrency(const Device&, const Variant&, const Tiling&, int shared_memory);
 
 Device known_device(int capability);

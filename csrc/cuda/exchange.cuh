@@ -4,16 +4,14 @@
 namespace pixelrnn::cuda {
 
 // Gives results to all blocks of a cluster. In each stage (column_stages.h), after a barrier of the block, the last
-// warp calls begin_stage(). Every thread calls before_push(), push() for its results, and end_stage(), which waits for
-// the results of all blocks.
+// warp calls begin_stage(). Every thread calls before_push(), push() for its results, and end_stage().
 //
-// A result may replace a value that another block still reads or receives. So before_push() waits until all blocks have
-// begun the stage. (A barrier of the cluster would do the same, but every thread would wait until its stores are
-// visible.)
+// before_push() waits until all blocks have begun the stage, because a result may replace a value that another block
+// still reads. A barrier of the cluster would also make every thread wait until its stores are visible.
 template <class T> class Exchange {
  public:
-  // `barriers` is the shared-memory address of two mbarriers. The first counts bytes of results, the second the blocks
-  // that have begun a stage.
+  // `barriers` is the shared-memory address of two mbarriers, which count bytes of results, and blocks that have begun
+  // a stage.
   PIXELRNN_DEVICE Exchange(uint32_t barriers, int blocks) : results_(barriers), begun_(barriers + 8), blocks_(blocks) {}
 
   PIXELRNN_DEVICE void init() const {
@@ -26,14 +24,14 @@ template <class T> class Exchange {
     if (!has_begun_ && lane < blocks_) ptx::mbarrier_arrive_peer(peer);
     has_begun_ = true;
   }
-  // Announces how many bytes this block receives in the current stage. One thread calls this.
+  // Announces how many bytes this block receives in the stage. One thread calls this.
   PIXELRNN_DEVICE void expect(int bytes) const { ptx::mbarrier_arrive(results_, bytes); }
 
   PIXELRNN_DEVICE void before_push() {
     if (!may_push_) ptx::mbarrier_wait_warp(begun_, begun_parity_);
     may_push_ = true;
   }
-  // If `wanted`, stores a value at the same place in the shared memory of blocks first, first + step, ...
+  // Stores a value at the same place in the shared memory of the blocks first, first + step, ...
   PIXELRNN_DEVICE void push(bool wanted, const T* place, T value, int first, int step) const {
 #pragma unroll 1
     for (int rank = first; rank < blocks_; rank += step)

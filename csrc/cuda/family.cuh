@@ -11,7 +11,7 @@ template <> struct ArgsOf<4> {
   template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const ThreadIds& ids) {
     return a.geometry[ids.direction];
   }
-  // Returns the number of cells of a line in an image that fills the tensors.
+  // Number of cells of a line in an image that fills the tensors.
   static PIXELRNN_DEVICE int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
 };
 template <> struct ArgsOf<5> {

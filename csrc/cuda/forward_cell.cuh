@@ -7,8 +7,8 @@
 
 namespace pixelrnn::cuda {
 
-// Pointers to the values of a thread's hidden unit in one image. An index, pixel * hidden, fits 32 bits, because the
-// planner limits the sizes.
+// Pointers to a thread's hidden unit in one image. The index pixel * hidden fits 32 bits, because the planner limits
+// the sizes.
 template <Format F, int G = 4> struct ForwardMaps {
   using T = Traits<F>;
   using Input = typename T::Four;
@@ -30,7 +30,6 @@ template <Format F, int G = 4> struct ForwardMaps {
   }
 };
 
-// A thread's results for one cell. store() writes h and the gates.
 template <Format F, int G = 4> struct CellResult {
   using T = Traits<F>;
   typename T::Value h;

@@ -1,12 +1,11 @@
-// Forward scan of several images by one cluster. While a warp multiplies a line of image k by the weights, it computes
-// the cells of image k - 1, and stores the results of image k - 2. docs/kernels.md explains the design (section
-// "Forward of several images").
+// Forward scan of several images by one cluster. While a warp multiplies a line of image k, it computes the cells of
+// image k - 1, and stores the results of image k - 2 (docs/kernels.md, section "Forward of several images").
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Copies h to all blocks of the cluster, this block included. The warp needs a __syncwarp() between load() and push().
+// Copies h to all blocks of the cluster, also to this one. A __syncwarp() has to come between load() and push().
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
@@ -33,8 +32,8 @@ template <class Value> class PushesToAll {
   uint32_t to_barriers_;
 };
 
-// Computes the forward scan of kImages images in one cluster. Registers hold all weights, at most PAIRS pieces of 64
-// bytes for each weight row.
+// Computes kImages images in one cluster. Registers hold all weights, at most PAIRS pieces of 64 bytes of each weight
+// row.
 template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const ForwardArgs& a) {
   static_assert(kImages == 4, "two pairs of images");
   using T = Traits<F>;
@@ -48,8 +47,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int unit = ids.rank * s.units + ids.slice * 8 + ids.q;
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = ptx::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  // Shared memory holds the line buffers [image][buffer][row], then two mbarriers for images 0 and 1, and two for
-  // images 2 and 3.
+  // Shared memory holds line buffers [image][buffer][row], then two mbarriers for images 0 and 1, and two for images 2
+  // and 3.
   unsigned char* const lines = ptx::dynamic_shared();
   const uint32_t barriers = ptx::shared_address(lines) + s.lines_bytes();
   const uint4* const packed = packed_weights(a, ids);
@@ -66,8 +65,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int tile_end = ptx::in_register(cells.first_line(min(tile_cell + kTileCells, g.cells) - 1) + cells.lines);
   const int to_cell = ptx::in_register(g.cell_stride * hidden), to_line = ptx::in_register(g.line_stride * hidden);
   int to_image[kImages];
-  // If the last cluster has fewer images, it computes its first image in place of each missing one, and stores equal
-  // results twice.
+  // Missing images of the last cluster repeat its first image, and store equal results again.
 #pragma unroll
   for (int k = 0; k < kImages; ++k) to_image[k] = ids.image + k < a.images ? k * a.pixels * hidden : 0;
 
@@ -83,24 +81,23 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   if (ids.thread < s.barrier_bytes() / 8)
     ptx::mbarrier_init(barriers + 8 * ids.thread, 1, blockDim.x / 32), ptx::mbarrier_fence();
   ptx::cluster_arrive();
-  ptx::cluster_wait();  // now the line buffers have h0, and every block of the cluster has started
+  ptx::cluster_wait();  // all blocks have filled their line buffers with h0
 
-  // `read` is the byte offset of the line buffer that line t reads.
   int t = 0, read = 0;
-  // Arrives at the mbarrier of two images after this warp has stored line `line`. The mbarrier then expects the bytes
-  // of `tiles` tiles from all blocks.
+  // Arrives after this warp has stored line `line` of two images, and announces the bytes of `tiles` tiles from all
+  // blocks.
   auto arrive = [&](int image_pair, int line, int tiles) {
     if (arrives)
       ptx::mbarrier_arrive(barriers + 16 * image_pair + (line & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
   };
-  // Waits for line `line` - 1 of two images, which the product for line `line` reads.
+  // Waits for line `line` - 1 of two images.
   auto wait = [&](int image_pair, int line) {
     ptx::mbarrier_wait_warp(barriers + 16 * image_pair + (line & 1 ? 8 : 0), line >> 1 & 1);
   };
 
-  // Before its first active cell, a warp waits only for images 0 and 1. docs/kernels.md explains why this is enough
-  // (section "Forward of several images").
-  arrive(0, -1, 0);  // 0 tiles, because line 0 reads no results of other blocks
+  // Until the tile has a cell in the image, a warp waits only for images 0 and 1 (docs/kernels.md, section "Forward of
+  // several images", tells why this is enough).
+  arrive(0, -1, 0);  // line 0 waits for 0 bytes
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
     arrive(1, t - 1, 0);
@@ -166,7 +163,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : previous),
               compute(computed, computed_t);
       });
-      // The mbarrier for images 2 and 3 must know how many tiles a warp pushes: two, but only image 3's tile at first.
+      // A warp pushes two tiles for images 2 and 3, but at first only that of image 3.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));
@@ -186,7 +183,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     wait(0, t + 1);
     arrive(1, t, 0);
   }
-  wait(1, t);  // a block must not end before it has all bytes that other blocks store in it
+  wait(1, t);  // a block must not end before other blocks have stored in it
 }
 
 }  // namespace pixelrnn::cuda

@@ -30,8 +30,8 @@ template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) 
   }
 }
 
-// Each thread sums dx of one column (one gate of one hidden unit) over the pixels whose neighbour number `tap` lies
-// outside the image.
+// Each thread sums dx of one column (a gate of a hidden unit) over the pixels whose neighbour `tap` lies outside the
+// image.
 template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
   using Sum = decltype(widen(T()));
   const RaggedImages& maps = a.shape.maps;

@@ -10,24 +10,25 @@ struct MapShape {
   RaggedImages maps;
 };
 
-// Arguments of the kernel that copies `count` neighbours' hidden states for each pixel, from neighbour first_tap on.
-// The gradient of the recurrent weight needs them. The kernel copies bytes, so it serves any element type.
+// Arguments of a kernel that copies `count` neighbours' hidden states for each pixel, from neighbour first_tap on. The
+// gradient of the recurrent weight needs them.
 struct NeighboursArgs {
   const void* h;   // hidden states, [images][height][width][directions][hidden]
   const void* h0;  // hidden state outside the image, [directions][hidden]; null means zero
   void* out;       // copied states, [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  // Pieces of 2 to 16 bytes in which a state is copied. gather_neighbours() sets the number.
+  // Number of pieces, of 2 to 16 bytes, of a state. gather_neighbours() sets it.
   int pieces;
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 
-// Arguments of the kernel that sums dx over the cells whose neighbour lies outside the image, for each neighbour (tap).
-// The gradient of the initial state needs the sums. The kernel adds in a fixed order, so every run gives the same bits.
+// Arguments of a kernel that sums dx over the pixels whose neighbour lies outside the image, for each neighbour (tap).
+// The gradient of the initial state needs the sums. The order of the additions is fixed, so every run gives the same
+// bits.
 struct BorderSumsArgs {
   const void* dx;  // gradient of the pre-activations, [directions][images][height][width][columns]
-  void* out;       // sums, [directions][images][taps][columns]; of type float if dx has 16 bits
+  void* out;       // sums, [directions][images][taps][columns]; float if dx has 16 bits
   MapShape shape;
   int columns;
 };

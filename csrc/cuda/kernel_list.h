@@ -52,6 +52,6 @@
   ANY(backward5, s, 0, Pairs::kAny, 0, 512, single) \
   ANY(backward5, s, 0, Pairs::kAny, 0, 512, cluster)
 
-// A file that uses PIXELRNN_KERNELS_4 or PIXELRNN_KERNELS_5 first defines the macros HALF, TF32 and FP32.
+// A file that uses these macros first defines HALF, TF32 and FP32.
 #define TENSOR(...) HALF(__VA_ARGS__) TF32(__VA_ARGS__)
 #define ANY(...) TENSOR(__VA_ARGS__) FP32(__VA_ARGS__)

@@ -31,8 +31,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel all dynamic shared memory of a block. Only load() does this, because host threads that set the limit
-// for each launch would lower each other's limits.
+// Allows the kernel all dynamic shared memory of a block. Only load() does this, because threads that set a limit for
+// each launch would lower each other's limits.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int limit = 0, used = 0;
@@ -67,7 +67,7 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
 }  // namespace
 
 CUresult load_kernel(const std::string& name, CUfunction& kernel) {
-  // The driver may use a context's address again, but never its id.
+  // The driver may reuse a context's address, but never its id.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
   unsigned long long context_id = 0;

@@ -1,4 +1,4 @@
-// Loads kernels from the extension's table of machine code and PTX (device_code.h).
+// Loads kernels from the table in device_code.h.
 #pragma once
 #include <string>
 
@@ -6,11 +6,10 @@
 
 namespace pixelrnn::cuda {
 
-// Loads a kernel into the current CUDA context, even during the capture of a CUDA graph, and allows it all shared
-// memory of a block.
+// Loads a kernel into the current CUDA context, even during the capture of a CUDA graph.
 CUresult load_kernel(const std::string& name, CUfunction& kernel);
 
-// Returns the compute capability of the code that a GPU of this compute capability runs, or 0 if there is none.
+// Returns the compute capability of the code that such a GPU runs, or 0.
 int code_capability(int capability);
 
 std::string why_no_code(int capability);

@@ -6,14 +6,14 @@
 #include "pack.cuh"
 #include "variants.h"
 
-// GPUs before compute capability 8.0 lack instructions that the kernels use.
+// The kernels use instructions of compute capability 8.0.
 #if __CUDA_ARCH__ < 800
 #define PIXELRNN_BODY_single(...)
 #else
 #define PIXELRNN_BODY_single(...) __VA_ARGS__
 #endif
 
-// GPUs before compute capability 9.0 have no clusters.
+// Clusters need compute capability 9.0.
 #if __CUDA_ARCH__ < 900
 #define PIXELRNN_BODY_cluster(...)
 #else
@@ -50,7 +50,7 @@ template <Format F, int G, int PAIRS, int SHARED, int UNITS, Kind KIND> PIXELRNN
 #define KERNEL(F, PASS, STORAGE, REGISTERS, SHARED, SIZE, THREADS, KIND) \
   PIXELRNN_##PASS(PASS##_##F##_##STORAGE##_##SIZE##_##THREADS##_##KIND, F, REGISTERS, SHARED, SIZE, THREADS, KIND)
 
-// A .cu file defines the macro of its own number format. The other macros become empty.
+// A .cu file defines the macro of its own number format. The other formats' macros are empty.
 #ifndef HALF
 #define HALF(...)
 #endif

@@ -1,11 +1,10 @@
-// Vectors of a thread's numbers, either neighbours in memory, which one access moves, or values of several cells or
-// hidden units.
+// Vectors of a thread's numbers. They are neighbours in memory, or belong to several cells or hidden units.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// Bits<T> is an integer type as large as the vector T. A loaded value keeps this type until its use, because the
+// Bits<T> is an integer type as large as the vector T. Loaded values keep this type until their use, because the
 // compiler would unpack a vector right after the load, and wait for memory.
 template <class T, int N> struct Vector { T v[N]; };
 template <int BYTES> struct BitsOfSize;
@@ -21,7 +20,7 @@ template <class T> PIXELRNN_DEVICE const Bits<T>* as_bits(const void* values) {
   return static_cast<const Bits<T>*>(values);
 }
 
-// With vectors, the formulas of ../cell5.h branch once for all elements, and the elements' exponentials overlap.
+// The formulas of ../cell5.h branch once for a whole vector, so that its exponentials overlap.
 template <int N> using FloatN = Vector<float, N>;
 template <int N> using BoolN = Vector<bool, N>;
 

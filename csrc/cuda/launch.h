@@ -12,8 +12,8 @@ inline std::string type_name(MapType type) {
 struct LaunchShape {
   unsigned blocks_x, blocks_y;
   unsigned threads;
-  unsigned shared_memory = 0;  // bytes of dynamic shared memory for each block
-  unsigned cluster = 1;        // blocks of a cluster, which are neighbours along x
+  unsigned shared_memory = 0;  // dynamic, bytes of a block
+  unsigned cluster = 1;        // blocks of a cluster, along x
   unsigned blocks_z = 1;
 };
 
@@ -29,7 +29,6 @@ struct LaunchConfig {
   LaunchConfig(const LaunchConfig&) = delete;
 };
 
-// Returns whether the driver refuses a launch of this shape.
 inline bool is_refusal(CUresult e) {
   return e == CUDA_ERROR_INVALID_VALUE || e == CUDA_ERROR_INVALID_CLUSTER_SIZE ||
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;

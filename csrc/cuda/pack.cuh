@@ -1,8 +1,7 @@
 // Packs the weights before each scan, in the order in which threads load them (weight_source() in tiling.h). A warp
-// packs 32 pieces of 16 bytes at a time: a step (several values) of a tile (several weight rows).
-//
-//   tensor core: a tile has 16 rows, a step 32 bytes of each row; lane i packs the piece that lane i of the scan loads
-//   FMA:         a tile has 32 rows, a step 4 values of each row; a piece has one value of each of 4 rows
+// packs 32 pieces of 16 bytes at a time, of some weight rows (a tile) and some values of each (a step):
+//   tensor core: 16 rows, 32 bytes of each row; lane i packs the piece that lane i of the scan loads
+//   FMA:         32 rows, 4 values of each row; a piece has one value of each of 4 rows
 #pragma once
 #include "format.cuh"
 
@@ -13,7 +12,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);
   Tiling s = a.tiling;
-  // Assigns the values that `s` already has, so that the compiler knows them, and divides by shifts.
+  // Repeats values that `s` has, so that the compiler knows them, and divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;

@@ -12,8 +12,8 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// Limit on lines * cells * hidden, times the images of a cluster. It is less than 2^31, because the forward computes
-// some 32-bit offsets beyond the tensor.
+// Limit on lines * cells * hidden * images of a cluster, less than 2^31, because the forward computes some 32-bit
+// offsets beyond the tensor.
 constexpr int64_t kMaxOffset = 1 << 30;
 
 struct Pass {

@@ -19,57 +19,55 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  // With 5 gates, a cell reads c of both neighbours.
+  // 5 if a cell reads c of both neighbours.
   int gates = 4;
 };
 
 struct Device {
   int capability;     // 10 * major + minor
-  int shared_memory;  // bytes that a block may have
+  int shared_memory;  // of a block, in bytes
   int multiprocessors;
 };
 
-// A resident kernel: a row of kernel_list.h for one number format.
+// A kernel of kernel_list.h for one number format.
 struct Variant {
   const char* name;
   Format format;
   bool backward;
   Kind kind;
   Pairs pairs;
-  // Forward: the most tiles (8 cells each) of a warp. Backward: the hidden units that a thread computes of its one
-  // cell, or 0 if a thread has several cells.
+  // Forward: the largest number of a warp's tiles (8 cells each). Backward: the hidden units that a thread computes of
+  // its one cell, or 0 if a thread has several cells.
   int tiles_or_units;
-  int threads;  // most threads of a block
+  int threads;  // largest number in a block
   int gates;
-  // The suffix, such as "8_4_256", is the kernel's name without the pass, the format and an ending "_single" or
-  // "_cluster".
+  // The suffix, such as "8_4_256", is the kernel's name without the pass, the format, "_single" and "_cluster".
   bool has_suffix(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
 
 struct Plan {
-  const Variant* variant = nullptr;  // null if no resident kernel is chosen
+  const Variant* variant = nullptr;  // null if no kernel is chosen
   Tiling tiling{};
   int shared_memory = 0;
-  // Number of clusters (or blocks, without clusters) that run at the same time.
   int64_t concurrency = 0;
-  // Estimated seconds of the whole scan, and cycles of one line.
+  // Estimates of the whole scan and of one line.
   double seconds = 0, cycles = 0;
   bool bound_by_memory = false;
-  // `seconds`, times Constants::cluster_doubt if the kernel uses clusters. plan() chooses the least cost.
+  // `seconds`, times Constants::cluster_doubt for clusters. plan() minimizes it.
   double cost = 0;
-  std::string why_not;  // a sentence, if no kernel is chosen
+  std::string why_not;  // reason why no kernel is chosen
   std::string describe() const;
 };
 
-// Restricts what plan() may choose, for example to measure one layout.
+// Restricts plan(), for example to measure one layout.
 struct Restriction {
   int max_blocks = 8;
-  // Required blocks of a cluster, and groups of warps. 0 allows any number.
+  // Blocks of a cluster and groups of warps. 0 allows any number.
   int blocks = 0, groups = 0;
-  // Required suffix of the kernel's name (Variant::has_suffix). Empty allows any kernel.
+  // Suffix of the kernel's name (Variant::has_suffix). Empty allows any kernel.
   std::string variant;
-  // Whether plan() may choose the step path.
+  // Allows the step path.
   bool step = true;
 };
 
@@ -79,27 +77,25 @@ struct Constants {
   double first_line = 2000;      // cycles from a block's start to its first line, without the loads of its weights
   double weights_of_cycle = 32;  // bytes of weights that a multiprocessor loads in a cycle
   double step_products = 0.5;    // fraction of the card's rate of matrix products that the step path reaches
-  double cluster_doubt = 1.1;    // factor on the time of clusters, whose exchange is uncertain
-  double product = 6;            // cycles that costs.h assumes for each tensor-core instruction
+  double cluster_doubt = 1.1;    // factor on the time of clusters, because their exchange is uncertain
+  double product = 6;            // cycles of a tensor-core instruction in costs.h
   double exchange_bytes = 14;    // bytes that a multiprocessor stores to other blocks in a cycle
-  double exchange_lines = 1;     // stores from other blocks that shared memory accepts in a cycle
+  double exchange_lines = 1;     // stores from other blocks that a block's shared memory accepts in a cycle
   // Factors on a card's clock and bandwidth, and on the cycles in costs.h.
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;
 };
 
-// Returns how many clusters (or blocks, without clusters) run at the same time. 0 means that none fits.
+// Returns how many clusters (or blocks, without clusters) run at the same time, or 0 if none fits.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-// Returns whether a kernel with this suffix (Variant::has_suffix) runs as clusters of `blocks` blocks. 1 means no
+// Tells whether a kernel with this suffix (Variant::has_suffix) runs as clusters of `blocks` blocks. 1 means no
 // clusters, 0 any number.
 bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
-// Returns the plan of least cost, or a plan with only `why_not`. Without a Concurrency function, plan() calls
-// estimated_concurrency().
+// Returns the plan of least cost, or a plan with only `why_not`. The default Concurrency is estimated_concurrency().
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
 
-// Returns the plan of least cost of each kernel that can run. If none can, writes the reason to `why_not`, which may be
-// null.
+// Returns the plan of least cost of each kernel that can run. If none can, `why_not` receives the reason.
 std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&,
     std::string* why_not = nullptr);
 

@@ -12,21 +12,20 @@
 
 namespace pixelrnn::cuda {
 
-constexpr int kWarps = 4;               // warps that run steps: one for each scheduler of a multiprocessor
+constexpr int kWarps = 4;               // run steps, one on each scheduler of a multiprocessor
 constexpr int kMovedChannels = 4 * 32;  // in one copy by the last warp
 constexpr int kClusterBlocks = 8;       // every GPU with clusters supports this size
 constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of a cluster's ring of weights
 
-// Estimates for the choice between these kernels and a launch for each stage (columns.h). None is measured on a GPU.
-// The cycles of a round are modelled for an H100 (tests/sass_model), all others are assumed.
-constexpr double kCellCycles = 1000, kOtherCycles = 700;  // of a round with a cell, and of another round
-constexpr double kExchangeCycles = 225;                   // added if blocks exchange results
+// Estimates for the choice between these kernels and a launch for each stage (columns.h), none measured on a GPU. The
+// cycles of a round are modelled for an H100 (tests/sass_model), the others are assumed.
+constexpr double kCellCycles = 1000, kOtherCycles = 700;  // of a round with a cell, and without
+constexpr double kExchangeCycles = 225;                   // if blocks exchange results
 constexpr double kClock = 1.755e9;                        // Hz
 constexpr double kStreamBytesPerCycle = 64;               // for one multiprocessor
 constexpr double kCacheBandwidth = 5.5e12;                // bytes per second for all multiprocessors
 constexpr double kLaunchSeconds = 1.5e-6;
 
-// The blocks that draw an image, and the bytes of a cluster's ring of weights.
 struct Team {
   int blocks, stream_bytes;
   bool is_cluster() const { return blocks > 1; }
@@ -36,7 +35,7 @@ template <class T> int64_t align_up(T value, int64_t to) { return (int64_t(value
 
 struct Ring { int offset, channels, mask; };
 
-// Collects arrays in one piece of memory, each aligned to 16 bytes.
+// Collects arrays, each aligned to 16 bytes.
 class Blob {
  public:
   template <class U> int64_t add(const std::vector<U>& values) {
@@ -74,7 +73,7 @@ template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s
   writes(s.output, is_draw ? s.colour : s.start, is_draw ? s.colour + 1 : s.stop);
 }
 
-// Returns how many zeros an absent operand needs.
+// Returns the number of zeros that an absent operand needs.
 template <class T> int most_channels(const ColumnProgram<T>& program) {
   int64_t most = 1;
   for (const auto& s : program.steps) most = std::max(most, s.stop);
@@ -93,19 +92,18 @@ template <class T> bool is_product(const ColumnStep<T>& s) {
   return s.kind == StepKind::kLinear || s.kind == StepKind::kCell;
 }
 
-// Some of a block's weights for one column. `to` counts values from the column's first weight.
+// Weights of one block for one column. `to` counts values from the column's first weight.
 template <class T> struct StreamPart {
   int rank;
   WeightCopy<T> copy;
 };
 
-// Plans one of the two column programs of a row. They run one after the other, and each fills its rings anew, so both
-// use the same memory. It begins with `channels` zeros, for absent operands.
+// Plans one of the two column programs of a row. Both use the same shared memory, because each fills its rings anew. It
+// begins with `channels` zeros, for absent operands.
 template <class T> class ProgramPlanner {
   using Buffer = RowBuffer<T>;
 
  public:
-  // Adds the weights that stay in shared memory to `weights`, and their number to `weight_values`.
   ProgramPlanner(const ColumnProgram<T>& program, const ColumnProgram<T>& other, const RowStepAccess<T>& rows,
       int channels, const Team& team, std::vector<WeightCopy<T>>& weights, int& weight_values)
       : ring_values(channels),
@@ -125,9 +123,8 @@ template <class T> class ProgramPlanner {
   }
 
   int ring_values;
-  std::vector<StreamPart<T>> stream;  // only of a cluster
+  std::vector<StreamPart<T>> stream;
 
-  // Adds the lists that a block copies to shared memory.
   BlockProgram<T> add_to(Blob& blob) const {
     BlockProgram<T> p{};
     p.rounds = int(rounds_.size()), p.period = period_, p.warps = kWarps, p.loads = int(loads_.size());
@@ -139,7 +136,6 @@ template <class T> class ProgramPlanner {
   }
   int64_t add_records_to(Blob& blob) const { return blob.add(records_); }
 
-  // Returns the estimated cycles of a column.
   double cycles() const {
     double sum = 0;
     for (const Round& round : rounds_) {
@@ -149,7 +145,7 @@ template <class T> class ProgramPlanner {
     }
     return std::max(sum, double(stream_bytes()) / kStreamBytesPerCycle);
   }
-  // Returns the bytes of weights that a block of a cluster loads for a column.
+  // Returns the bytes that a block of a cluster loads for a column.
   int64_t stream_bytes() const { return stream_stages_ * int64_t(team_.stream_bytes / kStreamStages); }
 
  private:
@@ -158,10 +154,10 @@ template <class T> class ProgramPlanner {
     bool is_written = false, is_tap = false;
     int64_t depth = 0;  // how many columns back steps read
     int readers = 0, writers = 0;
-    bool is_kept = false;  // whether row steps read the buffer, or the other program uses it
+    bool is_kept = false;  // row steps or the other program use the buffer
     std::vector<bool> written = {};
 
-    // Before a step writes these channels, the ring has no values of them at the current column.
+    // At the current column, a ring has only channels that steps have written.
     void add_written(int64_t first, int64_t end) {
       expect(end <= buffer.channels, "expected buffers in different memory");
       written.resize(size_t(buffer.channels));
@@ -175,14 +171,14 @@ template <class T> class ProgramPlanner {
   struct Warp {
     const FusedStep<T>* step = nullptr;
     int first_warp = 0, warps = 0, weights = 0, log_lanes = 2;
-    int first_quad = 0, end_quad = 0;  // in the block's share
+    int first_quad = 0, end_quad = 0;
   };
   struct Round {
     bool is_barrier, ends_stage;
     std::vector<FusedStep<T>> steps;
     std::vector<Warp> warp;
-    bool exchanges;          // whether blocks exchange results in the round's stage
-    int expected = 0;        // bytes of results that a block receives, if a stage begins with this round
+    bool exchanges;          // blocks exchange results in the round's stage
+    int expected = 0;        // bytes of results that a block receives, in a stage's first round
     int64_t stream_end = 0;  // end of the round's weights in the column's stream
     int freed = 0;           // stages of the stream that earlier rounds have freed
   };
@@ -221,7 +217,7 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // Gives no ring to outputs that only a fused pointwise step reads, because they stay in registers.
+  // Outputs that only a fused pointwise step reads stay in registers, and need no ring.
   void drop_intermediates(const std::vector<ColumnStage<T>>& stages) {
     for (const auto& stage : stages)
       for (const auto& fused : stage) {
@@ -239,7 +235,7 @@ template <class T> class ProgramPlanner {
   void allocate_rings() {
     for (const auto& [data, use] : uses_) {
       if (is_dropped(data) || (team_.is_cluster() && is_in_memory(use))) continue;
-      // The ring has room for the column that the last warp loads or stores while other warps compute.
+      // A ring also has the column that the last warp loads or stores.
       const bool is_loaded = !use.is_written, is_stored = use.is_written && use.is_kept;
       int size = 1;
       while (size < std::max<int64_t>(use.depth + 1 + is_loaded, 1 + is_stored)) size *= 2;
@@ -267,9 +263,8 @@ template <class T> class ProgramPlanner {
     rounds_[begin].expected = expected;
     rounds_.back().ends_stage = true;
   }
-  // Adds round i of the `rounds` rounds of these steps. Each round computes a part of their outputs.
   void add_round(const std::vector<FusedStep<T>>& all, int i, int rounds, bool begins_stage, bool exchanges) {
-    // In a cluster, the weights of earlier rounds may be overwritten after a barrier.
+    // In a cluster, this barrier frees the weights of earlier rounds.
     rounds_.push_back({begins_stage || team_.is_cluster(), false, all, std::vector<Warp>(kWarps), exchanges});
     Round& round = rounds_.back();
     const int steps = int(all.size());
@@ -289,7 +284,7 @@ template <class T> class ProgramPlanner {
   static int64_t quad_bytes(const ColumnStep<T>& s) {
     return is_product(s) ? std::max(count_channels(s), 1) * kQuad * int64_t(sizeof(T)) : 0;
   }
-  // In a cluster, the weights of a round fill at most half of the ring.
+  // In a cluster, a round's weights fill at most half of the ring.
   size_t count_together(const ColumnStage<T>& stage) const {
     size_t together = kWarps;
     if (team_.is_cluster())
@@ -307,7 +302,7 @@ template <class T> class ProgramPlanner {
       }
     return int(rounds);
   }
-  // Returns the bytes that a block receives for a step's results from all blocks, itself included.
+  // Returns the bytes of a step's results that a block receives from all blocks, including itself.
   int pushed_bytes(const FusedStep<T>& fused) const {
     if (!team_.is_cluster() || !is_product(fused.first)) return 0;
     std::set<const T*> results{fused.first.output.data};
@@ -324,7 +319,7 @@ template <class T> class ProgramPlanner {
   }
   void place_weights(const ColumnStep<T>& s, Warp& warp) {
     if (!is_product(s)) return;
-    // A step without taps has one tap of one channel, which is 0.
+    // A step without taps gets one tap of one channel, which is 0.
     const int channels = std::max(count_channels(s), 1), quads = warp.end_quad - warp.first_quad;
     const int64_t count = int64_t(quads) * channels * kQuad;
     if (team_.is_cluster()) {
@@ -343,8 +338,7 @@ template <class T> class ProgramPlanner {
       if (count_channels(s)) weights_.push_back({s.packed, weight_values_, int(count)});
       weight_values_ += int(count);
     }
-    // Estimated cycles, not measured: 8 for each channel that a lane multiplies, 30 for each level of shuffles, 60 for
-    // each pass.
+    // Assumed cycles: 8 for each channel that a lane multiplies, 30 for each level of shuffles, 60 for each pass.
     double least = INFINITY;
     for (int log_lanes = 2; log_lanes <= 5; ++log_lanes) {  // 4 lanes or more, because each finishes one output
       double in_turn = 0;
@@ -355,12 +349,12 @@ template <class T> class ProgramPlanner {
     }
   }
 
-  // Divides the weights into stages, and finds which stages each round frees.
+  // Finds the stages of the stream that each round frees.
   void plan_stream() {
     const int64_t stage = team_.stream_bytes / kStreamStages / int64_t(sizeof(T));
     stream_stages_ = int((stream_values_ + stage - 1) / stage);
     const size_t rounds = rounds_.size();
-    const auto done = [&](size_t n) {  // stages that are free after the first n rounds of a column
+    const auto done = [&](size_t n) {  // stages that the first n rounds of a column free
       return n == 0 ? 0 : n == rounds ? stream_stages_ : int(rounds_[n - 1].stream_end / stage);
     };
     for (size_t r = 0; r < rounds; ++r) {
@@ -374,7 +368,7 @@ template <class T> class ProgramPlanner {
     const T* data;
     int first;
   };
-  // Divides the last warp's copies among the rounds of a column. Loads take long, so it spreads them first.
+  // Divides the last warp's copies among the rounds. Loads come first, because they take long.
   void plan_moves() {
     for (const auto& s : program_.steps)
       if (s.kind == StepKind::kDraw && parts_.empty()) parts_.push_back({MoveKind::fetch, nullptr, 0});
@@ -411,7 +405,6 @@ template <class T> class ProgramPlanner {
     const Round& round = rounds_[r];
     record.set_round(round.is_barrier, r == 0, round.ends_stage, round.exchanges);
   }
-  // Returns the last warp's copy while other warps compute `column`.
   BlockMove<T> move_of(const Part& part, int column) const {
     BlockMove<T> move{};
     move.kind = part.kind;
@@ -464,7 +457,7 @@ template <class T> class ProgramPlanner {
         break;
       case StepKind::kPointwise: set_kind(BlockKind::pointwise), r.place[0] = at(s.addend, 0, s.start); break;
       default:
-        // A draw may have several warps. Only the first one draws the value.
+        // A draw may have several warps, but only the first one draws.
         set_kind(w == warp.first_warp ? BlockKind::draw : BlockKind::idle);
         r.output = at(s.output, 0, s.colour), r.weights = place_scaled(s);
         r.place[kColour] = int(s.colour), r.place[kLastLevel] = int(last_level(s));
@@ -483,7 +476,7 @@ template <class T> class ProgramPlanner {
     if (is_new) operands_.push_back({b.data, int(b.channels), int(channel)});
     return -2 - found->second;
   }
-  // All colours share one table of scaled values, which lies among the weights.
+  // All colours share a table of scaled values, which lies among the weights.
   int place_scaled(const ColumnStep<T>& s) {
     const auto [found, is_new] = scaled_.try_emplace(s.scaled, weight_values_);
     if (is_new) {
@@ -507,7 +500,7 @@ template <class T> class ProgramPlanner {
     }
   }
   const ColumnProgram<T>& program_;
-  const int64_t columns_;  // the number of columns times the number of images
+  const int64_t columns_;  // columns times images
   const Team team_;
   std::vector<WeightCopy<T>>& weights_;
   int& weight_values_;
@@ -518,7 +511,7 @@ template <class T> class ProgramPlanner {
   int period_ = 1;
   std::map<const T*, int> scaled_;
   int64_t stream_values_ = 0;  // weights of a column
-  int stream_stages_ = 0;      // stages of a column
+  int stream_stages_ = 0;      // of a column
   std::vector<Round> rounds_;
   std::vector<Part> parts_;
   int moves_per_round_ = 1;

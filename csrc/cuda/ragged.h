@@ -1,4 +1,4 @@
-// Element types and image sizes of maps, the tensors of pixels. Each image lies in the top left corner of its map.
+// Types and image sizes of maps, the tensors of pixels. Each image lies in the top left corner of its map.
 #pragma once
 #include <cstdint>
 
@@ -9,10 +9,10 @@ namespace pixelrnn::cuda {
 enum class MapType { float32, float64, float16, bfloat16 };
 
 struct RaggedImages {
-  // Sizes of all images, [images][height, width], clamped to the map's size. Null means that every image fills its map.
+  // Sizes [images][height, width], clamped to the map's size. Null means that every image fills its map.
   const int64_t* sizes = nullptr;
   int height = 0, width = 0;
-  bool diagonal = true;  // whether the scan's lines are anti-diagonals instead of rows
+  bool diagonal = true;
   Corner corner[kMaxDirections] = {};
 
   PIXELRNN_HOST_DEVICE int height_of(int image) const { return sizes ? clamped(sizes[2 * image], height) : height; }
@@ -21,7 +21,7 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // Like geometry(), but with fewer registers. Requires `sizes` and lines that are anti-diagonals.
+  // Like geometry(), but with fewer registers, for anti-diagonals and given `sizes`.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);

@@ -21,7 +21,7 @@ template <class Args> CUresult launch_scan(
       a, stream);
 }
 
-// Caches results that never change, such as plans, which a layer needs in every forward and backward.
+// Keeps results that never change, such as plans, which a layer needs in every forward and backward.
 template <class Key, class Value> class Cache {
  public:
   template <class Compute> Value get(const Key& key, const Compute& compute) {
@@ -36,8 +36,8 @@ template <class Key, class Value> class Cache {
   std::map<Key, Value> values_;
 };
 
-// Asks the driver how many clusters or blocks run at the same time (Concurrency in plan.h). Returns 0 if the driver
-// refuses the layout, and throws any other error.
+// Asks the driver how many clusters or blocks run at the same time. Returns 0 if the driver refuses the layout, and
+// throws any other error.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig launch(
       {unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
@@ -84,7 +84,7 @@ CUresult plan_on_current_device(const Problem& p, const Device& d, const Restric
     chosen = cache.get(key, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
     });
-  } catch (CUresult error) {  // after an error the cache keeps no plan
+  } catch (CUresult error) {  // errors are not cached
     return error;
   }
   return CUDA_SUCCESS;

@@ -1,5 +1,5 @@
-// Computes a scan in one kernel launch. CUDA graphs can capture it, because it neither allocates nor copies memory, and
-// does not wait for the GPU.
+// Computes a scan in one launch. CUDA graphs can capture it, because it neither allocates nor copies memory, and does
+// not wait for the GPU.
 #pragma once
 #include <cuda.h>
 
@@ -7,10 +7,10 @@
 
 namespace pixelrnn::cuda {
 
-// Returns the driver's error code. Throws std::runtime_error if the extension has no code for the GPU.
+// Returns the driver's error. Throws std::runtime_error if the extension has no code for the GPU.
 CUresult current_device(Device&);
 
-// The driver tells how many blocks or clusters run at the same time, so `Device` must describe the current GPU.
+// Asks the driver, so `Device` must be the current GPU.
 CUresult plan_on_current_device(const Problem&, const Device&, const Restriction&, Plan&);
 
 CUresult pack(const PackArgs&, int directions, CUstream);

@@ -17,14 +17,14 @@ template <> struct SavedGate<__nv_bfloat16> { using Type = __half; };
 
 struct StepUnit {
   int unit, image, cell, direction;
-  int64_t product_row;  // index of the cell in the matrix product, [directions][active][images]
-  int64_t pixel;        // index of the cell in tensors [directions][images][pixels]
-  int64_t h_index;      // index of the unit in h and dh, [images][pixels][directions][hidden]
-  int64_t dc_row;       // index of the cell in dc, [directions][cells][images]
-  bool is_active;       // the cell is a pixel; false only in images smaller than the tensors
-  // Whether these neighbours are pixels of the image. In a Row LSTM "left" is the pixel above.
+  int64_t product_row;  // index in the matrix product, [directions][active][images]
+  int64_t pixel;        // index in tensors [directions][images][pixels]
+  int64_t h_index;      // index in h and dh, [images][pixels][directions][hidden]
+  int64_t dc_row;       // index in dc, [directions][cells][images]
+  bool is_active;       // false outside an image that is smaller than the tensors
+  // Whether these neighbours are in the image. In a Row LSTM "left" is the pixel above.
   bool has_left, has_up;
-  int to_left, to_up;  // each neighbour's `pixel` minus this cell's
+  int to_left, to_up;  // distances to the neighbours' `pixel`
 
   PIXELRNN_DEVICE StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
     const uint32_t line_row = i / s.hidden;
@@ -42,8 +42,8 @@ struct StepUnit {
   }
 };
 
-// Calls f(row) for each cell of the next line that reads this cell's result. `row` is a row of the next product's
-// operand. `sign` is 1 in the forward and -1 in the backward.
+// Calls f(row) for each row of the next product's operand that this cell's result belongs to. `sign` is 1 in the
+// forward and -1 in the backward.
 template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, const StepUnit& u, int sign, F f) {
   const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
@@ -87,8 +87,7 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
 template <class T> PIXELRNN_DEVICE auto load_c0(const void* states, const StepUnit& u, int hidden) {
   return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : 0;
 }
-// Calls f with the hidden unit's peephole weights, or with null. With a single call of f, the compiler would put the
-// weights in local memory.
+// With a single call of f, for peephole weights or null, the compiler would put the weights in local memory.
 template <class T, class F> PIXELRNN_DEVICE void with_peepholes(
     const StepCell& cell, const StepUnit& u, int hidden, F f) {
   using Loaded = Peepholes<ComputeOf<T>>;
@@ -142,8 +141,8 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
       d = cell_backward<StepMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      // Slots pass the gradient of c to the cell above. Even and odd lines have separate slots, because other threads
-      // still read slots of `line` while this thread writes slots of line - 1.
+      // Gradients of c for the cells above. Even and odd lines have their own memory, because other threads still read
+      // `line` while this thread writes line - 1.
       const int64_t cells = a.shape.geometry[u.direction].cells + 1, images = a.shape.images;
       auto slot = [&](int line, int cell) -> C& {
         const int64_t row = (int64_t(line & 1) * a.shape.directions + u.direction) * cells + cell;

@@ -1,5 +1,5 @@
-// The pointwise kernels of the step path. For each line torch computes a matrix product, and then one of these kernels
-// runs. T is the element type of tensors and weights, and C the type of the arithmetic, float or double.
+// The pointwise kernels of the step path, which run after a matrix product by torch for each line. T is the element
+// type of tensors and weights, and C the type of the arithmetic, float or double.
 //
 // The operand of the matrix product has a row for each neighbour (tap) of each cell:
 // [directions][cells][images][taps][...]. A kernel writes a cell's result to the rows of all cells that read it on the
@@ -17,10 +17,9 @@ namespace pixelrnn::cuda {
 
 struct StepShape {
   int directions, images, pixels, hidden, taps;
-  // The kernel computes `active` cells of line number `line`, from cell `first` on.
+  // The kernel computes `active` cells of a line, from cell `first` on, in an image that fills the tensors.
   int line, first, active;
   Geometry geometry[kMaxDirections];
-  // `first` and `active` are for an image that fills the tensors.
   RaggedImages ragged;
 };
 // The peephole weights are [directions][4][hidden], of the tensors' element type.
@@ -41,8 +40,8 @@ struct StepForwardArgs {
 struct StepBackwardArgs {
   StepShape shape;
   StepCell cell;
-  // Result of the matrix product, T [directions][active][images][hidden]. Null on the last line, which is computed
-  // first.
+  // Result of the matrix product, T [directions][active][images][hidden]. Null on the last line, the first to be
+  // computed.
   const void* product;
   // Gradient of h from outside the recurrence, T [images][pixels][directions][hidden].
   const void* dh;
@@ -51,10 +50,10 @@ struct StepBackwardArgs {
   const void* c0;
   void* dx;  // gradient of the pre-activations, T [directions][images][pixels][columns]
   void* dc;  // gradient of c, kept from line to line, C [directions][cells][images][hidden]
-  // Cells of five gates: the gradient of c that a cell passes to the cell above it.
-  // C [line % 2][directions][cells + 1][images][hidden]. Cell i reads index i + 1.
+  // Gradient of c that a cell of five gates passes to the cell above it, C [line % 2][directions][cells +
+  // 1][images][hidden]. Cell i reads index i + 1.
   void* dc_up;
-  void* dc_above;  // gradient of c above the image, a sum over the first row, C [directions][images][hidden]
+  void* dc_above;  // sum of the gradients of c above the first row, C [directions][images][hidden]
   void* operand;   // operand of the next product, T [directions][cells][images][taps][columns]
 };
 

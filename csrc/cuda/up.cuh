@@ -1,16 +1,16 @@
 // With five gates, a cell exchanges values with the cell above it, which is on the line before, and often belongs to
-// another thread. docs/kernels.md explains why no thread reads an old value (section "Cells of five gates").
+// another thread. docs/kernels.md (section "Cells of five gates") explains why no thread reads an old value.
 #pragma once
 #include "block.cuh"
 #include "lanes.cuh"
 
 namespace pixelrnn::cuda {
 
-// Gives each cell the c of the cell above it. Lanes exchange c within a tile (8 cells). From tile to tile, c of the
-// last cell passes through a slot in shared memory, [line % 2][tile + 1][unit]. Slot 0 keeps c0, the c above the image.
+// Gives each cell the c of the cell above it. Lanes exchange c within a tile (8 cells). Shared memory passes the c of a
+// tile's last cell to the next tile, [line % 2][tile + 1][unit]. Index 0 of the tiles keeps c0, the c above the image.
 class UpStates {
  public:
-  // Fills the slots with c0. A block barrier has to follow.
+  // A block barrier has to follow.
   PIXELRNN_DEVICE UpStates(const TilingOf<5>& s, const ThreadIds& ids, float* edges, float c0)
       : in_front_(edges + ids.group * s.units + ids.slice * 8 + ids.q),
         to_tile_(s.groups * s.units),
@@ -22,29 +22,28 @@ class UpStates {
       edges[i * s.units + ids.slice * 8 + ids.q] = c0;
   }
   // Returns c of the cell above this thread's first cell in tile n, on line t. `second` is c of this thread's second
-  // cell on line t - 1. All lanes must call this together, because they exchange values.
+  // cell on line t - 1. All lanes call this together.
   PIXELRNN_DEVICE float above(float second, int n, int t) const {
     float state = __shfl_sync(~0u, second, lane_before_);
     if (p_ == 0) state = in_front_[n * to_tile_ + (t & 1 ? 0 : to_other_line_)];
     return state;
   }
-  // `second` is the c of this thread's second cell on line t.
   PIXELRNN_DEVICE void store(float second, int n, int t) const {
     if (p_ == 3) in_front_[n * to_tile_ + to_next_ + (t & 1 ? to_other_line_ : 0)] = second;
   }
 
  private:
-  float* in_front_;  // slot of the cell before the warp's first tile, for even lines
+  float* in_front_;
   int to_tile_, to_next_, to_other_line_, lane_before_, p_;
 };
 
-// Passes gradients of c to the cell above, through slots [line % 2][cell + 1][unit] in shared memory. Cell r of line t
-// loads slot r + 1, and stores slot r for line t - 1. Cell 0 adds to slot 0, because no cell lies above it.
+// Passes gradients of c to the cell above through shared memory, [line % 2][cell + 1][unit]. Cell r of line t loads
+// index r + 1, and stores index r for line t - 1. Cell 0 adds to index 0, because no cell lies above it.
 template <int N> class UpGradients {
   using Floats = FloatN<N>;
 
  public:
-  // Zeroes all slots. `unit` is this thread's first hidden unit. A block barrier has to follow.
+  // `unit` is this thread's first hidden unit. A block barrier has to follow.
   PIXELRNN_DEVICE UpGradients(const TilingOf<5>& s, const ThreadIds& ids, float* memory, int unit)
       : own_(memory + unit), units_(s.units), to_other_line_(s.up_slots() * s.units) {
     for (int i = ids.thread; i < 2 * to_other_line_; i += blockDim.x) memory[i] = 0;

@@ -3,22 +3,20 @@
 
 namespace pixelrnn::cuda {
 
-// The most pieces (64 bytes each) of a weight row that lie in registers and in shared memory. kAny means any number.
+// Limits of the pieces (64 bytes each) of a weight row in registers and in shared memory. kAny means no limit.
 struct Pairs {
   int registers, shared;
   static constexpr int kAny = 1 << 20;
   constexpr int max() const { return registers + shared; }
 };
-// Returns how many tiles a forward warp multiplies together, so that they share loads of weights.
+// Returns how many tiles a forward warp multiplies together to share loads of weights.
 PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Pairs pairs, int max_tiles, bool fma) {
   return max_tiles > 1 && pairs.registers == 0 && !fma ? 2 : 1;
 }
 
-// Whether a kernel uses one block or one cluster for each image, or one cluster for several images.
 enum class Kind { single, cluster, images };
 constexpr int kImages = 4, kImageBlocks = 8;
 PIXELRNN_HOST_DEVICE constexpr int images_per_cluster(Kind kind) { return kind == Kind::images ? kImages : 1; }
-// `blocks` = 1 means a kernel without clusters.
 PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {
   return kind == Kind::single ? blocks == 1 : kind == Kind::cluster ? blocks > 1 : blocks == kImageBlocks;
 }

@@ -4,18 +4,18 @@
 
 namespace pixelrnn::cuda {
 
-// Brings a block's weights from global to shared memory while the block computes. Global memory has the weights of a
-// column in the order of their use, divided into stages. Shared memory has a ring of kStreamStages stages, and for each
-// an mbarrier that tells when its weights have arrived.
+// Copies a block's weights to shared memory while the block computes. Global memory has the weights of a column in the
+// order of their use, divided into stages. Shared memory has a ring of kStreamStages stages. Each has an mbarrier,
+// which tells when its weights have arrived.
 //
-// All warps have an object of this class, and call next_column() together. Stages are numbered from the launch's start.
+// All warps call next_column() together. Stages are numbered from the launch's start.
 template <class T> class WeightStream {
  public:
   // `ring` is aligned to 128 bytes. `barriers` is the shared-memory address of kStreamStages mbarriers.
   PIXELRNN_DEVICE WeightStream(unsigned char* ring, uint32_t barriers, int log_stage)
       : ring_(reinterpret_cast<T*>(ring)), barriers_(barriers), log_stage_(log_stage) {}
 
-  // Begins a row. `source` has the weights of a column, in `stages` stages.
+  // Begins a row. `source` has a column's weights.
   PIXELRNN_DEVICE void begin_row(const T* source, int stages, int columns) {
     source_ = source, stages_ = stages;
     column_ = end_ - stages, issued_ = end_, end_ += stages * columns;
@@ -23,8 +23,8 @@ template <class T> class WeightStream {
   }
   PIXELRNN_DEVICE void next_column() { column_ += stages_; }
 
-  // Loads the row's next stages. One thread calls this, after all warps have finished with the stages that these
-  // replace.
+  // Loads the row's next stages. One thread calls this, after all warps have finished with the stages that are
+  // replaced.
   PIXELRNN_DEVICE void load(int stages) {
     const int bytes = int(sizeof(T)) << log_stage_;
 #pragma unroll 1
@@ -37,8 +37,8 @@ template <class T> class WeightStream {
     }
   }
 
-  // Waits until `count` weights of the current column have arrived, from the weight `first` on. All lanes of a warp
-  // call this together.
+  // Waits for `count` weights of the current column, from the weight `first` on. All lanes of a warp call this
+  // together.
   PIXELRNN_DEVICE void wait(int first, int count) const {
 #pragma unroll 1
     for (int stage = first >> log_stage_; stage <= (first + count - 1) >> log_stage_; ++stage) {
@@ -46,7 +46,6 @@ template <class T> class WeightStream {
       ptx::mbarrier_wait_warp(barriers_ + 8 * (n % kStreamStages), n / kStreamStages & 1);
     }
   }
-  // The weights of the current column, from the weight `first` on.
   struct Weights {
     const T* ring;
     int first, mask;
@@ -63,10 +62,10 @@ template <class T> class WeightStream {
   const int log_stage_;
   const T* source_ = nullptr;
   int stages_ = 0;  // of a column
-  int column_ = 0;  // number of the current column's first stage
-  int next_ = 0;    // index in its column of the next stage to load
-  int issued_ = 0;  // number of the next stage to load
-  int end_ = 0;     // number of the next row's first stage
+  int column_ = 0;  // the current column's first stage
+  int next_ = 0;    // the next stage to load, counted from its column's first
+  int issued_ = 0;  // the next stage to load
+  int end_ = 0;     // the next row's first stage
 };
 
 }  // namespace pixelrnn::cuda
