@@ -13,7 +13,7 @@ with without_traceback(running_command()):
     from .operators.library import VERSION as __version__  # noqa: F401 - users read pixelrnn_ext.__version__
     from .operators.library import build_config
     from .operators.scan.plan import resident_plan
-    from .sampling import sampling_plan
+    from .sampling import Sampler, sampling_plan
 
 __all__ = [
     "DiagonalBiLSTM",
@@ -24,6 +24,7 @@ __all__ = [
     "PixelCNN",
     "PixelRNN",
     "RowLSTM",
+    "Sampler",
     "build_config",
     "codec",
     "from_name",

@@ -15,6 +15,7 @@ from pixelrnn_ext.benchmark.problems import worst_error
 from pixelrnn_ext.benchmark.timing import wall_seconds
 from pixelrnn_ext.incremental import block
 from pixelrnn_ext.incremental.block import ImageSampler
+from pixelrnn_ext.incremental.drawing import Drawing
 from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Linear, Pointwise, Tap
 
@@ -169,11 +170,12 @@ def launches(job, device, way, n) -> dict:
     model = build(job.case, device)
     draws, stamps = draws_of(model, job, n), [time.perf_counter()]
     progress = lambda *rows: stamps.append(time.perf_counter())  # noqa: E731
-    sampling.incremental(model, draws, None, progress, ways=(way,), on_plan=partial(require, way))
+    drawing = Drawing(model, draws.values.shape, None, draws.temperature, [way])
+    require(way, drawing.plan)
+    drawing.draw(draws, None, progress)
     block.wait(draws.values.device)  # the last launch may still run
     progress()
-    sampler = ImageSampler(*sampling._network(model, draws, None), job.height)
-    seconds = _seconds(lambda: list(sampler.draw(draws.uniform, draws.known.contiguous(), draws.values, None)))
+    seconds, sampler = _seconds(lambda: drawing.draw(draws, None)), drawing.runner
     longest = max(after - before for before, after in pairwise(stamps))
     expected = sampler.team.seconds * job.width * min(job.height, sampler.rows_per_launch)
     one, estimate = 1e6 * seconds / (job.width * job.height), 1e6 * sampler.team.seconds

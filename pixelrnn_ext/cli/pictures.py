@@ -59,7 +59,7 @@ def make(
             batch_size=options.batch_size,
             temperature=options.temperature,
             progress=progress,
-            before=plans_to_stderr,
+            before=lambda sampler: plans_to_stderr(sampler.plans),
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))

@@ -17,7 +17,7 @@ from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
 from ..operators.operands import concrete_tensor
-from ..sampling import Draws, Progress, Report, Sampler
+from ..sampling import Draws, Progress, Report, SamplerFunction
 from . import coding, container, self_check
 from .coding import ImageGroup, Intervals
 from .container import Bytes, Contents, Group, Span
@@ -311,7 +311,7 @@ class Codec:
             self_check.check_threads()
 
     @torch.no_grad()
-    def _run(self, sampler: Sampler, group: ImageGroup, report: Report | None) -> Tensor:
+    def _run(self, sampler: SamplerFunction, group: ImageGroup, report: Report | None) -> Tensor:
         if has_global_hooks() and not any(network is self._model for network in self._recordings):
             raise TypeError("expected no global forward hook while a multi-scale model codes, got one")
         images = group.images

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from ..operators import columns
-from .graph import wait
+from .graph import is_capturing, wait
 from .network import RowNetwork, pixel_steps
 from .program import Program
 from .rows import Rows
@@ -34,6 +34,7 @@ class ImageSampler:
         self._program = program = Program(network.rows)
         main, mirrored = map(program.compile_steps, (pixel_steps(network, value_steps), network.mirrored_steps()))
         self._programs = columns.Programs(main, mirrored, before_row=[], after_row=[], margin=network.rows.margin)
+        self._uploaded: Tensor | None = None
         self.why_not: str | None = None
         try:
             self._plan()  # a first check without row steps, whose maps may take much memory
@@ -62,16 +63,22 @@ class ImageSampler:
     def draw(self, uniform: Tensor, known: Tensor, values: Tensor, logits: Tensor | None) -> Iterator[tuple[int, int]]:
         """Draws all rows, from top to bottom. For each launch, yields its first row and the row after its last.
 
+        A CUDA graph can capture all drawings but the first, which copies the plan to the GPU.
+
         Args:
             uniform, known, values: contiguous (N, C, H, W). The kernel writes the unknown values to ``values``.
             logits: (H, W, N, channels), to which the kernel writes all logits, or None.
         """
         program, programs, blocks = self._program, self._programs, self.team.blocks
-        plan = columns.upload_rows(program.tensors, programs, self._height, blocks)
+        captured = is_capturing(self._rows.device)
+        if self._uploaded is None:
+            if captured:
+                raise RuntimeError("expected a drawing before the capture of a CUDA graph, to load the plan, got none")
+            self._uploaded = columns.upload_rows(program.tensors, programs, self._height, blocks)
         maps = uniform, known, values, logits
         for first in range(0, self._height, self.rows_per_launch):
             last = min(self._height, first + self.rows_per_launch)
-            columns.draw_rows(program.tensors, programs, blocks, plan, maps, program.temperature, first, last)
-            if last < self._height:
+            columns.draw_rows(program.tensors, programs, blocks, self._uploaded, maps, program.temperature, first, last)
+            if last < self._height and not captured:
                 wait(self._rows.device)
             yield first, last

@@ -24,5 +24,10 @@ def capture(device: torch.device, run: Callable[[], None], warm_up: bool = False
     return graph
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Returns whether a CUDA graph captures the work of the current stream."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def wait(device: torch.device) -> None:
     torch.cuda.current_stream(device).synchronize()

@@ -86,15 +86,20 @@ class RowNetwork(Network):
         self.map_channels: int = 0
         self.input: Tensor = self.rows.buffer(model.image_channels)
         values: dict[Operation, Any] = {recording.input: self.input}
+        self._values, self._maps = values, list[Operation]()
+        self._condition: Tensor | None = None
         if recording.condition is not None and condition is not None:
-            values[recording.condition] = condition.to(dtype)
+            self._condition = values[recording.condition] = condition.to(dtype, copy=True)
         for operation in recording.operations:
             if operation in recording.image_dependent:
                 state = self._make_state(operation, values, recording.image_dependent)
                 self._states.append(state)
                 values[operation] = state.output
             else:
-                values[operation] = self._compute_map(operation, values)
+                values[operation] = result = self._compute_map(operation)
+                self._maps.append(operation)
+                if isinstance(result, Tensor) and result.dim() == 4:
+                    self.map_channels += result.shape[1]
         self.output: Tensor = values[recording.output]
         self.before_row: list[RowStep] = [step for state in self._states for step in state.before_row()]
         self.after_row: list[RowStep] = [step for state in self._states for step in state.after_row()]
@@ -116,11 +121,24 @@ class RowNetwork(Network):
             raise operation.unsupported()
         return PointwiseState(operands, self.rows, self._image_channels, operation.is_relu)
 
-    def _compute_map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
-        result = operation.compute(values, self.rows.dtype)
+    def reset(self, condition: Tensor | None = None) -> None:
+        """Begins new images, under a new condition unless it is None. Its shape is the first condition's."""
+        self.rows.reset()
+        if condition is None or self._condition is None:
+            return
+        self._condition.copy_(condition)
+        for operation in self._maps:
+            old, new = self._values[operation], self._compute_map(operation)
+            if not isinstance(old, Tensor):
+                self._values[operation] = new
+            elif new.data_ptr() != old.data_ptr():  # otherwise both are views of the same updated tensor
+                old.copy_(new)
+        self.rows.update_derived()
+
+    def _compute_map(self, operation: Operation) -> Any:
+        result = operation.compute(self._values, self.rows.dtype)
         if not isinstance(result, Tensor):
             return result
-        self.map_channels += result.shape[1] if result.dim() == 4 else 0
         if self.rows.grid is None or not result.is_floating_point():
             return result
         return self.rows.grid.quantized(result.to(self.rows.dtype))

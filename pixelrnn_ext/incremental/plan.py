@@ -37,24 +37,19 @@ class SamplingPlan(NamedTuple):
         return "; ".join([self.description, *(f"no faster way: {reason}" for reason in self.why_not)])
 
 
-class Drawing(NamedTuple):
-    """A plan, and the objects that carry it out. ``images`` is None unless the way is "images"."""
-
-    plan: SamplingPlan
-    images: ImageSampler | None
-    runners: Runners | None
-
-
 def plan_drawing(
     backend: str, network: RowNetwork, value_steps: Sequence[Step], height: int, ways: Collection[str] = WAYS
-) -> Drawing:
-    """Chooses the first of ``ways`` that can draw images of ``height`` rows. The last one, "pytorch", always can."""
+) -> tuple[SamplingPlan, ImageSampler | Runners]:
+    """Chooses the first of ``ways`` that can draw images of ``height`` rows. The last one, "pytorch", always can.
+
+    Returns the plan, and what carries it out.
+    """
     rows, why_not = network.rows, []
     reason = why_not_native(backend, rows.device, rows.capability)
     if reason is None and rows.capability is not None and "images" in ways:
         images = ImageSampler(network, value_steps, height)
         if images.why_not is None:
-            return Drawing(_images_plan(images.team, images.launches, rows.images), images, None)
+            return _images_plan(images.team, images.launches, rows.images), images
         why_not.append(images.why_not)
     if not {"stages", "rows"} & set(ways):
         backend = "reference"
@@ -63,12 +58,12 @@ def plan_drawing(
     if isinstance(row, GpuRow) and isinstance(mirrored, GpuRow):
         launches = rows.width * (height * row.launches + (height - 1) * mirrored.launches)
         description = f"{row.launches} + {mirrored.launches} launches for a pixel of all images"
-        return Drawing(SamplingPlan("stages", launches, description, tuple(why_not)), None, runners)
+        return SamplingPlan("stages", launches, description, tuple(why_not)), runners
     if isinstance(row, NativeRow):
-        return Drawing(SamplingPlan("rows", 0, "a CPU kernel draws a row of pixels", ()), None, runners)
+        return SamplingPlan("rows", 0, "a CPU kernel draws a row of pixels", ()), runners
     reasons = [reason, *(runner.why_not for runner in runners if isinstance(runner, EagerRow))]
     why_not += [reason for reason in reasons if reason]
-    return Drawing(SamplingPlan("pytorch", 0, "PyTorch runs each step", tuple(why_not)), None, runners)
+    return SamplingPlan("pytorch", 0, "PyTorch runs each step", tuple(why_not)), runners
 
 
 def _images_plan(team: Team, launches: int, images: int) -> SamplingPlan:

@@ -59,7 +59,7 @@ class Program:
         width, _, outputs = step.output.shape
         taps = [(row[k : k + width], tap) for row, weight in step.products for k, tap in enumerate(weight)]
         packed = self._pack([weight for _, weight in taps], 1, outputs, 4).squeeze(2)
-        values = None if step.map is None else step.map.contiguous()
+        values = None if step.map is None else self._rows.derived(step.map.contiguous)
         bias = None if step.bias is None else step.bias.contiguous()
         operands = [step.output, bias, values, packed if taps else None]
         return [0, *map(self._index, operands), len(taps), *(self._index(source) for source, _ in taps)]

@@ -1,6 +1,7 @@
 """Buffers of one image row (steps.py)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,23 +27,54 @@ class Rows:
     grid: Grid | None = None
     capability: int | None = None
     bytes_per_column: int = 0
+    _initial: list[tuple[Tensor, Tensor | None]] = field(default_factory=list)
+    _maps: list[tuple[Callable[[], Tensor], Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.capability is None and columns.is_gpu(self.device):
             self.capability = 0
 
-    def buffer(self, channels: int, dtype: torch.dtype | None = None) -> Tensor:
-        return self.zeros(self.margin + self.width, channels, dtype)
+    def buffer(self, channels: int, dtype: torch.dtype | None = None, initial: Tensor | None = None) -> Tensor:
+        """Allocates a buffer of ``initial`` (channels,), or of zeros."""
+        return self.columns(self.margin + self.width, channels, dtype, initial, self.margin)
 
-    def zeros(self, columns: int, channels: int, dtype: torch.dtype | None = None) -> Tensor:
+    def columns(
+        self,
+        count: int,
+        channels: int,
+        dtype: torch.dtype | None = None,
+        initial: Tensor | None = None,
+        first: int = 0,
+    ) -> Tensor:
+        """Allocates ``count`` columns. Steps write only to columns from ``first`` on."""
         dtype = dtype or self.dtype
         self.bytes_per_column += channels * dtype.itemsize
-        return torch.zeros(columns, self.images, channels, dtype=dtype, device=self.device)
+        buffer = torch.zeros(count, self.images, channels, dtype=dtype, device=self.device)
+        if initial is not None:
+            buffer.copy_(initial)
+        self._initial.append((buffer[first:], initial))
+        return buffer
+
+    def reset(self) -> None:
+        """Gives all buffers the values that they had before the first row of an image."""
+        for buffer, initial in self._initial:
+            buffer.zero_() if initial is None else buffer.copy_(initial)
+
+    def derived(self, compute: Callable[[], Tensor]) -> Tensor:
+        """Returns the result of ``compute``, a function of maps. :meth:`update_derived` computes it again, in place."""
+        self._maps.append((compute, compute()))
+        return self._maps[-1][1]
+
+    def update_derived(self) -> None:
+        for compute, result in self._maps:
+            new = compute()
+            if new.data_ptr() != result.data_ptr():  # otherwise both are views of the same updated tensor
+                result.copy_(new)
 
     def vector(self, channels: int, values: Tensor | None) -> Tensor:
         if values is None:
             return torch.zeros(channels, dtype=self.dtype, device=self.device)
-        return values.detach().to(self.dtype)
+        return values.detach().to(self.dtype, copy=True)
 
     def within(self, buffer: Tensor) -> Tensor:
         return buffer[self.margin :]

@@ -9,6 +9,7 @@ row from right to left.
 
 import itertools
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -72,9 +73,9 @@ class MaskedConvState(State):
         outputs, channels, height, width = weight.shape
         self._weight = weight[:, :, height // 2]
         columns = rows.width + 2 * (width // 2)
-        self._above = [(_taps_first(weight[:, :, i]), rows.zeros(columns, channels)) for i in range(height // 2)]
+        self._above = [(_taps_first(weight[:, :, i]), rows.columns(columns, channels)) for i in range(height // 2)]
         self._bias = rows.vector(outputs, bias)
-        self._base = rows.buffer(outputs).copy_(self._bias)
+        self._base = rows.buffer(outputs, initial=self._bias)
         self.output: Tensor = rows.buffer(outputs)
 
     def before_row(self) -> list[RowStep]:
@@ -102,7 +103,7 @@ class RowLSTMState(State):
         (self._scan,) = _scans(rows, input, **options)
         self._rows, scan = rows, self._scan
         self._side = scan.weight_hh.shape[2] // 2
-        self._h_above = rows.zeros(rows.width + 2 * self._side, scan.hidden).copy_(scan.h0)
+        self._h_above = rows.columns(rows.width + 2 * self._side, scan.hidden, initial=scan.h0)
         self._c_above, self._zeros = rows.buffer(scan.hidden), rows.buffer(scan.hidden)
         # The output shares the buffer of h. In the margin it must be zero, and no step reads h there.
         self.output: Tensor = scan.h
@@ -155,12 +156,14 @@ def _scans(
     if mask_type is None:
         raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
     mask = Mask(mask_type, image_channels, 4)
-    biases = [None] * len(inputs) if gate_bias is None else gate_bias.chunk(len(inputs), 1)
     scans = []
-    for input, bias, suffix in zip(inputs, biases, ("", "_reverse")):
+    for i, (input, suffix) in enumerate(zip(inputs, ("", "_reverse"))):
         parameters: Any = (options.get(name + suffix) for name in Direction2d._fields)
-        in_order = bias.flip(3) if suffix and bias is not None else bias
-        scans.append(_Scan(rows, input, Direction2d(*parameters), mask, in_order))
+        bias = None
+        if gate_bias is not None:
+            bias = gate_bias.chunk(len(inputs), 1)[i]
+            bias = rows.derived(partial(bias.flip, 3)) if suffix else bias
+        scans.append(_Scan(rows, input, Direction2d(*parameters), mask, bias))
     return scans
 
 
@@ -176,8 +179,8 @@ class _Scan:
         self.base = rows.buffer(4 * self.hidden)
         self.bias, self.h0 = rows.vector(4 * self.hidden, direction.bias), rows.vector(self.hidden, direction.h0)
         # In the row above the image, every pixel has the initial h and c.
-        self.h = rows.buffer(self.hidden).copy_(self.h0)
-        self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
+        self.h = rows.buffer(self.hidden, initial=self.h0)
+        self.c = rows.buffer(self.hidden, initial=rows.vector(self.hidden, direction.c0))
 
     def above(self) -> Product:
         """Returns the product of a diagonal scan's weights with h of the pixel above."""

@@ -14,7 +14,7 @@ from .._recordable import Recorded
 from ..codec import Codec
 from ..incremental import recording
 from ..operators.operands import check_dense, check_integers, check_levels, check_memory, concrete_tensor
-from ..sampling import Draws, Progress, Sampler
+from ..sampling import Draws, Progress, SamplerFunction
 
 
 class AutoregressiveModel(nn.Module):
@@ -78,6 +78,8 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
+        Several batches are faster with a :class:`pixelrnn_ext.Sampler`, which prepares the model only once.
+
         For each pixel the network is computed at that pixel alone. All randomness comes from one tensor of uniform
         float64 numbers (n, C, H, W), drawn first. A value is the first level whose cumulative probability exceeds the
         value's uniform number.
@@ -112,11 +114,8 @@ class AutoregressiveModel(nn.Module):
             >>> model.sample(16, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape
             torch.Size([16, 1, 28, 28])
         """
-        draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
-        self._check_condition(condition, n, *shape[1:])
-        if progress is True:
-            sampling.plans_to_stderr(self, n, shape)
-        return self._draw(sampling.incremental, draws, condition, sampling.progress_callback(progress))
+        sampler = sampling.Sampler(self, n, shape, temperature=temperature, condition=condition)
+        return sampler.draw(generator=generator, given=given, known=known, progress=progress)
 
     def compress(
         self,
@@ -158,7 +157,7 @@ class AutoregressiveModel(nn.Module):
         return codec.decompress(data, condition, max_bytes=max_bytes, batch_size=batch_size, progress=progress)
 
     def _draw(
-        self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
+        self, sampler: SamplerFunction, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
         return sampler(self, draws, condition, progress)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .._arguments import integer
 from .._recordable import Recorded
 from ..incremental import recording
-from ..sampling import Draws, Progress, Report, Sampler
+from ..sampling import Draws, Progress, Report, SamplerFunction
 from .autoregressive import AutoregressiveModel, head_channels_of
 from .stack import PixelRNN
 
@@ -142,7 +142,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         return logits.slice_scatter(rows, -2, step=self.factor)
 
     def _draw(
-        self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
+        self, sampler: SamplerFunction, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
         self._check_multiples(*draws.values.shape[2:])
         recording.check_hooks(self, condition is not None)

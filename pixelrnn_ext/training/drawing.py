@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..models import AutoregressiveModel
-from ..sampling import Progress, Report, checked_draws
+from ..sampling import Progress, Report, Sampler
 from .data import conditions
 from .seeds import generator
 
@@ -29,36 +29,38 @@ def draw(
     given: Tensor | None = None,
     known: Tensor | None = None,
     progress: Progress = lambda done, total: None,
-    before: Callable[[AutoregressiveModel, int, tuple[int, int, int]], object] = lambda model, n, shape: None,
+    before: Callable[[Sampler], object] = lambda sampler: None,
 ) -> tuple[Tensor, bool]:
-    """Draws ``count`` images with the model's method ``sample``, up to ``batch_size`` at once.
+    """Draws ``count`` images, up to ``batch_size`` at once.
 
     Args:
-        condition, given: as in ``sample``, with entries for all ``count`` images.
+        condition, given: as in the model's method ``sample``, with entries for all ``count`` images.
         known: as in ``sample``, (1, 1, H, W), the same for all images.
         progress: is called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
-        before: is called before the drawing, with the model, the number of images in a batch and their shape.
+        before: is called before the drawing, with the sampler of the first batch.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
     """
-    checked_draws(model, 0, shape, torch.Generator(), temperature, None, None)  # fails before anything is printed
-    before(model, min(count, batch_size), shape)
     source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []
     rows = shape[1]
     report = Report(progress, -(-count // batch_size) * rows)
+    sampler, size = None, min(count, batch_size)
     try:
         for start in range(0, count, batch_size):
             batch = slice(start, min(start + batch_size, count))
-            images = model.sample(
-                batch.stop - batch.start,
-                shape,
+            of_batch = None if condition is None else condition[batch].to(device)
+            if sampler is None or batch.stop - start < size:  # the first batch, or a smaller last one
+                size = batch.stop - start
+                sampler = Sampler(model, size, shape, temperature=temperature, condition=of_batch)
+                if start == 0:
+                    before(sampler)
+            images = sampler.draw(
                 generator=source,
-                temperature=temperature,
-                condition=None if condition is None else condition[batch].to(device),
                 given=None if given is None else given[batch],
                 known=known,
+                condition=of_batch,
                 progress=report.next_part(rows) or False,
             )
             drawn.append(images.cpu())

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from helpers.pictures import frames_of
-from pixelrnn_ext import cli, models
+from pixelrnn_ext import cli, sampling
 from pixelrnn_ext.training import animation, files, grid
 
 from .command_line import pixelrnn
@@ -117,7 +117,7 @@ def test_nothing_is_printed_behind_a_picture_on_the_standard_output(trained, cap
 @pytest.mark.parametrize("batches", [0, 2])
 @pytest.mark.parametrize("command", ["sample", "complete"])
 def test_ctrl_c_in_sampling_keeps_what_is_finished(trained, tmp_path, capsys, interrupt, command, batches):
-    interrupt(models.AutoregressiveModel, "sample", at=batches + 1)
+    interrupt(sampling.Sampler, "draw", at=batches + 1)
     picture, what = tmp_path / "grid.png", "samples" if command == "sample" else "completions"
     picture.write_text("old")
     assert cli.main([command, str(trained[0]), "--out", str(picture), "--count", "8", "--batch-size", "2"]) == 130
