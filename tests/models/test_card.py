@@ -48,6 +48,21 @@ def test_a_gpu_draws_what_a_cpu_draws(name, way, monkeypatch):
     assert torch.equal(images.cpu(), expected)
 
 
+@each_wired_model
+def test_a_drawing_is_captured(name):
+    sampler = px.Sampler(make_model(name, "rgb", torch.float32).cuda(), 3, (3, 4, 6))
+    if reason := next((str(plan) for plan in sampler.plans if plan.way != "images"), None):
+        pytest.skip(reason)
+    draw = partial(sampler.draw, generator=torch.cuda.default_generators[torch.cuda.current_device()])
+    graph, images = capture(draw, warm_ups=1)
+    for seed in (0, 1):
+        torch.cuda.manual_seed(seed)
+        graph.replay()
+        captured = images.clone()
+        torch.cuda.manual_seed(seed)
+        assert torch.equal(captured, draw())
+
+
 @pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
 def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
     """During the capture of a CUDA graph, a convolution may load its kernels, but must not time tile sizes."""
