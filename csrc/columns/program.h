@@ -1,5 +1,6 @@
-// Parses and checks a program: integers that pixelrnn_ext/incremental/program.py writes for the steps of a column.
-// Parsed steps access only the given tensors, whatever the integers are. An invalid program throws std::runtime_error.
+// Parses and checks a program: a list of integers in which pixelrnn_ext/incremental/program.py describes the steps that
+// compute one column (one pixel position of all images). The parsed steps access only the tensors that the constructor
+// receives, whatever the integers are. An invalid program throws std::runtime_error.
 //
 // `code` holds one step after another: its kind (StepKind), then its operands in the order in which step() reads them.
 // A tensor is given by its index, an absent tensor by -1.
@@ -15,7 +16,8 @@ namespace pixelrnn {
 
 template <class T> class ColumnProgram {
  public:
-  // The steps point to the tensors' memory, but not to `code`.
+  // The parsed steps point to the memory of the tensors, so the tensors must outlive the steps. `code` may be freed
+  // after the constructor, because the steps do not point to it.
   ColumnProgram(
       const std::vector<TensorView>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
       : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {

@@ -1,8 +1,10 @@
 // Parses and checks row steps (pixelrnn_ext/incremental/row_steps.py), which compute all columns of an image row
 // together.
 //
-// `code` holds one step after another. A RowSum is 0, output, bias, map, packed, the number of taps, then the source of
-// each tap. A RowCopy is 1, output, source, mirrored. A tensor is given by its index, an absent tensor by -1.
+// `code` holds the integers of one step after another. A RowSum (a sum of products) has the integer 0 for its kind,
+// then its output, bias, map and packed weights, the number of its taps, and the source of each tap. A RowCopy has the
+// integer 1 for its kind, then its output, its source, and whether it reverses the order of the columns. A tensor is
+// given by its index, an absent tensor by -1.
 #pragma once
 #include <vector>
 
@@ -19,7 +21,7 @@ template <class T> struct RowStep {
     int64_t channels;
   };
   std::vector<Tap> taps;
-  int64_t channels;  // sum over the taps
+  int64_t channels;  // number of channels of all taps together
   const T *bias, *map, *packed;
   int64_t map_image, map_channel, map_row, map_column;  // strides in `map`, 0 along an axis of size 1
 };

@@ -66,7 +66,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       if (thread_ == 0) exchange_.init(), ptx::mbarrier_init(barriers_, kStreamStages, 1), ptx::mbarrier_fence();
     for (int64_t i = thread_; i < a_.bytes / 16; i += blockDim.x)
       reinterpret_cast<uint4*>(memory_)[i] = reinterpret_cast<const uint4*>(a_.memory)[i];
-    // Zeroes the rings, and in a single block also the weights, whose padding must be zero.
+    // This loop zeroes the rings, which hold columns of buffers in shared memory. In a single block it also zeroes the
+    // weights, because the padding of the weights must be zero.
     for (int i = thread_ + (IS_CLUSTER ? a_.weight_values : 0); i < a_.weight_values + a_.ring_values; i += blockDim.x)
       weights_[i] = 0;
     if constexpr (!IS_CLUSTER) __syncthreads();
@@ -76,7 +77,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     }
   }
 
-  // ---- Row steps. Each thread computes four outputs of four columns, so that it loads a weight once for them.
+  // ---- Row steps. Each thread computes four outputs in each of four columns, so that it loads a weight once for the
+  // four columns.
 
   PIXELRNN_DEVICE int64_t row_index(int column, int channels) const {
     return (int64_t(column) * a_.images + image_) * channels;
@@ -134,7 +136,9 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
 
   // ---- Column programs, which compute one column after the other.
   PIXELRNN_DEVICE void columns(const BlockProgram<T>& p, int row) {
-    sync();  // the row steps' results are visible, and no thread reads the rings
+    // After this barrier the row steps' results are visible, and no thread still reads the shared memory that the
+    // following code fills with columns.
+    sync();
     if constexpr (IS_CLUSTER) {
       stream_.begin_row(
           a_.stream + ((int64_t(rank_) * (a_.main.stages + a_.mirrored.stages) + p.first_stage) << a_.log_stage),
@@ -146,8 +150,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     __syncthreads();  // all warps have finished the last column
     if (warp_ == p.warps) store_last_column(p);
   }
-  // Calls run(record, column) for each of this warp's records, [period][rounds][warps], which repeat after `period`
-  // columns.
+  // Calls run(record, column) for each round (steps that the warps run at the same time) of each column. A record
+  // describes a warp's work in a round. The records [period][rounds][warps] repeat after `period` columns.
   template <class Run> PIXELRNN_DEVICE void for_each_round(const BlockProgram<T>& p, const Run& run) {
     const BlockRecord* const records =
         (IS_CLUSTER ? list<BlockRecord>(p.records) : shared_list<BlockRecord>(p.records)) + warp_;
@@ -169,7 +173,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       now = next;
     }
   }
-  // Loads the columns to the left of the row.
+  // Loads the columns to the left of the image from global memory to shared memory, and for some buffers also the
+  // image's first column.
   PIXELRNN_DEVICE void fill_rings(const BlockProgram<T>& p, int row) const {
     for (int i = 0; i < p.loads; ++i) {
       const BlockLoad<T> load = shared_list<BlockLoad<T>>(p.load)[i];
@@ -234,7 +239,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       pair[i] = (is_odd ? sum[2 + i] : sum[i]) + __shfl_xor_sync(~0u, is_odd ? sum[i] : sum[2 + i], 1);
     one = (is_upper ? pair[1] : pair[0]) + __shfl_xor_sync(~0u, is_upper ? pair[0] : pair[1], 2);
     for (int distance = 4; distance < lanes; distance *= 2)
-      one += __shfl_xor_sync(~0u, one, distance);  // [block sampler: lanes]
+      one += __shfl_xor_sync(~0u, one, distance);  // tests/sass_model finds this loop by the tag [block sampler: lanes]
     return one;
   }
   struct ResidentWeights {
@@ -264,7 +269,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       T sum[kQuad] = {};
       add(sum, rings_ + r.x[0], r.width[0], w, lane, lanes), w.advance(r.width[0] * kQuad);
       if (r.taps() > 1) add(sum, rings_ + r.x[1], r.width[1], w, lane, lanes), w.advance(r.width[1] * kQuad);
-      for (int t = kRecordTaps; t < r.taps(); ++t) {  // [block sampler: more taps]
+      for (int t = kRecordTaps; t < r.taps(); ++t) {  // tests/sass_model uses the tag [block sampler: more taps]
         const BlockTap tap = shared_list<BlockTap>(p.taps)[r.more_taps + t - kRecordTaps];
         add(sum, rings_ + tap.x, tap.width, w, lane, lanes), w.advance(tap.width * kQuad);
       }
@@ -283,14 +288,16 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       else if (IS_CLUSTER || finishes) outputs(r, y, operands, quad * kQuad + part, write);
     }
   }
-  // Stores a result in the rings of all blocks. The lanes of a group divide the blocks among them.
+  // Stores a result in the shared memory of all blocks of the cluster. The lanes that computed one product together
+  // divide the blocks among themselves.
   template <bool is_cell>
   PIXELRNN_DEVICE void push(int place, int index, T value, bool has_result, int lane, int lanes) const {
     const int results = is_cell ? 1 : kQuad;
     value = __shfl_sync(~0u, value, (lane_ & -lanes) + (lane & (results - 1)));
     exchange_.push(has_result, rings_ + place + index, value, lane / results, lanes / results);
   }
-  // Loaded before the product, to hide the latency.
+  // The operands of a linear or cell step apart from the factors of its product. A lane loads these operands before it
+  // computes the product, in order to hide the latency of the loads.
   struct Operands { T base, first, second; };
   // A step may overwrite its operands, so a lane reads only operands that it overwrites itself.
   template <bool is_cell>

@@ -10,8 +10,8 @@
 //
 // A single block keeps all weights of the column programs in shared memory. In a cluster, each block computes a share
 // of the outputs of each linear and cell step, and stores them in the rings of all blocks. It loads its weights again
-// for each column (weight_stream.cuh). A buffer that steps only read, at the current column, then stays in global
-// memory.
+// for each column (weight_stream.cuh). A cluster leaves a buffer in global memory if no step writes the buffer, no
+// product multiplies it, and steps read it only at the current column.
 #pragma once
 #include <cstdint>
 
@@ -22,19 +22,31 @@ namespace pixelrnn::cuda {
 constexpr int kRecordTaps = 2;
 constexpr int kStreamStages = 8;
 
-// A place is the index of a value in the rings. Absent operands have a place of zeros. The place -1 means that no step
-// reads the result. The place -2 - i means BlockProgram::operands[i] in global memory.
+// A BlockRecord names a value in shared memory by its place, which is the index of the value among all columns that the
+// block keeps in rings. Zeros lie at the place of an absent operand. A result with the place -1 is not stored, because
+// no step reads it. An operand with the place -2 - i is BlockProgram::operands[i], which lies in global memory.
 enum class BlockKind : int { idle, linear, cell, pointwise, draw, move };
 struct alignas(16) BlockRecord {
   unsigned flags;
-  int first_thread, threads;  // this warp's first thread in the step, and the step's threads
-  int count, quads;           // outputs, units or logits; end of the round's quads
-  int weights, channels;      // index of the first weight (in the last warp, of its first move); channels of all taps
-  int x[kRecordTaps], width[kRecordTaps];  // places and channels of the first taps
-  int more_taps;                           // index of the third tap in BlockProgram::taps
-  int base, output;                        // places
-  int place[5];                            // places, indexed by the enums below
-  int first_quad;                          // the round computes quads first_quad to quads - 1 of its block's share
+  // `threads` threads run the step together, and this warp's first thread among them has the number first_thread.
+  int first_thread, threads;
+  // `count` is the number of outputs, hidden units or logits of the step. A quad is four outputs, or the four gates of
+  // a unit, and the last quad that this round computes is `quads` - 1.
+  int count, quads;
+  // `weights` is the index of the step's first weight, and `channels` is the number of channels of all its taps
+  // together. In the last warp, which copies columns, `weights` is the index of its first copy (BlockMove) instead.
+  int weights, channels;
+  // For the first taps (inputs that the step multiplies), `x` has the place of the tap's first channel, and `width` has
+  // the number of the tap's channels.
+  int x[kRecordTaps], width[kRecordTaps];
+  int more_taps;  // index of the third tap in BlockProgram::taps
+  // `base` is the place of the first summand, and `output` is the place of the result.
+  int base, output;
+  // The array holds further places, and numbers, at the indices that the enumerations after this struct define.
+  int place[5];
+  // In a cluster, each block computes a part of the step's quads. In this round, it computes the quads first_quad to
+  // `quads` - 1 of its part.
+  int first_quad;
 
   PIXELRNN_HOST_DEVICE BlockKind kind() const { return BlockKind(flags & 7); }
   PIXELRNN_HOST_DEVICE bool is_barrier() const { return flags >> 3 & 1; }
@@ -57,14 +69,16 @@ struct alignas(16) BlockRecord {
   }
 };
 static_assert(sizeof(BlockRecord) == 80, "records are read in pieces of 16 bytes");
-// Indices of BlockRecord::place in a cell step. place[kGateStride] is the distance between two gates of `base`. A
-// linear step has the right operand of its fused pointwise step i in place[2 * i], and the output in place[2 * i + 1].
-// A pointwise step has its right operand in place[0].
+// Indices of BlockRecord::place in a cell step. place[kGateStride] is the distance between two gates of `base`, the
+// first summand. In a linear step, place[2 * i] is the place of the operand that the fused pointwise step i adds, and
+// place[2 * i + 1] is the place of its result. In a pointwise step, place[0] is the place of the second summand.
 enum { kGateStride, kCarried, kAddend, kC, kH };
-// Indices in a draw, of numbers that are no places.
+// Indices of BlockRecord::place in a draw. The array then holds two numbers that are not places: the colour, and the
+// largest pixel value.
 enum { kColour, kLastLevel };
-// Indices in the last warp's record in a cluster: bytes of results that a block receives in the stage that begins, and
-// stages of weights that earlier rounds have freed.
+// Indices of BlockRecord::place in the record of the last warp, in a cluster. The array then holds two numbers.
+// kExpected is the number of bytes of results that the block receives from the group of independent steps that begins.
+// kFreed is the number of stages (equal pieces of the ring of weights) that the round before has freed.
 enum { kExpected, kFreed };
 struct BlockTap { int x, width; };
 template <class T> struct alignas(16) BlockOperand {
@@ -77,11 +91,13 @@ template <class T> struct alignas(16) BlockOperand {
 enum class MoveKind : int { none, load, store, fetch };
 template <class T> struct alignas(16) BlockMove {
   MoveKind kind;
-  int count, place;  // channels, and the place of the first
-  T* row;            // the copied channels begin at row[(column * images + image) * channels]
+  // `count` is the number of channels to copy, and `place` is the index in shared memory of the first one.
+  int count, place;
+  T* row;  // the copied channels begin at row[(column * images + image) * channels]
   int channels;
 };
-// A buffer of which a block loads the columns to the left of the row, and if `is_ahead` also the row's first column.
+// A buffer whose columns to the left of the image a block loads before it begins a row. If `is_ahead` is set, the block
+// also loads the image's first column, because later copies always load the column after the current one.
 template <class T> struct BlockLoad {
   const T* data;
   int channels, place, mask;  // the ring has mask + 1 columns
@@ -124,11 +140,14 @@ template <class T> struct BlockArgs {
   // The lists of all programs. Each block copies the first `bytes` bytes to shared memory.
   const unsigned char* memory;
   int64_t bytes, row_steps, row_taps, weights;
-  int before_row, after_row;  // numbers of row steps
+  // `before_row` row steps run before the program `main`, and `after_row` row steps run between the programs `main` and
+  // `mirrored`.
+  int before_row, after_row;
   int weight_copies, weight_values, ring_values;
   int blocks;  // in a cluster, or 1
-  // In a cluster, the ring of weights begins at byte stream_offset of shared memory, and mbarriers follow it. A stage
-  // has 1 << log_stage weights. `stream` is [blocks][stages of both programs].
+  // In a cluster, the ring of weights begins at byte stream_offset of shared memory, and mbarriers follow it. The ring
+  // consists of stages, each of which has 1 << log_stage weights. `stream` is an array of stages, [blocks][stages of
+  // `main`, then stages of `mirrored`].
   int stream_offset, log_stage;
   const T* stream;
   int images, width, height, margin, colours, logits;  // logits of one colour

@@ -26,7 +26,7 @@ template <class T> struct Programs {
   const RowProgram<T>&before_row, &after_row;
 };
 
-// The plan may need more shared memory than the GPU has.
+// Returns a plan that may need more shared memory than the GPU has, so the caller has to check this.
 template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Device& device, const Team& team) {
   const auto& [main, mirrored, before_row, after_row] = programs;
   RowStepAccess<T> rows;
@@ -95,7 +95,8 @@ template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Devi
   return plan;
 }
 
-// Returns the largest number of bytes of weights that a block reads for a column, and for four outputs.
+// Returns two numbers of bytes: the largest amount of weights that a block reads for one column, and the largest amount
+// of weights that one group of four outputs has.
 template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& programs, int blocks) {
   int64_t most = 0, most_of_quad = 0;
   for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {
@@ -110,7 +111,9 @@ template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& p
   return {most, most_of_quad};
 }
 
-// The ring of weights takes the free shared memory, up to half of a column's weights. A larger ring is of no use.
+// Returns a plan for clusters whose ring buffer of weights is as large as fits in shared memory, but at most half of a
+// column's weights (rounded up to a power of two). The ring buffer holds at least the weights of two groups of four
+// outputs.
 template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const Device& device, int blocks) {
   const auto [all, quad] = stream_sizes(programs, blocks);
   int64_t bytes = kMinStreamBytes, least = kMinStreamBytes;

@@ -29,9 +29,10 @@ enum class StageKind : int { linear, cell, pointwise, draw };
 template <class T> struct StageStep {
   StageKind kind;
   int first_block;
-  int count;           // outputs, units or logits
-  int log_lanes;       // 2^log_lanes lanes compute a quad
-  int taps, channels;  // channels of all taps
+  int count;      // outputs, units or logits
+  int log_lanes;  // 2^log_lanes lanes compute a quad
+  // The number of the step's taps (inputs that it multiplies), and the number of channels of all taps together.
+  int taps, channels;
   int relu, fused;
   int gate_stride;  // between two gates of `base`, in values
   int last_level;
@@ -40,7 +41,7 @@ template <class T> struct StageStep {
   StageColumn<T> c, h, output;
   StageTap<T> tap[kMaxTaps];
   StagePointwise<T> pointwise[kMaxFused];
-  // In uniform, known and values, image i is at index i * colours.
+  // In the arrays `uniform`, `known` and `values`, the element of image i has the index i * colours.
   int colours;
   const double* uniform;
   const uint8_t* known;

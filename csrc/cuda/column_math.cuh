@@ -8,8 +8,9 @@ namespace pixelrnn::cuda {
 
 template <class T> struct alignas(16) Quad { T v[kQuad]; };
 
-// Sigmoid and tanh of the cells. Float takes FullMath, because the slow path of a division would make the compiler
-// spill registers. FullMath has no float64 version.
+// Selects the functions sigmoid and tanh of the cells. The type float selects FullMath, which computes sigmoid without
+// a division, because the slow path of a division would make the compiler spill registers. The type double selects
+// StepMath, because FullMath has no float64 version.
 template <class T> struct CellMathOf { using Type = StepMath; };
 template <> struct CellMathOf<float> { using Type = FullMath; };
 template <class T> using CellMath = typename CellMathOf<T>::Type;

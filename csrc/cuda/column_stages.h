@@ -17,7 +17,8 @@ template <class T> struct FusedStep {
 };
 template <class T> using ColumnStage = std::vector<FusedStep<T>>;
 
-// Channels of a buffer at the current column. Earlier columns are complete, because earlier launches wrote them.
+// A range of a buffer's channels at the current column, which a step reads or writes. Columns to the left of the
+// current one need no range, because they are complete before any step of the current column runs.
 struct ChannelRange {
   const void* data;
   int64_t start, stop;

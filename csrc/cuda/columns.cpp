@@ -18,7 +18,7 @@ template <class T> class ColumnRecords {
 
   static int image_tile(int64_t images) { return images < kLargeTile ? 1 : kLargeTile; }
 
-  // Adds a step to a launch of `blocks` blocks of threads. Returns their new number.
+  // Adds a step to a launch that has `blocks` thread blocks so far. Returns the new number of thread blocks.
   int64_t add(const FusedStep<T>& fused, int64_t blocks, ColumnStageArgs<T>& args) const {
     StageStep<T>& record = args.step[args.steps++];
     record = {};
@@ -76,7 +76,8 @@ template <class T> class ColumnRecords {
       record.tap[record.taps++] = {column.data, column.stride, int(tap.channels)};
       record.channels += int(tap.channels);
     }
-    // More lanes load fewer channels each, but need more shuffles. Eight channels a lane are assumed, not measured.
+    // If more lanes share a product, each lane loads fewer channels, but the sum needs more shuffles. At most eight
+    // channels a lane are assumed to be the best choice, which was not measured.
     record.log_lanes = 2;
     while (record.log_lanes < 5 && record.channels > 8 << record.log_lanes) ++record.log_lanes;
     return quads * ((images_ + tile_ - 1) / tile_) << record.log_lanes;

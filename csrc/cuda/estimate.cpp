@@ -66,7 +66,9 @@ double active_tiles(const Problem& p, const Tiling& s) {
 
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.pairs.registers ? 0 : s.pairs();  // the other costs include weights in registers
+  // If registers hold weights, the costs `line` and `tile` already include the whole product. The cost of a pair (64
+  // bytes of each weight row) then does not count.
+  const int pairs = v.pairs.registers ? 0 : s.pairs();
   const double cells =
       v.backward && v.tiles_or_units == 0 ? double(ceil_div(p.cells, s.cells_at_once(kUnitsOfManyCells))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
@@ -100,7 +102,8 @@ double cycles_of_product(const Card& card, const Constants& k) {
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  // The backward stores a float32 sum for each hidden unit, including the block's own units.
+  // In the backward, a block sends a float32 partial sum for each hidden unit to the block that owns the unit. It sends
+  // the sums of its own units in the same way.
   if (s.backward) return cells * s.hidden / 4;
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
@@ -160,7 +163,8 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
-  // A line takes two launches. The kernels run during one of them.
+  // Each line takes two launches, one for a matrix product and one for a pointwise kernel. The estimate assumes that
+  // the kernels run while the CPU makes one of the two launches.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 

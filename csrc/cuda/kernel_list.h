@@ -10,7 +10,7 @@
 //   5. forward: tiles (8 cells) of a warp; backward: hidden units of a thread, or 0 if it may have any number of cells
 //   6. threads of a block
 //   7. the launch: one block for each image, one cluster for each image, or one cluster for several images
-// A kernel also serves smaller layers and blocks.
+// A kernel also computes smaller layers, which need fewer pieces, tiles or threads than the kernel's row says.
 #pragma once
 
 // clang-format off

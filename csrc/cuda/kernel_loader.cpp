@@ -67,7 +67,8 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
 }  // namespace
 
 CUresult load_kernel(const std::string& name, CUfunction& kernel) {
-  // The driver may reuse a context's address, but never its id.
+  // The loaded code is stored by the id of its CUDA context, because the driver may reuse the address of a destroyed
+  // context, but never reuses an id.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
   unsigned long long context_id = 0;

@@ -1,4 +1,5 @@
-// Vectors of a thread's numbers. They are neighbours in memory, or belong to several cells or hidden units.
+// Vectors of numbers that one thread computes together. The elements of a vector are neighbours in memory, or belong to
+// several cells or hidden units.
 #pragma once
 #include "format.cuh"
 

@@ -12,7 +12,8 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);
   Tiling s = a.tiling;
-  // Repeats values that `s` has, so that the compiler knows them, and divides by shifts.
+  // These assignments repeat values that `s` already has. They make the values known to the compiler, which then
+  // replaces divisions by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;

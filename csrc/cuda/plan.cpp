@@ -12,8 +12,9 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// Limit on lines * cells * hidden * images of a cluster, less than 2^31, because the forward computes some 32-bit
-// offsets beyond the tensor.
+// The planner refuses a kernel if the product of lines, cells, hidden units and images of one cluster is greater than
+// this limit. The limit is well below 2^31, because the forward computes some 32-bit offsets that lie beyond the end of
+// the tensor.
 constexpr int64_t kMaxOffset = 1 << 30;
 
 struct Pass {
@@ -116,8 +117,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
             images_per_cluster(v.kind), {}, p.gates};
         for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // A group of warps may have no tile only in the backward, if the other groups have too few threads for the
-        // cells of a line.
+        // In the forward, every group of warps must have a tile (8 cells). In the backward, a group may lack a tile if
+        // the other groups have too few threads to compute all cells of a line.
         const bool has_idle_group = groups > 1 && kTileCells * min_tiles * (groups - 1) >= p.cells;
         if (has_idle_group &&
             !(p.backward && thread_units && 32 * s.slices() * (groups - 1) / (s.units / thread_units) < p.cells))

@@ -19,7 +19,7 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  // 5 if a cell reads c of both neighbours.
+  // The number of gates of a cell: 5 if the cell reads c of both neighbours, otherwise 4.
   int gates = 4;
 };
 
@@ -51,7 +51,7 @@ struct Plan {
   Tiling tiling{};
   int shared_memory = 0;
   int64_t concurrency = 0;
-  // Estimates of the whole scan and of one line.
+  // The estimated time of the whole scan in seconds, and the estimated time of one line in cycles.
   double seconds = 0, cycles = 0;
   bool bound_by_memory = false;
   // `seconds`, times Constants::cluster_doubt for clusters. plan() minimizes it.
@@ -78,7 +78,7 @@ struct Constants {
   double weights_of_cycle = 32;  // bytes of weights that a multiprocessor loads in a cycle
   double step_products = 0.5;    // fraction of the card's rate of matrix products that the step path reaches
   double cluster_doubt = 1.1;    // factor on the time of clusters, because their exchange is uncertain
-  double product = 6;            // cycles of a tensor-core instruction in costs.h
+  double product = 6;            // cycles that costs.h assumes for a tensor-core instruction
   double exchange_bytes = 14;    // bytes that a multiprocessor stores to other blocks in a cycle
   double exchange_lines = 1;     // stores from other blocks that a block's shared memory accepts in a cycle
   // Factors on a card's clock and bandwidth, and on the cycles in costs.h.

@@ -73,7 +73,7 @@ template <class T, class R, class W> void for_each_buffer(const ColumnStep<T>& s
   writes(s.output, is_draw ? s.colour : s.start, is_draw ? s.colour + 1 : s.stop);
 }
 
-// Returns the number of zeros that an absent operand needs.
+// Returns the largest number of zeros that a step of the program reads in place of an absent operand.
 template <class T> int most_channels(const ColumnProgram<T>& program) {
   int64_t most = 1;
   for (const auto& s : program.steps) most = std::max(most, s.stop);
@@ -92,14 +92,16 @@ template <class T> bool is_product(const ColumnStep<T>& s) {
   return s.kind == StepKind::kLinear || s.kind == StepKind::kCell;
 }
 
-// Weights of one block for one column. `to` counts values from the column's first weight.
+// A copy of weights for block `rank` of a cluster, which reads the copied weights once for each column. The destination
+// `to` counts values from the first weight that the block reads for a column.
 template <class T> struct StreamPart {
   int rank;
   WeightCopy<T> copy;
 };
 
-// Plans one of the two column programs of a row. Both use the same shared memory, because each fills its rings anew. It
-// begins with `channels` zeros, for absent operands.
+// Plans one of the two column programs of an image row. Both programs use the same shared memory for their columns,
+// because each program loads its columns anew. This memory begins with `channels` zeros, which steps read in place of
+// absent operands.
 template <class T> class ProgramPlanner {
   using Buffer = RowBuffer<T>;
 
@@ -157,7 +159,8 @@ template <class T> class ProgramPlanner {
     bool is_kept = false;  // row steps or the other program use the buffer
     std::vector<bool> written = {};
 
-    // At the current column, a ring has only channels that steps have written.
+    // Records channels of the buffer that a step writes at the current column. A later step may read only such
+    // channels, because shared memory lacks the other channels of this column.
     void add_written(int64_t first, int64_t end) {
       expect(end <= buffer.channels, "expected buffers in different memory");
       written.resize(size_t(buffer.channels));
@@ -177,10 +180,13 @@ template <class T> class ProgramPlanner {
     bool is_barrier, ends_stage;
     std::vector<FusedStep<T>> steps;
     std::vector<Warp> warp;
-    bool exchanges;          // blocks exchange results in the round's stage
-    int expected = 0;        // bytes of results that a block receives, in a stage's first round
+    // Whether the blocks of a cluster exchange results of the group of independent steps to which this round belongs.
+    bool exchanges;
+    // In the first round of a group of independent steps, the bytes of results that a block receives from the whole
+    // group. In other rounds this number is 0.
+    int expected = 0;
     int64_t stream_end = 0;  // end of the round's weights in the column's stream
-    int freed = 0;           // stages of the stream that earlier rounds have freed
+    int freed = 0;           // stages of the stream that the round before has freed
   };
 
   void collect_buffers(const ColumnProgram<T>& other, const RowStepAccess<T>& rows) {
@@ -235,7 +241,8 @@ template <class T> class ProgramPlanner {
   void allocate_rings() {
     for (const auto& [data, use] : uses_) {
       if (is_dropped(data) || (team_.is_cluster() && is_in_memory(use))) continue;
-      // A ring also has the column that the last warp loads or stores.
+      // A ring needs one more column than the steps use, because the last warp loads or stores a column at the same
+      // time.
       const bool is_loaded = !use.is_written, is_stored = use.is_written && use.is_kept;
       int size = 1;
       while (size < std::max<int64_t>(use.depth + 1 + is_loaded, 1 + is_stored)) size *= 2;
@@ -338,7 +345,8 @@ template <class T> class ProgramPlanner {
       if (count_channels(s)) weights_.push_back({s.packed, weight_values_, int(count)});
       weight_values_ += int(count);
     }
-    // Assumed cycles: 8 for each channel that a lane multiplies, 30 for each level of shuffles, 60 for each pass.
+    // For each group of outputs that the lanes compute at the same time, the estimate assumes 60 cycles. It adds 8
+    // cycles for each channel that a lane multiplies, and 30 for each level of shuffles.
     double least = INFINITY;
     for (int log_lanes = 2; log_lanes <= 5; ++log_lanes) {  // 4 lanes or more, because each finishes one output
       double in_turn = 0;

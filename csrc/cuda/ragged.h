@@ -1,4 +1,5 @@
-// Types and image sizes of maps, the tensors of pixels. Each image lies in the top left corner of its map.
+// The element types of feature maps, and the sizes of the images in the maps of a batch. An image may be smaller than
+// its map, and lies in the map's top left corner.
 #pragma once
 #include <cstdint>
 
@@ -21,7 +22,8 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // Like geometry(), but with fewer registers, for anti-diagonals and given `sizes`.
+  // Returns the same as geometry(), but needs fewer registers. The scan must go along anti-diagonals, and `sizes` must
+  // not be null.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);

@@ -17,12 +17,13 @@ template <> struct SavedGate<__nv_bfloat16> { using Type = __half; };
 
 struct StepUnit {
   int unit, image, cell, direction;
-  int64_t product_row;  // index in the matrix product, [directions][active][images]
+  int64_t product_row;  // row in the matrix product, [directions][active cells][images]
   int64_t pixel;        // index in tensors [directions][images][pixels]
   int64_t h_index;      // index in h and dh, [images][pixels][directions][hidden]
   int64_t dc_row;       // index in dc, [directions][cells][images]
   bool is_active;       // false outside an image that is smaller than the tensors
-  // Whether these neighbours are in the image. In a Row LSTM "left" is the pixel above.
+  // Whether the left and the upper neighbour of the cell are in the image. In a Row LSTM, has_left is about the pixel
+  // above the cell.
   bool has_left, has_up;
   int to_left, to_up;  // distances to the neighbours' `pixel`
 
@@ -87,7 +88,8 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
 template <class T> PIXELRNN_DEVICE auto load_c0(const void* states, const StepUnit& u, int hidden) {
   return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : 0;
 }
-// With a single call of f, for peephole weights or null, the compiler would put the weights in local memory.
+// Calls f with a pointer to the peephole weights, or with null if there are none. Two separate calls of f are needed,
+// because the compiler would put the weights in local memory if there were a single call.
 template <class T, class F> PIXELRNN_DEVICE void with_peepholes(
     const StepCell& cell, const StepUnit& u, int hidden, F f) {
   using Loaded = Peepholes<ComputeOf<T>>;

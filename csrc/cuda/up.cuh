@@ -10,7 +10,7 @@ namespace pixelrnn::cuda {
 // tile's last cell to the next tile, [line % 2][tile + 1][unit]. Index 0 of the tiles keeps c0, the c above the image.
 class UpStates {
  public:
-  // A block barrier has to follow.
+  // The constructor writes shared memory, so all threads of the block must pass a barrier before they use the object.
   PIXELRNN_DEVICE UpStates(const TilingOf<5>& s, const ThreadIds& ids, float* edges, float c0)
       : in_front_(edges + ids.group * s.units + ids.slice * 8 + ids.q),
         to_tile_(s.groups * s.units),
@@ -43,7 +43,8 @@ template <int N> class UpGradients {
   using Floats = FloatN<N>;
 
  public:
-  // `unit` is this thread's first hidden unit. A block barrier has to follow.
+  // `unit` is this thread's first hidden unit. The constructor writes shared memory, so all threads of the block must
+  // pass a barrier before they use the object.
   PIXELRNN_DEVICE UpGradients(const TilingOf<5>& s, const ThreadIds& ids, float* memory, int unit)
       : own_(memory + unit), units_(s.units), to_other_line_(s.up_slots() * s.units) {
     for (int i = ids.thread; i < 2 * to_other_line_; i += blockDim.x) memory[i] = 0;

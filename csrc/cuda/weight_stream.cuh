@@ -64,7 +64,7 @@ template <class T> class WeightStream {
   int stages_ = 0;  // of a column
   int column_ = 0;  // the current column's first stage
   int next_ = 0;    // the next stage to load, counted from its column's first
-  int issued_ = 0;  // the next stage to load
+  int issued_ = 0;  // the next stage to load, counted from the launch's first stage
   int end_ = 0;     // the next row's first stage
 };
 

@@ -1,13 +1,13 @@
 // The arguments of the operators `scan` and `scan_gradients` on all devices, and of the operator `recurrence` on a GPU.
 //
 // In shapes, D is the number of directions, B of images, h of hidden units, and G of gates (4 or 5). H and W are height
-// and width. A tap is a neighbour that a cell reads. An axis G h holds the four gates of each unit, then the fifth
-// gates of all units. The operators make operands contiguous unless the list says "any strides". scan.cpp documents the
-// outputs, and all other arguments of scan_gradients.
+// and width. A tap is a pixel whose hidden state or input a cell reads. An axis G h holds the four gates of each unit,
+// then the fifth gates of all units. The operators make operands contiguous unless the list says "any strides".
+// scan.cpp documents the outputs, and all other arguments of scan_gradients.
 //
 //   input: [B, H, W, channels].
-//   weight_ih: [D, taps, h, G, channels], the input-to-state weights of the first positions (taps) of a kernel of width
-//     input_kernel. Any strides.
+//   weight_ih: [D, taps, h, G, channels], the input-to-state weights. The taps are the first pixels of a window in the
+//     cell's row. The window has input_kernel pixels, and its centre is the cell. Any strides.
 //   bias: [D, h, G]. Any strides.
 //   x: [D, B, H, W, G h], which is added to the pre-activations.
 //   weight_hh: [D, taps, h, G, h], the state-to-state weights. Any strides.
@@ -16,7 +16,8 @@
 //   sizes: [B, 2] of int64, the height and width of each image in the top left corner of its map. Larger sizes are
 //     clamped.
 //   corners: the corner where each direction starts, as 2 for the bottom plus 1 for the right.
-//   diagonal: whether a cell reads the states above and to the left, or an odd number of states in the row above.
+//   diagonal: true if a cell reads the states above and to the left (Diagonal LSTM). False if a cell reads an odd
+//     number of states in the row above (Row LSTM).
 //   cell: the name of a NamedCell.
 //   merge: "none", "sum" (adds h of all directions), or "shift" (first moves h of the second direction down).
 //   path: which CUDA kernels run (../cuda/path.h).
@@ -79,8 +80,8 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// Adapts KERNEL(Arguments) to torch's dispatcher. Arguments must declare its members in the schema's order, in which
-// they read their values.
+// Adapts KERNEL(Arguments) to torch's dispatcher. The struct Arguments must declare its members in the order of the
+// operator's schema, because each member takes the next value from the stack.
 template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});

@@ -46,7 +46,7 @@ inline void check_axes(const char* name, const Optional& t, std::string_view axe
   if (t) check_axes(name, *t, axes);
 }
 
-// Kernels compute some products of sizes in 32 bits.
+// Checks that a size is below `limit`, because kernels compute some products of sizes in 32 bits.
 inline void check_below(const char* name, int64_t value, int64_t limit) {
   STD_TORCH_CHECK(0 <= value && value < limit, "pixelrnn_ext: expected ", name, " below ", limit, ", got ", value);
 }

@@ -7,7 +7,8 @@
 namespace pixelrnn {
 namespace {
 
-// Returns the instruction set in use, which does not change if this CPU lacks `level` (cpu/kernels.h).
+// Selects the instruction set `level` (cpu/kernels.h), unless this CPU lacks that instruction set. Returns the
+// instruction set that is then in use.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;

@@ -7,8 +7,8 @@
 
 namespace pixelrnn::cuda {
 
-// Launches the program of an image row (../../cuda/columns.h). The kernel takes a known value that is no level for the
-// last level.
+// Launches the program of an image row (../../cuda/columns.h). If a known pixel value is not one of the possible
+// values, the kernel uses the largest possible value as the network's input.
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
     bool on_grid, Optional streams, Optional bytes);
 

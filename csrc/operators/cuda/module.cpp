@@ -17,7 +17,8 @@ std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns why there are no kernels for any visible GPU, or an empty text.
+// Returns an empty text if there are kernels for at least one visible GPU. Otherwise returns the reason why there are
+// no kernels.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;

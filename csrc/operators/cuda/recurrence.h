@@ -20,7 +20,8 @@ struct RecurrenceGradients {
 };
 // Returns (dx, dc_left, dc_above). ../arguments.h explains the letters.
 //   dx: [D, B, H, W, G h], zero outside the images.
-//   dc_left: [D, B, H, h], the gradient of c before each row. In a Row LSTM [D, B, W, h], of c above each column.
+//   dc_left: [D, B, H, h], the gradient of c to the left of each row. In a Row LSTM, [D, B, W, h], the gradient of c
+//     above each column.
 //   dc_above: [D, B, h], the gradient of c above the first row, summed over the row. Empty with four gates: [D, 0, h].
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
 

@@ -86,8 +86,9 @@ Plan Scan::choose_plan(bool backward) const {
       return p;
     };
     chosen = plan_pass(backward);
-    // The forward already fails if the path requires resident kernels that cannot run the backward. A path that fixes
-    // the number of groups is only for measuring one pass.
+    // If the path requires resident kernels, the forward already fails when no resident kernel can run the backward.
+    // This check is left out if the path fixes the number of groups of warps, because such a path only serves to
+    // measure one pass.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan backward_plan = plan_pass(true);
       STD_TORCH_CHECK(backward_plan.variant, "scan: the resident path cannot run backward: ", backward_plan.why_not);

@@ -36,7 +36,8 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // The map is zero if there are `sizes`, because kernels write nothing outside images.
+  // Returns a new feature map. If there are `sizes`, the map is filled with zeros, because kernels write nothing
+  // outside the images.
   Tensor new_map(const std::vector<int64_t>& shape) const;
 
   // If the plan's `variant` is null, each line needs launches of its own.

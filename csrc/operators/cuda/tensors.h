@@ -22,7 +22,8 @@ inline std::string device_name(const Tensor& t) {
   const stable::Device device = t.device();
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
-// Callers check this first, because a kernel would dereference pointers of another device.
+// Checks that all tensors are on one device. Operators call this function before they launch a kernel, because a kernel
+// cannot dereference pointers of another device.
 inline void check_same_device(
     const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
   for (const auto& [other, t] : others)
@@ -42,7 +43,8 @@ inline MapType map_type(ScalarType type) {
 
 inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
 
-// Kernels use 16-byte loads, but a view may start at any offset.
+// Returns a contiguous tensor that is aligned to 16 bytes, and copies the tensor if necessary. Kernels use 16-byte
+// loads, but a view may start at any offset.
 inline Tensor aligned(const Tensor& t) {
   Tensor c = stable::contiguous(t);
   return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? stable::clone(c) : c;
