@@ -39,7 +39,8 @@ template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& 
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// Needs fewer registers than the overload that takes Slopes. The results may differ in the last bits.
+// This overload computes the partial derivatives itself, so it needs fewer registers than the overload that takes them
+// as Slopes. The results of the two overloads may differ in the last bits.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

@@ -13,7 +13,8 @@ template <class V> struct FiveGates { V i, f, g, o, up; };
 // peepholes.
 template <class V> struct Peepholes { V i, f, up, o; };
 
-// The caller computes the cell's hidden state, which is outer * tanh(inner).
+// The result of the forward pass of one cell, except for the hidden state h. The caller computes h as outer *
+// tanh(inner), from the members `outer` and `inner`.
 template <class V> struct CellOutput {
   FiveGates<V> gates;
   V c, inner, outer;
@@ -29,7 +30,8 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell from its pre-activations z. is_first is true without an upper neighbour. peepholes may be null.
+// Computes a cell from its pre-activations z. is_first is true if the cell has no upper neighbour. peepholes may be
+// null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -48,8 +50,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    // kMax uses only one of the forget gates f and up. A 0 in the other gate makes the backward compute a zero gradient
-    // for it.
+    // kMax uses only one of the forget gates f and up. The cell stores 0 for the unused gate, so the backward computes
+    // a zero gradient for the unused gate.
     case Formula::kMax: {
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
@@ -106,11 +108,14 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
 
 // Partial derivatives of a cell of five gates without peepholes. m is the weighted sum of c_left and c_up.
 template <class V> struct Slopes5 {
-  // Derivatives of h with respect to c, m, and the pre-activations of f and o.
+  // Derivatives of h with respect to c, to m (the weighted sum of c_left and c_up), and to the pre-activations of the
+  // gates f and o.
   V c, m, f_of_h, o;
-  // Derivatives of c with respect to m, and the pre-activations of i, f and g.
+  // Derivatives of c with respect to m (the weighted sum of c_left and c_up), and to the pre-activations of the gates
+  // i, f and g.
   V m_of_c, i, f, g;
-  // Derivatives of m with respect to the pre-activation of `up`, to c_left and to c_up.
+  // Derivatives of m, the weighted sum of c_left and c_up, with respect to the pre-activation of the gate `up`, to
+  // c_left and to c_up.
   V up, left, above;
 };
 

@@ -27,7 +27,7 @@ struct Geometry {
   int skew, width;
   int base, line_stride, cell_stride;
 
-  // `stride` is in pixels from one row of the map to the next.
+  // `stride` is the distance from one row of the feature map to the next, as a number of pixels.
   static PIXELRNN_HOST_DEVICE Geometry row(int height, int width, Corner corner, int stride) {
     return {width ? height : 0, width, 0, width, start(height, width, corner, stride), corner.row_step() * stride,
         corner.column_step()};

@@ -3,7 +3,8 @@
 #include <new>
 #include <sstream>
 
-// The value 0 is always safe, because it means that the process may have several threads.
+// The C++ library skips atomic operations if __libc_single_threaded is not 0. The value 0 is always safe, because 0
+// means that the process may have several threads.
 extern "C" char __libc_single_threaded = 0;
 
 namespace std {

@@ -11,11 +11,12 @@ namespace pixelrnn::cpu {
 namespace {
 
 constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer numbers takes less time than waking a thread
-// A thread decodes neighbouring streams together if they have at most this many images (BLOCK in
-// pixelrnn_ext/codec/container.py).
+// A thread decodes several neighbouring streams at the same time, if the streams contain at most kImagesAtOnce images
+// in total. The number is equal to BLOCK in pixelrnn_ext/codec/container.py.
 constexpr int64_t kImagesAtOnce = 64;
 
-// Runs all columns of an image row for images image0 to image1 - 1. `streams` is their first stream, or null.
+// Runs the steps of the sampler or codec at each pixel of an image row, for images image0 to image1 - 1. `streams`
+// points to the stream that contains image0, and is null if nothing is decoded.
 template <class T> class RowRun {
  public:
   RowRun(
@@ -87,13 +88,14 @@ template <class T> class RowRun {
     }
   }
 
-  // Returns the last level if the value is no level, because an earlier step may have overwritten it after its check.
+  // Returns the pixel value, or the last level if the value is outside the levels from 0 to the last level. The values
+  // are checked before the steps run, but an earlier step may have overwritten this value since then.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     return 0 <= value && value <= last_level(s) ? value : last_level(s);
   }
 
-  // Sets unknown values to value_of(logits, index of the image). Writes every value, scaled, to the image that the
-  // network reads.
+  // Sets the pixel values that the caller did not mark as known to value_of(logits, index of the image). Writes all
+  // values to the image that the network reads, scaled like the network's input.
   template <class F> void set_values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = view(s.known, column, s.colour);
     const auto values = view(s.values, column, s.colour);

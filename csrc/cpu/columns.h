@@ -16,7 +16,7 @@ struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // 0 draws the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // The streams to decode, or null. A stream encodes consecutive images, and one thread decodes them all.
+  // The streams to decode, or null. A stream encodes consecutive images, and one thread decodes all images of a stream.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;

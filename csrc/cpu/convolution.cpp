@@ -39,8 +39,8 @@ class LiveWeights {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that a convolution reads. For output pixel (r, c) of a band, they begin in row r + `row` and column c
-// + `column` of the padded band.
+// Adjacent pixels that a convolution reads. A band is some rows of an image, padded with zeros. For output pixel (r, c)
+// of a band, the first of the adjacent pixels is pixel (r + `row`, c + `column`) of the padded band.
 struct Piece { int row, column, pixels; };
 
 // A band is some rows of an image, channels-last and padded with zeros, so that each row of the kernel reads contiguous
@@ -89,8 +89,8 @@ template <class T> class Band {
   const T* map_ = nullptr;
 };
 
-// Collects pointers to the values that each output pixel of a band multiplies by weights. A bias is the weight of a
-// constant 1.
+// Collects pointers to the input values from which the convolution computes each output pixel of a band (some rows of
+// an image). A bias is the weight of a constant 1, so the class also collects pointers to a constant 1.
 template <class T> class BandCells {
  public:
   BandCells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)

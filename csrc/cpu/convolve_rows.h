@@ -6,7 +6,8 @@
 
 namespace pixelrnn::cpu {
 
-// Output pixels whose operand pointers are computed at a time, a multiple of the 14 pixels of an AVX-512 tile.
+// The number of output pixels whose operand pointers are computed at a time. It is a multiple of 14, because an AVX-512
+// tile has 14 output pixels.
 constexpr int kRunCells = 112;
 
 // Multiplies the `depth` values that each cell (output pixel) reads by the packed weight. y is [cells][outputs].

@@ -29,7 +29,7 @@ const char* instruction_set_name(int level) {
   return names[level];
 }
 
-// The source files in tiles/ define table() of each instruction set.
+// table() returns the kernels of one instruction set. A source file in tiles/ defines table() for each instruction set.
 #define TABLE(isa)                              \
   namespace isa {                               \
   template <class T> const Kernels<T>& table(); \

@@ -36,7 +36,8 @@ template <class T> struct Cells {
   const T* const* dh;     // [cells] pointers to the gradient of h [hidden] from outside the scan; only in the backward
   const int64_t* cell;    // [cells] index of the cell's pixel in the maps of the scan direction
   const int64_t* chain;   // [cells] index of the chain to which the cell belongs
-  // Index of the chain's next cell minus the index of this cell; kernels prefetch at this distance.
+  // A chain is a sequence of cells along which c is carried. to_next is the index of the chain's next cell minus the
+  // index of this cell. While a kernel computes a cell, it prefetches the operands of the chain's next cell.
   int64_t to_next;
   // The remaining members are only for LSTM2d, whose cells also read c of the cell above.
   const T* const* carry_up;  // [cells] pointers to c [hidden] of the cell above
@@ -90,8 +91,8 @@ template <class T> struct ConvolutionKernels {
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
-  // copy() copies n values. transpose() turns a matrix [rows][columns] into [columns][rows]. If y is not null, it is
-  // laid out like `from`, and both functions write zero where y <= 0.
+  // copy() copies n values from `from` to `to`. transpose() writes the transpose of the matrix `from`, [rows][columns],
+  // to `to`. Both functions write zero where y <= 0, if y is not null. y has the layout of `from`.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
   void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
@@ -100,8 +101,8 @@ template <class T> struct WeightGradientKernels {
   // accumulate() adds the weight gradient of some cells to `sum`, which is [channels of all taps][columns]. It
   // multiplies the values that a cell reads at all taps by the cell's dy, and sums over the cells. dy is
   // [cells][outputs]. The columns are the outputs (in a scan, the gates), padded. A call handles columns c0 <= c < c1.
-  // Their number is a multiple of group_columns unless c1 is the last column's end. scratch must have room for
-  // scratch_size values.
+  // The number c1 - c0 must be a multiple of group_columns, unless c1 is the number of all columns. scratch must have
+  // room for scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
   // reduce() adds up several arrays [channels][columns], always in the same order. `sums` is the number of arrays. It
@@ -111,7 +112,8 @@ template <class T> struct WeightGradientKernels {
   void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
 
-// The values of all images at one pixel of a row. column[i] points to the values of image i.
+// The values of all images at one pixel position of an image row. operator[] returns a pointer to the values of one
+// image.
 template <class T> struct Column {
   T* data;
   int64_t stride;
@@ -129,7 +131,9 @@ template <class T> struct LinearColumn {
 template <class T> struct CellColumn {
   Column<const T> base, carried, addend;
   Column<T> c, h, output;
-  int64_t hidden;  // number of hidden units; `base`, which is added to the gates, is [4][hidden]
+  // The number of hidden units. For each image, `base` is an array [4][hidden], which is added to the pre-activations
+  // of the four gates.
+  int64_t hidden;
 };
 // The kernels of the sampler's layers. All pointers are null if there are no such kernels for the type T.
 template <class T> struct ColumnKernels {

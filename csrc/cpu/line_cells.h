@@ -12,7 +12,7 @@ namespace pixelrnn::cpu {
 // `border` if this pixel is outside the image.
 template <class T> struct Tap {
   const T* map;
-  // Number of values that a cell reads, and number of values from one pixel of `map` to the next.
+  // A cell reads `channels` values at the pixel. `stride` is the number of values from one pixel of `map` to the next.
   int channels, stride;
   Displacement displacement;
   const T* border;
@@ -57,7 +57,8 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 // of h (dh). carry_up and dh may be absent.
 template <class T> struct Carried {
   Tap<T> carry, carry_up = {}, dh = {};
-  // The buffers of all images (DcUpLayout). Null except in the backward of LSTM2d.
+  // For each image, a buffer that holds the gradient of c that each cell receives from the cell below (DcUpLayout). The
+  // pointer is null except in the backward of LSTM2d.
   T* dc_up = nullptr;
 };
 
@@ -79,7 +80,8 @@ template <class T> class DcUpLayout {
 // backward (sense -1), it reads the cells that have it as a neighbour.
 template <class T> class LineCells {
  public:
-  // Feature maps begin at image number `image`. If by_rows is true, lines are image rows, even in a Diagonal LSTM.
+  // The pointers to feature maps point to image number `image` of the batch. If by_rows is true, lines are image rows,
+  // even in a Diagonal LSTM.
   LineCells(const Shape& s, int direction, int64_t image, const Taps<T>& taps, int sense = 1, bool by_rows = false)
       : s_(s),
         direction_(direction),
@@ -143,8 +145,8 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
-  // Finds pointers to the operands of the `count` active cells of line t of image b. For each tap, an array has n
-  // pointers, of which these begin at j.
+  // Finds pointers to the operands of the `count` active cells of line t of image b. Each tap (a neighbour that a cell
+  // reads) has an array of n pointers for the cells of several images. The function fills each array from index j on.
   void set_operands(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) set_pointers(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

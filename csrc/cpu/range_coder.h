@@ -53,8 +53,9 @@ class Distribution {
 // After each symbol, the coder writes or reads bytes until its range is at least kMinRange.
 constexpr uint64_t kMinRange = uint64_t(1) << 48;
 
-// A carry can change bytes that are already written. finish() writes the number of the final interval that needs the
-// fewest bytes, at least one. The decoder reads zeros behind the last byte.
+// A carry can change bytes that are already written. At the end, finish() chooses, among all numbers in the coder's
+// final interval, the number that needs the fewest bytes. finish() writes at least one byte. The decoder reads zeros
+// behind the last byte.
 class Encoder {
  public:
   std::vector<uint8_t> bytes;

@@ -18,7 +18,8 @@ template <class T> CellParameters<T> select_peepholes(const Shape& s, CellParame
   return cell;
 }
 
-// Operands of the backward scan, and the gradients of h0, c0 and the peephole weights, which it computes afterwards.
+// Holds the operands of the backward scan. After the scan, the class computes the gradients of h0, c0 and the peephole
+// weights.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
@@ -40,8 +41,9 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // kShift adds h of direction 1 to the row below, where the gradient of this h lies in dh. This is the previous row
-    // of a scan from the bottom, and the next row of a scan from the top.
+    // kShift adds h of direction 1 to the output in the row below, so a cell of direction 1 reads its gradient dh in
+    // the row below. The row below is the previous row of a scan from the bottom, and the next row of a scan from the
+    // top.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_offset(i, image)), s_.hidden, dh_stride,
@@ -98,7 +100,8 @@ template <class T> class BackwardScan {
       }
     }
   }
-  // Sums, over all cells of an image, the gradient of the gate's pre-activation times the c that the gate reads.
+  // Computes the gradients of the peephole weights, through which a gate reads c. A weight's gradient is a sum over all
+  // cells of an image: the gradient of the gate's pre-activation times the c that the gate reads.
   void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -230,7 +233,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
   // If the images divide evenly among the shares (threads' parts), a share computes all gradients of a few images at a
-  // time, while dx is in the cache. If dx is not wanted, own_dx has room only for these images.
+  // time, while dx is in the cache. If the caller does not want dx, the buffer own_dx holds dx, and has room only for
+  // the few images of each share.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);

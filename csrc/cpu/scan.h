@@ -23,7 +23,7 @@ struct Shape {
   bool diagonal;
   Corner corner[kMaxDirections];
   int taps;  // number of neighbours whose h a cell reads
-  // Channels of the input, and input pixels that a cell reads.
+  // input_channels is the number of channels of the input. input_taps is the number of input pixels that a cell reads.
   int input_channels = 0, input_taps = 0;
   // Width of the input-to-state kernel, of which the mask keeps the first input_taps positions.
   int input_kernel = input_taps;

@@ -9,11 +9,12 @@
 
 namespace pixelrnn::cpu {
 
-// Cells (pixels) that a thread computes at once. They fill the tiles of the kernels, and their data stays in the L1
-// cache.
+// The approximate number of cells (pixels) that a thread computes at once. 24 cells are enough to use the kernels'
+// tiles well, and few enough that the cells' data stays in the L1 cache.
 constexpr int kCellsAtOnce = 24;
 
-// Returns whether the largest share of n items is at most 4/3 of the average.
+// Returns whether n items divide almost evenly among `shares` shares (threads' parts): the largest share has at most
+// 4/3 of the average number of items.
 inline bool is_balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
 template <class T, class Maps> struct Operands {
@@ -162,8 +163,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Cells<T>& cells) const { return (cells.count + max_cells_ - 1) / max_cells_; }
-  // Returns into how many groups the shares divide the cells of a line. It is rounded up so that all shares get equally
-  // many tiles (one group of cells for one block of hidden units).
+  // Returns the number of groups into which the cells of a line are divided, if several threads share the line. The
+  // number is rounded up so that all threads get equally many tiles (one group of cells for one block of hidden units).
   int shared_groups(const Cells<T>& cells) const {
     const int n = groups(cells);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

@@ -12,9 +12,9 @@ namespace pixelrnn::cpu {
 // Returns the first item of share i, if n items are divided into shares.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// Opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A waiting thread
-// first spins, then yields. A fork and join would take several times as long as a line of a scan while another process
-// uses a core.
+// A barrier that opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A
+// waiting thread first spins, then yields. A scan uses the barrier between lines, because a fork and join for each line
+// would take several times as long as the line itself, while another process uses a core.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -54,9 +54,9 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // Runs several functions one after the other, each with all shares. If `concurrent` is true, they run in one parallel
-  // region, because its end takes a time slice while another process uses a core. If a function can throw, the shares
-  // of later functions must not wait for each other.
+  // Runs several functions one after the other, each with all shares (parts of the work). If `concurrent` is true, one
+  // parallel region runs all functions, because the end of each region takes a time slice while another process uses a
+  // core. If a function can throw, the shares of later functions must not wait for each other.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);

@@ -54,8 +54,9 @@ template <class T> class WeightSums {
   }
 
  private:
-  // The shares divide the columns only if groups of kMinColumns columns divide evenly among them. So all instruction
-  // sets divide alike, and add in the same order.
+  // The shares (threads' parts) divide the columns of the sums, instead of the image rows, only if groups of
+  // kMinColumns columns divide almost evenly among the shares. kMinColumns does not depend on the instruction set, so
+  // all instruction sets make the same choice and add in the same order.
   static constexpr int kMinColumns = 64;
   static constexpr int kRunCells = 128;  // cells whose operand pointers are computed at a time
   static constexpr int kBlockColumns = 16;
@@ -78,8 +79,9 @@ template <class T> class WeightSums {
       k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
-  // Adds up the sums of all shares for one weight, and writes columns c0 <= c < c1 to `out`. `row` is the weight's
-  // first row in the first sum. Returns the address behind the weight's last row.
+  // Adds up the sums of all shares (threads' parts) for one weight, and writes columns c0 <= c < c1 to `out`. A sum has
+  // one row for each channel of each tap. `row` points to the weight's first row in the sum of the first share. Returns
+  // the address behind the weight's last row.
   const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const auto to = out.at(direction, t);

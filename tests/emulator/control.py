@@ -46,8 +46,8 @@ class Emulator:
     def set_device(self, name, multiprocessors=0, gpc=0):
         """Sets the emulated GPU to `name`, such as "sm_90".
 
-        If `multiprocessors` or `gpc` (multiprocessors of one graphics processing cluster) is 0, that GPU's number
-        holds.
+        `multiprocessors` counts all multiprocessors, and `gpc` counts the multiprocessors of one graphics processing
+        cluster. A parameter that is 0 stands for the number of the real GPU.
         """
         self._call("set_device", name.encode(), multiprocessors, gpc)
 

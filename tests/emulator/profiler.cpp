@@ -97,7 +97,8 @@ class Profiler : public Checker {
 
  private:
   std::map<Instruction, Cost> costs_;
-  // Accesses that lack some lanes of the warp, by (instruction, warp, number of the access).
+  // Memory accesses of a warp that not all lanes of the warp have made yet. The key is (instruction, warp, number of
+  // the access).
   std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;
   std::map<std::pair<unsigned, Instruction>, unsigned> executions_;
 

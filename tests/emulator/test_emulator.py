@@ -140,8 +140,9 @@ def test_broken_kernels_are_reported(name, way):
 def test_asynchronous_stores_come_late_and_in_pieces():
     """Stores arrive late and in parts, except in the schedules forward and reverse.
 
-    `no_wait` runs without the race checker, which would report the missing wait. With `half_a_piece` a phase expects
-    the bytes of 15.5 stores, so only a store in parts can end it.
+    `no_wait` runs without the race checker, which would report the missing wait. With `half_a_piece`, a phase of the
+    mbarrier expects the bytes of 15.5 stores. No number of whole stores has this number of bytes, so the phase can end
+    only if a store arrives in parts.
     """
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
@@ -180,7 +181,7 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.clear_mutations()
-        # The correct kernel skips code for deliberate errors.
+        # The correct kernel skips code for deliberate errors, so it does not reach mutations of this code.
         if kernels.mutation_reached():
             reached += 1
             assert "" not in results, (broken, mode, results)

@@ -44,7 +44,8 @@ inline std::string where = "arguments";
   exit(1);
 }
 
-// `short` runs fewer sizes, for a slow build. `best` runs only the best instruction set of this CPU.
+// The argument `short` limits the checks to fewer sizes of problems, for a slow build. The argument `best` limits the
+// checks to the best instruction set of this CPU.
 inline void read_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -61,7 +62,8 @@ template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.d
 
 inline std::mt19937_64 generator(1);
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  // Every compiler computes the same numbers, because there is no sum that it could fuse with the product.
+  // The expression for a value has a product, but no sum. So no compiler can use a fused multiply-add, and all
+  // compilers compute the same numbers.
   std::vector<T> values(n);
   for (T& value : values) value = T(amplitude * ((int64_t(generator()) >> 10) / 9007199254740992.));
   return values;

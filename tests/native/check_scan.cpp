@@ -151,8 +151,8 @@ template <class T> void check_activation(int level, bool is_tanh) {
   const auto& kernels = cpu::kernels<T>(level);
   const std::string function = is_tanh ? ", tanh, " : ", sigmoid, ";
   where = kTypeName<T> + function + cpu::instruction_set_name(level);
-  // The smallest sigmoid is near the smallest normal number. If it is less than `tiny`, any result from 0 to `tiny`
-  // passes.
+  // The smallest values of the sigmoid are near the smallest normal number. If the exact value is less than `tiny`, any
+  // result from 0 to `tiny` passes.
   const T tiny = 4 * std::numeric_limits<T>::min();
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());

@@ -154,7 +154,8 @@ class Columns:
                 [*code[:i], number, *code[i + 1 :]],
                 [*code[:i], *code[i + 1 :]],
                 [number if x == old else x for x in code],
-                code * 2,  # the second run starts from results of the first
+                # The doubled program runs all steps twice, so its second half starts from results of its first half.
+                code * 2,
             ]
         )
 

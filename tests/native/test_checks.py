@@ -1,7 +1,7 @@
 """Runs C++ programs (check_*.cpp) that test the CPU kernels without torch, and fuzz_coding.py.
 
-The programs run under the sanitizers, compiled by Clang, and on AArch64. fuzz_coding.py calls the operators of sampling
-and coding under the address sanitizer.
+The tests build each program several times: with sanitizers, optimised by GCC, optimised by Clang, and for AArch64.
+fuzz_coding.py calls the operators of sampling and coding under the address sanitizer.
 """
 
 import os
@@ -33,7 +33,7 @@ def cpu_has(*features):
 # A CPU without AVX-512 runs the AVX-512 kernels by AVX2 instructions.
 ON_AVX2 = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
 AVX512_SOURCES = {"avx512", "instruction_set"}  # source files that depend on ON_AVX2
-# Also for a shared library, which needs -fPIC.
+# These flags also build a shared library, which needs -fPIC.
 ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *ON_AVX2)
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
 OPTIMISED = ("-O2", *ON_AVX2)
@@ -81,7 +81,7 @@ def programs(compiler, flags):
 
 @cache
 def run_checks(compiler, flags, arguments, prefix=()):
-    """Runs one program at a time, because the threads of a program wait for each other."""
+    """Runs one program at a time. The threads of a program wait for each other, so each program needs all cores."""
     return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
 
 
@@ -121,7 +121,8 @@ def assert_same_bits(found, expected):
     ("compiler", "flags", "arguments"),
     [
         pytest.param(GCC, ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
-        # ThreadSanitizer is slow, and all instruction sets use threads in the same way.
+        # ThreadSanitizer is slow, and all instruction sets use threads in the same way. So the checks run only the best
+        # instruction set under ThreadSanitizer.
         pytest.param(GCC, THREAD, ("short", "best"), id="thread"),
         pytest.param(GCC, OPTIMISED, (), id="optimised"),
         # Without ON_AVX2, Clang compiles the AVX-512 kernels as users get them.
@@ -146,13 +147,14 @@ def sanitized():
     """Environment variables with which Python and torch run under the address sanitizer."""
     if sys.platform != "linux":
         pytest.skip("LD_PRELOAD is Linux's")
-    # The address sanitizer looks up a function of libstdc++ when it starts.
+    # The address sanitizer looks up a function of libstdc++ when it starts, so libstdc++ must also be preloaded.
     names = ("libasan.so", "libstdc++.so.6")
     libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
     for path in libraries:
         if not Path(path).is_absolute():
             pytest.skip(f"{GCC} has no {path}")
-    # Python itself leaks memory when it ends. A too large allocation returns null, instead of ending the process.
+    # The options disable the search for memory leaks, because Python itself leaks memory when it ends. They also let an
+    # allocation that is too large return null, instead of ending the process.
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
     return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
 
@@ -192,7 +194,10 @@ def test_bindings_compile_as_cpp17(source):
 @needs(GCC, QEMU_X86_64)
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="no x86-64")
 def test_coding_is_the_same_on_x86_64_without_avx():
-    """Our kernels and the C library use other instructions on a CPU without AVX."""
+    """Checks that coding gives the same bits on an emulated CPU without AVX.
+
+    On this CPU, our kernels and the C library use other instructions than on a CPU with AVX.
+    """
     call([QEMU_X86_64, "-cpu", "Nehalem", programs(GCC, STATIC)["check_exact"]], timeout=600)
 
 

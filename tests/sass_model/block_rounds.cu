@@ -1,4 +1,5 @@
-// Each kernel runs the rounds of csrc/cuda/block_kernel.cuh with one kind of step, to model their cycles.
+// In a round of csrc/cuda/block_kernel.cuh, each warp runs at most one step of the network. Each kernel of this file
+// runs rounds with only one kind of step, so that the model can compute the cycles of such a round.
 #include "../../csrc/cuda/block_kernel.cuh"
 
 #define ROUNDS(kind, is_cell)                                                                            \

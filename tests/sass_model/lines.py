@@ -20,7 +20,10 @@ def tiles_at_once(kernel):
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """Returns the rules for the loop over lines, if a warp computes `tiles` tiles of 8 cells."""
+    """Returns the rules that decide which branches a warp takes in the loop over lines.
+
+    A warp computes `tiles` tiles of 8 cells.
+    """
     found = []
     if kernel.backward:
         if not has_one_tile(kernel):
@@ -34,7 +37,8 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     elif kernel.tiles_or_units > 1 and (
         turns := -(-tiles // tiles_at_once(kernel))
     ) < kernel.tiles_or_units // tiles_at_once(kernel):
-        # The compiler unrolls the loop over tiles. The warp leaves this loop at its branch number `turns`.
+        # The compiler unrolls the loop over tiles, so the loop has a branch before each turn except the first. The warp
+        # leaves the loop at the branch whose number, counted from 1, is `turns`.
         found.append(flow.Rule(TILE_GUARD, "taken", first=turns))
     if kernel.held == "s":
         found.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
@@ -42,9 +46,11 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
 
 
 def cost(kernel, code, warps):
-    """Returns the Cost of a line.
+    """Returns the Cost of a line, which splits the line's cycles into costs of tiles, cells and pairs.
 
-    A cost is the difference in cycles for more tiles, cells, or pairs (64 bytes of each row of the weights).
+    A pair is 64 bytes of each row of the weights. The function models a line with few tiles and a line with more tiles,
+    and computes the cost of a tile from the difference in cycles. It computes the costs of a cell and of a pair in the
+    same way.
     """
 
     def walk(**layout):
@@ -54,8 +60,9 @@ def cost(kernel, code, warps):
     pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Multiply instructions of a warp for one tile and one pair: two for every 16 rows on tensor cores, or in fp32,
-        # 16 for each row and each of a thread's 2 cells.
+        # The number of multiply instructions that a warp issues for one tile and one pair. On tensor cores, a warp
+        # issues two instructions for every 16 rows. In fp32, it issues 16 instructions for each row and each of the two
+        # cells of a thread.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

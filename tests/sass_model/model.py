@@ -18,8 +18,8 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# {pipe: (cycles for which an instruction occupies it, instructions that use it)}. The cycles are times four if four
-# schedulers share the pipe, since the model has one scheduler.
+# {pipe: (cycles for which an instruction occupies the pipe, instructions that use the pipe)}. The model has only one
+# scheduler. If a GPU's four schedulers share a pipe, the number of cycles here is four times the real number.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -31,8 +31,10 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# Cycles of an instruction, or of a barrier after its last warp's arrival. TRANSFER is a store to another block
-# (st.async). The last three numbers are the least certain.
+# BRANCH and FENCE are the numbers of cycles that a taken branch and a memory fence take. BLOCK_BARRIER and
+# CLUSTER_BARRIER are the numbers of cycles from the arrival of the last warp until the barrier opens. TRANSFER is the
+# number of cycles until a store to another block (st.async) arrives. CLUSTER_BARRIER, FENCE and TRANSFER are the least
+# certain numbers.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")

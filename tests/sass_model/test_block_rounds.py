@@ -1,4 +1,7 @@
-"""Tests the modelled cycles of a round of csrc/cuda/block_kernel.h, the kernel that draws whole images."""
+"""Tests the modelled cycles of a round of the kernel that draws whole images (csrc/cuda/block_kernel.h).
+
+In a round, each warp runs at most one step of the network.
+"""
 
 import pytest
 
@@ -15,7 +18,8 @@ COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
 @pytest.mark.parametrize(
     ("kernel", "rules", "most"),
     [
-        # A cell has two taps (inputs). A linear step has one tap, and two pointwise steps.
+        # The modelled cell step has two taps (inputs). The modelled linear step has one tap, and two pointwise steps
+        # are fused with it.
         ("rounds_of_cells", COMMON, 1000),
         ("rounds_of_linear_steps", [*COMMON, "if (r.taps() > 1)=taken"], 700),
     ],

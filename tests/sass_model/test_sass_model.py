@@ -62,7 +62,7 @@ def test_barriers_are_waited_for():
     # All blocks store in the same cycle, so others' stores arrive together with this block's store.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
-    # The wait is only for stores before the warp's arrival.
+    # A wait at an mbarrier waits only for the stores that the warp issued before its arrival at the mbarrier.
     work = [row("MOV", stall=3) for _ in range(model.TRANSFER // 2)]
     assert cycles(arrive, *work, push, wait) < EMPTY + 3 * len(work) + 50
     with pytest.raises(flow.FlowError, match="all warps wait at a barrier"):
@@ -142,7 +142,8 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
-    # The mean ratio of k1's two measurements to the model, 1.25, scales all other costs.
+    # The two measured costs of kernel k1 are on average 1.25 times the modelled costs. The factor 1.25 scales all costs
+    # that were not measured.
     scaled = table.scaled("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
     assert scaled.source == "measurements on CARD"
     assert [c.line for c in scaled.rows[0].costs] == [125, 300, 400, 1000]
@@ -182,8 +183,9 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, some lanes store to peers: see DIVERGENT",
 }
 
-# {(pass, gates, kind of launch): {tiles of a forward warp, or hidden units of a backward thread: the most divergent
-# regions in the loop over lines (on tensor cores, in fp32)}}
+# The largest number of divergent regions that a kernel may have in its loop over lines. The dictionary is {(pass,
+# gates, kind of launch): {n: (number on tensor cores, number in fp32)}}. n is the number of tiles of a warp in a
+# forward kernel, or the number of hidden units of a thread in a backward kernel.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -220,7 +222,11 @@ def test_no_line_holds_what_it_should_do_without():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
-    """Compares only names and registers of kernels if the table was measured on a GPU."""
+    """Checks that the table of costs in csrc/cuda/costs.h is the table that the model writes.
+
+    If the costs were measured on a GPU, they differ from the model's costs. Then the test compares only the names and
+    the registers of the kernels.
+    """
     if sass.version() != sass.PINNED:
         pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
     committed, modelled = cost_table.read(), table.modelled()

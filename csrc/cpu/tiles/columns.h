@@ -68,7 +68,8 @@ template <class T, bool on_grid> struct ColumnTiles {
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }
-  // Computes N vectors of outputs for all images, before other outputs, so that their weights stay in the cache.
+  // Computes N vectors of outputs for all images. The images are in the inner loop, so that the weights of the N
+  // vectors stay in the cache.
   template <int N>
   static void linear_block(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
       int64_t images, const LinearColumn<T>& a) {
@@ -86,8 +87,8 @@ template <class T, bool on_grid> struct ColumnTiles {
     }
   }
 
-  // Not inlined, so that the compiler's code rounds alike for all sizes of tiles. z has the taps' products for the four
-  // gates.
+  // Computes a vector of hidden units of an LSTM cell. z holds, for each of the four gates, the sum of the products of
+  // inputs and weights. The function is not inlined, so that its code rounds in the same way for all sizes of tiles.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
     const T* base = a.base[image] + unit;

@@ -10,13 +10,13 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 // Gates that forward_tile multiplies at a time. 16 registers suffice for two gates x 6 cells, or four gates x 3 cells.
 // With 6 cells, a tile reads fewer weights per cell.
 template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
-// Most cells of a forward tile. AVX-512 has registers for three gates x 8 cells.
+// The largest number of cells in a tile of the forward pass. AVX-512 has registers for three gates x 8 cells.
 template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
 // The kernels prefetch the next line in portions of a few cache lines, because the cache misses in flight are limited.
 
-// Returns the address of the first four gates of `unit`, which is cell * hidden + u. If G is 5, it also skips the fifth
-// gates of earlier cells.
+// Returns the address of the gates i, f, g and o of hidden unit u of a cell. `unit` is cell * hidden + u. If the number
+// of gates G is 5, each cell also stores `hidden` fifth gates, so the function skips the fifth gates of earlier cells.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;

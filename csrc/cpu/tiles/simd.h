@@ -65,7 +65,8 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
-// These overloads access only the first n lanes. A load sets the other lanes to zero.
+// The overloads of load() and store() with a parameter n access only the first n lanes of a vector. load() sets the
+// other lanes to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
   Vec<T> v{};

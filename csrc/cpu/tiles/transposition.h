@@ -3,7 +3,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Zeroes the lanes where y <= 0. A lane where y is NaN keeps its v, as in torch.
+// Returns v with zero in all lanes where y <= 0. A lane where y is NaN keeps its value of v, as in torch.
 template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
@@ -12,7 +12,7 @@ template <class T> void transpose_block(const T* from, const T* y, int64_t from_
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
-  // Each of log2(L) steps interleaves vectors k and k + L/2.
+  // The loop transposes L vectors of L lanes in log2(L) steps. Each step interleaves vector k with vector k + L/2.
   UNROLL for (int step = 1; step < L; step *= 2) {
     UNROLL for (int k = 0; k < L / 2; ++k) {
       mixed[2 * k] = S::low(v[k], v[k + L / 2]);
@@ -43,7 +43,8 @@ template <class T> struct Transposition {
       return;
     }
     for (int64_t i = 0; i < rows; i += L)
-      // The last block starts earlier instead of crossing the border, and overlaps the previous block.
+      // A block has L rows and L columns. If the matrix does not divide into blocks, the last block ends at the end of
+      // the matrix and overlaps the previous block.
       for (int64_t j = 0; j < columns; j += L) {
         const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
         const int64_t index = i0 * from_stride + j0;

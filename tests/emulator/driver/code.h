@@ -9,7 +9,8 @@
 namespace emulator {
 
 struct Code {
-  int capability = 0;  // 0 for neither machine code nor PTX
+  // The compute capability, where 90 stands for 9.0. The value is 0 if the code is neither machine code nor PTX.
+  int capability = 0;
   bool ptx = false;
   std::set<std::string> kernels;
   std::string name() const { return (ptx ? "compute_" : "sm_") + std::to_string(capability); }
@@ -49,7 +50,8 @@ inline Code read_ptx(const char* text) {
   return code;
 }
 
-// Jetsons share machine code with no other GPU. CUDA 13 renamed 101 to 110.
+// Returns whether a compute capability (90 stands for 9.0) belongs to a Jetson. Jetsons share machine code with no
+// other GPU. CUDA 13 renamed compute capability 10.1 to 11.0, so the set has both.
 inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
 
 inline Code read_code(const void* image) {

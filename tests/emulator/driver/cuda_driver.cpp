@@ -69,7 +69,8 @@ CUresult check_stream(Call& call, CUstream stream) {
                                                                           : CUDA_SUCCESS;
 }
 
-// Ignores registers, because the emulator does not know how many a kernel takes.
+// Returns how many blocks of a kernel a multiprocessor can run at the same time. The function does not limit the number
+// by registers, because the emulator does not know how many registers a kernel takes.
 int blocks_per_multiprocessor(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
   constexpr int64_t reserved = 1024;  // bytes that CUDA reserves for each block
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);

@@ -18,7 +18,8 @@ struct Gpu {
   bool has_clusters() const { return capability >= 90; }
 };
 
-// With opt-in, from the table "Technical Specifications per Compute Capability" of the CUDA C++ Programming Guide.
+// Returns the largest amount of shared memory, in bytes, that a block can have by opt-in. The values come from the
+// table "Technical Specifications per Compute Capability" of the CUDA C++ Programming Guide.
 inline int shared_memory_of(int capability) {
   switch (capability) {
     case 70: return 96 << 10;

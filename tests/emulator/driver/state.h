@@ -60,10 +60,12 @@ struct Thread {
 };
 inline thread_local Thread this_thread;
 
-// The precondition of a driver function. `loading` needs a context that may load code now.
+// The precondition of a driver function. A function with the precondition `loading` loads code, so it needs a context.
+// No stream capture may forbid loading at that time.
 enum class Needs { nothing, initialisation, context, loading };
 
-// Locks, checks and records one call of a driver function, as "FUNCTION DETAILS @CONTEXT", with " -> ERROR" on failure.
+// A call of a driver function. The class locks the emulated driver's state during the call, and checks the function's
+// precondition. It records the call as "FUNCTION DETAILS @CONTEXT", with " -> ERROR" on failure.
 class Call {
  public:
   Call(const char* function, Needs needs) {
@@ -80,7 +82,7 @@ class Call {
   CUresult result(CUresult error = CUDA_SUCCESS) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    // With translated kernels, the list of calls would grow too long.
+    // A library with translated kernels records no calls, because the list of calls would grow too long.
     if (translated_kernels().empty()) state_.calls.push_back(line_.str());
     return error;
   }

@@ -7,7 +7,7 @@ from .operands import Operands
 from .parser import Instruction, Places, UnknownInstruction, UnknownPart
 from .synchronisation import control, synchronisation, warp
 
-# Each returns C++, or None for an instruction of another kind.
+# Each function translates one kind of PTX instruction to C++. It returns None for an instruction of another kind.
 TRANSLATIONS = (control, synchronisation, warp, memory, conversion, arithmetic)
 
 

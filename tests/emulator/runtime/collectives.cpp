@@ -37,7 +37,8 @@ void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out
     for (Collective& idle : warp.collectives)
       if (!idle.arrived) c = &idle;
     if (!c) {
-      // A warp has at most 32 collectives, one for each lane, so pointers to them stay valid.
+      // A warp has at most 32 collectives, one for each lane. The vector reserves memory for 32 collectives, so it
+      // never moves its elements, and pointers to the elements stay valid.
       warp.collectives.reserve(32);
       c = &warp.collectives.emplace_back();
     }

@@ -50,7 +50,8 @@ void allocate_stacks() {
     machine.stacks_total = 0;
     machine.stacks = static_cast<Byte*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    // Linux allows about 65,000 mappings, and each guard page splits one.
+    // Linux allows a process about 65,000 mappings, and each guard page adds two mappings. So a launch of many threads
+    // gets no guard pages.
     if (machine.threads <= 16384)
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }

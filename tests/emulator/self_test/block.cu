@@ -64,7 +64,7 @@ KERNEL(64, sum) {
   output(a)[index()] = v;
 }
 
-// The lanes add 1 until a vote finds all values at least 256.
+// Each lane has a value, and adds 1 to it until a vote of the warp finds that all values are at least 256.
 KERNEL(64, agree) {
   const int t = threadIdx.x;
   float v = input(a)[index()];

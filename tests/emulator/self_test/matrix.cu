@@ -5,7 +5,8 @@
 using namespace emulator::primitive;
 
 template <class Value, class Multiply> __device__ __forceinline__ void product(const Args& a, Multiply multiply) {
-  // In bytes. An mma takes 2 * kHalf = 32 bytes of each row.
+  // kRow is the size of a row in bytes. An mma instruction reads 32 bytes of each row, and kHalf is half of these
+  // bytes.
   constexpr int kRow = 32 * sizeof(Value), kHalf = 16;
   unsigned char* const b = dynamic_shared();
   const int lane = threadIdx.x, q = lane / 4, p = lane % 4;

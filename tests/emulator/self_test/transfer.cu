@@ -11,8 +11,8 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
 
 // In each of five steps, each block stores its values plus 1 asynchronously in its peer's shared memory, in pieces of
 // type T. Two buffers alternate. The mbarrier of a buffer counts bytes and arrivals: one by each warp, or one by the
-// block. A warp that does not arrive cannot miss a phase, because the next phase needs bytes that the peer stores after
-// it has got this warp's bytes.
+// block. A warp that does not arrive still cannot miss a phase of the mbarrier. The next phase ends only after the peer
+// has stored more bytes, and the peer waits for bytes of this warp before it stores more bytes.
 template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces(const Args& a) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
