@@ -42,8 +42,8 @@ TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# Our file may exceed the ideal size, -log2 of the model's probability, by this percentage, plus bytes for the header
-# and for each stream.
+# The size of our file may exceed the ideal size, which is -log2 of the model's probability, by MAX_EXCESS per cent.
+# HEADER_BYTES are allowed in addition, and STREAM_BYTES for each stream, which is a separately coded part of the file.
 MAX_EXCESS, HEADER_BYTES, STREAM_BYTES = 0.1, 27, 2
 # Rounding the model's probabilities may cost this percentage of the ideal size.
 MAX_ROUNDING = 0.01
@@ -73,7 +73,8 @@ class Case:
 class Size:
     """The size and speed of one codec for all images of a data set.
 
-    ``one_file`` and ``separate_files`` are in bytes. ``seconds`` are the times to encode and to decode.
+    ``one_file`` is the number of bytes of a single file with all images. ``separate_files`` is the number of bytes of
+    all files if each image has its own file. ``seconds`` are the times to encode and to decode.
     """
 
     data: str

@@ -11,7 +11,11 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns the largest allowed ratio of LSTM2d's time to the floor, or None if DiagonalBiLSTM has none."""
+    """Returns the largest allowed ratio of LSTM2d's time to the time of its matrix products alone (the floor).
+
+    The limit follows from the limit for DiagonalBiLSTM. The function returns None if DiagonalBiLSTM has no limit for
+    this number of hidden units.
+    """
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS

@@ -16,7 +16,10 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 def cropped(x, weight, bias, mask_type):
-    """The weight's lower rows are zero. Padding below the image adds rows to the output, which are dropped."""
+    """Computes the convolution with the upper rows of the weight only, because the mask makes the lower rows zero.
+
+    conv2d pads the image equally above and below, so the output gets additional rows. The function drops these rows.
+    """
     upper = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
     return F.conv2d(x, upper, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 

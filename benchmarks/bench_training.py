@@ -22,8 +22,9 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# For (model, batch size) on 2 cores, the least speed-up over a step in PyTorch, and the largest slow-down while another
-# process keeps a core busy.
+# REQUIRED has two limits for (model, images in a batch) on 2 cores. The first limit is the least speed-up of our
+# training step over a step in PyTorch. The second limit is the largest factor by which our step may become slower while
+# another process keeps a core busy.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 

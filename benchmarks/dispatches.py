@@ -67,7 +67,8 @@ class FakeKernels:
     """
 
     READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence's kernel reads
-    # operators/scan/gpu.py reads these operators' schemas.
+    # The function gpu.register() reads the schemas of scan and scan_gradients, so this class has the real operators of
+    # these names.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
     def recurrence(self, *scan):
@@ -108,7 +109,10 @@ def _launch(like, shape, sizes=None):
 
 
 def gpu_kernels():
-    """Returns {operator's name: implementation that gpu.py registers}, on FakeKernels."""
+    """Returns {operator's name: implementation that gpu.py registers for a GPU}.
+
+    The implementations call the class FakeKernels in place of the compiled kernels.
+    """
     kernels, torch.ops.dispatches = {}, FakeKernels()
     with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
         gpu.register("dispatches", "cuda")

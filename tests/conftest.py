@@ -31,9 +31,9 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_compile_cache(tmp_path_factory):
-    """An old cache could return outdated code.
+    """Gives torch.compile an empty cache, because an old cache could return outdated code.
 
-    Its keys do not depend on our operators' code or on ATEN_CPU_CAPABILITY.
+    The keys of the cache do not depend on our operators' code or on ATEN_CPU_CAPABILITY.
     """
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 

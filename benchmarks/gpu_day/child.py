@@ -1,4 +1,7 @@
-"""Runs commands and jobs in child processes, which may crash, hang or be interrupted."""
+"""Runs commands, such as pytest, and measurements in child processes.
+
+A child process may crash, hang or be interrupted, and the parent process goes on.
+"""
 
 import multiprocessing.connection
 import os
@@ -43,10 +46,11 @@ def run(
 
 
 def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
-    """Runs the unfinished jobs of ``part`` in a child process, for at most ``seconds``.
+    """Runs the unfinished jobs (measurements) of a session's ``part`` in a child process, for at most ``seconds``.
 
-    A child that ends early fails the implementation under measurement, and a new child runs the other jobs. SIGALRM
-    ends a child whose job takes longer than ``2 * job.seconds``, plus ``start`` for start-up.
+    If the child process ends early, the implementation that it was measuring is recorded as failed, and a new child
+    process runs the other jobs. SIGALRM ends a child process whose job takes longer than ``2 * job.seconds`` plus the
+    ``start`` seconds for its start-up.
     """
     # CUDA cannot be used in a forked process.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds

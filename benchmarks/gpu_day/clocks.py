@@ -12,9 +12,10 @@ def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
 
 
 def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
-    """Returns the mean seconds of a call, and whether the GPU paused for longer than the launches took.
+    """Returns the mean seconds of a call, and whether the GPU slept until all calls were launched.
 
-    After such a pause, the mean excludes the launches.
+    ``pause`` is the number of cycles that the GPU sleeps before the calls. If the CPU launches all kernels during this
+    sleep, the mean excludes the time of the launches.
     """
     start, end = events()
     torch.cuda.synchronize()
@@ -32,8 +33,9 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
 class DeviceClock:
     """Measures the mean seconds of a call, without the time to launch its kernels.
 
-    The GPU pauses during the launches. If they outlast the longest pause, the result is an upper bound that includes
-    them, and ``bounds`` gets the function.
+    The clock lets the GPU sleep while the CPU launches the kernels. If the launches take longer than the longest sleep,
+    the result includes the launches, so it is only an upper bound. The clock then adds the function to the set
+    ``bounds``.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):

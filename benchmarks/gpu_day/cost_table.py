@@ -15,10 +15,11 @@ WARPS = (1, 2, 4, 8)  # warps on a scheduler, in the order of Row.costs
 
 
 class Cost(NamedTuple):
-    """The cycles that one line (row or anti-diagonal) of a scan takes, split into terms.
+    """The cycles that a kernel takes for one line (row or anti-diagonal) of a scan, as a sum of four terms.
 
-    `tile` is for each tile, the cells that a warp computes at once. `pair` is for each tile and 64 bytes of a row of
-    the weights in shared memory. `cell` is for each cell of a thread, if the kernel keeps cells in shared memory.
+    `line` counts once. `tile` counts for each tile, which is a group of cells that a warp computes at once. `pair`
+    counts for each tile and each 64-byte piece of a weight row in shared memory. `cell` counts for each cell that a
+    thread computes, if the kernel keeps cells in shared memory.
     """
 
     line: float
@@ -111,7 +112,8 @@ def read(path: Path = PATH) -> Table:
     content = path.read_text()
     rows = []
     for line in content.splitlines():
-        if line.startswith('    {"'):  # JSON with braces instead of brackets
+        # A row of the table is a C++ initialiser. It becomes JSON when brackets replace its braces.
+        if line.startswith('    {"'):
             kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
             costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))

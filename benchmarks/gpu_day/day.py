@@ -30,7 +30,7 @@ PARTS = {
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
 }
-# A session builds first, to measure this checkout's kernels.
+# Each session begins with the part "build", so that the other parts measure the kernels of this checkout.
 SESSIONS = {
     1: ["build", "sampling", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
@@ -49,7 +49,7 @@ NO_TESTS = 5  # pytest's exit status if it found no tests
 
 
 class Budget:
-    """Divides a session's time among its parts. Later parts get the time that a part leaves."""
+    """Divides a session's time among its parts. The time that a part does not use goes to the later parts."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
@@ -125,7 +125,8 @@ class Day:
         environment = {
             "COLUMNS": "300",  # otherwise pytest shortens its lines
             "PIXELRNN_TUNE_TILES": "0",  # Triton would choose tiles by timing, which differs from run to run
-            # test_sanitizer.py skips a tool that takes longer than this.
+            # test_sanitizer.py stops each tool of compute-sanitizer after this many seconds, and reports the stopped
+            # test as skipped.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]

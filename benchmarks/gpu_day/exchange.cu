@@ -10,7 +10,8 @@ struct Args {
   int lines;
   // A block stores [rows][columns] pieces of 16 bytes in each target block on each line. `rows` is a multiple of 8.
   int rows, columns;
-  // Bytes in the receiver's shared memory. `block_stride` is from one sender's values to the next sender's.
+  // The three strides are distances in bytes in the receiver's shared memory. `block_stride` is the distance from one
+  // sender's values to the next sender's values.
   int row_stride, column_stride, block_stride;
   int targets;  // number of blocks to which each block stores
 };

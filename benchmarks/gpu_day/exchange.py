@@ -45,19 +45,21 @@ class Args(ctypes.Structure):
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns the exchange of a forward kernel with 128 hidden units.
+    """Returns the values that the blocks of a cluster exchange in a forward kernel with 128 hidden units.
 
-    On each line, a block sends the 16-bit hidden states of 32 cells for each image, also to itself if there are several
-    images. The row stride is from csrc/cuda/tiling.h.
+    On each line of the scan, a block sends the 16-bit values of its 128 / ``blocks`` hidden units at 32 pixels of each
+    image to all other blocks. If there are several images, the block also sends these values to itself.
+    csrc/cuda/tiling.h defines the row stride.
     """
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns the exchange of a backward kernel with 128 hidden units.
+    """Returns the values that the blocks of a cluster exchange in a backward kernel with 128 hidden units.
 
-    Each block sends float32 partial sums of 32 cells to all blocks. The strides are from csrc/cuda/tiling.h.
+    On each line of the scan, each block sends float32 partial sums of the gradients of hidden states at 32 pixels to
+    all blocks. csrc/cuda/tiling.h defines the strides.
     """
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)

@@ -20,7 +20,8 @@ class CaseFloors(NamedTuple):
 FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # upper limits of measured time / floor
 LOOP_TARGET = 50.0  # lower limit of the speed-up over the loop in PyTorch, forward plus backward
 LSTM_TARGET = 1.0  # upper limit of time / time of cuDNN's LSTM for equal work
-# Upper limits for LSTM2d: time of 5 / 4 gates, of 4 / 1 directions, and of images of different sizes / padded images.
+# These are upper limits of three ratios of LSTM2d's times: five gates to four gates, four directions to one direction,
+# and images of different sizes to images padded to one size.
 GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 

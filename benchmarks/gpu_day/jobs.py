@@ -1,7 +1,8 @@
-"""The benchmarks that need a GPU as jobs, the most important first.
+"""Defines the jobs that measure benchmarks on a GPU, with the most important job first.
 
-``measure`` skips the providers (implementations) in ``known``. It reports a provider as "running", and then its
-results. Only ``measure`` imports pixelrnn_ext, which may not be built yet.
+The method ``measure`` of a job skips the providers (implementations) in ``known``. For each other provider, the method
+reports the status "running" and later the results. Only ``measure`` imports pixelrnn_ext, because the package may not
+be built yet when this module is imported.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,10 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """Measures the implementations of one benchmark case, or only the loop in PyTorch if ``compiled``."""
+    """Measures the implementations of one benchmark case.
+
+    If ``compiled``, the job measures only the loop in PyTorch, with and without torch.compile.
+    """
 
     case: str
     precision: str
@@ -39,12 +43,16 @@ class Job(NamedTuple):
 
 
 class ScanJob(NamedTuple):
-    """Times a Diagonal (Bi)LSTM's scan in every layout (kernel, blocks, groups of warps), or each operator."""
+    """Measures the time of a scan of a Diagonal LSTM or Diagonal BiLSTM.
+
+    A job measures either every layout of the scan (kernel, blocks, groups of warps), or each operator of the scan.
+    """
 
     size: tuple[int, int, int, int]  # batch, height, width, hidden
     directions: int
     precision: str
-    # None times the operators instead of the layouts.
+    # The default None selects the operators. False selects the layouts of the forward scan, and True the layouts of the
+    # backward scan.
     backward: bool | None = None
     seconds: float = 5.0
 
@@ -80,7 +88,11 @@ class ExchangeJob(Job):
 
 
 class SamplingJob(NamedTuple):
-    """Measures a ``quantity`` of the sampler. The case is a model, or an operation such as "cell h16"."""
+    """Measures one property of the sampler.
+
+    ``quantity`` is a key of QUANTITIES in sampling.py. ``case`` is a model, or an operation such as "cell h16", which
+    is an LSTM cell with 16 hidden units.
+    """
 
     quantity: str
     case: str

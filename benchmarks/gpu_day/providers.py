@@ -23,7 +23,7 @@ BACKENDS = (NATIVE, STEP, RESIDENT)
 class Precision(NamedTuple):
     dtype: torch.dtype
     tf32: bool
-    # Largest RMS error of h and of each gradient, relative to the RMS of the exact values.
+    # This is the largest allowed RMS error of h and of each gradient, relative to the RMS of the exact values.
     tolerance: float
 
 
@@ -76,7 +76,8 @@ CASES = {job.case: parse_case(job.case) for job in BENCHMARKS}
 def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
     """Captures a function in a CUDA graph. Returns a function that replays the graph and returns its outputs.
 
-    ``start`` returns the function, and runs on the captured stream.
+    ``start`` returns the function to capture. It is called on the stream of the capture, because torch runs a backward
+    pass on the stream of its forward pass.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -119,7 +120,10 @@ def compile_loop(loop: Differentiable) -> Differentiable:
 
 
 def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Returns the implementations to time, or the loop in PyTorch, plain and compiled, if ``with_compiled``."""
+    """Returns the implementations to time.
+
+    If ``with_compiled``, the implementations are only the loop in PyTorch, plain and compiled by torch.compile.
+    """
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compile_loop(by_name[BASELINE])]

@@ -80,7 +80,8 @@ def measurements_table(measurements: list[dict]) -> str:
     lines, listed = [], set()
     for m in measurements:
         key = m["case"], m["precision"], m["provider"]
-        # Leaves out the second time of the plain loop, which the jobs for torch.compile measure again.
+        # The jobs for torch.compile measure the plain loop in PyTorch a second time. The table leaves out the second
+        # measurement.
         if m["status"] == "ok" and m["provider"] and key not in listed:
             listed.add(key)
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")

@@ -62,7 +62,10 @@ class Results:
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail_running(self, part: str, why: str) -> None:
-        """Fails the running implementations, or else the running job. Raises RuntimeError if nothing is running."""
+        """Records the running implementations as failed. If no implementation is running, records the job as failed.
+
+        Raises RuntimeError if nothing is running.
+        """
         running = [m for m in self.select(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)
         if not running:

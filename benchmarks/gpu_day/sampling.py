@@ -29,7 +29,8 @@ CPU = "a CPU"
 BLOCKS = {"a block": 1, "8 blocks": 8}
 # A uniform number this close to the boundary between two values may select either, because logits are rounded.
 TIE = 1e-5
-WIDTH, HEIGHT = 128, 16  # size of a chain's images
+# A chain of operations, from which the cycles of one operation are measured, draws images of this size.
+WIDTH, HEIGHT = 128, 16
 REPEATS = 3
 # Cycles of an operation, modelled from machine code (docs/sampling.md). EXCHANGE and the rates of the L2 cache are
 # assumed.
@@ -69,9 +70,11 @@ def require(way: str, plan: sampling.SamplingPlan) -> None:
 
 
 def same_images(job, device, way, n) -> dict:
-    """Compares images and logits, drawn in one way, with a CPU's.
+    """Compares the images and logits that the sampler computes on a GPU with a CPU's logits.
 
-    A drawn value is right if the CPU's logits of the same image select it, up to ties.
+    ``way`` names how the sampler runs on the GPU (see WAYS). A drawn value is right if the CPU's logits of the same
+    image select the same value. If the uniform number is close to the boundary between two values, both values are
+    right.
     """
     cpu, gpu = build(job.case, "cpu"), build(job.case, device)
     draws = draws_of(cpu, job, n)
@@ -90,16 +93,19 @@ def same_images(job, device, way, n) -> dict:
 
 
 def chain(kind: str, hidden: int, length: int, n: int, blocks: int, device: str) -> ImageSampler:
-    """Returns a sampler of ``length`` operations, each of which reads the output of the one before.
+    """Returns a sampler of a chain of ``length`` operations, each of which reads the output of the one before.
 
-    As in docs/sampling.md, a cell has two inputs, and a linear map includes two pointwise operations.
+    An operation is either an LSTM cell with two inputs, or a linear map that is followed by two pointwise operations.
+    docs/sampling.md models the cycles of the same operations.
     """
     rows = Rows(n, WIDTH, 1, torch.float32, torch.device(device))
     steps, x = [], rows.buffer(hidden).normal_()
     for _ in range(length):
         output, y, z = (rows.buffer(hidden) for _ in range(3))
         if kind == "cell":
-            channels = min(hidden, 32)  # two cells' weights must fit in a block
+            # A chain may consist of two wide LSTM cells, whose weights must fit in the shared memory of a thread block.
+            # Each cell therefore reads at most 32 channels of an input.
+            channels = min(hidden, 32)
             weights = torch.randn(2, channels, 4 * hidden, device=device) / hidden
             taps = [Tap(x, 0, channels, weights[0]), Tap(z, -1, channels, weights[1])]
             steps.append(CellStep(taps, rows.buffer(4 * hidden), y, -1, y, z, x, output, 0, hidden))

@@ -9,9 +9,10 @@ SHOWN = 3  # number of layouts in the table for each case
 
 
 def cost_us(result: dict) -> float:
-    """Returns the microseconds that rank layouts: packing the weights plus the scan's kernel.
+    """Returns the microseconds by which the report ranks layouts.
 
-    For "step" (a kernel for each line), or if the profiler missed the kernel, returns the whole call's time.
+    The result is the time to pack the weights plus the time of the scan's kernel. For "step" (a kernel for each line),
+    or if the profiler missed the scan's kernel, the result is the time of the whole call.
     """
     if result["provider"] == "step":
         return result["call_us"]

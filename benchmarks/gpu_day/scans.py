@@ -1,4 +1,4 @@
-"""Times a forward or backward scan in every layout (kernel, blocks, groups of warps), or each operator."""
+"""Measures the time of a scan in all its layouts (kernel, blocks, groups of warps), and of the scan's operators."""
 
 import math
 from functools import partial

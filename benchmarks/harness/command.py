@@ -53,7 +53,11 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
 
 
 def use_instruction_set(name: str) -> None:
-    """Must run before any of the libraries is first used."""
+    """Restricts our kernels and torch's libraries to one instruction set.
+
+    The function must run before MKL, ATen or oneDNN is first used, because each library reads its environment variable
+    at its first use.
+    """
     library.set_instruction_set(name)
     if name != library.instruction_sets()[-1]:
         mkl, aten, onednn = LIBRARY_NAMES[name]

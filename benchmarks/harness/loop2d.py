@@ -37,10 +37,12 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, v] is the index of the v-th visited pixel. visit inverts this map.
+        # pixel[direction, v] is the index of the v-th pixel that the direction visits. The array `visit` is the
+        # inverse: it holds the position v of each pixel in each direction.
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        # The output matrix (N * H * W * D, hidden) has the result of pixel[d, v] in row output[d, v].
+        # The result for pixel[d, v] is row output[d, v] of the matrix of results, whose shape is (N * H * W * D,
+        # hidden).
         self.output = self.pixel * len(corners) + d[:, None]
 
 

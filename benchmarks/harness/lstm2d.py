@@ -17,7 +17,7 @@ from pixelrnn_ext.cells import CELLS
 from .loop2d import Lines, lstm2d_good_loop
 
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
-# nn.LSTM layers with about as many multiplications per pixel.
+# These two baselines are nn.LSTM layers with about as many multiplications per pixel as LSTM2d.
 PIXELS = "nn.LSTM over pixels (another function)"
 ROWS_AND_COLUMNS = "nn.LSTM along rows and columns (another function)"
 _CELL = "stable"

@@ -13,7 +13,8 @@ SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 def make_parser(description: str, full: str = "", **threads) -> argparse.ArgumentParser:
     """Returns a parser with --threads, and the options that select how much a benchmark runs.
 
-    ``full`` is the help text of --full. If it is empty, there is no --full. ``threads`` are arguments of --threads.
+    ``full`` is the help text of --full. If it is empty, there is no --full. ``threads`` are the keyword arguments of
+    add_argument() for the option --threads.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.set_defaults(scope=DEFAULT)

@@ -34,7 +34,7 @@ def finish(
     return 1 if mismatches else 0
 
 
-# Number formats of the columns whose name begins with the key.
+# {beginning of a column's name: number format of the column}
 FORMATS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
 FORMATS |= {"max error": ".0e"}
 

@@ -48,7 +48,10 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the required ratio, or None. Bounds over the floor are for AVX-512, so AVX2 gets more time."""
+        """Returns the required ratio, or None if this instruction set has no requirement.
+
+        A limit relative to the time of the matrix products alone is for AVX-512. The limit for AVX2 is larger.
+        """
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}

@@ -7,7 +7,7 @@ def test_dispatches_are_counted(monkeypatch):
     cases = "row, states", "diagonal", "LSTM2d, all of 4, sizes"
     monkeypatch.setattr(dispatches, "CASES", {case: dispatches.CASES[case] for case in cases})
     counts = dispatches.counts()
-    # One operator in each pass, and no copies.
+    # Each pass of the Diagonal LSTM must call one operator, and must not copy a tensor.
     places = [f"{place} {name}" for place in ("cpu", "gpu") for name in ("forward", "backward")]
     assert [counts["diagonal"][place][0] for place in places] == [1] * 4
     lines = dispatches.table(counts).splitlines()

@@ -105,7 +105,8 @@ def test_what_other_processes_did(monkeypatch, tmp_path):
     stat.write_text(STAT.format(idle=500, steal=0, user=0))
     others = timing.OtherProcesses()
     now[0] = 10.0
-    # The two cores were busy for 13 seconds, 7.5 of them for this process.
+    # In these made-up statistics of 10 seconds, the two cores were busy for 13 seconds together. This process used 7.5
+    # of the 13 seconds.
     stat.write_text(STAT.format(idle=900, steal=3 * tick, user=10 * tick))
     assert others.busy() == pytest.approx((13 - 7.5) / 20)
 

@@ -64,7 +64,9 @@ def test_a_core_is_busy_until_its_user_ends(name):
             time.sleep(0.02)
         os.killpg(user.pid, getattr(signal, name))
         try:
-            user.communicate(timeout=10)  # waits until both processes close the standard error
+            # The call returns when the program and the process that keeps a core busy have both closed the standard
+            # error.
+            user.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             os.kill(pid, signal.SIGKILL)
             raise

@@ -109,7 +109,8 @@ def label_options(labels):
     return [word for label in labels.split() for word in ("--label", label)]
 
 
-# (images, the labels that compress needs, wrong labels). A data set's splits have labels already.
+# {case: (images to compress, labels that the command `compress` needs, wrong labels)}. A split of a data set has its
+# own labels, so it needs no others.
 LABELLED = {
     "a split": ("digits:test", "", "3"),
     "one for all": ("pictures", "4", "3"),
@@ -187,7 +188,10 @@ def test_streams_make_another_file_of_the_same_images(file, cwd):
 
 @pytest.fixture
 def other_files(file, cwd):
-    """Writes other models, a damaged file, and pictures that the model cannot compress."""
+    """Writes files for commands that must fail.
+
+    The files are two models that did not compress ``file``, a damaged file, and pictures.
+    """
     tiny_checkpoint(cwd / "another-model", hidden_channels=2)
     tiny_checkpoint(cwd / "deep-model", 300)
     (cwd / "damaged").write_bytes(file.read_bytes()[:-1] + b"\0")

@@ -93,7 +93,8 @@ def test_wrong_options_say_the_usage(arguments, message, capsys):
     assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
-# The error of a command that starts to load data.
+# The fixture nothing_is_loaded makes every attempt to load data fail with this error, so the error shows that a command
+# has accepted its options.
 STARTS_LOADING = "'NoneType' object is not callable"
 
 

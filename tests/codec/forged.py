@@ -1,4 +1,4 @@
-"""Builds invalid files with a valid checksum, so that tests reach the codec's later checks."""
+"""Builds invalid files that have a valid checksum, so that tests reach the checks after the check of the checksum."""
 
 import struct
 import zlib

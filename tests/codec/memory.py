@@ -1,4 +1,4 @@
-"""Prints the bytes that compressing or decompressing takes: `python memory.py FUNCTION KIND SIZE...`.
+"""Prints how many bytes of memory compressing or decompressing takes: `python memory.py FUNCTION KIND SIZE...`.
 
 This runs in a new process, because in a test's own process the codec could reuse freed memory.
 """
@@ -36,7 +36,7 @@ def encoding_takes(kind, height, width):
 
 
 def decoding_takes(kind, n, height, width):
-    """Returns the codec's estimate of the bytes that decoding needs, and the bytes that decoding took."""
+    """Returns two numbers of bytes of memory: the codec's estimate for decoding, and the bytes that decoding takes."""
     sizes, condition = dict(num_layers=1, head_channels=4, hidden_channels=4), None
     if kind == "diagonal":
         model = make_model("diagonal", hidden_channels=16, head_channels=16)

@@ -38,7 +38,8 @@ def test_states_outside_the_image(layer, state):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.rpartition(".")[2][:2] in ("h0", "c0"):
-                parameter.uniform_(-300, 300)  # the codec's range is -256 to 256
+                # The codec clamps states to -256 to 256, so some of these initial states are out of range.
+                parameter.uniform_(-300, 300)
     round_trip(model, images_of(model))
 
 
@@ -239,9 +240,9 @@ def test_progress():
 
 
 def test_progress_over_the_networks_of_a_model():
-    """One network codes images of 2 rows, and another one images of 4 rows.
+    """A multi-scale model has two networks, here one for images of 2 rows and one for images of 4 rows.
 
-    The progress counts the rows of 3 full images.
+    The progress has a total of 12 rows, which are 4 rows of each of 3 full images.
     """
     model = model_of("multiscale-row")
     assert progress_of(model.compress, images_of(model, 3, 4, 2)) == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
@@ -326,7 +327,10 @@ def test_just_the_memory_that_is_needed(kind, streams):
 
 @pytest.mark.parametrize("kind, expected", [("row", 171213), ("diagonal", 209373), ("pixelcnn", 166973)])
 def test_the_bytes_of_an_image_never_change(kind, expected):
-    """The codec's estimate of an image's memory determines the number of streams, and so the content of the file."""
+    """The codec chooses the number of a file's streams by its estimate of an image's memory.
+
+    The estimate must never change, because then the same images would give a file with other bytes.
+    """
     assert Codec(model_of(kind))._bytes_of_image(64, 50) == expected
 
 

@@ -34,7 +34,10 @@ each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
 
 
 def environment_bits():
-    """Returns sums as integers. They differ for any two rounding modes and treatments of subnormal numbers."""
+    """Returns the bits of floating-point sums as integers.
+
+    The sums are different in any two rounding modes, and with and without subnormal numbers.
+    """
     left = torch.tensor([1.0, 1.0, -1.0, 1.5 * 2.0**-1022, 2.0**-1030], dtype=torch.float64).repeat(2**16)
     right = torch.tensor([2.0**-60, 1.5 * 2.0**-53, -(2.0**-60), -(2.0**-1022), 2.0**-1030], dtype=torch.float64)
     return (left + right.repeat(2**16)).view(torch.int64)

@@ -14,7 +14,8 @@ from pixelrnn_ext.training import checkpoint
 
 FOLDER = Path(__file__).parent / "known"
 
-# {file: ((N, H, W) of its groups of images, streams of each group)}
+# {file: ((N, H, W) of each group of images, number of streams of each group)}. A stream is a sequence of bytes that
+# codes some images of the group.
 FILES = {
     "diagonal-binary": ([(5, 9, 8)], 2),
     "row-rgb": ([(2, 5, 6), (1, 3, 7)], 1),

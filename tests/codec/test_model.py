@@ -72,7 +72,10 @@ class SmallMultiScale(px.MultiScalePixelRNN):
 
 @pytest.mark.parametrize("cls", [Small, SmallMultiScale])
 def test_a_subclass_with_a_constructor_of_its_own(cls):
-    """The fingerprint depends on the arguments of the base class, and not only on the parameters."""
+    """The fingerprint, by which a file identifies its model, depends on the arguments of the model's base class.
+
+    It does not depend on the parameters alone.
+    """
     torch.manual_seed(0)
     model, other, same = cls(6), cls(6, plain=True), cls(6, backend="reference")
     for copy in (other, same):

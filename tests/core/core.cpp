@@ -18,7 +18,8 @@ namespace {
 
 using namespace pixelrnn;
 
-// A `stride` of 0 means the image's width.
+// `stride` is the number of pixels from one row of the feature map to the next. The value 0 stands for the image's
+// width.
 template <Geometry (*make)(int, int, Corner, int)>
 Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride) {
   return make(height, width, {bottom, mirrored}, stride ? stride : width);

@@ -8,7 +8,8 @@ import torch
 
 from pixelrnn_ext.operators import library
 
-# torch's deterministic mode requires this variable, which must be set before the first call of cuBLAS.
+# torch's deterministic mode requires the environment variable CUBLAS_WORKSPACE_CONFIG. The variable must be set before
+# the first call of cuBLAS.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 

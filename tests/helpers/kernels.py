@@ -21,8 +21,9 @@ class Kernel(NamedTuple):
     held: str
     # The most 64-byte pieces of a weight row in (registers, shared memory), None without a limit.
     pairs: tuple
-    # Forward kernel: the most tiles (8 cells each) that a warp computes. Backward kernel: the hidden units that a
-    # thread computes, or 0 if the kernel computes any number of cells.
+    # In a forward kernel, this is the largest number of tiles (8 cells each) that a warp computes. In a backward
+    # kernel, this is the number of hidden units that a thread computes for its only cell, or 0 if a thread computes
+    # several cells.
     tiles_or_units: int
     threads: int
     kind: str  # a key of BLOCKS

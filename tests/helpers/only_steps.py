@@ -4,7 +4,11 @@ from pixelrnn_ext.incremental.row_steps import RowCopy
 
 
 class OnlySteps:
-    """A network of given steps. Its row steps read all buffers, so that the kernel stores these in global memory."""
+    """A network that consists of given operations on a pixel (steps).
+
+    After each row of pixels, the network also copies each of ``buffers``, so that the sampler's kernel must store the
+    buffers in global memory.
+    """
 
     def __init__(self, rows, buffers, steps):
         self.rows, self._steps, self.before_row = rows, steps, []

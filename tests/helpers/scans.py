@@ -246,7 +246,10 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 
 def use_backend(name, monkeypatch):
-    """Returns a layer's option ``backend``. "without kernels" simulates a machine without compiled kernels."""
+    """Returns the value of a layer's option ``backend`` for the backend ``name`` of a test.
+
+    If ``name`` is "without kernels", the function simulates a machine without compiled kernels, and returns "auto".
+    """
     if name != "without kernels":
         return name
     choose = run.backends.choose

@@ -45,7 +45,10 @@ def covering_cases(cases, strength):
 
 
 def parameters(item):
-    """Returns {parameter names of one parametrize marker: id() of each value}, since not all values are hashable."""
+    """Returns the parameters of a test case as {names of the parameters of one marker: id() of each value}.
+
+    The ids stand for the values, because not all values are hashable.
+    """
     values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
@@ -55,7 +58,11 @@ def parameters(item):
 
 
 def cover(items):
-    """Gives tests that a plain run skips the marker ``sweep``, or removes them from ``items``."""
+    """Gives the marker ``sweep`` to each combination of parameters that a plain run of pytest leaves out.
+
+    If a test's marker ``covering`` limits the sweep, the function removes the combinations beyond the limit from
+    ``items``.
+    """
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):

@@ -111,7 +111,10 @@ def test_draw_at_the_steps_of_the_distribution(logits, uniform, value):
 @pytest.mark.parametrize("temperature", [0.5, 1, 2])
 @pytest.mark.parametrize("levels", [2, 3, 256])
 def test_draw_has_the_frequencies_of_the_distribution(levels, temperature):
-    """With n evenly spaced numbers, a value's frequency differs from its probability by at most 1/n."""
+    """The test draws with n evenly spaced numbers instead of n random numbers.
+
+    A value's frequency therefore differs from its probability by at most 1/n.
+    """
     n = 20_000
     logits = torch.randn(likelihood.logit_channels(levels))
     values = likelihood.draw(logits.expand(n, -1), (torch.arange(n, dtype=torch.float64) + 0.5) / n, temperature)

@@ -27,7 +27,8 @@ def anchors(document):
 def test_what_a_document_names_exists(document):
     """A document may write ``plan.cpp`` for ``csrc/cuda/plan.cpp``."""
     text = document.read_text()
-    # Python examples, formulas and paths below the placeholder DIR may name files that do not exist.
+    # The test removes Python examples, formulas and paths below the placeholder DIR from the text, because all three
+    # may name files that do not exist.
     checked = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
     names = {name.removeprefix("../") for name in SOURCE.findall(checked)}
     missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]

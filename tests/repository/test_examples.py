@@ -18,7 +18,8 @@ def test_every_example_is_run():
 
 def test_the_rectangles_of_drop_in_are_labelled_inside():
     images, inside = drop_in.rectangles(40, 12, torch.Generator().manual_seed(0))
-    # Outline pixels are 1 plus noise with a standard deviation of 0.3.
+    # The pixels of a rectangle's outline are 1 plus noise with a standard deviation of 0.3. All other pixels are only
+    # noise.
     outlines = images > 0.65
     assert images.shape == inside.shape == (40, 1, 12, 12)
     assert 0.05 < inside.mean() < 0.5 and not inside[:, :, [0, -1]].any() and not inside[..., [0, -1]].any()

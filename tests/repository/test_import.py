@@ -37,7 +37,10 @@ def test_import_is_light(tmp_path):
 
 @pytest.mark.parametrize("get", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
 def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(get):
-    """torch cannot trace these functions, so compiled code must treat their results as constants."""
+    """torch.compile cannot trace the functions by which a layer asks for the GPU's settings.
+
+    Compiled code must therefore treat the results of these functions as constants.
+    """
 
     @torch.compile(fullgraph=True, backend="eager")
     def compiled(x):

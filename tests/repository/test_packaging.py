@@ -91,7 +91,10 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep
 def test_wheel_of_the_sdist_computes(sdist):
-    """Other tests use GCC. -O0 makes the build six times as fast."""
+    """The test compiles with Clang if it is installed, because other tests compile with GCC.
+
+    The compiler's option -O0 makes the build six times as fast.
+    """
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
@@ -99,7 +102,8 @@ def test_wheel_of_the_sdist_computes(sdist):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
-    if sys.platform == "linux":  # elsewhere the library may contain paths of object files
+    # Only a Linux library is searched for paths, because elsewhere a library may contain the paths of its object files.
+    if sys.platform == "linux":
         for folder in (sdist, Path(torch.__file__).parent):
             assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
     assert build_info["why_no_cuda"] == "PIXELRNN_CUDA=0"

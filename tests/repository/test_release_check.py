@@ -65,7 +65,7 @@ def write(name, text):
 
 
 def rename(name):
-    """Returns a function that renames the wheel, and the message that the release check then prints."""
+    """Returns two values: a function that renames the wheel, and the message that the release check then prints."""
     found = f"{name}: expected pixelrnn_ext-1.2.0-py3-none"
     return lambda tree: (tree / WHEEL).rename(tree / "dist" / name), found
 

@@ -148,7 +148,8 @@ def test_a_command_is_known(words, request, monkeypatch):
         (options,) = parsed.value.args
         if hasattr(options, "run"):
             check_names(options, monkeypatch)
-    else:  # test_documents.py checks the targets of `make`
+    else:
+        # This test does not check the targets of `make`, because test_documents.py checks them.
         assert words[0] in ("make", "python3", ".")
 
 

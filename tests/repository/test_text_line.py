@@ -44,7 +44,10 @@ def test_no_image_is_both_trained_on_and_scored(monkeypatch):
 
 
 def test_a_line_shows_its_digits_in_their_order(blocks, monkeypatch):
-    """The digits keep their size and do not touch, so that the test can cut them out of the line again."""
+    """A text line is an image of several digits.
+
+    The digits keep their size and do not touch here, so that the test can cut each digit out of the image.
+    """
     monkeypatch.setattr(text_line, "SIDES", (28, 28))
     monkeypatch.setattr(text_line, "GAPS", (1, 6))
     lines = blocks.lines(20, source())

@@ -24,7 +24,8 @@ from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Draw, Encode, Linear, Pointwise, Tap
 from pixelrnn_ext.operators import columns, library
 
-# Largest errors relative to PyTorch's logits of the same dtype, which are rounded, too.
+# These are the largest allowed errors of logits, relative to the logits that PyTorch computes in the same dtype.
+# PyTorch's logits have rounding errors, too.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 
@@ -35,13 +36,17 @@ def emulator(monkeypatch):
     return use_emulated_gpu(monkeypatch)
 
 
-# {name: number of blocks that draw an image in one launch, or None for a launch for each stage}
+# {name: number of thread blocks that draw an image in one launch}. None stands for a separate launch for each stage,
+# which is a set of independent operations on a pixel.
 WAYS = {"stages": None, "block": 1, "2-blocks": 2, "8-blocks": 8}
 
 
 @pytest.fixture(params=["stages", "block", "2-blocks"])
 def way(request, monkeypatch):
-    """Makes the sampler draw in one way. Fails if it draws in another. Returns the emulator's controls."""
+    """Makes the sampler draw in one of the ways of WAYS, and fails if the sampler draws in another way.
+
+    Returns the emulator's controls.
+    """
     from helpers.emulated.sampling import use_emulated_gpu
 
     blocks, taken = WAYS[request.param], set()
@@ -71,7 +76,10 @@ def recorded(function, calls):
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", WIRED_MODELS)
 def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, schedule, way, request):
-    """The launch of a stage computes 6 images in two groups of four, and 1 or 3 images one by one."""
+    """A stage is a set of independent operations on a pixel, which one launch computes for all images.
+
+    The launch divides 6 images into a group of four and a group of two. It computes 1 or 3 images one by one.
+    """
     if request.node.callspec.params["way"] == "2-blocks":
         n = min(n, 2)  # the emulator takes long for clusters
     way.set_schedule(schedule, preemption=40 if schedule == "random" else 0)
@@ -93,7 +101,10 @@ def test_images_and_logits(name, colours, dtype, n, condition, known, temperatur
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_schedules(name, colours, way, request):
-    """Only a launch for each stage computes images in groups, of four images."""
+    """Only launches that compute one stage (a set of independent operations on a pixel) group images by four.
+
+    The test therefore draws 5 images with such launches, and 1 image with a launch that draws whole images.
+    """
     model, first = make_model(name, colours), None
     n = 5 if request.node.callspec.params["way"] == "stages" else 1
     images = random_images(model, n, 3, 4)
@@ -114,7 +125,10 @@ def test_wide_layers_and_a_stage_of_more_steps_than_a_launch(way):
 
 @pytest.mark.emulated
 def test_hooks_that_add_and_apply_relu(way):
-    """The planner does not fuse the second pointwise step, because it reads the output of the convolution, too."""
+    """The hook computes relu(y) and then relu(y) + y from the output y of a convolution.
+
+    The planner does not fuse the addition with the convolution, because the addition also reads y.
+    """
     model, reference = (make_model("pixelcnn", "rgb", backend=backend) for backend in ("auto", "reference"))
     images = random_images(model, 2, 3, 3)
     for m in (model, reference):
@@ -173,7 +187,8 @@ def test_draws(temperature, levels, logits, emulator):
     all_logits[3] = 0
     all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
     all_logits[7, :, logits - 1] = all_logits[7, :, logits // 2] = 20  # two equal largest logits
-    if temperature:  # a NaN logit selects the first value
+    # If the temperature is not zero, a NaN logit must select the first value.
+    if temperature:
         all_logits[8, :, 0] = torch.nan
     uniform, known = rows.buffer(2, torch.float64).uniform_(generator=rng), rows.buffer(2, torch.bool)
     uniform[5], uniform[6] = 0, 1 - 2**-53
@@ -286,7 +301,7 @@ def test_random_programs(name, images, seed, monkeypatch):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-12, msg=f"buffer {index}")
 
 
-# {model: cells of its row in a table of docs/sampling.md}
+# {model: the entries of its row in a table of docs/sampling.md}
 TABLE = {
     name: cells.split(" | ")
     for line in (ROOT / "docs/sampling.md").read_text().splitlines()
@@ -483,7 +498,8 @@ def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, monkeypa
     from helpers.emulated.sampling import use_emulated_gpu
 
     emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
-    # The first network's weights fill an odd number of stages of the kernel's ring buffer, and not all.
+    # The weights of the first case's network fill an odd number of stages. This number is less than the number of
+    # stages of the kernel's ring buffer.
     cases = [
         compare_values(2, 1, 4, 0),
         compare_values(2, 3, 5, 64),

@@ -85,7 +85,7 @@ CHANGES = {
     "checkpoint": checkpoint_block,
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
-# A test makes at most one change of each of these sets.
+# The changes in one of these sets exclude each other, so a test makes at most one change of a set.
 EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
@@ -139,7 +139,9 @@ def test_changes_together(kind, changes, view):
     for change in sorted(changes, key=list(CHANGES).index):
         CHANGES[change](model)
     if view == "EMA" and any("old" in change or change == "pruned" for change in changes):
-        view = "itself"  # an EMA cannot copy a weight that a pre-hook computed
+        # torch's class AveragedModel copies a model. It cannot copy a weight that a pre-hook computed, so the test
+        # checks the model itself.
+        view = "itself"
     check(VIEWS[view](model))
 
 

@@ -37,7 +37,7 @@ def test_plans(name, colours, hidden, layers, dtype, capability, images, size):
         assert blocks == 1 or capability >= 90
         assert int(few.description.split(", ")[-1].split()[0]) <= SHARED_MEMORY[capability]
         assert few.launches <= shape[1]
-    else:  # a launch for each stage, also for twice as many images
+    else:
         assert many.way == "stages" and few.launches == many.launches
 
 

@@ -107,7 +107,7 @@ def test_a_recording_names_the_modules_of_a_list():
 
 
 class WithMap(px.PixelCNN):
-    """A network that applies ``change`` to the first layer's map y and the condition's map."""
+    """A PixelCNN that applies ``change`` to two maps: y, the output of the first layer, and the embedded condition."""
 
     def __init__(self, change):
         super().__init__(**SIZES, condition_channels=2)
@@ -146,7 +146,8 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     model = WithMap(CHANGES[change]).double()
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
     check_logits(model, images, condition)
-    if "a map" not in change:  # a codec does not support the means of the other changes
+    # The changes named "a map ..." call mean() on a feature map, which a codec does not support.
+    if "a map" not in change:
         monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
 

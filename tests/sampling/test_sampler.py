@@ -144,7 +144,7 @@ def test_an_argument_of_draw_that_does_not_fit(options, error, message):
 
 
 class Refuse(TorchDispatchMode):
-    """Refuses what no CUDA graph captures: values that a CPU reads."""
+    """Fails if an operator needs a tensor's values on the CPU, because a CUDA graph cannot capture such an operator."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         assert function._schema.name not in ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero")

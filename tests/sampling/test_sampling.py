@@ -52,7 +52,8 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
-        # If the terms of the last sum cancel, its error is still that of partial sums as large as the bias.
+        # A logit is a sum that includes the bias. If the terms of the sum cancel, the logit is small, but its rounding
+        # error is still in proportion to the bias.
         networks = [model] if hasattr(model, "head") else [model.small_model, model.large_model]
         rounding = 2 * torch.finfo(dtype).eps * max(network.head[-1].bias.abs().max() for network in networks)
         assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding

@@ -9,7 +9,8 @@ import torch
 from helpers.checks import randn64
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# {variant: (cell, formula in csrc/cell5.h if it has one, factor of the neighbours' c, whether it has peepholes)}
+# {variant: (cell, its formula in csrc/cell5.h or None, factor by which the cell multiplies the neighbours' c, whether
+# it has peepholes)}
 VARIANTS = {
     "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),

@@ -95,7 +95,7 @@ def test_third_derivative():
     assert_close("third derivative", *found, 1e-10)
 
 
-# {operand that has values for each image: its axis of images}
+# {operand with separate values for each image: its batch dimension}
 AXES = {"input": 0, "x": 1, "sizes": 0}
 
 

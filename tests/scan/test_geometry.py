@@ -75,7 +75,9 @@ def test_states_come_from_earlier_lines_and_earlier_pixels(core, half, **scan):
     expected = [(1, 0), (0, 1)] if s.diagonal else [(1, left) for left in range(half, -half - 1, -1)]
     assert places == expected
     for up, left in places:
-        assert s.geometry.lag(core.Displacement(up, left)) == 1  # kernels keep the states of one line only
+        # Each neighbour that a cell reads must lie on the previous line, because the kernels keep the hidden states of
+        # only that line.
+        assert s.geometry.lag(core.Displacement(up, left)) == 1
         assert up > 0 or (up == 0 and left > 0)
     carry = core.carry_tap(s.diagonal)
     assert (carry.up, carry.left) == places[-1 if s.diagonal else half]
@@ -90,7 +92,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """One launch computes all directions, so a line must have the same pixels inside the image in all of them."""
+    """A cell must be inside the image in all directions or in none, because one launch computes all directions."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))

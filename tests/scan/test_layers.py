@@ -10,7 +10,8 @@ from helpers.scans import KINDS, LAYERS, LSTM2D, MASKED, each_backend, gate_bias
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
-# For tests in which neither the cell's formula nor the kernel size matters.
+# This decorator runs a test on one layer of each kind. It is for tests in which neither the cell's formula nor the
+# kernel size matters.
 one_of_each = pytest.mark.parametrize("name", [*KINDS, *MASKED])
 
 

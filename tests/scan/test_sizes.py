@@ -30,7 +30,10 @@ CASES += [("stable", {"merge": merge}) for merge in ("concat", "sum", "mean")]
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 @pytest.mark.parametrize(("name", "merge"), CASES)
 def test_an_image_is_as_if_it_were_alone(name, merge, initial_state, poison, backend):
-    """Without compiled kernels the last bits may differ, since PyTorch multiplies larger matrices for a batch."""
+    """An image of a batch must have the results that it has alone.
+
+    Without compiled kernels the last bits may differ, because PyTorch multiplies larger matrices for a batch.
+    """
     layer = make_layer(name, initial_state=initial_state, backend=backend, **merge)
     x, gate_bias = maps(), maps(7, gate_bias_channels(layer))
     dy = torch.randn_like(layer(x))
@@ -73,7 +76,8 @@ def test_strided_and_expanded_inputs(backend):
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
     got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())
-    # Without compiled kernels, torch has other code for non-contiguous matrices.
+    # Without compiled kernels, PyTorch multiplies non-contiguous matrices with different code, so the last bits may
+    # differ.
     assert torch.equal(got, expected) or backend == "auto"
     assert_close("output", expected, got, 1e-13)
 

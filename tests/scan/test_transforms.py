@@ -19,7 +19,7 @@ from helpers.selection import swept
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
-# torch.func.linearize gives this warning.
+# The function torch.func.linearize gives the warning that this marker ignores.
 ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 
 
@@ -147,7 +147,8 @@ TRANSFORMS = {
     )(p.x),
 }
 ALL = list(itertools.product(LAYERS, TRANSFORMS))
-# Tests each transform on the masked convolution and on one recurrent layer. Long tests run all cases.
+# A plain run of pytest tests each transform on the masked convolution and on one recurrent layer. `pytest -m sweep`
+# tests the other pairs of a layer and a transform.
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 

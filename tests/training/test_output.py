@@ -198,7 +198,7 @@ def uninterrupted(tmp_path_factory):
 
 
 PLACES = range(1, WRITES + 1)
-# Numbers of the writes during an evaluation.
+# A training numbers its writes from 1. The writes with these numbers happen during an evaluation.
 IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}
 
 

@@ -58,7 +58,10 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
-    """A resumed training removes lines of later steps, and half a line, which a crash may have left."""
+    """When a training is resumed, it removes the log's lines of steps after the checkpoint.
+
+    It also removes an incomplete last line. A crash may have left both.
+    """
     assert tiny_training(tmp_path, steps=4).run()
     with (tmp_path / journal.LOG).open("a") as file:
         file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
@@ -113,7 +116,10 @@ def test_evaluation_is_the_mean_over_all_images(batch_size):
 
 
 def test_no_batch_is_checked_again(tmp_path, monkeypatch):
-    """To check a batch's values, each step would have to wait for the GPU."""
+    """Neither a training step nor the validation may check the values of a batch.
+
+    Each check would have to wait for the GPU.
+    """
     training = tiny_training(tmp_path)
     monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()

@@ -12,7 +12,10 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """Keeps each provider's last report. The first report must be "running"."""
+    """Keeps the last report of each provider, which is an implementation that a benchmark measures.
+
+    The first report of a provider must be "running".
+    """
 
     def __init__(self):
         self.results, self.running = {}, []

@@ -11,13 +11,15 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     header = (ROOT / "csrc/cuda/plan.h").read_text()
     for name, value in (("first_line", FIRST_LINE), ("weights_of_cycle", WEIGHTS_OF_CYCLE)):
         assert f"double {name} = {value:g};" in header
-    # 256 images in two directions are 512 blocks of 55 lines each.
+    # The scan has 512 thread blocks, one for each of 256 images and 2 directions. Each block computes 55 lines.
     case = "diagonal B256 28x28 h16, both directions, forward"
 
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # A wave (the blocks that run at once) starts with 2000 cycles, and 4096 / 32 for each block of a multiprocessor.
+    # A wave is the set of blocks that run at once. Before its first line, a wave takes 2000 cycles, and 4096 / 32
+    # cycles for each block of a multiprocessor. In 4096 / 32 cycles, the multiprocessor loads the 4096 bytes of a
+    # block's weights.
     by_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
     assert cycles(512) == cycles(1000) == pytest.approx(by_waves[0])
     assert cycles(256) == pytest.approx(by_waves[1])

@@ -24,7 +24,7 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
 
 
 class FakeGpu(Gpu):
-    """A GPU with made-up cycles. ``lost`` is the number of threads that get wrong values."""
+    """A GPU whose launches take made-up clock cycles. ``lost`` is the number of threads that receive wrong values."""
 
     lost = 0
 

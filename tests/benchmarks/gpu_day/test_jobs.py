@@ -67,7 +67,8 @@ def failed(end):
         ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
         # No provider was running, so the whole job fails.
         ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
-        # "later" has no result yet, so the next process measures it again.
+        # The provider "later" reports its final result after all other providers. The provider "exit" ends the process
+        # before that, so the next process measures "later" again.
         ("later a exit", {"later": OK, "exit": failed("exit status 3"), None: OK}),
     ],
 )

@@ -89,9 +89,10 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Replaces torch.cuda's events and pauses.
+    """Replaces torch.cuda's events and sleep by made-up ones.
 
-    Tests set ``milliseconds()`` between two events. ``slept`` and ``launches`` are in cycles.
+    A test sets ``milliseconds()``, the time between two events, and ``launches``, the cycles that the launches take.
+    ``slept`` lists the cycles of each sleep.
     """
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)

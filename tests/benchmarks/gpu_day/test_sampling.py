@@ -137,8 +137,10 @@ def test_every_way_draws_the_images_of_a_cpu(wrong, tiny, emulated, monkeypatch)
 )
 def test_everything_is_measured(job, tiny, emulated):
     found = measured(job)
-    found.pop("a CPU, 2 images", None)  # the emulated GPU runs all tensors
-    # On a busy machine the emulator may run a longer chain faster, so a measured value may be negative.
+    # The emulated GPU replaces the kernels for all tensors, so a CPU cannot be measured beside it.
+    found.pop("a CPU, 2 images", None)
+    # The time of an operation is measured as a long chain's time minus a short chain's time. On a busy machine the
+    # emulator may run the long chain faster, so the measured time may be negative.
     assert all((result["status"], math.isfinite(result["measured"])) == ("ok", True) for result in found.values()), (
         found
     )

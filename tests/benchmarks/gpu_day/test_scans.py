@@ -9,7 +9,10 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Operators that run one kernel, with 1 or 2 groups of warps, and return ``output(path)``."""
+    """Made-up operators for a GPU with only one kernel, which can run with 1 or 2 groups of warps.
+
+    The operators return ``output(path)``, where ``path`` names the requested layout.
+    """
 
     def __init__(self, kernel, output):
         self.kernel, self.output = kernel, output

@@ -82,8 +82,8 @@ Buffers buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// Numbers of values in the buffers of a step kernel, which computes one image row or anti-diagonal. It keeps the rest
-// of a map, so its access to a map is in_out.
+// The struct holds the numbers of values in the buffers of a step kernel, which computes one image row or
+// anti-diagonal. The kernel leaves the other pixels of a feature map unchanged, so its access to a map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -191,7 +191,8 @@ template <class T> Buffers buffers(const ColumnStageArgs<T>& a) {
   return found;
 }
 
-// Finds the operands in the kernel's lists, as the kernel does.
+// The function finds the operands of the sampler's kernel in the lists of operations that the kernel itself reads from
+// global memory.
 template <class T> Buffers buffers(const BlockArgs<T>& a) {
   Memory constants, rows;
   const size_t pixels = size_t(a.images) * a.colours * a.height * a.width,
@@ -214,7 +215,8 @@ template <class T> Buffers buffers(const BlockArgs<T>& a) {
     constants.add(s.map, (a.images - 1) * s.map_image + (s.outputs - 1) * s.map_channel + (a.height - 1) * s.map_row +
                              (s.columns - 1) * s.map_column + 1);
   }
-  // The memory of a cluster's plan ends with the weights of all blocks.
+  // `end` is the address at which the memory of the kernel's operation lists ends. If a cluster of blocks draws an
+  // image, the weights of all blocks come last in this memory.
   const size_t end = a.blocks > 1
                          ? size_t(a.stream + (size_t(a.blocks) * (a.main.stages + a.mirrored.stages) << a.log_stage))
                          : size_t(copies + a.weight_copies);

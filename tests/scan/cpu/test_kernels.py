@@ -106,7 +106,7 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """Without OpenMP, torch may run a scan's threads one after the other."""
+    """Without OpenMP, torch may run a scan's threads one after the other, so no thread may wait for another."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")

@@ -14,7 +14,11 @@ def neighbour_states(m, border, sizes, corners, diagonal, taps, first, count):
 
 
 def border_sums(dx, sizes, corners, diagonal, taps):
-    """Sums ``dx`` for each neighbour of a cell, over the cells whose neighbour is outside of the image."""
+    """Sums the gradient ``dx`` over the cells that read outside of the image.
+
+    A cell reads several neighbours. For each of these neighbours there is a separate sum, over the cells for which this
+    neighbour is outside of the image.
+    """
     inside = torch.ones(*dx.shape[1:4], len(corners), 1, dtype=torch.float64)
     outside = 1 - neighbour_states(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
     dx = dx.double()

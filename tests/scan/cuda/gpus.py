@@ -54,12 +54,12 @@ def fits_some_size(gates, format, suffix, blocks):
 
 @dataclass
 class Gpu:
-    """An emulated GPU, or this machine's card.
+    """An emulated GPU, or this machine's real GPU.
 
     Attributes:
         ops: the namespace of torch.ops with the operators that run on this GPU.
         device: the torch device of the operators' tensors, "cpu" for an emulated GPU.
-        emulator: the controls of an emulated GPU. None for a card.
+        emulator: the controls of an emulated GPU, or None for the real GPU.
         worst: {(number format, group of results): the largest error ratio so far}.
     """
 

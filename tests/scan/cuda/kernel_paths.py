@@ -22,8 +22,9 @@ def pairs(kernel, hidden, taps, blocks):
 def hidden_sizes(kernel, blocks, taps):
     """Returns the hidden sizes with which a kernel is tested.
 
-    These are all sizes up to 256 that need both registers and shared memory for weights, or else the smallest size, if
-    it fits.
+    If the kernel keeps a limited part of the weights in registers and another limited part in shared memory, the result
+    is all sizes up to 256 whose weights need both parts. Otherwise the result is the smallest size in tests, or no size
+    if its weights exceed the registers.
     """
     registers, shared = kernel.pairs
     if registers and shared:

@@ -15,7 +15,8 @@ from sass_model import sass
 pytestmark = pytest.mark.emulated
 each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
-# {architecture: (kernels that may spill, bytes that a thread may store)} for NVRTC 12.9. nvcc 13.0 spills nothing.
+# {architecture: (number of kernels that may spill registers, spilled bytes that a thread may store)} for the compiler
+# NVRTC 12.9. The compiler nvcc 13.0 spills no registers.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -76,7 +77,10 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """A 64-bit division would be a call, which needs RET. A 32-bit division needs a reciprocal."""
+    """The machine code must not contain the instructions that a division needs.
+
+    A 64-bit division would be a call, which needs the instruction RET. A 32-bit division would need a reciprocal.
+    """
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4

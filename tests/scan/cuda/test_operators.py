@@ -21,7 +21,7 @@ LAYOUTS = {
     "strided": lambda t: torch.stack([t, t + 1], -1)[..., 0],
     "expanded": lambda t: t.narrow(-2, 0, 1).expand_as(t),
     "transposed": lambda t: t.transpose(-2, -3).contiguous().transpose(-2, -3),
-    # The address is not a multiple of 16 bytes.
+    # The address of this tensor is not a multiple of 16 bytes.
     "offset": lambda t: torch.cat([t.new_zeros(1), t.flatten()])[1:].view(t.shape),
 }
 
@@ -265,7 +265,7 @@ def test_states_that_the_taps_read(dtype, scan, gpu):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_sums_over_the_border(dtype, scan, gates, gpu):
-    """The sums must leave out the pixels outside of the images, where dx is NaN."""
+    """The function border_sums() must leave out the pixels outside of the images, where dx is NaN."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:

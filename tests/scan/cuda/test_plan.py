@@ -45,7 +45,11 @@ def test_dtypes_without_kernels():
 
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
-    """Resident kernels of an H100 reach hidden size ``largest`` for 2 taps and lines of 32 cells, otherwise 128."""
+    """On an H100, resident kernels take up to ``largest`` hidden units if a cell has 2 taps and a line has 32 cells.
+
+    If a cell has 3 taps or a line has 64 cells, resident kernels take up to 128 hidden units. A tap is a neighbour that
+    a cell reads, and a resident kernel computes all lines of a scan in one launch.
+    """
     for hidden, cells, taps, backward in product((16, 32, 48, 64, 96, 128, 192, 256), (32, 64), (2, 3), (False, True)):
         if hidden <= (largest if (cells, taps) == (32, 2) else 128):
             plan = Size(90, format, backward, hidden, taps, cells, 16, 2).plan(core, step=False)
@@ -81,7 +85,8 @@ def test_a_plan_says_why_not(core, size, why_not):
 
 
 IMAGES = dict(variant="8_1_256_images", blocks=8, step=False)
-# (scan, restrictions, part of the description of the planner's choice)
+# Each entry has a scan, restrictions of the planner's choice, and a text that the description of the chosen plan must
+# contain.
 CHOICES = [
     # 16 images in 2 directions need 32 clusters. 32 clusters of 4 blocks run at once, but not of 8 blocks.
     (Size(90, "bf16", False, 128, 2, 64, 8, 2), {}, ": 8 blocks an image"),
@@ -100,7 +105,7 @@ def test_choices(core, size, restriction, says):
 
 
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
-    """helpers.kernels parses csrc/cuda/kernel_list.h, since pytest collects tests without a compiler."""
+    """pytest must collect tests without a compiler, so helpers.kernels reads csrc/cuda/kernel_list.h as text."""
 
     for kernel, v in zip(KERNELS, core.variants, strict=True):
         pairs = v.pairs.registers, None if v.pairs.shared == core.any_pairs else v.pairs.shared
@@ -132,14 +137,18 @@ def test_every_kernel_is_worth_its_code(core):
 
 
 def test_a_cards_tensor_cores_take_their_time(core):
-    """8 warps compute a line of this scan, each with 2 * 2 * 2 tensor-core instructions."""
+    """On each line of this scan, each of 8 warps executes 2 * 2 * 2 tensor-core instructions.
+
+    The factors are 2 halves of a warp's 32 weight rows, 2 pieces of 64 bytes in a row, and 2 instructions for a piece.
+    """
 
     def cycles(capability, format="bf16"):
         problem = Size(capability, format, False, 64, 1, 8, 1, 1).problem(core)
         restriction = core.Restriction(blocks=1, variant="s_1_512", step=False)
         return core.plan(problem, core.Device(capability, 99 << 10, 100), restriction).cycles
 
-    products = 8 / 4 * 2 * 2 * 2  # tensor-core instructions of a line for one of 4 schedulers
+    # A multiprocessor has 4 schedulers, so each scheduler executes the tensor-core instructions of 8 / 4 warps.
+    products = 8 / 4 * 2 * 2 * 2
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
     for capability, of_card in {80: 8, 86: 32, 89: 32, 120: 32}.items():
         assert cycles(capability) - cycles(90) == pytest.approx(products * (of_card - 6), rel=0.02)

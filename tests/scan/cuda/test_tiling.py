@@ -34,7 +34,8 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    # Fewer than `padding` rows of zeros pad the matrix. Kernels on tensor cores pad a unit's five gates to six.
+    # `padding` is larger than the number of zero rows that fill the matrix up to a whole number of slices. A slice is
+    # the set of rows that one warp computes. Kernels on tensor cores pad a unit's five gates to six.
     padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
     rows = s.hidden if s.backward else s.gates * s.units
     assert 0 <= s.slices() * s.slice_rows() - rows < padding
@@ -133,9 +134,10 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """A forward weight must multiply a neighbour's hidden unit.
+    """Each weight must lie where the kernel multiplies it by the right value.
 
-    A backward weight must multiply the gradient of a gate of a cell that reads this unit.
+    In the forward pass, this value is a hidden unit of a neighbour. In the backward pass, this value is the gradient of
+    a gate of the cell that reads the hidden unit.
     """
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))

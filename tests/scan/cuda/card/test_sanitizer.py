@@ -15,7 +15,8 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# For pytest's option -k: scans with every number of blocks, and images drawn in each way that has its own kernels.
+# This expression for pytest's option -k selects scans with every number of thread blocks. It also selects tests that
+# draw images on a GPU, except by PyTorch's operators.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"

@@ -44,7 +44,8 @@ class Launch:
     """A launch of a kernel, and the expected results. ``exists`` is false if the kernel can compute none of SCANS."""
 
     def __init__(self, emulated, kernel, blocks):
-        # With only one group of warps, a long line fills all tiles of a warp.
+        # A forward kernel with several tiles for each warp gets only one group of warps here. Several groups would
+        # divide a long line among themselves, and a warp would not compute all its tiles.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.tiles_or_units > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
