@@ -68,6 +68,7 @@ def _training_facts(path: str) -> dict[str, object]:
         "test": None if test is None else f"{test:.4f} {unit}",
         "step": step,
         "training": _progress_in_words(folder),
+        "compiled": bool(facts.get("compiled")),
         "command": facts.get("command"),
         "options": _options(facts),
         "versions": f"pixelrnn_ext {facts.get('version', 'unknown')}",

@@ -57,8 +57,10 @@ LENGTH = ("steps", "epochs")
 # Options that --resume may change. --data is one, because a folder of images may have moved.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
+# Options that --resume may change to this value alone.
+MAY_BECOME = {("compile", "off")}
 # Options that older checkpoints do not store, with the values of these trainings.
-OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None}
+OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None, "compile": "off"}
 
 
 def add(parser: ArgumentParser) -> None:
@@ -177,7 +179,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
     """Returns ``stored``, the options of a checkpoint, with the changes in ``argv``.
 
-    Raises ValueError if ``argv`` changes an option that is not in ``MAY_CHANGE``.
+    Raises ValueError if ``argv`` changes an option that is not in ``MAY_CHANGE`` or ``MAY_BECOME``.
     """
     parser = ArgumentParser()
     add(parser)
@@ -187,7 +189,7 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
     if not any(getattr(options, name) for name in LENGTH):
         vars(options).update((name, stored.get(name)) for name in LENGTH)
     for name, value in vars(options).items():
-        if name not in MAY_CHANGE and value != stored.get(name):
+        if name not in MAY_CHANGE and (name, value) not in MAY_BECOME and value != stored.get(name):
             flag, before = _flag(name), stored.get(name)
             if name not in stored:
                 raise ValueError(f"expected {flag} in the checkpoint, which does not say how the training began")

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import models
-from . import checkpoint, optimiser, output
+from . import checkpoint, compiled, optimiser, output
 from .batches import Order, training_batch
 from .builder import check_fits
 from .data import DataSet
@@ -103,9 +103,10 @@ class Training:
         self.optimiser: torch.optim.Optimizer = optimiser.make(
             settings.optimiser, self.parameters, settings.learning_rate, settings.weight_decay
         )
-        self.likelihood: nn.Module = Likelihood(self.model)
-        if world.size > 1:
-            self.likelihood = DistributedDataParallel(self.likelihood)
+        self.loss: nn.Module = Likelihood(self.model)
+        # Compiling self.loss in place also compiles the module that DistributedDataParallel wraps.
+        self.likelihood: nn.Module = DistributedDataParallel(self.loss) if world.size > 1 else self.loss
+        self.compiled: bool | None = None
         self.progress: Progress = Progress()
         self.resumed: bool = False
         self.journal: Journal | None = None
@@ -140,6 +141,7 @@ class Training:
                 optimiser.load_state_tensors(self.optimiser, state)
             except ValueError as error:
                 raise ValueError(f"{path} cannot be resumed: {error}") from error
+        self.compiled = bool(facts.get("compiled"))
         self.resumed = self._has_checkpoint = True
         return facts
 
@@ -162,6 +164,7 @@ class Training:
             settings=asdict(self.settings),
             length=dict(steps=self.steps, steps_per_epoch=self.order.steps_per_epoch),
             progress=asdict(self.progress),
+            compiled=bool(self.compiled),
         )
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
@@ -177,14 +180,24 @@ class Training:
 
         If ``stop()`` is true in any process before that, writes a checkpoint and returns False.
 
-        Raises FloatingPointError if the loss or a parameter is not finite.
+        Raises FloatingPointError if the loss or a parameter is not finite, and ValueError if nothing can compile a
+        training that is to be compiled.
         """
+        self._compile()
         with ExitStack() as stack:
             with self.world.fail_together():
                 if self.world.is_first:
                     stack.enter_context(output.locked(self.out, self.facts.get("command", "a training")))
                     self._begin(stack)
             return self._run(stop)
+
+    def _compile(self) -> None:
+        left = self.steps - self.progress.step
+        if left:
+            choice, before = self.settings.compile, self.compiled
+            self.compiled, why = compiled.choose(choice, before, self.loss, self._discarded_step, left, self.world)
+            if why:
+                self.say(why)
 
     def _begin(self, stack: ExitStack) -> None:
         if not (self.resumed or self.overwrite):
@@ -218,9 +231,9 @@ class Training:
                 if progress.step % self.settings.save_every == 0:
                     self.save()
 
-    def _step(self, step: int) -> Tensor:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         settings, world = self.settings, self.world
-        images, condition = training_batch(
+        return training_batch(
             self.data,
             self.order[step],
             step,
@@ -231,6 +244,17 @@ class Training:
             device=world.device,
             conditional=self.model.condition_channels > 0,
         )
+
+    def _discarded_step(self) -> None:
+        """Computes the loss and the gradients of the next step, and changes nothing."""
+        images, condition = self._batch(self.progress.step)
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            nats = self.loss(images, condition)
+        torch.autograd.grad(nats, self.parameters, allow_unused=True)
+
+    def _step(self, step: int) -> Tensor:
+        settings, world = self.settings, self.world
+        images, condition = self._batch(step)
         rate = optimiser.learning_rate(settings.learning_rate, settings.schedule, step, self.steps, settings.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = rate

@@ -133,7 +133,7 @@ def test_options_that_a_model_takes(name):
 
 BEGAN_WITH = "with which the training began, got"
 BEGAN_WITHOUT = "without which the training began: --resume goes on with its options"
-OLDER = ("shift", "weight_decay")  # options that older checkpoints lack
+OLDER = ("shift", "weight_decay", "compile")  # options that older checkpoints lack
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,9 @@ OLDER = ("shift", "weight_decay")  # options that older checkpoints lack
         ((), "--conditional", f"expected no --conditional, {BEGAN_WITHOUT}"),
         (OLDER, "", STARTS_LOADING),
         (OLDER, "--shift 1", f"expected --shift 0, {BEGAN_WITH} 1"),
+        (OLDER, "--compile off", STARTS_LOADING),
+        (OLDER, "--compile auto", f"expected --compile off, {BEGAN_WITH} auto"),
+        ((), "--compile on", f"expected --compile off, {BEGAN_WITH} on"),
         (OLDER, "--weight-decay 0.1", f"expected no --weight-decay, {BEGAN_WITHOUT}"),
         (("seed",), "", "expected --seed in the checkpoint, which does not say how the training began"),
     ],
@@ -159,6 +162,16 @@ def test_a_resumed_training_has_its_options(
     monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
     (tmp_path / checkpoint.LAST).touch()
     assert error_of(capsys, "train --resume --out", tmp_path, *options.split()) == sentence
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"), [("auto", f"expected --compile on, {BEGAN_WITH} auto"), ("off", STARTS_LOADING)]
+)
+def test_a_compiled_training_may_go_on_uncompiled(nothing_is_loaded, trained, tmp_path, capsys, choice, sentence):
+    (tmp_path / "new").mkdir()
+    path = tmp_path / "new" / checkpoint.LAST
+    change_facts(trained[0] / checkpoint.LAST, path, lambda facts: facts["arguments"].update(compile="on"))
+    assert error_of(capsys, "train --resume --out", path.parent, "--compile", choice) == sentence
 
 
 def test_a_hidden_installation_does_not_train_slowly_in_silence(nothing_is_loaded, tmp_path, capsys, monkeypatch):

@@ -25,6 +25,11 @@ def test_the_help_of_all_commands_begins_with_examples(capsys):
     assert all(prog == "pixelrnn" and (name, example) in EXAMPLES for prog, name, example in examples)
 
 
+def test_the_help_of_train_lists_the_choices_of_compile(capsys):
+    shown = " ".join(exit_output(capsys, 0, "train", "--help").out.split())
+    assert "--compile {auto,on,off} torch.compile of the loss; auto: where it should pay (off)" in shown
+
+
 def script(shell, capsys, prog="pixelrnn"):
     pytest.importorskip("shtab", reason="the completion extra brings it")
     return exit_output(capsys, 0, "--print-completion", shell, prog=prog).out

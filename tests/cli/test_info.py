@@ -32,7 +32,7 @@ def test_info_of_a_training(trained, tmp_path, info):
     assert re.fullmatch(rf"{best} \(.*iB\), {last} \(.*iB\)", found["checkpoints"])
     assert (found["log"], found["learning curve"]) == (str(out / "log.jsonl"), str(out / "learning-curve.png"))
     assert "conditional True, hidden-channels 3" in found["options"] and "seed 0" in found["options"]
-    assert "flip" not in found["options"]
+    assert "flip" not in found["options"] and found["compiled"] == "no"
     step = re.search(r"step (\d+)", lines[-1])[1]
     assert f"test: {found['test']}; digits" in lines[-1] and found["step"] == f"{step}, the best on validation {step}"
     validation = [re.search(r"validation (\S+ \S+),", line)[1] for line in lines if re.search(rf"step {step}: ", line)]

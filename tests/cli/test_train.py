@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import torch
 
+from helpers import child
 from helpers.pictures import names_in
 from helpers.tiny import assert_same_checkpoints
 from pixelrnn_ext.training import checkpoint, journal, output
@@ -41,6 +42,24 @@ def test_ctrl_c_in_training_is_no_loss(trained, tmp_path, capsys, interrupt):
     assert said == f"stopped after step 41; to go on: pixelrnn train --out {tmp_path} --resume"
     pixelrnn("train", "--out", tmp_path, "--resume")
     assert_same_checkpoints(trained[0], tmp_path)
+
+
+def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
+    assert train(tmp_path, "--compile", "auto", "--steps", "2") == 0
+    said = capsys.readouterr().out
+    stays = "the training step stays uncompiled: compiling may take 30 s"
+    assert re.search(rf"^{stays}, which should save \S+ s, 7% of 2 steps of .* ms$", said, re.MULTILINE)
+    facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]
+    assert facts["arguments"]["compile"] == "auto" and facts["compiled"] is False
+
+
+def test_compile_on_fails_without_a_compiler(tmp_path):
+    begin = ["-m", "pixelrnn_ext", "train", "--data", "digits", *MODEL, "--device", "cpu", "--out", tmp_path / "new"]
+    broken = {"CXX": "false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = child.python(*begin, "--compile", "on", env=child.environment() | broken)
+    sentence = "expected torch.compile to work for --compile on, got InvalidCxxCompiler: .*; --compile off trains"
+    assert done.returncode == 2 and re.search(f": {sentence} without it$", done.stderr, re.MULTILINE), done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "new").exists()
 
 
 def test_a_folder_in_use_is_refused_and_the_holder_is_named(copied, nothing_is_loaded, capsys, monkeypatch):

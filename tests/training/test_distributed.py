@@ -22,6 +22,13 @@ OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule co
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 
+def run_two_processes(training, folder):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", two_processes.__file__]
+    environment = child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, folder, *training, folder]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Runs a training in one process, and in two processes.
@@ -34,10 +41,7 @@ def runs(tmp_path_factory):
         lines = []
         patch.setattr("tqdm.tqdm.write", lines.append)
         assert two_processes.command_in_float64([*training, str(one)]) == 0
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", two_processes.__file__]
-    environment = child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, two, *training, two]
-    done = subprocess.run(command, cwd=two, env=environment, capture_output=True, text=True)
+    done = run_two_processes(training, two)
     return (one, "\n".join(lines)), (two, done.stdout), done.stderr
 
 
@@ -52,6 +56,18 @@ def test_two_processes_train_as_one_does(runs):
     (expected, one), (got, two) = (checkpoint.load(out / checkpoint.LAST) for out, _ in runs[:2])
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
     assert two["progress"]["best"] == pytest.approx(one["progress"]["best"], rel=1e-11)
+
+
+@pytest.mark.sweep
+def test_two_compiled_processes_train_as_one_does(runs, tmp_path):
+    one = runs[0][0]
+    expected, facts = checkpoint.load(one / checkpoint.LAST)
+    data = facts["arguments"]["data"]
+    done = run_two_processes(["train", "--data", data, *OPTIONS.split(), "--compile", "on", "--out"], tmp_path)
+    assert done.stdout.count("the training step was compiled in ") == 1, done.stderr
+    got, facts = checkpoint.load(tmp_path / checkpoint.LAST)
+    assert facts["compiled"]
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_there_is_one_log(runs):
