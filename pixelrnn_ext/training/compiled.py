@@ -6,6 +6,7 @@ first step, and stores it in its checkpoints.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,19 +85,23 @@ def seconds_of(step: Callable[[], object], world: World) -> float:
 
 def _compile(loss: nn.Module, step: Callable[[], object], device: torch.device) -> str | None:
     """Compiles a tiny function, and then ``loss`` by calling ``step``. Returns None, or why this fails."""
-    # Inductor must not choose kernels by time, because a resumed training would then choose others.
-    options: dict[str, str | int | bool] = {"deterministic": True}
     try:
         tiny = torch.compile(_add_one_if_compiled, fullgraph=True, dynamic=False)
         if not tiny(torch.zeros(8, device=device)).all():
             return "a torch.compile that is switched off"
-        if device.type == "cuda":
-            options["triton.cudagraphs"] = True  # the only option of the mode "reduce-overhead"
-        loss.forward = torch.compile(loss.forward, fullgraph=True, dynamic=False, options=options)
+        loss.forward = torch.compile(loss.forward, fullgraph=True, dynamic=False, options=options_for(device))
         step()
     except Exception as error:  # the errors of compilers have no common class
         return reason(error)
     return None
+
+
+def options_for(device: torch.device) -> dict[str, Any]:
+    """Returns options for Inductor: on a GPU the mode "reduce-overhead", which captures CUDA graphs.
+
+    Inductor must not choose kernels by time, because a resumed training would then choose others.
+    """
+    return {"deterministic": True} | ({"triton.cudagraphs": True} if device.type == "cuda" else {})
 
 
 def _add_one_if_compiled(x: Tensor) -> Tensor:

@@ -128,6 +128,12 @@ def test_a_switch_that_turns_compiling_off_is_seen(tmp_path):
         trained(tmp_path, compile="on")
 
 
+def test_cuda_graphs_are_for_gpus():
+    mode = torch._inductor.list_mode_options("reduce-overhead")
+    assert compiled.options_for(torch.device("cuda")) == {"deterministic": True} | mode
+    assert compiled.options_for(torch.device("cpu")) == {"deterministic": True}
+
+
 def test_all_processes_choose_the_same(tmp_path, pays, monkeypatch):
     monkeypatch.setattr(World, "any", lambda world, flag: True)
     monkeypatch.setattr(compiled, "_compile", lambda loss, step, device: None)
