@@ -15,7 +15,7 @@ from .._sentences import reason
 from .distributed import World
 
 CHOICES = ("auto", "on", "off")
-# The share of an eager step that compiling saves, and the longest compilation in seconds. Both are of mnist-diagonal
+# The share of an eager step that compiling saves, and the seconds that it takes. Both are estimates from mnist-diagonal
 # with two threads on a CPU. No GPU has been measured.
 SHARE_SAVED, COMPILATION = 0.07, 30.0
 TIMED_STEPS = 3
