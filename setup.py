@@ -40,8 +40,8 @@ BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_whee
 
 # The oldest torch whose stable ABI the libraries use.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# Machine code for 8.6 also runs on 8.9, a later GPU of the same major version. GPUs of other major versions run PTX,
-# such as 11.x the PTX for 9.0. A Jetson (8.7) runs only its own machine code.
+# Machine code for 8.6 also runs on 8.9, a later GPU of the same major version. GPUs of other major versions run PTX: a
+# GPU of version 11.x, for example, runs the PTX for 9.0. A Jetson (8.7) runs only its own machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
 # torch adds -std. The kernels choose their instruction set at run time, and run on torch's threads, so there is no
 # -march and no -fopenmp. -g0 saves a quarter of the build time.

@@ -73,7 +73,10 @@ def check_distributions(folder, version):
 
 
 def check_wheel(wheel):
-    """Yields a sentence for each mistake in a wheel. On Linux it must be built for glibc 2.28 and all GPUs."""
+    """Yields a sentence for each mistake in a wheel.
+
+    A wheel for Linux must be built for glibc 2.28, and must have the library of the CUDA kernels.
+    """
     files, is_linux = wheel_files(wheel), "manylinux" in wheel.name
     for library in ["_C.so", *["_C_cuda.so"] * is_linux]:
         if f"{NAME}/{library}" not in files:

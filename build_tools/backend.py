@@ -15,8 +15,8 @@ TORCH = "torch>=2.11"
 def _site_packages():
     """Returns the folders with the packages of the Python environment that runs pip.
 
-    pip hides these folders from an isolated build, but sysconfig still returns their paths. uv and `python -m build`
-    build in a fresh environment without torch. The build then requires any torch from 2.11 on.
+    pip hides these folders from an isolated build, but sysconfig still returns their paths. If torch is not in these
+    folders, as in the fresh environment of uv or `python -m build`, the build requires any torch from 2.11 on.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
@@ -36,7 +36,7 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 def _with_torch(hook):
     def run(*args, **kwargs):
         if _torch_is_installed():
-            # Python must find the isolated build's own setuptools and ninja first.
+            # These folders are last in sys.path, so that Python prefers the isolated build's own setuptools and ninja.
             sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 

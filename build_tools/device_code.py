@@ -93,7 +93,8 @@ def find_compilers():
             try:
                 nvrtc = NVRTC(libraries[0], include)
             except (OSError, AttributeError, RuntimeError):
-                continue  # does not load, or is too old to list its architectures
+                # This NVRTC cannot be loaded, or is too old to list the architectures that it compiles for.
+                continue
             yield nvrtc
 
 

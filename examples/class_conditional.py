@@ -22,7 +22,8 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        # All pixels of an image share a one-hot vector, so the shape is (32, 10, 1, 1).
+        # The condition has a one-hot vector for each of the 32 images. All pixels of an image share its vector, so the
+        # condition's shape is (32, 10, 1, 1).
         condition = data.conditions(split.labels[index], len(digits.classes))
         loss = model.bits_per_dim(split.images[index], condition)
         optimiser.zero_grad()

@@ -20,7 +20,7 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
 
     An image shows the noisy outlines of two rectangles. The labels are 1 inside a rectangle, and 0 elsewhere.
     """
-    # (rectangle, image, row or column, first or last position)
+    # The axes of ``corners`` are: rectangle, image, row or column, and first or last position.
     corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values
     low, high = (corners * (side - 1)).round().unbind(-1)
     positions = torch.arange(side)

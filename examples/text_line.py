@@ -22,7 +22,8 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# Ranges of random numbers. SIDES, GAPS and HEIGHTS are in pixels.
+# Lines of text are random. COUNTS is the range of a line's number of digits. SIDES, GAPS and HEIGHTS are the ranges, in
+# pixels, of a digit's side, of the gap between two digits, and of a line's height.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES

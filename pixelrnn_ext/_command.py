@@ -37,14 +37,18 @@ def configure_process() -> None:
 
 
 def is_bench() -> bool:
-    """Returns whether this process runs ``pixelrnn bench``, which keeps the defaults of users' own programs."""
+    """Returns whether this process runs ``pixelrnn bench``.
+
+    A benchmark keeps the default settings of malloc and OpenMP, because users' own programs have these settings, too.
+    """
     return sys.argv[1:2] == ["bench"]
 
 
 def running_command() -> str | None:
     if os.path.basename(sys.argv[0]) == "pixelrnn":
         return "pixelrnn"
-    # While Python imports the package for ``-m pixelrnn_ext``, sys.argv[0] is only "-m".
+    # While Python imports the package for ``-m pixelrnn_ext``, sys.argv[0] is only "-m", so the name of the module is
+    # taken from sys.orig_argv.
     pairs = pairwise(sys.orig_argv)
     named = any(module == "pixelrnn_ext" and re.fullmatch("-[A-Za-z]*m", option) for option, module in pairs)
     return "python -m pixelrnn_ext" if named and sys.argv[0] == "-m" else None
@@ -59,7 +63,8 @@ def without_traceback(command: str | None) -> Iterator[None]:
     if command is None:
         yield
         return
-    # A shell's background job ignores SIGINT, and must go on doing so.
+    # If a shell has started this process in the background, the process ignores SIGINT. It then gets no handler, so
+    # that Ctrl-C still does not end it.
     handles_sigint = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if handles_sigint:
         signal.signal(signal.SIGINT, _interrupted)

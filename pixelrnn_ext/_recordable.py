@@ -59,7 +59,7 @@ class Recorded(Tensor):
         return recorder.record(func, args, kwargs)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises TypeError here, because torch does not call __torch_function__ for this method."""
+        """Raises TypeError, because torch does not call ``__torch_function__`` for ``set_``, so no call is recorded."""
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
@@ -86,7 +86,7 @@ def op_name(function: Callable[..., Any]) -> str:
 def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorates a layer's function, so that a call with a :class:`Recorded` input is recorded as one operation.
 
-    The recording has the input by position and all other arguments by name.
+    The recorded operation has ``input`` as a positional argument, and all other arguments as keyword arguments.
     """
     signature = inspect.signature(function)
 

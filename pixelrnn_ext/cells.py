@@ -50,8 +50,9 @@ def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
 
-# "pixelrnn" is from PixelRNN (arXiv 1601.06759, section 3.3), "graves" from RNNLIB, and "max" from Tesseract. "stable"
-# and "halved" are from rnn2d, and RETURNN has "stable", too. "leaky" is LeakyLP of multi-hare, without peepholes.
+# "pixelrnn" is from PixelRNN (arXiv 1601.06759, section 3.3), "graves" from RNNLIB, and "max" from Tesseract. The cells
+# "stable" and "halved" are from rnn2d. RETURNN has the cell "stable", too. "leaky" is the cell that the program
+# multi-hare calls LeakyLP, without its peepholes.
 CELLS = {
     "pixelrnn": Cell(("i", "f", "g", "o"), (1,)),
     "stable": Cell(("i", "f", "g", "o", "lambda"), (1,), 1.0),
@@ -85,7 +86,8 @@ def update(
         z: (..., G * hidden), the pre-activations of the gates.
         c_up, c_left: (..., hidden), c of the neighbours above and to the left.
         top: True for pixels in the first row, broadcastable to (..., hidden). None means that there are none.
-        peephole: (4, hidden), the weights with which i, f_left and f_up read the neighbours' c, and o the new c.
+        peephole: (4, hidden), the weights of the peepholes. The first three let the gates i, f_left and f_up read c of
+            the neighbours. The last lets the gate o read the new c.
     """
     kind = CELLS[cell]
     i, f, g, o, *fifth = z.chunk(len(kind.gates), dim=-1)

@@ -195,7 +195,8 @@ def lstm2d(
     =============  =====================  ==================================================================
 
     Only ``graves`` and ``halved`` take peephole weights p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
-    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``. In ``graves`` c may double with every line, and overflow on large maps.
+    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``. In ``graves`` c may double from one anti-diagonal to the next, and
+    overflow on large maps.
 
     Args:
         input: (N, in_channels, H, W).
@@ -248,7 +249,8 @@ def masked_conv2d(
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1.
         weight: (out_channels, in_channels, kh, kw), kh and kw odd.
         bias: (out_channels,).
-        mask_type: with ``"A"`` the kernel's centre reads the colours before the pixel's own, with ``"B"`` also its own.
+        mask_type: says which colours of the pixel itself an output channel reads through the kernel's centre. With
+            ``"A"`` these are the colours before the channel's own colour. With ``"B"`` they include its own colour.
         image_channels: number of colours, see :func:`pixelrnn_ext.masks.colour_groups`.
         gates: number of equal blocks of output channels, which all have the same mask.
         activation: ``"relu"`` or None.

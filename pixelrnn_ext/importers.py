@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# Element k is the position of the LSTM2d's gate k among the program's gates.
+# Each tuple belongs to a program whose weights this module converts. Element k is the position of LSTM2d's gate k among
+# the gates of that program.
 _RETURNN = (0, 1, 4, 3, 2)  # RETURNN's gates are i, f, lambda, o, g
 _RNN2D_HALVED = (0, 2, 4, 3, 1)  # rnn2d's gates are i, f_up, f_left, o, g
 _RNN2D_CORNERS = ("tl", "bl", "tr", "br")  # where rnn2d's scans start, in the order of its maps
@@ -39,7 +40,8 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
     Args:
         V_h, V_v: (hidden, 5 * hidden), the weights of the pixel to the left, and of the pixel above.
         W: (in_channels, 5 * hidden), the weights of the input.
-        b: (5 * hidden,), the bias. RETURNN does not train it, so None is for an LSTM2d with ``bias=False``.
+        b: (5 * hidden,), the bias, which RETURNN does not train. If it is None, the result is for an LSTM2d with
+            ``bias=False``.
 
     Example:
         >>> layer = LSTM2d(3, 4, directions=1, bias=False)
@@ -61,7 +63,8 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
     """Converts the weights of rnn2d's LSTM.
 
     The result is for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr", "br"))``. The
-    gates must have the order of rnn2d's later revisions: i, f_y, f_x, o, g, or with ``stable`` i, f, lambda, o, g.
+    gates must have the order of rnn2d's later revisions: i, f_up, f_left, o, g, where rnn2d writes f_y and f_x for f_up
+    and f_left. With ``stable`` the order is i, f, lambda, o, g.
 
     Args:
         parameters: a vector of 4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels numbers. For each of
@@ -184,7 +187,7 @@ def _tensor(name: str, matrix: Matrix) -> Tensor:
         tensor = torch.as_tensor(matrix).detach()
     except TypeError:  # torch lacks the array's dtype
         raise TypeError(f"expected {name} of numbers, got an array of {matrix.dtype}") from None
-    # Quantised weights would need their scales.
+    # check_dtype refuses quantised weights. Converting them would need their scales.
     check_dtype(name, tensor.dtype)
     if tensor.dim() == 0:
         raise ValueError(f"expected {name} to be a matrix, got a number")

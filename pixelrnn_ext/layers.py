@@ -84,7 +84,7 @@ class _LineLSTM(Recurrent):
     h0: nn.Parameter | None
     c0: nn.Parameter | None
 
-    # nn.Module annotates the result of a call as Any.
+    # This declaration tells type checkers what a call returns, because nn.Module annotates the result of a call as Any.
     if TYPE_CHECKING:
 
         def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...

@@ -208,7 +208,8 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Needed even for zero states if a cell's c depends on the c above: c right of the image might become infinite.
+        # Gives the pixels outside the image the border's states. Zero border states need this, too, if a cell's c
+        # depends on the c above, because c to the right of the image might otherwise become infinite.
         if h0 is not None or c0 is not None or carries_up or inside_line is not None:
             active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)
@@ -223,7 +224,8 @@ def run_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | N
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]
-    # An empty batch gives the result's shape, and connects it with the parameters even if all images are empty.
+    # ``run`` of an empty batch shows the shape of the result. It also connects the result with the parameters in
+    # autograd's graph, even if all images are empty.
     empty = run(m[:0, :, :1, :1])
     maps = [F.pad(empty, (0, width - 1, 0, height - 1))]
     for image, (h, w) in zip(m.split(1), sizes.tolist()):

@@ -99,8 +99,8 @@ class Sampler:
 
         Raises:
             TypeError, ValueError: an argument does not fit.
-            RuntimeError: the model's parameters have changed; or a CUDA graph captures the call, and the plan, the
-                arguments or the lack of an earlier call do not allow it.
+            RuntimeError: the model's parameters have changed. Or a CUDA graph captures the call, but the way of a plan
+                is not "images", an argument is not on the GPU, or there was no call before the capture.
         """
         n, colours, height, width = self._size
         model = self._model
@@ -259,7 +259,11 @@ def _by_passes(
 
 
 def progress_callback(progress: bool | Progress) -> Progress | None:
-    """Returns the callback for (rows done, rows): for True one that writes to stderr, for False None."""
+    """Returns the function to call with (rows done, rows).
+
+    If ``progress`` is True, the function writes to stderr. If it is False, the result is None. A callable is returned
+    unchanged.
+    """
     if isinstance(progress, bool):
         return _to_stderr if progress else None
     if not callable(progress):
@@ -277,7 +281,10 @@ def _to_stderr(done: int, rows: int) -> None:
 
 
 class Report:
-    """Joins the progress of successive computations. Calls ``progress`` with (rows done, ``total``) of all."""
+    """Joins the progress of successive computations.
+
+    Calls ``progress`` with the number of rows that all computations together have done, and with ``total``.
+    """
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
         self._call = progress_callback(progress)

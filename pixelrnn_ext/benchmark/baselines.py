@@ -66,7 +66,11 @@ class GemmFloor:
 
 
 def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns the products with random matrices. Each of the ``cells`` pixels reads ``k`` values."""
+    """Returns the matrix products of a recurrence over ``cells`` pixels, with random matrices.
+
+    A pixel reads ``k`` values: its input channels, if they belong to the recurrence, and the hidden channels of its
+    neighbours.
+    """
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
     return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

@@ -38,7 +38,8 @@ class Job(NamedTuple):
     # The implementations to time. None means all of the case.
     providers: Collection[str] | None = None
     dtype: torch.dtype = torch.float32
-    # The passes to time. The result of the last, "forward+backward", also gets the peak memory.
+    # The modes to time: "forward", "backward" or "forward+backward". The result of the last mode, which is
+    # "forward+backward", also gets the peak memory of the implementations.
     modes: tuple[str, ...] = ("forward+backward",)
 
     def __str__(self) -> str:
@@ -59,20 +60,24 @@ def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
 
 @dataclass
 class Result:
-    """Times, errors and peak memory of a job's implementations in one mode."""
+    """Times, errors and peak memory of a job's implementations in one mode, such as "forward+backward"."""
 
     job: Job
     mode: str
     times: Times
     # Relative RMS errors. An implementation whose error is too large is not timed.
     errors: dict[str, float]
-    # Implementations of another function, such as another cell. The report does not compare their times.
+    # These implementations compute another function than the rest, such as another cell of an LSTM. The report does not
+    # compare their times.
     incomparable: Collection[str] = ()
     peak_mib: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def is_training_step(self) -> bool:
-        """Whether it is a training step in float32. The short table shows only these."""
+        """Whether a forward and a backward pass in float32 were timed together, as in a training step.
+
+        The table of ``pixelrnn bench`` shows only such results.
+        """
         return (self.job.dtype, self.mode) == (torch.float32, "forward+backward")
 
     @property

@@ -61,7 +61,10 @@ class Differentiable:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """Returns a function that runs ``mode`` once. For "backward", step() itself runs the forward pass."""
+        """Returns a function that runs ``mode`` once.
+
+        For "backward", the returned function runs only the backward pass. step() runs the forward pass before.
+        """
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
@@ -120,9 +123,10 @@ def _channels_last(*maps: Tensor) -> list[Tensor]:
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns the problem of a layer.
+    """Returns the problem of timing a layer.
 
-    The baseline is ``loop``. Copies of it run on ``backends``, in channels_last memory format.
+    The baseline is ``loop``. The other implementations are copies of ``loop`` that run on ``backends``. The copies get
+    x and dy in channels_last memory format.
     """
     maps = _channels_last(x, dy)
     natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]
@@ -149,7 +153,8 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 class Case:
     """A layer or a recurrence of one size, to be timed.
 
-    Without options, ``ours`` is compared with the implementations in ``against``. The first of these is the baseline.
+    The table of ``pixelrnn bench`` compares ``ours`` with the implementations in ``against``. The first implementation
+    in ``against`` is the baseline of all speed-ups.
     """
 
     kind: str

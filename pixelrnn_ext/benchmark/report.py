@@ -1,4 +1,4 @@
-"""Writes the report of a benchmark run, and the short table."""
+"""Writes the report of a benchmark run, and the short report of ``pixelrnn bench``."""
 
 import datetime
 import os

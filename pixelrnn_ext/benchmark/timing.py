@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 FEWEST_ROUNDS = 5
-# Times are unreliable if (80th percentile - 20th percentile) / median exceeds this.
+# Measured times are unreliable if (80th percentile - 20th percentile) / median is more than MAX_SPREAD.
 MAX_SPREAD = 0.25
-# Times are unreliable if other processes use a larger share of the cores.
+# Measured times are unreliable if other processes use more than the share MAX_BUSY of the cores.
 MAX_BUSY = 0.1
 _STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")

@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
-    # Escapes characters that the terminal cannot show, as on stderr.
+    # Makes Python escape the characters that the terminal cannot show, as Python does by default on stderr.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # Most errors occur in all processes of a training, but a RuntimeError may occur in only one.
+        # An error usually occurs in all processes of a training, so only the first process of a machine prints it. A
+        # RuntimeError may occur in only one process, so every process prints it.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED

@@ -46,9 +46,9 @@ def conditions(
 ) -> list[Tensor] | None:
     """Returns the classes of each group of images as one-hot vectors, or None if the model takes no condition.
 
-    ``names`` are the values of ``--label``: classes, or splits such as digits:test, which stand for their images'
-    classes. A single class applies to all images. Without names, the classes are ``labels``. ``counts`` has each
-    group's number of images.
+    ``names`` are the values of ``--label``: classes, or splits such as digits:test, which stand for the classes of
+    their images. A single class applies to all images. If ``names`` is empty, ``labels`` has the number of each image's
+    class. ``counts`` has the number of images of each group.
     """
     classes = classes_of(model, facts)
     if names:

@@ -34,7 +34,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     dataset = load_data(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
-    # The first images of a sorted split may all be of one class.
+    # The images are taken from the whole split at equal distances, because the first images of a sorted split may all
+    # be of one class.
     index = torch.linspace(0, len(split) - 1, count).long()
     originals, (_, height, width) = split.images[index], dataset.shape
     if options.hide in drawing.HIDDEN_AREAS:

@@ -10,7 +10,8 @@ from ..training.optional import need
 SHELLS = ("bash", "zsh", "tcsh")
 # Metavars of the arguments that take a path. The shell completes these with file names.
 _PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}
-# --hide also takes a path. The tcsh script completes only the words, because tcsh has no functions.
+# The option --hide takes one of the words in _WORDS, or a path. The tcsh script completes the words but not the path,
+# because completing both needs a shell function, and tcsh has no functions.
 _WORDS = " ".join(HIDDEN_AREAS)
 _HIDE = "_pixelrnn_file_to_hide"
 _FUNCTIONS = {

@@ -21,8 +21,8 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-# The file's size and the size that the likelihood predicts may differ by up to 5 %. The command prints a larger
-# difference in bytes, not in percent.
+# The command compares the file's size with the size that the likelihood predicts. It prints a difference of up to 5 %
+# in percent, and a larger difference in bytes.
 NEAR = 0.05
 PIXELS_PER_PASS = 2**18  # limits the memory of one forward pass
 

@@ -56,7 +56,10 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
-    """Adds the file's name to a ValueError, and replaces ``max_bytes`` by the option ``--max-bytes``."""
+    """Adds the file's name to the message of a ValueError.
+
+    If the message names the argument ``max_bytes``, the new message names the option ``--max-bytes`` instead.
+    """
     try:
         yield
     except ValueError as error:

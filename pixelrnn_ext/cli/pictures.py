@@ -50,7 +50,8 @@ def make(
     Args:
         noun: the images in messages, in the plural, such as "samples".
         draw: drawing.draw with all arguments bound except seed, batch_size, temperature, progress and before.
-        compose: takes the drawn images, in [0, 1]. Returns the whole picture before and after the drawing.
+        compose: takes the drawn images, in [0, 1]. Returns two tensors with all images of the grid: the pixels
+            before the drawing, and the pixels after it.
         order: returns the indices of the pixels in the order of drawing.
     """
     with rows_bar() as progress:

@@ -30,7 +30,7 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-# Options of one call, which checkpoints do not store.
+# Checkpoints do not store these options, because each of them concerns only one run of the command.
 NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}
 
 
@@ -57,9 +57,9 @@ LENGTH = ("steps", "epochs")
 # Options that --resume may change. --data is one, because a folder of images may have moved.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
-# Options that --resume may change to this value alone.
+# --resume may change these options to the value that is given here, and to no other.
 MAY_BECOME = {("compile", "off")}
-# Options that older checkpoints do not store, with the values of these trainings.
+# Checkpoints of older versions do not store these options. Each value is the one that trainings of those versions used.
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None, "compile": "off"}
 
 

@@ -27,9 +27,10 @@ Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-# In bytes. A stream is a part of a file that is decoded independently.
+# A stream is a part of a file that is decoded independently. By default, a stream has about STREAM_BYTES bytes.
 STREAM_BYTES = 8192
-# In bytes, for encoding a batch or decoding a stream. One large image may take more.
+# Encoding a batch of images, or decoding a stream, takes about this number of bytes at most. A single large image may
+# take more.
 MEMORY_AT_ONCE = 256 << 20
 
 
@@ -220,7 +221,8 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            # Encodes once to count the bytes, because an estimate would differ between machines.
+            # The number of streams follows from the number of bytes, which one encoding counts exactly. An estimate
+            # would differ between machines, and so would the files.
             size = len(self._encode(intervals))
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
@@ -242,12 +244,14 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # Counts an empty group as one image, because its height and width may be huge.
+        # A group without images counts as one image, so that the memory limit also refuses a huge height or width of
+        # such a group.
         image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # Checks the condition before allocating the images. ``empty`` takes no memory.
+        # Checks the condition before the images are allocated. The tensors in ``empty`` have the images' shapes, but
+        # take no memory, because ``expand`` repeats a single element.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -273,7 +277,7 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # Decoding copies each image's condition.
+        # The condition counts, too, because decoding makes a copy of it for each image.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
@@ -306,7 +310,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """PyTorch's own operators do not set the rounding mode of their threads."""
+        """Checks the rounding mode of PyTorch's threads, which PyTorch's own operators do not set."""
         if not self._all_native:
             self_check.check_threads()
 

@@ -21,8 +21,9 @@ from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 UNDECODABLE = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes for coding one image: a constant, per column, and per pixel. They are exact, because the number of streams in a
-# file depends on them.
+# The memory for coding one image is a constant, plus a number of bytes for each column, plus a number of bytes for each
+# pixel. A MemoryCost has these three numbers as exact fractions, because the number of streams in a file depends on
+# them.
 MemoryCost = tuple[Fraction, Fraction, Fraction]
 # Limits a pass of a convolutional network, so that its feature maps fit into a CPU's cache.
 _PIXELS_PER_PASS = 2**14
@@ -74,7 +75,7 @@ class Intervals(NamedTuple):
 class Encoding:
     """A sampler that encodes given images.
 
-    Each call runs one network of the model, and appends its intervals to ``parts``.
+    Each call runs one network of the model, and appends the range-coder intervals of all values to ``parts``.
     """
 
     grid: Grid
@@ -142,7 +143,10 @@ class Decoding:
 
 @dataclass
 class Measuring:
-    """A sampler that only appends the memory of each network to ``costs``, for images of ``side`` x ``side`` pixels."""
+    """A sampler that draws nothing. It appends the memory cost of each network of the model to ``costs``.
+
+    The images must have ``side`` x ``side`` pixels.
+    """
 
     grid: Grid
     recordings: Recordings
@@ -154,7 +158,8 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The codec also keeps a copy of the condition.
+        # The channels of the condition count twice, because the network and the codec both keep a copy of the
+        # condition.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -163,7 +168,10 @@ class Measuring:
 
 
 def transposed_cost(layer: nn.ConvTranspose2d) -> MemoryCost:
-    """torch stores the products of all kernel taps before it adds them."""
+    """Returns the memory cost of a transposed convolution.
+
+    torch stores the products with all elements of the kernel before it adds the products.
+    """
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return Fraction(), Fraction(), (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 

@@ -5,7 +5,7 @@ The table shows format 1 of a file. All numbers are little-endian.
 | bytes | content |
 |---|---|
 | 4 | the magic number 8B 50 52 4E |
-| 1 | the format's version in the low four bits, the profile of the arithmetic in the high four bits |
+| 1 | low four bits: the format's version; high four bits: the arithmetic profile, a number for the rounding rules |
 | 8 | the fingerprint of the model |
 | 4 | CRC-32 of the images: the values of all groups in order, as int16 |
 | 4 | CRC-32 of the whole file without this field |

@@ -47,7 +47,8 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        # All other layers run in the codec's own code, which rounds.
+        # Hooks round the inputs and outputs of a transposed convolution, because PyTorch does not
+        # round them. All other layers run in the codec's own code, which rounds.
         if isinstance(module, nn.ConvTranspose2d):
             module.register_forward_pre_hook(lambda _, inputs: (grid.quantized(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.quantize_(output))
@@ -73,7 +74,8 @@ def _copy_sharing_hooks(model: nn.Module) -> nn.Module:
 def _make_plain(module: nn.Module) -> None:
     """Replaces parametrisations, and hooks that compute weights, by the weights."""
     if parametrize.is_parametrized(module):
-        # torch's remove_parametrizations would also change the class of the user's model.
+        # torch's remove_parametrizations is not used, because it deletes the weight's property from the module's class,
+        # and the user's model has the same class.
         names: Any = module.parametrizations
         weights = {name: getattr(module, name).detach().clone() for name in names}
         module.__class__ = type(module).__bases__[0]
@@ -149,10 +151,10 @@ def _match(a: Recording, b: Recording) -> bool:
 
 
 def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
-    """Returns eight bytes that identify a prepared model."""
+    """Returns eight bytes that identify a model. ``model`` is the codec's copy, from :func:`prepared_copy`."""
     wiring = [type(model).__name__, _changed_arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
-    # Not 2 ** n, because pow is not exact in every rounding mode.
+    # math.ldexp is exact in every rounding mode. 2 ** n is not exact, because it calls the C function pow.
     unit = math.ldexp(1, grid.activation + grid.weight)
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
@@ -168,7 +170,8 @@ def fingerprint(model: nn.Module, grid: Grid, recordings: Recordings) -> bytes:
 def _changed_arguments(model: nn.Module) -> dict[str, Any]:
     """Returns the constructor arguments that differ from their defaults.
 
-    Otherwise an argument that a later version adds would change fingerprints. The backend changes no result.
+    Arguments with default values are left out, so that an argument that a later version adds does not change the
+    fingerprints of existing models. ``backend`` is left out, because it does not change the results.
     """
     signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -204,7 +207,8 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # Inputs, and a condition that a gate adds, are at most ``grid.limit``.
+        # No input is larger than ``grid.limit``. The second ``grid.limit`` is the bound of a condition, which is added
+        # to the pre-activations of the gates.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < limit:
             expected = f"weights to code with whose sums stay below {limit:g}"

@@ -72,8 +72,8 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
     inputs = {name: _from_units(values, grid) for name, values in NEAR_TIES.items()}
-    # With i = 100 and the previous c = 1, the new c is sigmoid(f) + tanh(g). For g = 0 or f = -100, only one term
-    # remains.
+    # With the pre-activation i = 100 the input gate is 1. With a previous c of 1, the new c is then sigmoid(f) +
+    # tanh(g), of which g = 0 leaves the first term, and f = -100 leaves the second.
     sigmoid = _cell_state(backend, grid, 100.0, inputs["sigmoid"], 0.0)
     tanh = _cell_state(backend, grid, 100.0, -100.0, inputs["tanh"])
     total = 2**PRECISION
@@ -101,7 +101,10 @@ def _rounds_to_even(grid: Grid) -> bool:
 
 
 def _products_are_exact() -> bool:
-    """The sums need 51 of a float64's 53 bits, so a product of lower precision is wrong."""
+    """Returns whether a matrix product of large integers is exact in float64.
+
+    The elements of the product need 51 of a float64's 53 bits, so arithmetic of lower precision gives wrong elements.
+    """
     i = torch.arange(512 * 8)
     left, right = (i * 7919 % 2**22).view(8, 512), (i * 104729 % 2**21).view(512, 8)
     product = torch.addmm(torch.zeros(8, 8, dtype=torch.float64), left.double(), right.double())

@@ -14,16 +14,17 @@ from .program import Program
 from .rows import Rows
 from .steps import Step
 
-# The longest launch, by estimate. Ctrl-C and progress wait for a launch's end.
+# A launch draws as many rows as take at most this number of seconds, by estimate. It draws at least one row. Launches
+# are short, because Ctrl-C and the progress callback have to wait for the end of a launch.
 _LAUNCH_SECONDS = 0.05
 
 
 class ImageSampler:
     """A network's steps and row steps, compiled for a kernel that draws rows of all images in one launch.
 
-    ``value_steps`` has the draw step of each colour. If ``blocks`` is not 0, a team has this number of blocks.
-    ``why_not`` is None, or one sentence why the GPU cannot run the network in this way, or why another way is faster.
-    Use ``team`` and call :meth:`draw` only if ``why_not`` is None.
+    ``value_steps`` has the draw step of each colour. A team is the blocks of threads that draw one image. If ``blocks``
+    is not 0, a team has this number of blocks. ``why_not`` is None, or one sentence why the GPU cannot run the network
+    in this way, or why another way is faster. Use ``team`` and call :meth:`draw` only if ``why_not`` is None.
     """
 
     team: columns.Team

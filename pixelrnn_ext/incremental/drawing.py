@@ -1,4 +1,4 @@
-"""Draws images with one network. Keeps the network's plan and buffers for the next drawing."""
+"""Draws images with one network. Keeps the way of drawing and the network's buffers for the next images."""
 
 from collections.abc import Collection, Iterator
 
@@ -45,7 +45,7 @@ class Drawing:
         self.plan, self.runner = plan_drawing(model.backend, network, steps, height, ways)
 
     def draw(self, draws: Draws, condition: Tensor | None, progress: Progress | None = None) -> Tensor:
-        """Returns the images. ``condition`` replaces the values of the first condition, unless it is None.
+        """Returns the images. If ``condition`` is not None, its values replace the constructor's condition.
 
         ``progress`` is called with (rows done, rows) after every row, or on a GPU after every launch.
         """

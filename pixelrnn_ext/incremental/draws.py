@@ -66,7 +66,8 @@ def checked_draws(
         is_known = torch.zeros(size, dtype=torch.bool, device=target)
     else:
         values, is_known = _known_values(model, size, given, known)
-    # The generator's device, not the model's, so that a seed gives the same image on every device.
+    # The random numbers are drawn on the generator's device, not on the model's, so that a seed gives the same image on
+    # every device.
     device = generator.device if generator else "cpu"
     uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
     uniform, is_known, values = (tensor.to(target) for tensor in (uniform, is_known, values))
@@ -74,7 +75,10 @@ def checked_draws(
 
 
 def _check_on_gpu(generator: torch.Generator | None, **tensors: Tensor | None) -> None:
-    """A CUDA graph captures no copy of numbers that a CPU draws or holds."""
+    """Raises RuntimeError unless the generator and all given tensors are on the GPU.
+
+    A CUDA graph does not capture the copy of numbers from a CPU to the GPU.
+    """
     on_gpu = {"generator": generator is not None and generator.device.type == "cuda"}
     on_gpu |= {name: tensor is None or getattr(tensor, "is_cuda", True) for name, tensor in tensors.items()}
     for name, is_on_gpu in on_gpu.items():

@@ -100,7 +100,10 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes a pixel's value, which is ``new`` unless it is known, and the scaled value that the network reads."""
+    """Writes the value of a pixel, and the scaled value that the network reads.
+
+    A known value stays as it is. An unknown value becomes ``new``.
+    """
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

@@ -8,7 +8,8 @@ from .native import NativeRow
 from .rows import Rows
 from .steps import Step
 
-# A node of a CUDA graph takes about 4 kB of the driver's memory. A row with more launches than this gets no graph.
+# A node of a CUDA graph takes about 4 kB of the driver's memory. A row with more than _MAX_NODES launches gets no
+# graph.
 _MAX_NODES = 2**14
 
 

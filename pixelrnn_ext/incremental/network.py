@@ -53,7 +53,7 @@ class Network:
 
 
 def pixel_steps(network: Network, value_steps: Sequence[Step]) -> list[Step]:
-    """Returns all steps of a pixel: for each colour, the network's steps and the value step."""
+    """Returns all steps of a pixel: for each colour, the network's steps, then the step that draws or codes a value."""
     return [step for colour, value in enumerate(value_steps) for step in (*network.steps(colour), value)]
 
 
@@ -122,7 +122,10 @@ class RowNetwork(Network):
         return PointwiseState(operands, self.rows, self._image_channels, operation.is_relu)
 
     def reset(self, condition: Tensor | None = None) -> None:
-        """Begins new images, under a new condition unless it is None. Its shape is the first condition's."""
+        """Begins new images.
+
+        If ``condition`` is not None, its values replace the constructor's condition, which has the same shape.
+        """
         self.rows.reset()
         if condition is None or self._condition is None:
             return
@@ -131,7 +134,9 @@ class RowNetwork(Network):
             old, new = self._values[operation], self._compute_map(operation)
             if not isinstance(old, Tensor):
                 self._values[operation] = new
-            elif new.data_ptr() != old.data_ptr():  # otherwise both are views of the same updated tensor
+            # Tensors with the same address are views of one tensor that already has its new values, so nothing is
+            # copied.
+            elif new.data_ptr() != old.data_ptr():
                 old.copy_(new)
         self.rows.update_derived()
 

@@ -22,10 +22,10 @@ class SamplingPlan(NamedTuple):
         way: "images": a CUDA kernel draws rows of whole images in each launch. "stages": each launch of a CUDA kernel
             runs the steps of a pixel that do not depend on each other, for all images. "rows": each call of a CPU
             kernel runs all steps of a row of pixels. "pytorch": PyTorch's operations run each step.
-        launches: number of launches of the CUDA kernels for all images, without the one that copies the weights of a
-            cluster. 0 for the ways "rows" and "pytorch".
+        launches: number of launches of the CUDA kernels for all images. It does not count the launch that copies the
+            weights for a cluster of blocks. 0 for the ways "rows" and "pytorch".
         description: the way and its sizes.
-        why_not: one sentence for each faster way of the device, which says why this way cannot draw the images.
+        why_not: one sentence for each faster way of the device, which says why that faster way cannot draw the images.
     """
 
     way: str
@@ -42,7 +42,7 @@ def plan_drawing(
 ) -> tuple[SamplingPlan, ImageSampler | Runners]:
     """Chooses the first of ``ways`` that can draw images of ``height`` rows. The last one, "pytorch", always can.
 
-    Returns the plan, and what carries it out.
+    Returns the plan, and the ImageSampler or the Runners that draw images by the plan.
     """
     rows, why_not = network.rows, []
     reason = why_not_native(backend, rows.device, rows.capability)

@@ -74,9 +74,9 @@ class Program:
         return len(self.tensors) - 1
 
     def _pack(self, weights: list[Tensor], gates: int, outputs: int, block: int) -> Tensor:
-        """Packs weights (channels, gates * outputs), padded with zeros.
+        """Packs weights (channels, gates * outputs) into blocks of ``block`` outputs.
 
-        The result is [blocks][channels of all weights][gates][outputs of a block].
+        The result is [outputs / block][channels of all weights][gates][block]. Zeros fill up the last block.
         """
         none = torch.zeros(0, gates * outputs, dtype=self._rows.dtype, device=self._rows.device)
         weight = torch.cat([none, *weights]).unflatten(1, (gates, outputs))

@@ -25,8 +25,8 @@ _MIN_RANGE = 2**48  # dividing such a range, or a larger one, into 2^24 parts wa
 def cumulative(logits: Tensor) -> Tensor:
     """Returns the bounds of the symbols' intervals, (..., levels + 1): increasing integers from 0 to 2^24.
 
-    The logits are finite float64 numbers (..., levels) on the codec's grid. There, exp, rounded to 2^-24, is the same
-    on every machine. A single logit belongs to symbol 1. Symbol 0 then has the logit 0.
+    The logits are finite float64 numbers (..., levels) on the codec's grid. For such numbers every machine computes the
+    same exp, rounded to 2^-24. A single logit belongs to symbol 1. Symbol 0 then has the logit 0.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -69,7 +69,9 @@ class Encoder:
 
     def _add(self, amount: int) -> None:
         self._low += amount
-        if self._low > _MASK:  # a carry into written bytes; they do not overflow, as the range ends below 1
+        # A larger number has a carry into the written bytes. The carry never leaves the first byte, because the encoded
+        # number, read as a binary fraction, stays below 1.
+        if self._low > _MASK:
             self._low &= _MASK
             last = len(self._out) - 1
             while self._out[last] == 255:
@@ -133,7 +135,8 @@ class Streams(NamedTuple):
     """Streams during decoding, for compiled steps and PyTorch. ``data`` joins the bytes of all streams.
 
     ``state`` is int64, (streams, 6). Each row has, in this order: the first image of the stream, the last image + 1,
-    the decoder's offset and range (unsigned 64 bits), its position in ``data``, and the end of the stream in ``data``.
+    the decoder's offset and range (the bits of unsigned 64-bit integers), its position in ``data``, and the end of the
+    stream in ``data``.
     """
 
     state: Tensor

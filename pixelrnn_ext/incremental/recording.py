@@ -32,7 +32,10 @@ _CALL = nn.Module._call_impl.__code__
 
 @dataclass(eq=False, repr=False)
 class Operation:
-    """A recorded call of a function or method. If an argument is an Operation, it stands for that call's result."""
+    """A recorded call of a function or method.
+
+    An argument that is itself an Operation stands for the result of that other call.
+    """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -62,7 +65,10 @@ class Operation:
         return TypeError(f"{_EXPECTED}, got {self}")
 
     def compute(self, values: dict["Operation", Any], dtype: torch.dtype) -> Any:
-        """Casts parameters to ``dtype``. ``values`` maps the inputs to their results."""
+        """Runs the recorded call with all parameters cast to ``dtype``, and returns the result.
+
+        ``values`` has the result of each Operation among the arguments.
+        """
 
         def parameter(tensor: Tensor) -> Tensor:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
@@ -70,7 +76,9 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_MODEL_DTYPE), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if op_name(self.function) == "__getitem__":  # the recorded method is Tensor's, but torch.chunk returns a tuple
+        # The recorded method is Tensor.__getitem__, but the indexed value may be a tuple, such as the result of
+        # torch.chunk.
+        if op_name(self.function) == "__getitem__":
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
@@ -78,7 +86,7 @@ class Operation:
 class Recording(NamedTuple):
     """The operations on which the logits depend, in order. They do not include ``input`` and ``condition``.
 
-    ``input`` stands for the scaled images. ``output`` is the operation whose result is the logits, as channels.
+    ``input`` stands for the scaled images. ``output`` is the operation whose result has the logits as its channels.
     ``image_dependent`` holds ``input`` and all operations that depend on it.
     """
 
@@ -127,7 +135,8 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-# A recorded call of one of these functions stands for the images, the condition, the scaled images or the logits.
+# The functions _images, _condition, _scaled and _logits compute nothing. A recorded call of one of them stands for the
+# images, the condition, the scaled images or the logits.
 def _images() -> None: ...
 def _condition() -> None: ...
 def _scaled(images: Tensor) -> None: ...

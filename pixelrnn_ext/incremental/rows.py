@@ -68,7 +68,9 @@ class Rows:
     def update_derived(self) -> None:
         for compute, result in self._maps:
             new = compute()
-            if new.data_ptr() != result.data_ptr():  # otherwise both are views of the same updated tensor
+            # Tensors with the same address are views of one tensor that already has its new values, so nothing is
+            # copied.
+            if new.data_ptr() != result.data_ptr():
                 result.copy_(new)
 
     def vector(self, channels: int, values: Tensor | None) -> Tensor:

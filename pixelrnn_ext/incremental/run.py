@@ -53,8 +53,8 @@ def make_runners(backend: str, network: Network, value_steps: Sequence[Step]) ->
 def run_rows(network: Network, runners: Runners, row_inputs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[int]:
     """Runs a network row by row. Yields the index of each row after the row is complete.
 
-    ``row_inputs`` are pairs of buffer and map (N, channels, H, W). Each row first copies its row of the map to the
-    buffer.
+    ``row_inputs`` are pairs of a buffer and a map (N, channels, H, W). Before a row is computed, this row of each map
+    is copied to the buffer.
     """
     row, mirrored = runners
     inputs: list[RowStep] = [RowSum(network.rows.within(buffer), map=map) for buffer, map in row_inputs]

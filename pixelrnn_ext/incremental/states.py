@@ -105,7 +105,8 @@ class RowLSTMState(State):
         self._side = scan.weight_hh.shape[2] // 2
         self._h_above = rows.columns(rows.width + 2 * self._side, scan.hidden, initial=scan.h0)
         self._c_above, self._zeros = rows.buffer(scan.hidden), rows.buffer(scan.hidden)
-        # The output shares the buffer of h. In the margin it must be zero, and no step reads h there.
+        # The output is the buffer of h. The output's margin, the columns to the left of the image, must be zero.
+        # Zeros there do not disturb the scan, because no step reads h in the margin.
         self.output: Tensor = scan.h
         self.output[: rows.margin] = 0
 
@@ -125,7 +126,8 @@ class DiagonalBiLSTMState(State):
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         self._rows = rows
         self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
-        # h of the right-to-left scan in the row above, in scan order and from left to right. Both are 0 above row 0.
+        # Both buffers hold h of the right-to-left scan in the row above: the first buffer in the order of the scan, the
+        # second from left to right. The buffers are 0 before row 0.
         self._mirrored_above, self._right_above = rows.buffer(self._left.hidden), rows.buffer(self._left.hidden)
         self._zeros = rows.buffer(self._left.hidden)
         self.output: Tensor = rows.buffer(self._left.hidden)

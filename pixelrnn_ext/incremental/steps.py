@@ -40,7 +40,8 @@ class Linear(NamedTuple):
 class CellStep(NamedTuple):
     """The LSTM cell (eq. 3). It reads the previous c from ``carried``, ``shift`` columns away. output = h + addend.
 
-    Pre-activations of the gates i, f, g, o are ``base`` (4 * hidden channels) plus the taps' products (4 * outputs).
+    The pre-activations of the gates i, f, g, o are the sum of a part of ``base`` and the taps' products. ``base`` has
+    the 4 gates of all hidden channels. The products have the 4 gates of the hidden channels start..stop - 1.
     """
 
     taps: list[Tap]

@@ -45,7 +45,9 @@ def has_global_hooks() -> bool:
 
 
 def uncompiled(module: nn.Module, name: str = "", copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
-    """Returns the model without compiled modules, because Dynamo would compile the operations that they record.
+    """Returns the model without compiled modules, so that their operations can be recorded.
+
+    In a compiled module, Dynamo would compile the operations instead.
 
     Compiled modules, and modules that contain them, become shallow copies with the same parameters, buffers and hooks.
     Raises TypeError if a hook would be called with such a copy, because the hook may not recognise the copy.

@@ -216,5 +216,5 @@ class AutoregressiveModel(nn.Module):
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:
-    """None gives the paper's number of channels (table 1)."""
+    """Returns the channels of the 1x1 convolutions before the logits. None gives the paper's number (table 1)."""
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels

@@ -137,7 +137,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         small_images = images[..., :: self.factor, :: self.factor]
         small = compute_logits(self.small_model, small_images, self._small_condition(condition))
         logits = compute_logits(self.large_model, images, self._large_condition(small_images, condition))
-        # torch.func.linearize loses assignments to slices, such as ``y[::2] = x``.
+        # slice_scatter replaces assignments to slices, such as ``y[::2] = x``, which torch.func.linearize loses.
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
 

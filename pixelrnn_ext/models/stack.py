@@ -155,7 +155,7 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in ("row", "diagonal"):
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        # Set first, because super().__init__ calls _block.
+        # These attributes are set before super().__init__ runs, because it calls _block, which reads the attributes.
         self.layer, self.initial_state = layer, initial_state
         data = dict[str, Any](image_channels=image_channels, levels=levels, condition_channels=condition_channels)
         sizes = dict[str, Any](hidden_channels=hidden_channels, num_layers=num_layers, head_channels=head_channels)

@@ -1,6 +1,6 @@
-"""torch's autocast in the operators.
+"""Helpers that let the operators obey torch's autocast, or run without it.
 
-A recurrence chooses its dtypes itself, so it runs without autocast.
+A recurrence, for example, chooses its dtypes itself, so it runs without autocast.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast. torch 2.11 cannot compile is_autocast_available inside torch.func.
+# These device types have no autocast. torch's is_autocast_available is not called, because torch 2.11 cannot compile
+# this function inside torch.func.
 _NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 

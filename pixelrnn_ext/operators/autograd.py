@@ -43,7 +43,8 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # An outer transform of torch.func may need the derivatives that PyTorch has turned off here.
+        # PyTorch turns off both backward and forward-mode derivatives inside forward(). They are turned on again here,
+        # because an outer transform of torch.func may need the derivatives.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return redispatch(keyset, args)
 
@@ -75,7 +76,8 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # In torch.func and torch.compile the current level may be unknown. Level 0 is the only one.
+    # A tangent belongs to a level of forward-mode differentiation. Inside torch.func and torch.compile, PyTorch may not
+    # know the current level. Then level 0 is used, because PyTorch has no other level.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 

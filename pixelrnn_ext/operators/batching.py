@@ -1,6 +1,7 @@
-"""Runs operators under torch.vmap, once for the images of all members, or once for each member.
+"""Runs operators under torch.vmap, which maps a function over the members of a batch.
 
-``axes`` maps the position of an argument to its axis of images.
+An operator runs once for the images of all members, or once for each member. ``axes`` maps the position of an argument
+to the axis along which the argument has its images.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +27,10 @@ def run_folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op`` once for all members, or once for each member if an argument without images is batched.
+    """Runs ``op`` once for the images of all members of torch.vmap's batch.
 
-    ``output_axes`` has the axis of images of every output.
+    If an argument without images is batched, runs ``op`` once for each member instead. ``output_axes`` has, for every
+    output, the axis along which the output has its images.
     """
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return run_each_member(op, info, in_dims, args)
@@ -45,7 +47,10 @@ def run_each_member(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Di
 
 
 def fold_batch(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """Merges all members' images into one batch. Returns the new arguments, and a member's number of images."""
+    """Merges the images of all members of torch.vmap's batch into one batch.
+
+    Returns the new arguments, and the number of images of one member.
+    """
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

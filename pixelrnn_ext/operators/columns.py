@@ -83,16 +83,16 @@ class Team(NamedTuple):
 
 
 def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability: int, blocks: int = 0) -> Team:
-    """Returns the team for :func:`draw_rows`, of ``blocks`` blocks unless this is 0.
+    """Returns the team for :func:`draw_rows`, that is, the blocks of threads that draw one image.
 
-    ``capability`` is 10 * major + minor, or 0 for the tensors' GPU. Raises CannotRun if the GPU cannot run the programs
-    in one launch, or if another way is faster.
+    If ``blocks`` is not 0, the team has this number of blocks. ``capability`` is 10 * major + minor, or 0 for the
+    tensors' GPU. Raises CannotRun if the GPU cannot run the programs in one launch, or if another way is faster.
     """
     return Team(*_plan(torch.ops.pixelrnn_ext.plan_rows, tensors, *programs, height, blocks, capability))
 
 
 def upload_rows(tensors: list[Tensor], programs: Programs, height: int, blocks: int) -> Tensor:
-    """Returns GPU memory for :func:`draw_rows`."""
+    """Copies the compiled programs to the GPU. Returns the memory, which :func:`draw_rows` takes as ``plan``."""
     return torch.ops.pixelrnn_ext.upload_rows(tensors, *programs, height, blocks)
 
 
@@ -116,7 +116,10 @@ def step_code(name: str) -> int:
 
 
 def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
-    """Returns the outputs of a block of packed weights, or the units if ``gates`` is 4 (csrc/columns/steps.h)."""
+    """Returns the number of outputs in one block of packed weights (csrc/columns/steps.h).
+
+    If ``gates`` is 4, returns the number of hidden channels instead.
+    """
     if for_gpu:
         return 4 // gates  # must equal kColumnBlocks in csrc/cuda/columns.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)

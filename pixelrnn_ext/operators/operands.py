@@ -14,7 +14,8 @@ from .._arguments import check_dtype
 from .autocast import autocast_on
 
 Result = TypeVar("Result")
-# torch cannot clamp uint16, uint32 and uint64.
+# A tensor of integers may have one of these dtypes. The list lacks uint16, uint32 and uint64, because torch cannot
+# clamp tensors of the three dtypes.
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -84,7 +85,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unexpanded(tensor: Tensor) -> Tensor:
-    """Shrinks each dimension that ``expand`` repeated to one element."""
+    """Undoes ``expand``. A dimension along which ``expand`` has repeated a single element gets the size 1 again."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)

@@ -7,6 +7,6 @@ def allows_tf32() -> bool:
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
-# Makes torch.compile treat the result as a constant. torch.compiler.assume_constant_result does the same, but takes a
-# second.
+# This attribute makes torch.compile treat the function's result as a constant. torch.compiler.assume_constant_result
+# sets the same attribute, but it also imports torch._dynamo, which takes about one second.
 allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -61,8 +61,8 @@ def training_batch(
 ) -> tuple[Tensor, Tensor | None]:
     """Returns the images of this process for a training step, and their condition.
 
-    ``share`` is this process's slice of the batch. Random changes precede the division, so they do not depend on the
-    number of processes.
+    ``share`` is this process's slice of the batch. The images are changed at random (drawn, flipped, shifted) before
+    the batch is divided, so the changes do not depend on the number of processes.
     """
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)

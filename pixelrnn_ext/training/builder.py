@@ -72,7 +72,8 @@ def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
 
-    low = config["image_channels"]  # every colour needs a hidden channel
+    # The search begins at one hidden channel for each colour, because every colour needs a hidden channel.
+    low = config["image_channels"]
     high = low + 1
     while count(high) < parameters:
         low, high = high, 2 * high

@@ -57,7 +57,7 @@ FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    # torch cannot view a scalar as bytes.
+    # flatten() gives a scalar one dimension, because torch cannot view a scalar as bytes.
     return tensor.flatten().view(torch.uint8).numpy().data
 
 
@@ -95,7 +95,7 @@ def _check(facts: Any, path: Path) -> None:
 def _check_sizes(facts: Facts, tensors: _Tensors, path: Path) -> None:
     """Raises ValueError for an integer with which a damaged file would ask for a huge model."""
     for name, value in _integers(facts):
-        # Every layer has at least one tensor.
+        # A model has at most as many layers as tensors, because every layer has at least one tensor.
         maximum = len(tensors) if name == "num_layers" else 2**63 - 1
         if abs(value) > maximum:
             raise ValueError(f"expected {name} to be at most {maximum} in {path}, got {_short(value)}")
@@ -158,7 +158,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        # With ``stacklevel=1``, Python warns once for each checkpoint, whoever loads it.
+        # ``stacklevel=1`` ascribes the warning to this line, whichever code loads the checkpoint. So Python warns only
+        # once for each checkpoint.
         warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)
     _check_sizes(facts, tensors, path)
     return tensors, facts
@@ -201,7 +202,7 @@ def load_into(module: nn.Module, tensors: _Tensors, path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        # torch's message lists every tensor that does not fit.
+        # The message is shortened, because torch lists every tensor that does not fit.
         why = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 

@@ -42,7 +42,7 @@ PHOTOS = {
     "test": {"chelsea.png": 1},
 }
 PHOTO_SIDE = 32
-# In pixels. Only patches for training overlap.
+# The distance in pixels from one patch of a photograph to the next. Patches for training overlap, all others do not.
 PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 
 
@@ -306,7 +306,8 @@ def _folder(
 class Source:
     """The function ``load`` of a data set, and its ``options``.
 
-    ``files`` is a glob pattern relative to the folder of ``package``, or without a package to PATH in ``NAME:PATH``.
+    ``files`` is a glob pattern. It is relative to the folder of ``package``. If ``package`` is None, it is relative to
+    PATH in ``NAME:PATH``.
     """
 
     load: Callable[..., DataSet]

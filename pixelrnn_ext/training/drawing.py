@@ -73,7 +73,8 @@ def draw(
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
     """Returns a mask (1, 1, H, W) of the visible pixels.
 
-    Unless ``hide`` is "lower-half", a central box of half the height and half the width is hidden.
+    If ``hide`` is "lower-half", the lower half of the image is hidden. Otherwise a central box of half the height and
+    half the width is hidden.
     """
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
     if hide == "lower-half":

@@ -64,7 +64,8 @@ def encode_png(image: Tensor, levels: int) -> bytes:
     check_model(len(image), levels)
     picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
-        # Stores one bit a pixel. Dithering does not change black and white pixels.
+        # Converts the picture to one bit a pixel. Pillow dithers here, but dithering does not change black and white
+        # pixels.
         picture = picture.convert("1")
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
@@ -103,7 +104,7 @@ def _obstacle(picture: Any, channels: int) -> str | None:
 
 def _bits(picture: Any) -> int:
     """Returns the bits of a channel in the file, of which Pillow reads at most 8."""
-    # The palette of a TIFF file has 16 bits a channel.
+    # A TIFF file with a palette counts as 16 bits, because its palette has 16 bits a channel.
     if picture.format == "TIFF":
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if picture.format not in ("PNG", "PPM"):

@@ -73,7 +73,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        # Another process may be using a folder that this call has not made.
+        # A folder that this call has not made is not removed, because another process may be using it.
         if made:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -93,7 +93,7 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 def _temporary(path: Path) -> Path:
     """Returns a temporary name beside ``path``, after removing what killed processes have left for ``path``."""
-    # Cut, because file systems limit a name's length.
+    # The prefix has at most 40 characters of the name, because file systems limit the length of a name.
     prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")

@@ -9,7 +9,8 @@ from torch import Tensor
 from .files import is_replaceable, write_atomically
 from .optional import need
 
-# Small images are magnified to about SIDE pixels. MARGIN pixels separate the images of a grid.
+# Small images are magnified by a whole number, until their longer side has about SIDE pixels. MARGIN pixels separate
+# the images of a grid.
 SIDE, MARGIN = 64, 2
 # Pillow's name of a format, options for the best quality, and the longest side in pixels.
 _Format = tuple[str, dict[str, Any], int]

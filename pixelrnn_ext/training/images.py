@@ -37,7 +37,8 @@ def _to_8_bits(picture: Any, file_format: str | None) -> Any:
     Pillow's own ``convert`` would clip 16-bit values and ignore transparency.
     """
     image, numpy = need("PIL.Image"), need("numpy")
-    # Pillow may read 16-bit PNG and PPM in its mode "I", which has values of any range in other formats.
+    # Pillow may read 16-bit PNG and PPM files in its mode "I". Pictures of other formats in this mode are refused
+    # below, because their values may have any range.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
         return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))
@@ -50,7 +51,7 @@ def _to_8_bits(picture: Any, file_format: str | None) -> Any:
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Makes Pillow refuse larger pictures before it decodes them, within the ``with`` block."""
+    """Makes Pillow refuse pictures of more than ``pixels`` pixels within the ``with`` block, before it decodes them."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:

@@ -4,7 +4,8 @@ import signal
 import time
 from typing import Any
 
-# Seconds in which a second signal is ignored. Under torchrun, a process gets each Ctrl-C twice.
+# A second signal is ignored for this number of seconds after the first signal, because under torchrun a process gets
+# each Ctrl-C twice.
 REPEAT_SECONDS = 1.0
 
 

@@ -1,4 +1,4 @@
-"""Loads the data set of a checkpoint again, from a folder only the files that the training has read."""
+"""Loads the data set of a checkpoint again. Reads only those files of a folder that the training has read."""
 
 from dataclasses import replace
 from pathlib import Path

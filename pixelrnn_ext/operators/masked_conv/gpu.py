@@ -14,9 +14,10 @@ from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pa
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# The kernels index pixels in int32.
+# Maps with more than this number of pixels are refused, because the kernels index pixels in int32.
 _MAX_PIXELS = 2**30
-# A few programs for each multiprocessor of a large GPU.
+# The weight gradient runs in about this number of Triton programs at most, a few for each multiprocessor of a large
+# GPU.
 _TARGET_PROGRAMS = 512
 # The fewest pixels that one program sums over.
 _MIN_PIXELS = 512
@@ -57,7 +58,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    # The kernels take one set of strides for the output and its gradient.
+    # The output and its gradient get the same memory format, because the kernels take one set of strides for both.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -93,7 +94,8 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # The number of parts depends on shapes alone, so that sums are reproducible.
+    # The sum over the pixels is computed in parts. The number of parts depends on shapes alone, so that the sum is
+    # reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_TARGET_PROGRAMS // programs, pixels // _MIN_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -115,7 +117,10 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
 
 
 def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
-    """Without a ReLU the kernels do not read the output, so they get its gradient instead."""
+    """Returns the gradient of the output, and the output.
+
+    If the output is absent, returns its gradient twice. The kernels read the output only for a ReLU.
+    """
     return g.grad_output, g.grad_output if g.output is None else g.output
 
 
@@ -125,7 +130,10 @@ def _live_taps(c: Convolution | Gradients) -> int:
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:
-    """Returns batch_key, pixels, height, width, in_channels and out_channels."""
+    """Returns batch_key, pixels, height, width, in_channels and out_channels.
+
+    ``batch_key`` is the number of images, rounded up to a power of two. The autotuner measures once for each value.
+    """
     n, in_channels, height, width = c.input.shape
     return 1 << (n - 1).bit_length(), n * height * width, height, width, in_channels, c.weight.shape[0]
 

@@ -28,16 +28,19 @@ def _jit(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], TiledKernel]:
-    """The arguments name the kernel's parameters for the sides of a tile."""
-    # The autotuner measures once for each combination of these arguments. The strides x_c and y_c tell NCHW from
-    # channels_last.
+    """Returns a decorator that makes a TiledKernel of a function.
+
+    ``rows``, ``columns`` and ``depth`` are the names of the function's parameters for the sides of a tile.
+    """
+    # The autotuner measures once for each combination of the arguments that ``key`` names. The strides x_c and y_c are
+    # among them, because they differ between NCHW and channels_last.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda code: TiledKernel(_jit(code, do_not_specialize=["pixels", "batch_key"]), rows, columns, depth, key)
 
 
 @_jit
 def _colour(channel, channels, COLOURS: tl.constexpr):
-    """Must agree with masks.colour_groups."""
+    """Returns the colour of a channel. The result must agree with masks.colour_groups."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)

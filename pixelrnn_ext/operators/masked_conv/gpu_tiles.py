@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The ``number`` matrix products of equal sizes in one launch."""
+    """The sizes of a launch that computes ``number`` matrix products, each (rows, depth) by (depth, columns)."""
 
     rows: int
     columns: int
@@ -56,7 +56,8 @@ TILES: tuple[Tiles, ...] = (
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # so that even a small test needs several tiles
 
-# The same for every GPU, so that all GPUs get the same tiles.
+# The cost of tiles assumes that this number of programs runs at once. The number is the same for every GPU, so that all
+# GPUs get the same tiles.
 _CONCURRENT_PROGRAMS = 128
 _LOAD_COST = 32  # in multiplications
 
@@ -73,7 +74,8 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    # With a ReLU, a stage holds rows of the output and rows of its gradient.
+    # A stage of the kernel's pipeline holds one tile of each operand. Rows count twice, because with a ReLU a stage
+    # holds rows of the output and rows of the output's gradient.
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
@@ -123,7 +125,8 @@ class TiledKernel:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    if device.type != "cuda":  # Triton's interpreter has no limit
+    # Triton's interpreter on a CPU does not limit the shared memory.
+    if device.type != "cuda":
         return sys.maxsize
     return triton.compiler.max_shared_mem(device.index)
 

@@ -31,7 +31,7 @@ _OPS = torch.ops.pixelrnn_ext
 def _kernels(tensor: Tensor) -> ModuleType:
     if not tensor.is_cuda:
         return cpu
-    # Imported late, because it needs triton.
+    # The module gpu is imported only for a tensor on a GPU, because this module needs triton.
     from . import gpu
 
     return gpu
@@ -85,7 +85,11 @@ def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Ten
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    """One batched product computes all members' weight gradients, unless the weight itself is batched."""
+    """Runs the backward pass under torch.vmap.
+
+    One batched matrix product computes the weight gradients of all members of torch.vmap's batch. If the weight itself
+    is batched, the operator runs once for each member.
+    """
     if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.run_each_member(_OPS.masked_conv2d_backward, info, in_dims, args)
     axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}
@@ -108,7 +112,7 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
     ("masked_conv2d", masked_conv2d, _fake, _batch),
     ("masked_conv2d_backward", masked_conv2d_backward, _backward_fake, _backward_batch),
 ):
-    # backward() may be called inside an autocast region.
+    # The kernels run without autocast, because backward() may be called inside an autocast region.
     _checked = runs_without_autocast(on_one_device(getattr(_OPS, _name).default, _kernel))
     for _device in ("CPU", "CUDA"):
         _library.impl(_name, _checked, _device)

@@ -114,7 +114,10 @@ class Gradients(NamedTuple):
 
     @classmethod
     def bind(cls, *args: Any) -> "Gradients":
-        """Under torch.vmap, ``args`` may be batch dimensions."""
+        """Groups the operator's flat list of arguments.
+
+        Under torch.vmap, also groups the flat list of the arguments' batch dimensions.
+        """
         dh, h, c, gates, wanted, shares, *scan = args
         return cls(dh, h, c, gates, wanted, shares, Scan(*scan))
 

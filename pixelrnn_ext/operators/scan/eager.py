@@ -1,6 +1,7 @@
 """The scan operators in differentiable PyTorch.
 
-Converts tensors to the layouts of reference.py, which computes the scan, and 16-bit maps to float32.
+The module reference.py computes the scan. This module converts tensors to the layouts of reference.py, and converts
+16-bit maps to float32.
 """
 
 from collections.abc import Sequence

@@ -12,9 +12,9 @@ from .. import library
 class ResidentPlan(NamedTuple):
     """Describes the kernels that ``backend="native"`` launches on a GPU, for the forward and the backward pass.
 
-    A description has the kernel's name, its blocks and threads, and the expected time. If no resident kernel (one
-    launch for the whole scan) is used, it is ``"step path: "`` and the reason. The time comes from a model, unless the
-    text says that a GPU was measured.
+    A description has the kernel's name, its blocks and threads, and the expected time. It ends with the source of this
+    time: a performance model of the GPU, or measurements on a GPU. If no resident kernel (one launch for the whole
+    scan) is used, the description is ``"step path: "`` and the reason.
     """
 
     forward: str

@@ -22,7 +22,10 @@ Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
 def input_to_state(s: Scan) -> Tensor | None:
-    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h], or None."""
+    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h].
+
+    Returns None if the scan has neither an input with weights nor ``x``.
+    """
     if s.input is None or s.weight_ih is None:
         return s.x if s.x is None or s.bias is None else s.x + pack_gates(s.bias[:, None, None, None])
     directions, taps = s.weight_ih.shape[:2]
@@ -71,7 +74,7 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
     rows = dx.reshape(directions, groups, pixels, dx.shape[-1])
 
     def product(values: Tensor, rows: Tensor) -> Tensor:
-        """Returns [..., taps, h, G, channels], summed over the pixels."""
+        """Returns the gradient of weights, [..., taps, h, G, channels], which is a sum over the pixels."""
         taps, channels = values.shape[-2:]
         values = values.reshape(*rows.shape[:-1], taps * channels)
         return unpack_gates(values.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
@@ -90,7 +93,8 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
     taps = s.weight_hh.shape[1]
-    # Pairs (rows above the pixel, columns before it), in the scan's order.
+    # Each pair (rows above the pixel, columns before the pixel) is the place of a neighbour. Above and before are meant
+    # in the direction of the scan.
     moves = ([(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)])[first : first + count]
 
     def gather(d: int, down: int, right: int) -> Tensor:

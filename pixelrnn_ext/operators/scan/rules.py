@@ -46,7 +46,7 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-# Kept, because deleting a Library object removes its rules.
+# This list keeps Library objects alive, because deleting a Library object removes its rules.
 _libraries: list[torch.library.Library] = []
 
 

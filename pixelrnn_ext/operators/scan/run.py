@@ -80,5 +80,5 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 
 def _unit_major(weights: Tensor, gates: int) -> Tensor:
-    """Returns [directions, taps, hidden, gates, channels]."""
+    """Turns weights [directions, gates * hidden, channels, taps] into [directions, taps, hidden, gates, channels]."""
     return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

@@ -11,7 +11,8 @@ from ..operands import check_integers, concrete_tensor, shape
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
     """Raises TypeError or ValueError unless ``sizes`` fit the images of ``input``.
 
-    Does not read sizes on a GPU, or while torch traces or transforms the call. All code clamps them.
+    Does not read the values of sizes that are on a GPU, or while torch traces or transforms the call. All code that
+    uses sizes clamps the values to the map.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape
