@@ -5,7 +5,7 @@ All samplers take the same arguments. If they get the same uniform numbers, they
 
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol, TypeAlias
 
 import torch
@@ -26,6 +26,8 @@ SamplerFunction: TypeAlias = Callable[[PixelModel, Draws, Tensor | None, Progres
 class SampledModel(PixelModel, Protocol):
     """A model of one or more networks. ``_draw`` calls a SamplerFunction for each network."""
 
+    def buffers(self) -> Iterator[Tensor]: ...
+
     def _check_condition(self, condition: Tensor | None, images: int, height: int, width: int) -> None: ...
 
     def _draw(
@@ -36,11 +38,12 @@ class SampledModel(PixelModel, Protocol):
 class Sampler:
     """Draws batches of images of one size. Plans how to draw them and packs the weights only once, when it is made.
 
-    A call of ``model.sample`` makes a Sampler for one batch. On a GPU, a CUDA graph can capture :meth:`draw`. Threads
-    may share a Sampler, which draws one batch after the other.
+    On a GPU, a CUDA graph can capture :meth:`draw`. Threads may share a Sampler, which draws one batch after the other.
+    On a GPU they must then use one CUDA stream.
 
     Args:
-        model: a PixelRNN, a PixelCNN or a MultiScalePixelRNN. If its parameters change, a new Sampler is needed.
+        model: a PixelRNN, a PixelCNN or a MultiScalePixelRNN. If its parameters or buffers change, a new Sampler is
+            needed. Hooks that are registered later have no effect.
         n: number of images in a batch.
         shape: (C, H, W) of an image.
         temperature: divides the logits; 0 always takes the most likely value.
@@ -68,12 +71,10 @@ class Sampler:
         _check_model(model)
         size = checked_size(model, n, shape, temperature)
         model._check_condition(condition, size[0], *size[2:])
-        if is_capturing(next(model.parameters()).device):
-            raise RuntimeError("expected no capture of a CUDA graph while a Sampler is made, got one")
         self._model, self._size, self._temperature, self._condition = model, size, float(temperature), condition
         self._drawings = _plan(model, size, self._temperature, condition)
-        self._parameters = _versions(model)
-        self._drawing = threading.Lock()
+        self._state = [tensor.clone() for tensor in _state_bytes(model)]
+        self._lock, self._thread = threading.Lock(), 0
 
     @property
     def plans(self) -> list[SamplingPlan]:
@@ -99,30 +100,37 @@ class Sampler:
 
         Raises:
             TypeError, ValueError: an argument does not fit.
-            RuntimeError: the model's parameters have changed. Or a CUDA graph captures the call, but the way of a plan
-                is not "images", an argument is not on the GPU, or there was no call before the capture.
+            RuntimeError: the model's parameters or buffers have changed, or ``progress`` calls this method. Or a CUDA
+                graph captures the call, but the way of a plan is not "images", an argument is not on the GPU, or there
+                was no call before the capture.
         """
         n, colours, height, width = self._size
-        model = self._model
-        draws = checked_draws(model, n, (colours, height, width), generator, self._temperature, given, known)
+        model, call = self._model, progress_callback(progress)
+        if self._thread == threading.get_ident():
+            raise RuntimeError("expected progress not to draw with the same Sampler, got a call of draw")
+        if not is_capturing(next(model.parameters()).device) and not _equal(self._state, _state_bytes(model)):
+            raise RuntimeError("expected the parameters and buffers with which the Sampler was made, got changed ones")
         if condition is None:
             condition = self._condition
         model._check_condition(condition, n, height, width)
         sizes = [tuple(tensor.shape) for tensor in (condition, self._condition) if tensor is not None]
         if sizes[:1] != sizes[1:]:
             raise ValueError(f"expected a condition of the constructor's shape {sizes[1]}, got {sizes[0]}")
-        if self._parameters != _versions(model):
-            raise RuntimeError("expected the parameters with which the Sampler was made, got changed ones")
-        call = progress_callback(progress)
+        draws = checked_draws(model, n, (colours, height, width), generator, self._temperature, given, known)
         if progress is True:
-            plans_to_stderr(self.plans)
+            for plan in self.plans:
+                plan_to_stderr(plan)
         drawings = iter(self._drawings)
 
         def draw(model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None) -> Tensor:
             return next(drawings).draw(draws, condition, progress)
 
-        with self._drawing, without_autocast(draws.values.device.type):
-            return model._draw(draw, draws, condition, call)
+        with self._lock, without_autocast(draws.values.device.type):
+            self._thread = threading.get_ident()
+            try:
+                return model._draw(draw, draws, condition, call)
+            finally:
+                self._thread = 0
 
 
 def sampling_plan(
@@ -166,12 +174,17 @@ def _check_model(model: object) -> None:
         raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
 
 
-def _versions(model: PixelModel) -> list[tuple[int, int]]:
-    """Returns numbers that change when a parameter is replaced or changed in place."""
-    return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters()]
+def _state_bytes(model: SampledModel) -> list[Tensor]:
+    """Returns the bytes of each parameter and buffer. In-place changes of ``.data`` leave no other trace."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return [tensor.detach().contiguous().flatten().view(torch.uint8) for tensor in tensors]
 
 
-@torch.no_grad()
+def _equal(left: list[Tensor], right: list[Tensor]) -> bool:
+    pairs = zip(left, right)
+    return len(left) == len(right) and all(a.device == b.device and torch.equal(a, b) for a, b in pairs)
+
+
 def _plan(
     model: SampledModel,
     size: torch.Size,
@@ -187,7 +200,8 @@ def _plan(
         return draws.values
 
     values = torch.zeros(size, dtype=torch.int64, device=device)
-    with without_autocast(device.type):
+    # Tensors of inference mode could not be changed outside of it.
+    with torch.inference_mode(False), torch.no_grad(), without_autocast(device.type):
         model._draw(plan, Draws(values.double(), values.bool(), values, temperature), condition)
     return drawings
 
@@ -271,13 +285,12 @@ def progress_callback(progress: bool | Progress) -> Progress | None:
     return progress
 
 
-def plans_to_stderr(plans: list[SamplingPlan]) -> None:
-    for plan in plans:
-        print(f"drawing: {plan}", file=sys.stderr, flush=True)
+def plan_to_stderr(plan: SamplingPlan) -> None:
+    print(f"drawing: {plan}", file=sys.stderr, flush=True)
 
 
 def _to_stderr(done: int, rows: int) -> None:
-    print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
+    print(f"row {done}/{rows}", end="\n" if done == rows else "\r", file=sys.stderr, flush=True)
 
 
 class Report:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .._command import INTERRUPTED
-from ..sampling import plans_to_stderr
+from ..sampling import Sampler, plan_to_stderr
 from ..training import animation, grid
 from ..training.interrupt import Interrupt
 from ..training.progress import rows_bar
@@ -32,6 +32,11 @@ def add_options(parser: ArgumentParser, count: int) -> None:
 def check_out(path: Path, *, animate: bool) -> None:
     check_file(path)
     grid.check_format(path, animate=animate)
+
+
+def say_plans(sampler: Sampler) -> None:
+    for plan in sampler.plans:
+        plan_to_stderr(plan)
 
 
 def make(
@@ -60,7 +65,7 @@ def make(
             batch_size=options.batch_size,
             temperature=options.temperature,
             progress=progress,
-            before=lambda sampler: plans_to_stderr(sampler.plans),
+            before=say_plans,
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))

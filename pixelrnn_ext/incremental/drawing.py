@@ -33,6 +33,9 @@ class Drawing:
         ways: Collection[str] = WAYS,
         capability: int | None = None,
     ) -> None:
+        if is_capturing(next(model.parameters()).device):
+            expected = "no capture of a CUDA graph while a drawing is planned (px.Sampler plans before)"
+            raise RuntimeError(f"expected {expected}, got one")
         n, colours, height, width = size
         self._network = network = RowNetwork(model, n, width, condition, capability=capability)
         rows = network.rows
@@ -41,7 +44,7 @@ class Drawing:
         scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
         operands = network.output, uniform, known, values, scaled, network.input
         steps = [Draw(*operands, colour, temperature) for colour in range(colours)]
-        self._first = steps[0]
+        self._first, self._is_new = steps[0], True
         self.plan, self.runner = plan_drawing(model.backend, network, steps, height, ways)
 
     def draw(self, draws: Draws, condition: Tensor | None, progress: Progress | None = None) -> Tensor:
@@ -66,7 +69,9 @@ class Drawing:
         if is_capturing(network.rows.device) and self.plan.way != "images":
             got = f"'{self.plan.way}' ({self.plan})"
             raise RuntimeError(f"expected a plan of the way 'images' to capture a drawing in a CUDA graph, got {got}")
-        network.reset(condition)
+        if not self._is_new or condition is not None:
+            network.reset(condition)
+        self._is_new = False
         if isinstance(self.runner, ImageSampler):
             return _rows_of_launches(self.runner, draws, network.output if with_logits else None)
         return self._rows_of_steps(self.runner, draws)

@@ -60,7 +60,7 @@ def checked_draws(
     if (given is None) != (known is None):
         raise ValueError(f"expected given and known together, got only {'known' if given is None else 'given'}")
     if is_capturing(target):
-        _check_on_gpu(generator=generator, given=given, known=known)
+        _check_device(target, generator=generator, given=given, known=known)
     if given is None or known is None:
         values = torch.zeros(size, dtype=torch.int64, device=target)
         is_known = torch.zeros(size, dtype=torch.bool, device=target)
@@ -74,17 +74,13 @@ def checked_draws(
     return Draws(uniform, is_known, values, float(temperature))
 
 
-def _check_on_gpu(generator: torch.Generator | None, **tensors: Tensor | None) -> None:
-    """Raises RuntimeError unless the generator and all given tensors are on the GPU.
-
-    A CUDA graph does not capture the copy of numbers from a CPU to the GPU.
-    """
-    on_gpu = {"generator": generator is not None and generator.device.type == "cuda"}
-    on_gpu |= {name: tensor is None or getattr(tensor, "is_cuda", True) for name, tensor in tensors.items()}
-    for name, is_on_gpu in on_gpu.items():
-        if not is_on_gpu:
-            got = "none" if name == "generator" and generator is None else "one on the CPU"
-            raise RuntimeError(f"expected {name} on the GPU during the capture of a CUDA graph, got {got}")
+def _check_device(device: torch.device, generator: torch.Generator | None, **tensors: Tensor | None) -> None:
+    """A CUDA graph captures no copy from another device."""
+    devices = {"generator": None if generator is None else generator.device}
+    devices |= {name: tensor.device for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    for name, got in devices.items():
+        if got != device:
+            raise RuntimeError(f"expected {name} on {device} during the capture of a CUDA graph, got {got or 'none'}")
 
 
 def _known_values(model: PixelModel, size: torch.Size, given: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

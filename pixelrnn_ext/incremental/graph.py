@@ -26,7 +26,10 @@ def capture(device: torch.device, run: Callable[[], None], warm_up: bool = False
 
 def is_capturing(device: torch.device) -> bool:
     """Returns whether a CUDA graph captures the work of the current stream."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()
 
 
 def wait(device: torch.device) -> None:

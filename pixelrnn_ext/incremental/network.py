@@ -86,18 +86,18 @@ class RowNetwork(Network):
         self.map_channels: int = 0
         self.input: Tensor = self.rows.buffer(model.image_channels)
         values: dict[Operation, Any] = {recording.input: self.input}
-        self._values, self._maps = values, list[Operation]()
-        self._condition: Tensor | None = None
         if recording.condition is not None and condition is not None:
-            self._condition = values[recording.condition] = condition.to(dtype, copy=True)
+            values[recording.condition] = condition.to(dtype, copy=True)
+        self._recording = recording
+        # The maps that steps and row steps read.
+        self._kept: dict[Operation, Tensor] = {}
         for operation in recording.operations:
             if operation in recording.image_dependent:
                 state = self._make_state(operation, values, recording.image_dependent)
                 self._states.append(state)
                 values[operation] = state.output
             else:
-                values[operation] = result = self._compute_map(operation)
-                self._maps.append(operation)
+                values[operation] = result = self._compute_map(operation, values)
                 if isinstance(result, Tensor) and result.dim() == 4:
                     self.map_channels += result.shape[1]
         self.output: Tensor = values[recording.output]
@@ -107,9 +107,10 @@ class RowNetwork(Network):
     def _make_state(self, operation: Operation, values: dict[Operation, Any], image_dependent: set[Operation]) -> State:
         operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
         channels = {values[read].shape[2] for read in operation.inputs if read in image_dependent}
-        maps = [values[read] for read in operation.inputs if read not in image_dependent]
-        if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in maps):
+        maps = {read: values[read] for read in operation.inputs if read not in image_dependent}
+        if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in maps.values()):
             raise operation.unsupported()
+        self._kept |= maps
         if operation.is_layer:
             gate_bias: Any = operation.kwargs.get("gate_bias")
             if set(operation.inputs[1:]) - {gate_bias} or isinstance(gate_bias, Tensor) or gate_bias in image_dependent:
@@ -117,7 +118,7 @@ class RowNetwork(Network):
             options = operation.kwargs | {"gate_bias": None if gate_bias is None else values[gate_bias]}
             return _STATES[operation.function](self.rows, operands[0], **options)
         are_tensors = all(isinstance(operand, Tensor) for operand in operands)
-        if not are_tensors or any(map.shape[1] > max(channels) for map in maps):
+        if not are_tensors or any(map.shape[1] > max(channels) for map in maps.values()):
             raise operation.unsupported()
         return PointwiseState(operands, self.rows, self._image_channels, operation.is_relu)
 
@@ -127,23 +128,23 @@ class RowNetwork(Network):
         If ``condition`` is not None, its values replace the constructor's condition, which has the same shape.
         """
         self.rows.reset()
-        if condition is None or self._condition is None:
+        recording = self._recording
+        if condition is None or recording.condition is None:
             return
-        self._condition.copy_(condition)
-        for operation in self._maps:
-            old, new = self._values[operation], self._compute_map(operation)
-            if not isinstance(old, Tensor):
-                self._values[operation] = new
-            # Tensors with the same address are views of one tensor that already has its new values, so nothing is
-            # copied.
-            elif new.data_ptr() != old.data_ptr():
-                old.copy_(new)
+        values: dict[Operation, Any] = {recording.condition: condition.to(self.rows.dtype, copy=True)}
+        for operation in recording.operations:
+            if operation not in recording.image_dependent:
+                values[operation] = self._compute_map(operation, values)
+        for operation, map in self._kept.items():
+            map.copy_(values[operation])
         self.rows.update_derived()
 
-    def _compute_map(self, operation: Operation) -> Any:
-        result = operation.compute(self._values, self.rows.dtype)
+    def _compute_map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
+        result = operation.compute(values, self.rows.dtype)
         if not isinstance(result, Tensor):
             return result
+        if 0 in result.stride():  # reset() cannot write to an expanded map
+            result = result.contiguous()
         if self.rows.grid is None or not result.is_floating_point():
             return result
         return self.rows.grid.quantized(result.to(self.rows.dtype))

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -114,8 +115,11 @@ class AutoregressiveModel(nn.Module):
             >>> model.sample(16, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape
             torch.Size([16, 1, 28, 28])
         """
-        sampler = sampling.Sampler(self, n, shape, temperature=temperature, condition=condition)
-        return sampler.draw(generator=generator, given=given, known=known, progress=progress)
+        call = sampling.progress_callback(progress)
+        draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
+        self._check_condition(condition, n, *shape[1:])
+        on_plan = sampling.plan_to_stderr if progress is True else lambda plan: None
+        return self._draw(partial(sampling.incremental, on_plan=on_plan), draws, condition, call)
 
     def compress(
         self,

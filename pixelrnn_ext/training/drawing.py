@@ -52,7 +52,7 @@ def draw(
             batch = slice(start, min(start + batch_size, count))
             of_batch = None if condition is None else condition[batch].to(device)
             if sampler is None or batch.stop - start < size:  # the first batch, or a smaller last one
-                size = batch.stop - start
+                size, sampler = batch.stop - start, None
                 sampler = Sampler(model, size, shape, temperature=temperature, condition=of_batch)
                 if start == 0:
                     before(sampler)

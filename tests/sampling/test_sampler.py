@@ -88,22 +88,53 @@ def test_an_interrupted_drawing_leaves_the_sampler_as_it_was():
     assert torch.equal(sampler.draw(generator=generator()), expected)
 
 
-def step(model):
-    with torch.no_grad():
-        next(model.parameters()).add_(1)
+def test_progress_cannot_draw_with_the_same_sampler():
+    sampler = px.Sampler(make_model("row"), 1, (1, 2, 2))
+    with pytest.raises(RuntimeError, match="expected progress not to draw with the same Sampler, got a call of draw"):
+        sampler.draw(progress=lambda done, rows: sampler.draw())
+    sampler.draw()
 
 
-def replace(model):
-    parameter = next(model.parameters())
-    parameter.data = parameter.data.clone()
+def test_a_sampler_made_in_inference_mode_draws_outside_of_it():
+    model = make_model("multiscale-diagonal", condition_channels=2)
+    with torch.inference_mode():
+        sampler = px.Sampler(model, 3, (1, 4, 6), condition=conditions("map")[0])
+    expected = model.sample(3, (1, 4, 6), generator=generator(), condition=conditions("map")[0])
+    assert torch.equal(sampler.draw(generator=generator()), expected)
 
 
-@pytest.mark.parametrize("change", [step, replace, lambda model: model.load_state_dict(model.state_dict())])
-def test_a_change_of_the_parameters_is_refused(change):
-    model = make_model("diagonal")
+def test_hooks_that_expand_a_condition():
+    model = make_model("diagonal", condition_channels=2)
+    model.blocks[0].condition.register_forward_hook(lambda module, args, map: map.expand(-1, -1, 4, 6))
+    first, other = conditions("label")
+    sampler = px.Sampler(model, 3, (1, 4, 6), condition=first)
+    expected = model.sample(3, (1, 4, 6), generator=generator(), condition=other)
+    assert torch.equal(sampler.draw(generator=generator(), condition=other), expected)
+
+
+def fused_step(model):
+    model.log_prob(random_images(model, 1, 2, 2)).sum().backward()
+    torch.optim.SGD(model.parameters(), 0.1, fused=True).step()
+
+
+def swap(model):
+    weight = next(model.parameters()).data
+    weight[:2] = weight[:2].flip(0)
+
+
+def prune_again(model):
+    model.get_buffer("head.1.weight_mask")[:] = 0
+
+
+@pytest.mark.parametrize("change", [fused_step, swap, prune_again])
+def test_a_change_of_the_model_is_refused(change):
+    model = make_model("diagonal", dtype=torch.float32)
+    torch.nn.utils.prune.random_unstructured(model.head[1], "weight", 0.2)
     sampler = px.Sampler(model, 1, (1, 2, 2))
+    model.load_state_dict(model.state_dict())
+    sampler.draw()
     change(model)
-    with pytest.raises(RuntimeError, match="expected the parameters with which the Sampler was made, got changed ones"):
+    with pytest.raises(RuntimeError, match="expected the parameters and buffers with which the Sampler was made, got"):
         sampler.draw()
 
 
@@ -176,7 +207,9 @@ def test_only_launches_are_captured(name, blocks, emulated, monkeypatch):
     sampler.draw(generator=generator(1), **known)
     expected = model.sample(2, (3, 4, 4), generator=generator(), condition=other, **known)
     begin_capture(monkeypatch)
-    monkeypatch.setattr(draws, "_check_on_gpu", lambda **operands: None)  # the emulated GPU's tensors are on the CPU
+    monkeypatch.setattr(
+        draws, "_check_device", lambda device, **operands: None
+    )  # the emulated GPU's tensors are on the CPU
     for owner, name in ((block, "wait"), (columns, "plan_rows"), (columns, "upload_rows")):
         monkeypatch.delattr(owner, name)
     with Refuse():
@@ -197,7 +230,7 @@ def test_what_cannot_be_captured(blocks, message, emulated, monkeypatch):
     emulated(blocks=blocks)
     sampler = px.Sampler(make_model("row"), 1, (1, 2, 2))
     begin_capture(monkeypatch)
-    monkeypatch.setattr(draws, "_check_on_gpu", lambda **operands: None)
+    monkeypatch.setattr(draws, "_check_device", lambda device, **operands: None)
     with pytest.raises(RuntimeError, match=message):
         sampler.draw()
 
@@ -205,19 +238,22 @@ def test_what_cannot_be_captured(blocks, message, emulated, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "expected generator on the GPU during the capture of a CUDA graph, got none"),
-        (dict(generator=generator()), "expected generator on the GPU during the capture of a CUDA graph, got one on"),
+        ({}, "expected generator on cpu during the capture of a CUDA graph, got none"),
+        (
+            dict(generator=generator(), **dict.fromkeys(["given", "known"], torch.ones(1, device="meta"))),
+            "expected given on cpu during the capture of a CUDA graph, got meta",
+        ),
     ],
-    ids=["no-generator", "generator"],
+    ids=["generator", "given"],
 )
-def test_numbers_of_a_cpu_cannot_be_captured(options, message, monkeypatch):
+def test_numbers_of_another_device_cannot_be_captured(options, message, monkeypatch):
     sampler = px.Sampler(make_model("row"), 1, (1, 2, 2))
     begin_capture(monkeypatch)
     with pytest.raises(RuntimeError, match=message):
         sampler.draw(**options)
 
 
-def test_a_sampler_cannot_be_made_during_a_capture(monkeypatch):
+def test_nothing_is_planned_during_a_capture(monkeypatch):
     begin_capture(monkeypatch)
-    with pytest.raises(RuntimeError, match="expected no capture of a CUDA graph while a Sampler is made, got one"):
-        make_model("row").sample(1, (1, 2, 2))
+    with pytest.raises(RuntimeError, match="expected no capture of a CUDA graph while a drawing is planned"):
+        make_model("row").sample(1, (1, 2, 2), generator=generator())
