@@ -210,7 +210,7 @@ def test_progress_on_stderr(capsys):
     model = make_model("diagonal")
     model.sample(1, (1, 2, 2), progress=True)
     [plan] = sampling.sampling_plan(model, 1, (1, 2, 2))
-    assert capsys.readouterr().err == f"drawing: {plan}\n\rrow 1/2\rrow 2/2\n"
+    assert capsys.readouterr().err == f"drawing: {plan}\nrow 1/2\rrow 2/2\n"
 
 
 @pytest.mark.parametrize("progress", ["x", "", 1, 0, None])
