@@ -13,8 +13,9 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 def over_floor(hidden: int) -> float | None:
     """Returns the largest allowed ratio of LSTM2d's time to the time of its matrix products alone (the floor).
 
-    The limit follows from the limit for DiagonalBiLSTM. The function returns None if DiagonalBiLSTM has no limit for
-    this number of hidden units.
+    bench_diag.py has such a ratio for a DiagonalBiLSTM with the same number of hidden units, in which the matrix
+    products take a certain share of the time. In LSTM2d, this share may be smaller by 0.05. The function returns None
+    if bench_diag.py has no ratio for this number of hidden units.
     """
     bounds = [
         target.at_most

@@ -50,8 +50,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    // kMax uses only one of the forget gates f and up. The cell stores 0 for the unused gate, so the backward computes
-    // a zero gradient for the unused gate.
+    // The formula kMax uses only one of a cell's two forget gates: `f`, for the left neighbour, or `up`, for the upper
+    // neighbour. The cell stores 0 for the unused gate, so the backward computes a zero gradient for that gate.
     case Formula::kMax: {
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));

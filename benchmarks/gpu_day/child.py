@@ -46,7 +46,9 @@ def run(
 
 
 def run_jobs(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
-    """Runs the unfinished jobs (measurements) of a session's ``part`` in a child process, for at most ``seconds``.
+    """Runs the unfinished measurements (``jobs``) in a child process, for at most ``seconds``.
+
+    ``results`` stores the results under the name ``part``, such as "sampling".
 
     If the child process ends early, the implementation that it was measuring is recorded as failed, and a new child
     process runs the other jobs. SIGALRM ends a child process whose job takes longer than ``2 * job.seconds`` plus the

@@ -31,11 +31,11 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
 
 
 class DeviceClock:
-    """Measures the mean seconds of a call, without the time to launch its kernels.
+    """Measures the mean seconds of a function's calls, without the time to launch its kernels.
 
-    The clock lets the GPU sleep while the CPU launches the kernels. If the launches take longer than the longest sleep,
-    the result includes the launches, so it is only an upper bound. The clock then adds the function to the set
-    ``bounds``.
+    A DeviceClock lets the GPU sleep while the CPU launches the function's kernels. If the launches take longer than the
+    longest sleep, the measured time includes the launches, so the time is only an upper bound. The DeviceClock then
+    adds the function to the set ``bounds``.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):

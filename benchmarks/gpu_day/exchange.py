@@ -45,18 +45,18 @@ class Args(ctypes.Structure):
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns the values that the blocks of a cluster exchange in a forward kernel with 128 hidden units.
+    """Describes how the blocks of a cluster exchange hidden states in a forward kernel with 128 hidden units.
 
     On each line of the scan, a block sends the 16-bit values of its 128 / ``blocks`` hidden units at 32 pixels of each
-    image to all other blocks. If there are several images, the block also sends these values to itself.
-    csrc/cuda/tiling.h defines the row stride.
+    image to all other blocks. If there are several images, the block also sends these values to itself. The values of a
+    pixel are one row of shared memory, and csrc/cuda/tiling.h defines the distance between two rows.
     """
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns the values that the blocks of a cluster exchange in a backward kernel with 128 hidden units.
+    """Describes how the blocks of a cluster exchange gradients in a backward kernel with 128 hidden units.
 
     On each line of the scan, each block sends float32 partial sums of the gradients of hidden states at 32 pixels to
     all blocks. csrc/cuda/tiling.h defines the strides.

@@ -25,7 +25,8 @@ LSTM2D = [
 class Job(NamedTuple):
     """Measures the implementations of one benchmark case.
 
-    If ``compiled``, the job measures only the loop in PyTorch, with and without torch.compile.
+    If ``compiled`` is true, the job measures only the implementation that is a plain loop in PyTorch, with and without
+    torch.compile.
     """
 
     case: str
@@ -51,8 +52,8 @@ class ScanJob(NamedTuple):
     size: tuple[int, int, int, int]  # batch, height, width, hidden
     directions: int
     precision: str
-    # The default None selects the operators. False selects the layouts of the forward scan, and True the layouts of the
-    # backward scan.
+    # The value of `backward` says what the job measures. None stands for each operator of the scan, False for every
+    # layout of the forward scan, and True for every layout of the backward scan.
     backward: bool | None = None
     seconds: float = 5.0
 

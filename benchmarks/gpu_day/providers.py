@@ -76,8 +76,9 @@ CASES = {job.case: parse_case(job.case) for job in BENCHMARKS}
 def capture_graph(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
     """Captures a function in a CUDA graph. Returns a function that replays the graph and returns its outputs.
 
-    ``start`` returns the function to capture. It is called on the stream of the capture, because torch runs a backward
-    pass on the stream of its forward pass.
+    ``start`` returns the function to capture. If that function is a backward pass, ``start`` runs the forward pass.
+    ``start`` is called on the stream of the capture, because torch runs a backward pass on the stream of its forward
+    pass.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

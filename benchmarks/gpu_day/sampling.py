@@ -29,7 +29,8 @@ CPU = "a CPU"
 BLOCKS = {"a block": 1, "8 blocks": 8}
 # A uniform number this close to the boundary between two values may select either, because logits are rounded.
 TIE = 1e-5
-# A chain of operations, from which the cycles of one operation are measured, draws images of this size.
+# The width and height, in pixels, of the images that measure the time of one operation, such as an LSTM cell. The
+# network that draws these images is a chain of such operations.
 WIDTH, HEIGHT = 128, 16
 REPEATS = 3
 # Cycles of an operation, modelled from machine code (docs/sampling.md). EXCHANGE and the rates of the L2 cache are

@@ -9,8 +9,8 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, JOBS, LIKE_LSTM, LSTM2D
 
-# The path "resident" is one kernel for all lines of a scan, and the path "step" is a kernel for each line. The targets
-# apply to the first of these paths that can run the case.
+# A scan on a GPU runs either one kernel for all lines ("resident") or one kernel for each line ("step"). The verdict on
+# a benchmark case judges only the first of these two ways that can run the case.
 PATHS = ("resident", "step")
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))

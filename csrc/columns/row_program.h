@@ -1,10 +1,10 @@
 // Parses and checks row steps (pixelrnn_ext/incremental/row_steps.py), which compute all columns of an image row
 // together.
 //
-// `code` holds the integers of one step after another. A RowSum (a sum of products) has the integer 0 for its kind,
-// then its output, bias, map and packed weights, the number of its taps, and the source of each tap. A RowCopy has the
-// integer 1 for its kind, then its output, its source, and whether it reverses the order of the columns. A tensor is
-// given by its index, an absent tensor by -1.
+// `code` holds the integers of one step after another. A RowSum adds up products, a bias and a feature map (`map`). The
+// integers of a RowSum are 0, its output, its bias, its map, its packed weights, the number of its taps (inputs to
+// multiply), and the source of each tap. The integers of a RowCopy are 1, its output, its source, and whether it
+// reverses the order of the columns. A tensor is given by its index, an absent tensor by -1.
 #pragma once
 #include <vector>
 

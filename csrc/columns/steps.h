@@ -55,7 +55,8 @@ template <class T> struct ColumnStep {
   int64_t colour;
 };
 
-// Returns the largest pixel value. If a pixel has a single logit, its possible values are 0 and 1.
+// Returns the largest value that one colour channel of a pixel can have, which is the number of its logits minus 1. If
+// there is a single logit, the possible values are 0 and 1, so the function returns 1.
 template <class T> int64_t last_level(const ColumnStep<T>& s) {
   return s.stop - s.start == 1 ? 1 : s.stop - s.start - 1;
 }

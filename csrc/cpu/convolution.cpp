@@ -39,8 +39,9 @@ class LiveWeights {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that a convolution reads. A band is some rows of an image, padded with zeros. For output pixel (r, c)
-// of a band, the first of the adjacent pixels is pixel (r + `row`, c + `column`) of the padded band.
+// Pixels side by side in one row of an image, which a convolution reads together for an output pixel. A band is some
+// rows of an image, padded with zeros. For output pixel (r, c) of a band, the leftmost of the `pixels` pixels is pixel
+// (r + `row`, c + `column`) of the padded band.
 struct Piece { int row, column, pixels; };
 
 // A band is some rows of an image, channels-last and padded with zeros, so that each row of the kernel reads contiguous

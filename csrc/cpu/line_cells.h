@@ -145,8 +145,9 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
-  // Finds pointers to the operands of the `count` active cells of line t of image b. Each tap (a neighbour that a cell
-  // reads) has an array of n pointers for the cells of several images. The function fills each array from index j on.
+  // Stores the addresses of the values that the `count` active cells of line t of image b read. Each tap (a neighbour
+  // that a cell reads) has an array with one address for each of n cells, which may belong to several images. The
+  // function fills elements j to j + count - 1 of each array.
   void set_operands(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) set_pointers(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

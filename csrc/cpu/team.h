@@ -13,8 +13,8 @@ namespace pixelrnn::cpu {
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
 // A barrier that opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A
-// waiting thread first spins, then yields. A scan uses the barrier between lines, because a fork and join for each line
-// would take several times as long as the line itself, while another process uses a core.
+// waiting thread first spins, then yields. A scan uses the barrier between two lines instead of a fork and join. If
+// another process keeps a core busy, a fork and join takes several times as long as a line.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}

@@ -79,9 +79,10 @@ template <class T> class WeightSums {
       k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
-  // Adds up the sums of all shares (threads' parts) for one weight, and writes columns c0 <= c < c1 to `out`. A sum has
-  // one row for each channel of each tap. `row` points to the weight's first row in the sum of the first share. Returns
-  // the address behind the weight's last row.
+  // Adds up the gradients that all shares (threads' parts) have computed for one weight tensor, and writes the result's
+  // columns c0 <= c < c1 to `out`. The sum of a share holds the gradients of several weight tensors, with a row for
+  // each channel of each tap. `row` points to the weight tensor's first row in the sum of the first share. Returns the
+  // address behind the weight tensor's last row.
   const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const auto to = out.at(direction, t);

@@ -40,12 +40,14 @@ struct alignas(16) BlockRecord {
   // the number of the tap's channels.
   int x[kRecordTaps], width[kRecordTaps];
   int more_taps;  // index of the third tap in BlockProgram::taps
-  // `base` is the place of the first summand, and `output` is the place of the result.
+  // `base` is the index in shared memory of the first summand of the step's result, and `output` is the index of the
+  // result. The comment before BlockKind explains negative indices.
   int base, output;
   // The array holds further places, and numbers, at the indices that the enumerations after this struct define.
   int place[5];
-  // In a cluster, each block computes a part of the step's quads. In this round, it computes the quads first_quad to
-  // `quads` - 1 of its part.
+  // In a cluster, each block computes a part of the step's outputs. The part is divided into quads (four outputs, or
+  // the four gates of a hidden unit). With this record, the block computes the quads first_quad to `quads` - 1 of its
+  // part.
   int first_quad;
 
   PIXELRNN_HOST_DEVICE BlockKind kind() const { return BlockKind(flags & 7); }
@@ -73,8 +75,8 @@ static_assert(sizeof(BlockRecord) == 80, "records are read in pieces of 16 bytes
 // first summand. In a linear step, place[2 * i] is the place of the operand that the fused pointwise step i adds, and
 // place[2 * i + 1] is the place of its result. In a pointwise step, place[0] is the place of the second summand.
 enum { kGateStride, kCarried, kAddend, kC, kH };
-// Indices of BlockRecord::place in a draw. The array then holds two numbers that are not places: the colour, and the
-// largest pixel value.
+// Indices of BlockRecord::place in the record of a step that draws one colour channel of a pixel. place[kColour] is the
+// index of the channel, and place[kLastLevel] is the largest value that the channel can have.
 enum { kColour, kLastLevel };
 // Indices of BlockRecord::place in the record of the last warp, in a cluster. The array then holds two numbers.
 // kExpected is the number of bytes of results that the block receives from the group of independent steps that begins.

@@ -111,9 +111,10 @@ template <class T> std::pair<int64_t, int64_t> stream_sizes(const Programs<T>& p
   return {most, most_of_quad};
 }
 
-// Returns a plan for clusters whose ring buffer of weights is as large as fits in shared memory, but at most half of a
-// column's weights (rounded up to a power of two). The ring buffer holds at least the weights of two groups of four
-// outputs.
+// Returns a plan for clusters. The blocks of a cluster load their weights for each column through a ring buffer in
+// shared memory. The size of the buffer in bytes is half of a block's weights for a column, rounded up to a power of
+// two, and at most kMaxStreamBytes. The size is halved until the buffer fits in shared memory, but the buffer holds at
+// least the weights of two groups of four outputs.
 template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const Device& device, int blocks) {
   const auto [all, quad] = stream_sizes(programs, blocks);
   int64_t bytes = kMinStreamBytes, least = kMinStreamBytes;

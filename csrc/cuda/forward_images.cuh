@@ -163,8 +163,9 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : previous),
               compute(computed, computed_t);
       });
-      // A warp announces the bytes of two tiles (8 cells each) to the mbarrier of images 2 and 3. In the first
-      // iteration it announces only one tile, because the loop begins with image 3.
+      // Two images (0 and 1, or 2 and 3) share an mbarrier, to which a warp announces the bytes of one tile (8 cells)
+      // of each image. The first iteration begins with a tile of image 3, without a tile of image 2, so the warp then
+      // announces the bytes of only one tile.
       push(computed, computed_t, k ? written : read, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       fragments = weights.first_fragments(line_address((k + 1) % kImages, k + 1 < kImages ? read : written));

@@ -117,8 +117,9 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
             images_per_cluster(v.kind), {}, p.gates};
         for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // In the forward, every group of warps must have a tile (8 cells). In the backward, a group may lack a tile if
-        // the other groups have too few threads to compute all cells of a line.
+        // A group of warps that has no tile (8 cells) takes no part in the matrix product, so the forward refuses such
+        // a layout. The backward accepts it if the other groups have too few threads to compute all cells of a line at
+        // once.
         const bool has_idle_group = groups > 1 && kTileCells * min_tiles * (groups - 1) >= p.cells;
         if (has_idle_group &&
             !(p.backward && thread_units && 32 * s.slices() * (groups - 1) / (s.units / thread_units) < p.cells))

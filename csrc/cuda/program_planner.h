@@ -92,8 +92,9 @@ template <class T> bool is_product(const ColumnStep<T>& s) {
   return s.kind == StepKind::kLinear || s.kind == StepKind::kCell;
 }
 
-// A copy of weights for block `rank` of a cluster, which reads the copied weights once for each column. The destination
-// `to` counts values from the first weight that the block reads for a column.
+// Tells which weights to copy for the block with index `rank` of a cluster. The block reads the copied weights once for
+// each column. The destination `copy.to` is a number of values, counted from the first weight that the block reads for
+// a column.
 template <class T> struct StreamPart {
   int rank;
   WeightCopy<T> copy;

@@ -1,9 +1,9 @@
 // The arguments of the operators `scan` and `scan_gradients` on all devices, and of the operator `recurrence` on a GPU.
 //
 // In shapes, D is the number of directions, B of images, h of hidden units, and G of gates (4 or 5). H and W are height
-// and width. A tap is a pixel whose hidden state or input a cell reads. An axis G h holds the four gates of each unit,
-// then the fifth gates of all units. The operators make operands contiguous unless the list says "any strides".
-// scan.cpp documents the outputs, and all other arguments of scan_gradients.
+// and width. A tap is a pixel whose hidden state or input a cell reads. An axis of length G h holds the first four
+// gates of each unit, and then the fifth gates of all units. The operators make operands contiguous unless the list
+// says "any strides". scan.cpp documents the outputs, and all other arguments of scan_gradients.
 //
 //   input: [B, H, W, channels].
 //   weight_ih: [D, taps, h, G, channels], the input-to-state weights. The taps are the first pixels of a window in the
@@ -19,7 +19,8 @@
 //   diagonal: true if a cell reads the states above and to the left (Diagonal LSTM). False if a cell reads an odd
 //     number of states in the row above (Row LSTM).
 //   cell: the name of a NamedCell.
-//   merge: "none", "sum" (adds h of all directions), or "shift" (first moves h of the second direction down).
+//   merge: "none", "sum" (adds h of all directions), or "shift" (moves h of the second direction down by one row, then
+//     adds h of both directions).
 //   path: which CUDA kernels run (../cuda/path.h).
 //   tf32: whether the CUDA kernels may use TF32 for products of float32 numbers.
 #pragma once

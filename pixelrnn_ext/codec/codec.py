@@ -277,7 +277,8 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # The condition counts, too, because decoding makes a copy of it for each image.
+        # The memory for a block of images includes the condition (maps that the model reads besides an image), because
+        # decoding copies the condition for each image.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 

@@ -47,8 +47,8 @@ def prepared_copy(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        # Hooks round the inputs and outputs of a transposed convolution, because PyTorch does not
-        # round them. All other layers run in the codec's own code, which rounds.
+        # PyTorch computes a transposed convolution without rounding, so hooks round its inputs and outputs. All other
+        # layers run in the codec's own code, which rounds.
         if isinstance(module, nn.ConvTranspose2d):
             module.register_forward_pre_hook(lambda _, inputs: (grid.quantized(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.quantize_(output))

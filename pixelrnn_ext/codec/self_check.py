@@ -72,8 +72,9 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
     inputs = {name: _from_units(values, grid) for name, values in NEAR_TIES.items()}
-    # With the pre-activation i = 100 the input gate is 1. With a previous c of 1, the new c is then sigmoid(f) +
-    # tanh(g), of which g = 0 leaves the first term, and f = -100 leaves the second.
+    # Each call computes c = sigmoid(f) + tanh(g) in an LSTM cell, because the previous c is 1, and the input gate with
+    # the pre-activation 100 is 1, too. The first call sets g = 0, so c is sigmoid(f). The second call sets f = -100, so
+    # c is tanh(g).
     sigmoid = _cell_state(backend, grid, 100.0, inputs["sigmoid"], 0.0)
     tanh = _cell_state(backend, grid, 100.0, -100.0, inputs["tanh"])
     total = 2**PRECISION

@@ -92,7 +92,7 @@ def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability
 
 
 def upload_rows(tensors: list[Tensor], programs: Programs, height: int, blocks: int) -> Tensor:
-    """Copies the compiled programs to the GPU. Returns the memory, which :func:`draw_rows` takes as ``plan``."""
+    """Copies the compiled programs to a tensor on the GPU. :func:`draw_rows` takes this tensor as ``plan``."""
     return torch.ops.pixelrnn_ext.upload_rows(tensors, *programs, height, blocks)
 
 

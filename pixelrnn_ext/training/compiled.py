@@ -69,7 +69,10 @@ def choose(
 
 
 def seconds_of(step: Callable[[], object], world: World) -> float:
-    """Returns the time of a step: the fastest of a few after a first one, and the mean of all processes."""
+    """Returns the time of a training step in seconds, as a mean over all processes.
+
+    Each process calls the step once to warm up, then calls it a few more times, and takes the fastest of these times.
+    """
 
     def seconds() -> float:
         start = time.perf_counter()

@@ -93,7 +93,8 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 def _temporary(path: Path) -> Path:
     """Returns a temporary name beside ``path``, after removing what killed processes have left for ``path``."""
-    # The prefix has at most 40 characters of the name, because file systems limit the length of a name.
+    # The temporary name contains only the first 40 characters of the name of ``path``, because file systems limit the
+    # length of a file name.
     prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")

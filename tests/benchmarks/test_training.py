@@ -64,8 +64,8 @@ def test_a_core_is_busy_until_its_user_ends(name):
             time.sleep(0.02)
         os.killpg(user.pid, getattr(signal, name))
         try:
-            # The call returns when the program and the process that keeps a core busy have both closed the standard
-            # error.
+            # communicate() returns when two processes have closed the standard error: the program that the test
+            # started, and the process that the program started to keep a core busy.
             user.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             os.kill(pid, signal.SIGKILL)

@@ -329,7 +329,7 @@ def test_just_the_memory_that_is_needed(kind, streams):
 def test_the_bytes_of_an_image_never_change(kind, expected):
     """The codec chooses the number of a file's streams by its estimate of an image's memory.
 
-    The estimate must never change, because then the same images would give a file with other bytes.
+    The test pins the estimate, because a different estimate could change the bytes of the file for the same images.
     """
     assert Codec(model_of(kind))._bytes_of_image(64, 50) == expected
 

@@ -46,8 +46,8 @@ class Emulator:
     def set_device(self, name, multiprocessors=0, gpc=0):
         """Sets the emulated GPU to `name`, such as "sm_90".
 
-        `multiprocessors` counts all multiprocessors, and `gpc` counts the multiprocessors of one graphics processing
-        cluster. A parameter that is 0 stands for the number of the real GPU.
+        `multiprocessors` is the number of all multiprocessors, and `gpc` is the number of multiprocessors in one
+        graphics processing cluster. If a parameter is 0, the emulated GPU has as many multiprocessors as the real GPU.
         """
         self._call("set_device", name.encode(), multiprocessors, gpc)
 

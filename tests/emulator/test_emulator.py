@@ -138,11 +138,13 @@ def test_broken_kernels_are_reported(name, way):
 
 
 def test_asynchronous_stores_come_late_and_in_pieces():
-    """Stores arrive late and in parts, except in the schedules forward and reverse.
+    """Asynchronous stores arrive late and in parts, except in the schedules forward and reverse.
 
-    `no_wait` runs without the race checker, which would report the missing wait. With `half_a_piece`, a phase of the
-    mbarrier expects the bytes of 15.5 stores. No number of whole stores has this number of bytes, so the phase can end
-    only if a store arrives in parts.
+    In the variant `no_wait`, the kernel does not wait for stores. The race checker would report this error, so the test
+    runs this variant without the race checker.
+
+    In the variant `half_a_piece`, the kernel tells its mbarrier to expect the bytes of 15.5 stores. No number of whole
+    stores has this number of bytes, so a phase of the mbarrier can end only if a store arrives in parts.
     """
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)

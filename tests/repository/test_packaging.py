@@ -91,9 +91,10 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep
 def test_wheel_of_the_sdist_computes(sdist):
-    """The test compiles with Clang if it is installed, because other tests compile with GCC.
+    """The test compiles the wheel with Clang if Clang is installed.
 
-    The compiler's option -O0 makes the build six times as fast.
+    Other tests compile with GCC, so the tests together cover both compilers. The compiler's option -O0 makes the build
+    six times as fast.
     """
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")

@@ -78,7 +78,8 @@ def recorded(function, calls):
 def test_images_and_logits(name, colours, dtype, n, condition, known, temperature, schedule, way, request):
     """A stage is a set of independent operations on a pixel, which one launch computes for all images.
 
-    The launch divides 6 images into a group of four and a group of two. It computes 1 or 3 images one by one.
+    If there are at least four images, the launch divides the images into groups of up to four, so it divides 6 images
+    into groups of four and two. If there are only 1 or 3 images, each image is a group of its own.
     """
     if request.node.callspec.params["way"] == "2-blocks":
         n = min(n, 2)  # the emulator takes long for clusters

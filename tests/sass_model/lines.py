@@ -60,9 +60,9 @@ def cost(kernel, code, warps):
     pair = tile = cell = pairs_of_a_tile = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # The number of multiply instructions that a warp issues for one tile and one pair. On tensor cores, a warp
-        # issues two instructions for every 16 rows. In fp32, it issues 16 instructions for each row and each of the two
-        # cells of a thread.
+        # `products_of_a_pair` is the number of multiply instructions that a warp issues for one tile (8 cells) and one
+        # pair (64 bytes of each row of the weights). On tensor cores, a warp issues two instructions for every 16 rows.
+        # In fp32, it issues 16 instructions for each row and each of the two cells of a thread.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

@@ -81,7 +81,7 @@ def test_auto_compiles_where_it_saves_more_than_it_takes(tmp_path, monkeypatch, 
     saved = f"which should save 30 s, 7% of 6 steps of {1000 * seconds:.3g} ms"
     assert line.endswith(saved)
     assert line.startswith("the training step was compiled in" if compiles else f"{STAYS}: compiling may take 30 s, ")
-    # A resumed training keeps the choice.
+    # A resumed training compiles if, and only if, the interrupted training compiled.
     monkeypatch.setattr(compiled, "seconds_of", lambda step, world: 0 if compiles else 1000)
     training, (line,) = resumed(tmp_path, compile="auto")
     assert line.endswith("as before") and training.compiled is stored(tmp_path) is compiles

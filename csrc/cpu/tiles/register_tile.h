@@ -22,9 +22,10 @@ template <int max, class F> INLINE void with_constant(int64_t count, const F& f)
   }
 }
 
-// For each channel j0 <= j < j1, adds p[m][j] times the channel's N vectors of weights to acc[m]. w points to the
-// weights of channel j0. The weights of the next channel begin `step` values later. Within a channel, the next vector
-// begins `spacing` values later. Returns the address of the weights of channel j1.
+// Multiplies R rows of values by weights, and adds the products to R rows of N vectors, acc[R][N]. Row m of acc gets,
+// for each channel j0 <= j < j1, the products of the value p[m][j] and the channel's N vectors of weights. w points to
+// the weights of channel j0. The weights of the next channel begin `step` values later. Within a channel, the next
+// vector begins `spacing` values later. Returns the address of the weights of channel j1.
 template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = j0; j < j1; ++j, w += step) {

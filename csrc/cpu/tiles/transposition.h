@@ -42,9 +42,9 @@ template <class T> struct Transposition {
         }
       return;
     }
+    // The matrix is transposed in squares of L rows and L columns. If its rows or columns are not a multiple of L, the
+    // last square ends at the end of the matrix and overlaps the previous square.
     for (int64_t i = 0; i < rows; i += L)
-      // A block has L rows and L columns. If the matrix does not divide into blocks, the last block ends at the end of
-      // the matrix and overlaps the previous block.
       for (int64_t j = 0; j < columns; j += L) {
         const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
         const int64_t index = i0 * from_stride + j0;

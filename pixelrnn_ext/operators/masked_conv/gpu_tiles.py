@@ -56,8 +56,8 @@ TILES: tuple[Tiles, ...] = (
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # so that even a small test needs several tiles
 
-# The cost of tiles assumes that this number of programs runs at once. The number is the same for every GPU, so that all
-# GPUs get the same tiles.
+# The estimated cost of a kernel assumes that the GPU runs this number of Triton programs (thread blocks) at once. The
+# number is the same for every GPU, so that all GPUs use the same tiles.
 _CONCURRENT_PROGRAMS = 128
 _LOAD_COST = 32  # in multiplications
 

@@ -51,7 +51,7 @@ inline Code read_ptx(const char* text) {
 }
 
 // Returns whether a compute capability (90 stands for 9.0) belongs to a Jetson. Jetsons share machine code with no
-// other GPU. CUDA 13 renamed compute capability 10.1 to 11.0, so the set has both.
+// other GPU. The function accepts both 101 and 110, because CUDA 13 renamed compute capability 10.1 to 11.0.
 inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
 
 inline Code read_code(const void* image) {

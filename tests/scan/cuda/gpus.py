@@ -60,7 +60,7 @@ class Gpu:
         ops: the namespace of torch.ops with the operators that run on this GPU.
         device: the torch device of the operators' tensors, "cpu" for an emulated GPU.
         emulator: the controls of an emulated GPU, or None for the real GPU.
-        worst: {(number format, group of results): the largest error ratio so far}.
+        worst: {(number format, group of results such as "h, c, gates"): the largest relative error so far}.
     """
 
     name: str

@@ -45,8 +45,8 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
     sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
     expected = layer(x, sizes)
     assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
-    # The host would refuse image sizes that are out of range in CPU memory. It does not check sizes in a real GPU's
-    # memory, so the kernel must clamp them.
+    # The host checks image sizes only if they lie in CPU memory, and refuses sizes that are out of range. The host does
+    # not check sizes in a real GPU's memory, so the kernel must clamp these sizes.
     if not gpu.emulator:
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 

@@ -91,9 +91,9 @@ def test_images_of_their_own_sizes(format, path, gpu):
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """The two scans read the same pre-activations x and do not compute x from the input.
+    """The test gives both scans the same pre-activations x, and no input from which the scans would compute x.
 
-    The last bits of this matrix product would depend on the number of pixels.
+    A scan would compute x by a matrix product, whose last bits depend on the number of pixels.
     """
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
     batch = gpu.run(p, "resident")

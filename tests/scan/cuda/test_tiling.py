@@ -34,8 +34,9 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    # `padding` is larger than the number of zero rows that fill the matrix up to a whole number of slices. A slice is
-    # the set of rows that one warp computes. Kernels on tensor cores pad a unit's five gates to six.
+    # Zero rows fill the matrix up to a whole number of slices. A slice is the set of rows that one warp computes. The
+    # number of zero rows must be less than `padding`. Forward kernels on tensor cores pad a unit's five gates to six,
+    # which adds 8 zero rows to each slice.
     padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
     rows = s.hidden if s.backward else s.gates * s.units
     assert 0 <= s.slices() * s.slice_rows() - rows < padding
