@@ -7,8 +7,8 @@ from harness.requirements import Target
 from pixelrnn_ext.benchmark.diagonal import CASES
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE
 
-# The first tuple has the largest allowed ratios of our time to the time of the matrix products alone (the floor). The
-# second tuple has the least required speed-ups over an efficient loop in PyTorch.
+# In the first tuple, each number is the largest allowed ratio of our time for one case to the time of the matrix
+# products alone. In the second tuple, each number is the least speed-up for one case over an efficient loop in PyTorch.
 TARGETS = [
     *(
         Target(case, NATIVE, FLOOR, at_most=floor)

@@ -36,7 +36,9 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 def _with_torch(hook):
     def run(*args, **kwargs):
         if _torch_is_installed():
-            # These folders are last in sys.path, so that Python prefers the isolated build's own setuptools and ninja.
+            # pip builds a package in an isolated environment, which lacks torch. The folders with the user's torch are
+            # therefore added to sys.path. They come last, so that Python prefers the isolated environment's own
+            # setuptools and ninja.
             sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 

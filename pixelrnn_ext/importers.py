@@ -1,8 +1,9 @@
 """Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
-Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns a state_dict of
-copies. The function's docstring names the LSTM2d that can load this state_dict. In a function for a single scan,
-``corner`` names the LSTM2d's direction that gets the weights. ``first | second`` joins the state_dicts of two scans.
+Each function converts the weights of one other program. It takes floating-point tensors or numpy arrays in the layout
+of that program, and returns a state_dict of copies. The function's docstring names the LSTM2d that can load this
+state_dict. In a function for a single scan, ``corner`` names the LSTM2d's direction that gets the weights. The
+expression ``first | second`` joins the state_dicts of two scans.
 
 The functions raise TypeError if a value is no floating-point matrix, and ValueError if it does not fit.
 """

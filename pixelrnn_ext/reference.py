@@ -208,8 +208,9 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Gives the pixels outside the image the border's states. Zero border states need this, too, if a cell's c
-        # depends on the c above, because c to the right of the image might otherwise become infinite.
+        # Outside the image, h and c are set to the initial states, because pixels at the border of the image read them.
+        # If cells read the c above, this is necessary for zero initial states, too, because c to the right of the image
+        # might otherwise become infinite.
         if h0 is not None or c0 is not None or carries_up or inside_line is not None:
             active = (row <= t) & (t < row + width) if inside_line is None else inside_line[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)

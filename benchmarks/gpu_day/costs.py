@@ -63,11 +63,11 @@ def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors:
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the measured cycles of one line (row or anti-diagonal) of a scan.
+    """Returns the measured clock cycles of one line (row or anti-diagonal) of a scan.
 
-    The GPU runs the scan's clusters in waves, and the result is for one wave. The function returns None if the
-    measurement lacks the plan, the time or the clock frequency, if the last wave is too small, or if memory bandwidth
-    bounds the scan.
+    The GPU runs the scan's thread block clusters in waves, and the cycles are those of one wave. The function returns
+    None if the measurement lacks the kernel's name and launch sizes, the time or the clock frequency. It also returns
+    None if memory bandwidth limits the scan, or if the last wave fills only a small part of the GPU.
     """
     plan, microseconds, megahertz = parse_plan(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:

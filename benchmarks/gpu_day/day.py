@@ -120,7 +120,7 @@ class Day:
         return "ok", f"built {card.describe_kernels(config)}, since {reason}"
 
     def test(self, part: str, seconds: float) -> tuple[str, ...]:
-        """Runs pytest on a part's tests. Returns the status, a note, and a line for each failed test."""
+        """Runs pytest on TESTS[part]. Returns the status, a note, and a line for each failed test."""
         limit = max(1.0, seconds - child.GRACE)
         environment = {
             "COLUMNS": "300",  # otherwise pytest shortens its lines

@@ -10,8 +10,9 @@ struct Args {
   int lines;
   // A block stores [rows][columns] pieces of 16 bytes in each target block on each line. `rows` is a multiple of 8.
   int rows, columns;
-  // The three strides are distances in bytes in the receiver's shared memory. `block_stride` is the distance from one
-  // sender's values to the next sender's values.
+  // A block stores its values in the shared memory of its target blocks, and the strides are distances in bytes in this
+  // memory. The stride `block_stride` separates the values of one storing block from the values of the next storing
+  // block.
   int row_stride, column_stride, block_stride;
   int targets;  // number of blocks to which each block stores
 };

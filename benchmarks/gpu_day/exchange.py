@@ -59,7 +59,8 @@ def backward(blocks: int) -> Exchange:
     """Describes how the blocks of a cluster exchange gradients in a backward kernel with 128 hidden units.
 
     On each line of the scan, each block sends float32 partial sums of the gradients of hidden states at 32 pixels to
-    all blocks. csrc/cuda/tiling.h defines the strides.
+    all blocks. The strides are distances in the shared memory of the receiving block, and csrc/cuda/tiling.h defines
+    the layout of this memory.
     """
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)

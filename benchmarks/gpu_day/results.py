@@ -62,9 +62,10 @@ class Results:
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail_running(self, part: str, why: str) -> None:
-        """Records the running implementations as failed. If no implementation is running, records the job as failed.
+        """Records as failed all implementations that are being measured.
 
-        Raises RuntimeError if nothing is running.
+        If a job of ``part`` is running, but no implementation is being measured, the function records the job as
+        failed. Raises RuntimeError if no job is running, either.
         """
         running = [m for m in self.select(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)

@@ -104,8 +104,8 @@ def chain(kind: str, hidden: int, length: int, n: int, blocks: int, device: str)
     for _ in range(length):
         output, y, z = (rows.buffer(hidden) for _ in range(3))
         if kind == "cell":
-            # A chain may consist of two wide LSTM cells, whose weights must fit in the shared memory of a thread block.
-            # Each cell therefore reads at most 32 channels of an input.
+            # The weights of two LSTM cells with many hidden units must fit in the shared memory of one thread block.
+            # Each cell therefore reads at most 32 channels of each of its two inputs.
             channels = min(hidden, 32)
             weights = torch.randn(2, channels, 4 * hidden, device=device) / hidden
             taps = [Tap(x, 0, channels, weights[0]), Tap(z, -1, channels, weights[1])]

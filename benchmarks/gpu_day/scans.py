@@ -103,9 +103,10 @@ def measure_layouts(job: ScanJob, known: set[str], report: Report, device="cuda"
 
 
 def measure_operators(job: ScanJob, known: set[str], report: Report, device="cuda", ops=None) -> None:
-    """Reports the microseconds of each operator: "call_us" with its launches, and "device_us" without them.
+    """Reports two times of each operator in microseconds.
 
-    "times" is {kernel: [launches, microseconds]}.
+    "call_us" is the time of a call, including the time that the CPU needs for the launches. "device_us" is the time of
+    the GPU alone. "times" is {kernel: [number of launches, microseconds]}.
     """
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")

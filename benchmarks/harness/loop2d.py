@@ -41,8 +41,8 @@ class Lines:
         # inverse: it holds the position v of each pixel in each direction.
         self.pixel = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.visit = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        # The result for pixel[d, v] is row output[d, v] of the matrix of results, whose shape is (N * H * W * D,
-        # hidden).
+        # The results form a matrix of shape (N * H * W * directions, hidden). output[direction, v] is the row of this
+        # matrix for the v-th pixel that the direction visits.
         self.output = self.pixel * len(corners) + d[:, None]
 
 

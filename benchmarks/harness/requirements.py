@@ -48,9 +48,10 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the required ratio, or None if this instruction set has no requirement.
+        """Returns the limit that the measured ratio of times must meet, or None if there is no requirement.
 
-        A limit relative to the time of the matrix products alone is for AVX-512. The limit for AVX2 is larger.
+        A requirement relative to the time of the matrix products alone depends on the instruction set. It is stated for
+        AVX-512, less strict for AVX2 with 64 hidden units or more, and absent otherwise.
         """
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most

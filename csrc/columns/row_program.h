@@ -21,7 +21,8 @@ template <class T> struct RowStep {
     int64_t channels;
   };
   std::vector<Tap> taps;
-  int64_t channels;  // number of channels of all taps together
+  // A step multiplies several inputs, called taps. `channels` is the number of channels of all taps together.
+  int64_t channels;
   const T *bias, *map, *packed;
   int64_t map_image, map_channel, map_row, map_column;  // strides in `map`, 0 along an axis of size 1
 };

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kRoundedPerThread = 1 << 15;  // rounding fewer numbers takes less time than waking a thread
 // A thread decodes several neighbouring streams at the same time, if the streams contain at most kImagesAtOnce images
-// in total. The number is equal to BLOCK in pixelrnn_ext/codec/container.py.
+// in total. kImagesAtOnce is equal to BLOCK in pixelrnn_ext/codec/container.py.
 constexpr int64_t kImagesAtOnce = 64;
 
 // Runs the steps of the sampler or codec at each pixel of an image row, for images image0 to image1 - 1. `streams`

@@ -232,9 +232,9 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // If the images divide evenly among the shares (threads' parts), a share computes all gradients of a few images at a
-  // time, while dx is in the cache. If the caller does not want dx, the buffer own_dx holds dx, and has room only for
-  // the few images of each share.
+  // If the images divide evenly among the CPU threads, each thread computes all gradients of a few images before it
+  // goes on to other images, because dx is then still in the cache. If the caller does not want dx, the buffer own_dx
+  // holds dx, and has room only for the images that the threads compute at the same time.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
   const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);

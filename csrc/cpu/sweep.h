@@ -163,8 +163,9 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Cells<T>& cells) const { return (cells.count + max_cells_ - 1) / max_cells_; }
-  // Returns the number of groups into which the cells of a line are divided, if several threads share the line. The
-  // number is rounded up so that all threads get equally many tiles (one group of cells for one block of hidden units).
+  // Several threads may compute one line together. Their work is divided into tiles, each of which is one group of the
+  // line's cells for one block of hidden units. The function returns the number of groups, rounded up so that all
+  // threads get equally many tiles.
   int shared_groups(const Cells<T>& cells) const {
     const int n = groups(cells);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

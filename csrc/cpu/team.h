@@ -55,8 +55,10 @@ struct Team {
         const_cast<F*>(&f));
   }
   // Runs several functions one after the other, each with all shares (parts of the work). If `concurrent` is true, one
-  // parallel region runs all functions, because the end of each region takes a time slice while another process uses a
-  // core. If a function can throw, the shares of later functions must not wait for each other.
+  // parallel region runs all functions. Separate regions would be slower while another process uses a core, because the
+  // end of each region would wait a time slice for the thread that the other process delays. If a function can throw,
+  // the shares of later functions must not wait for each other, because the thread that threw skips its shares of these
+  // functions.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!concurrent) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);

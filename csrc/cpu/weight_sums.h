@@ -54,9 +54,10 @@ template <class T> class WeightSums {
   }
 
  private:
-  // The shares (threads' parts) divide the columns of the sums, instead of the image rows, only if groups of
-  // kMinColumns columns divide almost evenly among the shares. kMinColumns does not depend on the instruction set, so
-  // all instruction sets make the same choice and add in the same order.
+  // Several CPU threads compute a weight gradient, which is a sum over all pixels. Each thread computes some columns of
+  // the gradient only if groups of kMinColumns columns divide almost evenly among the threads. Otherwise each thread
+  // sums over some of the image rows. kMinColumns does not depend on the instruction set, so all instruction sets make
+  // the same choice and add in the same order.
   static constexpr int kMinColumns = 64;
   static constexpr int kRunCells = 128;  // cells whose operand pointers are computed at a time
   static constexpr int kBlockColumns = 16;

@@ -66,8 +66,9 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       if (thread_ == 0) exchange_.init(), ptx::mbarrier_init(barriers_, kStreamStages, 1), ptx::mbarrier_fence();
     for (int64_t i = thread_; i < a_.bytes / 16; i += blockDim.x)
       reinterpret_cast<uint4*>(memory_)[i] = reinterpret_cast<const uint4*>(a_.memory)[i];
-    // This loop zeroes the rings, which hold columns of buffers in shared memory. In a single block it also zeroes the
-    // weights, because the padding of the weights must be zero.
+    // This loop zeroes the columns of layers' inputs and outputs that the kernel keeps in shared memory. A single block
+    // also zeroes its weights in shared memory, because the copies below leave out the padding, which must be zero. A
+    // block of a cluster loads its weights to another part of the shared memory, which needs no zeros.
     for (int i = thread_ + (IS_CLUSTER ? a_.weight_values : 0); i < a_.weight_values + a_.ring_values; i += blockDim.x)
       weights_[i] = 0;
     if constexpr (!IS_CLUSTER) __syncthreads();

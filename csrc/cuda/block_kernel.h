@@ -22,28 +22,31 @@ namespace pixelrnn::cuda {
 constexpr int kRecordTaps = 2;
 constexpr int kStreamStages = 8;
 
-// A BlockRecord names a value in shared memory by its place, which is the index of the value among all columns that the
-// block keeps in rings. Zeros lie at the place of an absent operand. A result with the place -1 is not stored, because
-// no step reads it. An operand with the place -2 - i is BlockProgram::operands[i], which lies in global memory.
+// A BlockRecord tells a warp what to compute. It names each operand and result by its place, which is an index into the
+// columns of all buffers that the block keeps in shared memory. Zeros lie at the place of an absent operand. A result
+// with the place -1 is not stored, because no step reads it. An operand with the place -2 - i is
+// BlockProgram::operands[i], which lies in global memory.
 enum class BlockKind : int { idle, linear, cell, pointwise, draw, move };
 struct alignas(16) BlockRecord {
   unsigned flags;
   // `threads` threads run the step together, and this warp's first thread among them has the number first_thread.
   int first_thread, threads;
   // `count` is the number of outputs, hidden units or logits of the step. A quad is four outputs, or the four gates of
-  // a unit, and the last quad that this round computes is `quads` - 1.
+  // a hidden unit. The quads of a step may be spread over several records, and this record ends before quad number
+  // `quads`.
   int count, quads;
   // `weights` is the index of the step's first weight, and `channels` is the number of channels of all its taps
   // together. In the last warp, which copies columns, `weights` is the index of its first copy (BlockMove) instead.
   int weights, channels;
-  // For the first taps (inputs that the step multiplies), `x` has the place of the tap's first channel, and `width` has
-  // the number of the tap's channels.
+  // A linear or cell step multiplies several inputs, called taps. For each of the first two taps, `x` has the place of
+  // the first channel, and `width` has the number of channels.
   int x[kRecordTaps], width[kRecordTaps];
   int more_taps;  // index of the third tap in BlockProgram::taps
   // `base` is the index in shared memory of the first summand of the step's result, and `output` is the index of the
   // result. The comment before BlockKind explains negative indices.
   int base, output;
-  // The array holds further places, and numbers, at the indices that the enumerations after this struct define.
+  // `place` holds the places of the step's other operands and results, or plain numbers. For each kind of step, an
+  // enumeration after this struct says what each index of `place` means.
   int place[5];
   // In a cluster, each block computes a part of the step's outputs. The part is divided into quads (four outputs, or
   // the four gates of a hidden unit). With this record, the block computes the quads first_quad to `quads` - 1 of its
@@ -78,9 +81,10 @@ enum { kGateStride, kCarried, kAddend, kC, kH };
 // Indices of BlockRecord::place in the record of a step that draws one colour channel of a pixel. place[kColour] is the
 // index of the channel, and place[kLastLevel] is the largest value that the channel can have.
 enum { kColour, kLastLevel };
-// Indices of BlockRecord::place in the record of the last warp, in a cluster. The array then holds two numbers.
-// kExpected is the number of bytes of results that the block receives from the group of independent steps that begins.
-// kFreed is the number of stages (equal pieces of the ring of weights) that the round before has freed.
+// Indices of BlockRecord::place in the record of the last warp, in a cluster. The array then holds two numbers. If this
+// record begins a group of independent steps, kExpected is the number of bytes of results that the block will receive
+// from all blocks in this group. Otherwise kExpected is 0. kFreed is the number of stages (equal pieces of the ring
+// buffer of weights) that the steps of the previous record were the last to read, so new weights may be loaded there.
 enum { kExpected, kFreed };
 struct BlockTap { int x, width; };
 template <class T> struct alignas(16) BlockOperand {
@@ -98,8 +102,9 @@ template <class T> struct alignas(16) BlockMove {
   T* row;  // the copied channels begin at row[(column * images + image) * channels]
   int channels;
 };
-// A buffer whose columns to the left of the image a block loads before it begins a row. If `is_ahead` is set, the block
-// also loads the image's first column, because later copies always load the column after the current one.
+// A BlockLoad names a buffer in global memory. Before a block begins an image row, it loads the buffer's columns to the
+// left of the image. If `is_ahead` is set, the block also loads the image's first column, because the copies during the
+// row always load the next column.
 template <class T> struct BlockLoad {
   const T* data;
   int channels, place, mask;  // the ring has mask + 1 columns

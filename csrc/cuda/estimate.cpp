@@ -164,7 +164,7 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
   // Each line takes two launches, one for a matrix product and one for a pointwise kernel. The estimate assumes that
-  // the kernels run while the CPU makes one of the two launches.
+  // the GPU computes while the CPU makes one of the two launches, so only the longer of these two times counts.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 

@@ -3,8 +3,9 @@
 //
 // A row begins with its number formats: HALF is bf16 and fp16, TENSOR is HALF and tf32, ANY is TENSOR and fp32.
 // Its arguments are:
-//   1. the pass: forward or backward, with a 5 for cells of five gates
-//   2. a name for the storage of the weights: "s" means that some or all weights lie in shared memory
+//   1. the pass: forward or backward for cells of four gates, forward5 or backward5 for cells of five gates
+//   2. where the weights are, as in the kernel's name: argument 3 if it is not 0, then "s" if weights lie in shared
+//      memory
 //   3. 64-byte pieces of each weight row in registers
 //   4. 64-byte pieces of each weight row in shared memory
 //   5. forward: tiles (8 cells) of a warp; backward: hidden units of a thread, or 0 if it may have any number of cells

@@ -12,9 +12,9 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
-// The planner refuses a kernel if the product of lines, cells, hidden units and images of one cluster is greater than
-// this limit. The limit is well below 2^31, because the forward computes some 32-bit offsets that lie beyond the end of
-// the tensor.
+// The planner refuses a kernel if one cluster would compute more than this number of hidden states, which is the
+// product of lines, cells of a line, hidden units and images. The limit is well below 2^31, because forward kernels
+// compute some 32-bit offsets that lie beyond the end of the tensor.
 constexpr int64_t kMaxOffset = 1 << 30;
 
 struct Pass {

@@ -12,9 +12,10 @@
 
 namespace pixelrnn::cuda {
 
-constexpr int kWarps = 4;               // run steps, one on each scheduler of a multiprocessor
-constexpr int kMovedChannels = 4 * 32;  // in one copy by the last warp
-constexpr int kClusterBlocks = 8;       // every GPU with clusters supports this size
+// The number of warps of a block that run steps. Each of these warps uses one of a multiprocessor's four schedulers.
+constexpr int kWarps = 4;
+constexpr int kMovedChannels = 4 * 32;                               // in one copy by the last warp
+constexpr int kClusterBlocks = 8;                                    // every GPU with clusters supports this size
 constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of a cluster's ring of weights
 
 // Estimates for the choice between these kernels and a launch for each stage (columns.h), none measured on a GPU. The
@@ -100,9 +101,10 @@ template <class T> struct StreamPart {
   WeightCopy<T> copy;
 };
 
-// Plans one of the two column programs of an image row. Both programs use the same shared memory for their columns,
-// because each program loads its columns anew. This memory begins with `channels` zeros, which steps read in place of
-// absent operands.
+// A column program is the list of steps that a kernel runs at each column of an image row. An image row has two column
+// programs, and this class plans one of them. Both programs use the same shared memory for the columns, because each
+// program loads its columns anew. This memory begins with `channels` zeros, which steps read in place of absent
+// operands.
 template <class T> class ProgramPlanner {
   using Buffer = RowBuffer<T>;
 
@@ -292,7 +294,8 @@ template <class T> class ProgramPlanner {
   static int64_t quad_bytes(const ColumnStep<T>& s) {
     return is_product(s) ? std::max(count_channels(s), 1) * kQuad * int64_t(sizeof(T)) : 0;
   }
-  // In a cluster, a round's weights fill at most half of the ring.
+  // The steps of a column are divided into rounds. In a cluster, the weights of one round may take at most half of the
+  // ring buffer of weights in shared memory.
   size_t count_together(const ColumnStage<T>& stage) const {
     size_t together = kWarps;
     if (team_.is_cluster())

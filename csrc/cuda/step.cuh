@@ -22,8 +22,8 @@ struct StepUnit {
   int64_t h_index;      // index in h and dh, [images][pixels][directions][hidden]
   int64_t dc_row;       // index in dc, [directions][cells][images]
   bool is_active;       // false outside an image that is smaller than the tensors
-  // Whether the left and the upper neighbour of the cell are in the image. In a Row LSTM, has_left is about the pixel
-  // above the cell.
+  // has_left and has_up tell whether the left and the upper neighbour of the cell are in the image. A Row LSTM has no
+  // left neighbour: its c comes from the pixel above, and has_left tells whether that pixel is in the image.
   bool has_left, has_up;
   int to_left, to_up;  // distances to the neighbours' `pixel`
 

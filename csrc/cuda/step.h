@@ -50,8 +50,8 @@ struct StepBackwardArgs {
   const void* c0;
   void* dx;  // gradient of the pre-activations, T [directions][images][pixels][columns]
   void* dc;  // gradient of c, kept from line to line, C [directions][cells][images][hidden]
-  // Gradient of c that a cell of five gates passes to the cell above it, C [line % 2][directions][cells +
-  // 1][images][hidden]. Cell i reads index i + 1.
+  // The gradient of c that a cell of five gates passes to the cell above it. Its elements have the type C, and its
+  // shape is [line % 2][directions][cells + 1][images][hidden]. Cell i reads index i + 1.
   void* dc_up;
   void* dc_above;  // sum of the gradients of c above the first row, C [directions][images][hidden]
   void* operand;   // operand of the next product, T [directions][cells][images][taps][columns]

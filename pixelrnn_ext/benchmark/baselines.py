@@ -66,10 +66,10 @@ class GemmFloor:
 
 
 def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns the matrix products of a recurrence over ``cells`` pixels, with random matrices.
+    """Returns a GemmFloor that computes the matrix products of a recurrence over ``cells`` pixels.
 
-    A pixel reads ``k`` values: its input channels, if they belong to the recurrence, and the hidden channels of its
-    neighbours.
+    The matrices are random. The recurrence multiplies ``k`` values for each pixel: the hidden states of its neighbours,
+    and also its input channels if the recurrence computes the input-to-state product.
     """
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)

@@ -123,10 +123,10 @@ def _channels_last(*maps: Tensor) -> list[Tensor]:
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns the problem of timing a layer.
+    """Returns the implementations of a layer that a benchmark times, and a function that computes the exact results.
 
-    The baseline is ``loop``. The other implementations are copies of ``loop`` that run on ``backends``. The copies get
-    x and dy in channels_last memory format.
+    The layer ``loop`` is the baseline. The other implementations are ``others``, and copies of ``loop`` that run on
+    ``backends``. The copies get x and dy in channels_last memory format.
     """
     maps = _channels_last(x, dy)
     natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]

@@ -17,7 +17,8 @@ def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar
 
     ``writes`` is a key of ``REPLACED``.
     """
-    # The option of a training stays a string, because checkpoints store options as JSON, which has no path type.
+    # When a command trains a model, the value of --out stays a string, because checkpoints store options as JSON, which
+    # has no path type.
     kind = arguments.non_empty if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
     parser.set_defaults(writes=writes)

@@ -30,7 +30,8 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-# Checkpoints do not store these options, because each of them concerns only one run of the command.
+# Checkpoints do not store the options in NOT_STORED, because each of these options concerns only one run of the
+# command.
 NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}
 
 
@@ -59,7 +60,8 @@ MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
 # --resume may change these options to the value that is given here, and to no other.
 MAY_BECOME = {("compile", "off")}
-# Checkpoints of older versions do not store these options. Each value is the one that trainings of those versions used.
+# Checkpoints of older versions do not store the options in OLD_DEFAULTS. For each of these options, OLD_DEFAULTS holds
+# the value with which older versions trained.
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None, "compile": "off"}
 
 

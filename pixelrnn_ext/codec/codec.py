@@ -221,8 +221,8 @@ class Codec:
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
-            # The number of streams follows from the number of bytes, which one encoding counts exactly. An estimate
-            # would differ between machines, and so would the files.
+            # The number of streams depends on the size of the encoded data. The images are encoded once only to get
+            # this size, because an estimate would differ between machines, and so would the files.
             size = len(self._encode(intervals))
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
@@ -250,8 +250,9 @@ class Codec:
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # Checks the condition before the images are allocated. The tensors in ``empty`` have the images' shapes, but
-        # take no memory, because ``expand`` repeats a single element.
+        # The call of _image_groups raises an error if the argument ``condition`` does not fit the images. This happens
+        # before the images are allocated, so the call gets the tensors in ``empty`` instead. They have the images'
+        # shapes, but take no memory, because ``expand`` repeats a single element.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._image_groups(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -311,7 +312,10 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks the rounding mode of PyTorch's threads, which PyTorch's own operators do not set."""
+        """Raises RuntimeError if a thread of PyTorch does not use the default floating-point mode.
+
+        A codec that runs only native kernels needs no check, because native kernels set the mode themselves.
+        """
         if not self._all_native:
             self_check.check_threads()
 

@@ -158,8 +158,8 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_per_column + value
-        # The channels of the condition count twice, because the network and the codec both keep a copy of the
-        # condition.
+        # This memory cost includes the channels of the condition twice, because the network and the codec both keep a
+        # copy of the condition.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)

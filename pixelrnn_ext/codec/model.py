@@ -207,8 +207,8 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # No input is larger than ``grid.limit``. The second ``grid.limit`` is the bound of a condition, which is added
-        # to the pre-activations of the gates.
+        # No input is larger than ``grid.limit``, so the products with the weights sum to at most ``sums * grid.limit``.
+        # The other ``grid.limit`` is for a condition, which is added to the pre-activations of the gates.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < limit:
             expected = f"weights to code with whose sums stay below {limit:g}"

@@ -220,5 +220,8 @@ class AutoregressiveModel(nn.Module):
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:
-    """Returns the channels of the 1x1 convolutions before the logits. None gives the paper's number (table 1)."""
+    """Returns the number of channels of the 1x1 convolutions before the logits.
+
+    If ``head_channels`` is None, the function returns the number in table 1 of the paper.
+    """
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# These device types have no autocast. torch's is_autocast_available is not called, because torch 2.11 cannot compile
-# this function inside torch.func.
+# The device types in _NO_AUTOCAST have no autocast. PyTorch's function is_autocast_available could tell this, but torch
+# 2.11 cannot compile a call of that function inside torch.func.
 _NO_AUTOCAST = ("meta", "lazy", "vulkan")
 
 

@@ -76,8 +76,9 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # A tangent belongs to a level of forward-mode differentiation. Inside torch.func and torch.compile, PyTorch may not
-    # know the current level. Then level 0 is used, because PyTorch has no other level.
+    # In PyTorch's forward-mode differentiation, a tangent belongs to a level, but PyTorch supports only level 0 so far.
+    # The code names level 0 inside torch.func and torch.compile, because PyTorch may not know there that a level is
+    # active.
     level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
 

@@ -118,7 +118,8 @@ def step_code(name: str) -> int:
 def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
     """Returns the number of outputs in one block of packed weights (csrc/columns/steps.h).
 
-    If ``gates`` is 4, returns the number of hidden channels instead.
+    If ``gates`` is 4, the block belongs to an LSTM cell, and the function returns the number of hidden units in the
+    block.
     """
     if for_gpu:
         return 4 // gates  # must equal kColumnBlocks in csrc/cuda/columns.h

@@ -52,7 +52,8 @@ def choose(
         if saved <= COMPILATION:
             return False, f"the training step stays uncompiled: compiling may take {COMPILATION:.0f} s, {why}"
     else:
-        step()  # raises the model's own errors, before a compiler words them otherwise
+        # This step runs without torch.compile, so that an error in the model appears with the message of the model.
+        step()
     start = time.monotonic()
     failure = _compile(loss, step, world.device)
     if world.any(failure is not None):

@@ -304,10 +304,11 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
-    """The function ``load`` of a data set, and its ``options``.
+    """A data set: the function ``load`` that loads it, and the names of the ``options`` that ``load`` takes.
 
-    ``files`` is a glob pattern. It is relative to the folder of ``package``. If ``package`` is None, it is relative to
-    PATH in ``NAME:PATH``.
+    The glob pattern ``files`` names the files of the data set, relative to the folder of the Python package
+    ``package``. If ``package`` is None, the user gives the data set as ``NAME:PATH``, and ``files`` is relative to
+    PATH.
     """
 
     load: Callable[..., DataSet]

@@ -72,8 +72,8 @@ def _walk(folder: str, prefix: str, parents: tuple[tuple[int, int], ...], unread
             elif Path(name).suffix.lower() in SUFFIXES:
                 yield name
             elif entry.is_symlink():
-                # stat() raises an OSError for a broken link, so that the link is reported as unreadable. Its target may
-                # have been a folder of images.
+                # A broken link is reported as unreadable, even without the suffix of an image file, because it may have
+                # led to a folder of images. stat() raises the OSError for this report.
                 entry.stat()
         except OSError as error:
             unreadable[name] = f"{entry.path}: {error.strerror}"

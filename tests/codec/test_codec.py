@@ -242,7 +242,8 @@ def test_progress():
 def test_progress_over_the_networks_of_a_model():
     """A multi-scale model has two networks, here one for images of 2 rows and one for images of 4 rows.
 
-    The progress has a total of 12 rows, which are 4 rows of each of 3 full images.
+    The total of 12 rows counts only the 3 images at full size, which have 4 rows each. The networks compute 2 + 4 rows
+    of each image, so each of the 6 reports adds 2 rows to the progress.
     """
     model = model_of("multiscale-row")
     assert progress_of(model.compress, images_of(model, 3, 4, 2)) == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]

@@ -183,7 +183,8 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.clear_mutations()
-        # The correct kernel skips code for deliberate errors, so it does not reach mutations of this code.
+        # A mutation changes one instruction of a kernel. The kernels also contain deliberate errors that are not
+        # enabled here, so a mutation in the code of such an error is never executed.
         if kernels.mutation_reached():
             reached += 1
             assert "" not in results, (broken, mode, results)

@@ -45,9 +45,10 @@ def covering_cases(cases, strength):
 
 
 def parameters(item):
-    """Returns the parameters of a test case as {names of the parameters of one marker: id() of each value}.
+    """Returns the parameters of a test case, with the Python id() of each value in place of the value.
 
-    The ids stand for the values, because not all values are hashable.
+    A key of the result is the tuple of the parameter names that one marker ``parametrize`` sets together. Ids replace
+    the values, because not all values are hashable.
     """
     values, found = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):

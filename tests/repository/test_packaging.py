@@ -103,7 +103,8 @@ def test_wheel_of_the_sdist_computes(sdist):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
-    # Only a Linux library is searched for paths, because elsewhere a library may contain the paths of its object files.
+    # The library must not contain the paths of folders of the build machine. The test checks this only on Linux,
+    # because other systems may store the paths of object files in a library.
     if sys.platform == "linux":
         for folder in (sdist, Path(torch.__file__).parent):
             assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"

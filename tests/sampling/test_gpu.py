@@ -43,9 +43,9 @@ WAYS = {"stages": None, "block": 1, "2-blocks": 2, "8-blocks": 8}
 
 @pytest.fixture(params=["stages", "block", "2-blocks"])
 def way(request, monkeypatch):
-    """Makes the sampler draw in one of the ways of WAYS, and fails if the sampler draws in another way.
+    """Makes the sampler draw in one of the ways of WAYS, and fails the test if the sampler draws in another way.
 
-    Returns the emulator's controls.
+    Yields the object that controls the emulator on which the sampler's kernels run.
     """
     from helpers.emulated.sampling import use_emulated_gpu
 
@@ -499,8 +499,9 @@ def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, monkeypa
     from helpers.emulated.sampling import use_emulated_gpu
 
     emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
-    # The weights of the first case's network fill an odd number of stages. This number is less than the number of
-    # stages of the kernel's ring buffer.
+    # In a cluster, the kernel keeps weights in a ring buffer of equal pieces, called stages. The weights of the network
+    # in compare_values(2, 1, 4, 0) fill an odd number of stages, which is less than the number of stages in the ring
+    # buffer.
     cases = [
         compare_values(2, 1, 4, 0),
         compare_values(2, 3, 5, 64),

@@ -146,7 +146,8 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     model = WithMap(CHANGES[change]).double()
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
     check_logits(model, images, condition)
-    # The changes named "a map ..." call mean() on a feature map, which a codec does not support.
+    # The models of the changes "a map for all pixels" and "a map of one channel" call mean() on a feature map, which a
+    # codec does not support.
     if "a map" not in change:
         monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS_PER_PASS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)

@@ -92,7 +92,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @each_geometry
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """A cell must be inside the image in all directions or in none, because one launch computes all directions."""
+    """At each place of a line, all scan directions or none must have a pixel, because one launch computes them all."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.is_active(t, r) == other.is_active(t, r) for t in range(one.lines) for r in range(one.cells))

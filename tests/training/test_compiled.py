@@ -32,7 +32,7 @@ def broken(monkeypatch):
 
 
 def trained(out, **options):
-    """Trains to the end. Returns the training, and the messages that came before the scores."""
+    """Trains to the end. Returns the training, and its log messages without the lines that report an epoch."""
     training = tiny_training(out, log=(said := []), **OPTIONS | options)
     assert training.run()
     return training, [line for line in said if not line.startswith("epoch")]
@@ -68,7 +68,8 @@ def test_a_resumed_compiled_training_is_the_same_to_the_bit(tmp_path, pays):
     eager, said = trained(tmp_path / "eager")
     assert not said and not stored(eager.out)
     expected, got = (checkpoint.load(out / checkpoint.LAST)[0] for out in (eager.out, straight.out))
-    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)  # the same names, without torch.compile's prefix
+    # A compiled training stores tensors under the same names as an uncompiled one, without torch.compile's prefix.
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
     assert "forward" not in vars(eager.loss) and "forward" in vars(straight.loss)
 
 

@@ -198,7 +198,8 @@ def uninterrupted(tmp_path_factory):
 
 
 PLACES = range(1, WRITES + 1)
-# A training numbers its writes from 1. The writes with these numbers happen during an evaluation.
+# These tests number the files and log entries that a training writes, from 1. The set holds the numbers of the writes
+# that happen during an evaluation of the model.
 IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}
 
 

@@ -39,9 +39,9 @@ template <class T, int R, int N> INLINE const T* multiply(
   return w;
 }
 
-// Multiplies the values that R cells, from i0 on, read at all taps (neighbours) by packed weights, and adds the
-// products to acc[R][N]. The weights of a tap are [channels][N][lanes]. Calls prefetch_portion up to `portions` times.
-// Returns the address behind the weights.
+// Multiplies packed weights by the values that R cells read from their neighbours, and adds the products to acc[R][N].
+// The first cell is i0. Each neighbour is a tap, and the weights of a tap are [channels][N][lanes]. Calls
+// prefetch_portion up to `portions` times. Returns the address behind the weights.
 template <class T, int R, int N, class Prefetch> INLINE const T* multiply_taps(const Cells<T>& cells, int i0,
     const T* __restrict w, Vec<T> acc[R][N], int portions, const Prefetch& prefetch_portion) {
   constexpr int L = lanes<T>;

@@ -16,8 +16,8 @@ from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launch_context
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Maps with more than this number of pixels are refused, because the kernels index pixels in int32.
 _MAX_PIXELS = 2**30
-# The weight gradient runs in about this number of Triton programs at most, a few for each multiprocessor of a large
-# GPU.
+# The kernel of the weight gradient splits its sum over pixels into parts, so that it runs in roughly this number of
+# Triton programs. A large GPU then has a few programs for each multiprocessor.
 _TARGET_PROGRAMS = 512
 # The fewest pixels that one program sums over.
 _MIN_PIXELS = 512

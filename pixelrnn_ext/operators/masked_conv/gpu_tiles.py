@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of a launch that computes ``number`` matrix products, each (rows, depth) by (depth, columns)."""
+    """The sizes of ``number`` matrix products that one launch computes, each (rows, depth) by (depth, columns)."""
 
     rows: int
     columns: int
@@ -74,8 +74,8 @@ def choose_tiles(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _CONCURRENT_PROGRAMS) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    # A stage of the kernel's pipeline holds one tile of each operand. Rows count twice, because with a ReLU a stage
-    # holds rows of the output and rows of the output's gradient.
+    # A stage of the kernel's pipeline holds one tile of each operand. The size counts the tile's rows twice, because
+    # the backward of a convolution with a ReLU loads the output and the output's gradient.
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 

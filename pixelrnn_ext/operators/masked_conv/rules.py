@@ -31,7 +31,7 @@ _OPS = torch.ops.pixelrnn_ext
 def _kernels(tensor: Tensor) -> ModuleType:
     if not tensor.is_cuda:
         return cpu
-    # The module gpu is imported only for a tensor on a GPU, because this module needs triton.
+    # The module ``gpu`` is imported only for a tensor on a GPU, because ``gpu`` imports triton if triton is installed.
     from . import gpu
 
     return gpu

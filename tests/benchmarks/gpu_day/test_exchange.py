@@ -30,7 +30,8 @@ class FakeGpu(Gpu):
 
     def __init__(self, machine_code):
         self._cycles, self._is_right = torch.zeros(8), torch.zeros(8 * exchange.THREADS)
-        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))  # cycles of one line in each launch
+        # In each launch, the fake GPU takes the next of these numbers of clock cycles for a line of a scan.
+        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))
 
     def launch(self, e, lines):
         self._cycles[:] = next(self.cycles) * lines

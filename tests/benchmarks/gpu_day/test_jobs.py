@@ -38,9 +38,10 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs a job for each of ``words``, which name how its providers behave, such as "hang".
+    """Runs one scripted job for each string in ``words``. Returns {job: {provider: (status, note)}}.
 
-    Returns {job: {provider: (status, note)}}.
+    A provider is an implementation that a job measures. Each word of a string is the name of a provider. A name such as
+    "hang" also says how the provider fails.
     """
     results = Results(folder)
     child.run_jobs("small", [ScriptedJob(job, seconds=needed) for job in words], results, seconds, start)
@@ -65,7 +66,7 @@ def failed(end):
         ("a exit b", {"exit": failed("exit status 3"), "b": OK, None: OK}),
         ("a crash b", {"crash": failed("SIGSEGV"), "b": OK, None: OK}),
         ("a raise b", {"raise": failed("exit status 4"), "b": OK, None: OK}),
-        # No provider was running, so the whole job fails.
+        # The process ends when no implementation is being measured, so the job as a whole fails.
         ("a nobody", {"nobody": OK, None: failed("exit status 5")}),
         # The provider "later" reports its final result after all other providers. The provider "exit" ends the process
         # before that, so the next process measures "later" again.

@@ -22,9 +22,9 @@ def pairs(kernel, hidden, taps, blocks):
 def hidden_sizes(kernel, blocks, taps):
     """Returns the hidden sizes with which a kernel is tested.
 
-    If the kernel keeps a limited part of the weights in registers and another limited part in shared memory, the result
-    is all sizes up to 256 whose weights need both parts. Otherwise the result is the smallest size in tests, or no size
-    if its weights exceed the registers.
+    A kernel may have fixed room for weights in registers, and further fixed room in shared memory. Such a kernel is
+    tested with all hidden sizes up to 256 whose weights need both. Any other kernel is tested with the smallest hidden
+    size of the tests, or with no size if the weights of this size do not fit in its registers.
     """
     registers, shared = kernel.pairs
     if registers and shared:

@@ -7,7 +7,10 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """A forward or backward pass on the GPU known_device(capability). One number as ``size`` means square images."""
+    """A forward or backward pass of a scan on a GPU of compute capability ``capability``, with its sizes.
+
+    If ``size`` is one number, the images are square.
+    """
 
     capability: int
     format: str

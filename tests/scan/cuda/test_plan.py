@@ -147,7 +147,8 @@ def test_a_cards_tensor_cores_take_their_time(core):
         restriction = core.Restriction(blocks=1, variant="s_1_512", step=False)
         return core.plan(problem, core.Device(capability, 99 << 10, 100), restriction).cycles
 
-    # A multiprocessor has 4 schedulers, so each scheduler executes the tensor-core instructions of 8 / 4 warps.
+    # The block has 8 warps, and a multiprocessor has 4 schedulers, so each scheduler executes the tensor-core
+    # instructions of 8 / 4 warps.
     products = 8 / 4 * 2 * 2 * 2
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
     for capability, of_card in {80: 8, 86: 32, 89: 32, 120: 32}.items():

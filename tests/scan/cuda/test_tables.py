@@ -22,9 +22,10 @@ def test_every_kernel_has_its_costs():
 
 
 def test_one_variant_fits_no_hidden_size_and_all_others_run():
-    """One variant has clusters of eight blocks, with which tests use at least 64 hidden units.
+    """One kernel is never tested in clusters of eight blocks, because the weights do not fit in its registers.
 
-    This variant keeps all weights in registers, which have no room for the weights of 64 hidden units.
+    In such clusters the tests use at least 64 hidden units, and the kernel keeps the weights of all hidden units in
+    registers.
     """
     everyone = [(gates, *variant) for gates in (4, 5) for variant in variants(gates)]
     assert [variant for variant in everyone if not fits_some_size(*variant)] == [(4, "tf32", "2_1_256", 8)]

@@ -61,8 +61,8 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 def errors(products, hidden, channels):
     """Returns the relative error of the hidden states, and the largest relative error of a gradient.
 
-    A relative error is the norm of the error divided by the norm of the exact values. ``products`` rounds the operands
-    of the matrix products that cuBLAS computes on a GPU.
+    A relative error is the norm of the error divided by the norm of the exact values. The function ``products`` rounds
+    the operands of those matrix products that cuBLAS computes on a GPU.
     """
     uniform = [torch.rand(size) * 2 - 1 for size in ((channels, 4 * hidden), (3, hidden, 4 * hidden), (4 * hidden,))]
     scale = channels**-0.5, hidden**-0.5, hidden**-0.5
