@@ -53,6 +53,7 @@ def stored(out, name=checkpoint.LAST):
     return checkpoint.load(out / name)[1]["compiled"]
 
 
+@pytest.mark.sweep  # the compiler takes half a minute
 def test_a_resumed_compiled_training_is_the_same_to_the_bit(tmp_path, pays):
     straight, said = trained(tmp_path / "straight", compile="on")
     (line,) = said
