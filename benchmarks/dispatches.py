@@ -9,14 +9,14 @@ from functools import partial
 from unittest import mock
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
+from harness.fake_kernels import scan_kernels
+from harness.operator_counter import ALLOCATION, OPERATOR, VIEW, OperatorCounter
 from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.operators import backends
-from pixelrnn_ext.operators.scan import gpu
-from pixelrnn_ext.operators.scan.arguments import Scan
 
+PHASES = "forward", "backward"
 LAYERS = {
     "row": px.RowLSTM,
     "row of 5": partial(px.RowLSTM, kernel_size=5, mask_type=None),
@@ -40,101 +40,24 @@ CASES = {
 }
 
 
-class Dispatches(TorchDispatchMode):
-    """Counts operations and views. `kernels` maps operators to Python implementations, whose operations are counted
-    instead."""
-
-    def __init__(self, kernels):
-        super().__init__()
-        self.kernels, self.counts = kernels, [0, 0]
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name
-        if name in self.kernels:
-            with self:
-                return self.kernels[name](*args)
-        if any("Tensor" in str(result.type) for result in func._schema.returns):
-            aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
-            self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
-        return func(*args, **(kwargs or {}))
-
-
-class FakeKernels:
-    """Stands in for the compiled CUDA kernels that operators/scan/gpu.py calls. Computes nothing.
-
-    Copies operands that are not contiguous, as the compiled kernels do. With four gates and several directions, it also
-    copies the hidden states h, or their gradient.
-    """
-
-    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence's kernel reads
-    # The function gpu.register() reads the schemas of scan and scan_gradients, so this class has the real operators of
-    # these names.
-    scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
-
-    def recurrence(self, *scan):
-        s = Scan(*scan)
-        s = s.with_operands({k: v.contiguous() for k, v in s.operands.items() if k in self.READ})
-        (directions, _, hidden, gates, _), maps = s.weight_hh.shape, s.x.shape[:4]
-        h = _launch(s.x, (*maps[1:], directions, hidden), s.sizes)
-        h = h.clone() if gates == 4 and directions > 1 else h
-        return h, s.x.new_empty(*maps, hidden), s.x.new_empty(*maps, gates * hidden)
-
-    def recurrence_backward(self, dh, c, gates, *scan):
-        s = Scan(*scan)
-        dh, c, gates, *_ = _dense(dh, c, gates, s.weight_hh, s.c0, s.peephole, s.sizes)
-        directions, images, height, width, hidden = c.shape
-        dh = dh.clone() if s.weight_hh.shape[3] == 4 and directions > 1 else dh
-        left = c.new_empty(directions, images, height if s.diagonal else width, hidden)
-        above = c.new_empty(directions, images * (s.weight_hh.shape[3] == 5), hidden)
-        return _launch(dh, gates.shape, s.sizes), left, above
-
-    def neighbour_states(self, h, h0, sizes, corners, diagonal, taps, first, count):
-        *maps, directions, hidden = _dense(h)[0].shape
-        return _launch(h, (directions, *maps, count, hidden))
-
-    def border_sums(self, dx, sizes, corners, diagonal, taps):
-        directions, images, _, _, rows = _dense(dx)[0].shape
-        return _launch(dx, (directions, images, taps, rows))
-
-
-def _dense(*operands):
-    return [t.contiguous() if isinstance(t, torch.Tensor) else t for t in operands]
-
-
-def _launch(like, shape, sizes=None):
-    """Stands in for a kernel launch. With ``sizes``, a second operation stands for the kernel that zeroes the
-    padding."""
-    written = like.new_zeros(shape)
-    return written if sizes is None else written.zero_()
-
-
-def gpu_kernels():
-    """Returns {operator's name: implementation that gpu.py registers for a GPU}.
-
-    The implementations call the class FakeKernels in place of the compiled kernels.
-    """
-    kernels, torch.ops.dispatches = {}, FakeKernels()
-    with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
-        gpu.register("dispatches", "cuda")
-    return {name.replace("dispatches", "pixelrnn_ext"): kernel for name, kernel in kernels.items()}
-
-
-def count(case, device, kernels):
+def count(case, device, inside):
     layer = CASES[case](device=device)
     x = torch.randn(2, 8, 5, 6, device=device, requires_grad=True)
     sizes = [torch.tensor([(5, 6), (3, 4)], device=device)] if case.endswith(SIZES) else []
-    with Dispatches(kernels) as forward:
+    counter = OperatorCounter()
+    counter.kernels = scan_kernels(counter.launched) if inside else {}
+    with counter, counter.phases("forward"):
         y = layer(x, *sizes)
     cotangent = torch.ones_like(y)
-    with Dispatches(kernels) as backward:
+    with counter, counter.phases("backward"):
         torch.autograd.grad(y, [x, *layer.parameters()], cotangent)
-    return {"forward": forward.counts, "backward": backward.counts}
+    return {phase: [counter.total(phase, OPERATOR), counter.total(phase, VIEW, ALLOCATION)] for phase in PHASES}
 
 
 def counts():
     """Returns {case: {column: [operations, views]}}."""
     # The device "meta" stands in for a GPU. torch cannot run the backward of fake CUDA tensors without a GPU.
-    places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
+    places = {"cpu": ("cpu", False), "gpu": ("meta", False), "gpu, inside": ("meta", True)}
     with mock.patch.object(backends, "why_not_native", lambda device: None):
         return {
             case: {f"{place} {name}": n for place, setup in places.items() for name, n in count(case, *setup).items()}

@@ -21,6 +21,7 @@ from .masks import check_colour_groups, check_mask_type
 from .operators.masked_conv import run as masked_conv
 from .operators.masked_conv.arguments import Convolution
 from .operators.operands import check_map, check_tensors, shape
+from .operators.scan.packing import Packed
 from .operators.scan.problem import Problem
 from .operators.scan.run import run
 
@@ -39,6 +40,7 @@ def row_lstm(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
     backend: str = "auto",
+    packed: Packed | None = None,
 ) -> Tensor:
     """Computes the Row LSTM (section 3.2): a scan from top to bottom, in which a pixel reads pixels of the row above.
 
@@ -67,6 +69,7 @@ def row_lstm(
             ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU ``"native"`` chooses one of two paths, which
             can also be demanded. ``"step"`` runs a matrix product and a kernel for every row or diagonal.
             ``"resident"`` runs one kernel for the whole scan, which takes ``sizes`` only with a cell of five gates.
+        packed: for models, the parameters once more, as operators/scan/packing.py packs them.
 
     Returns:
         The state h of every pixel, (N, hidden, H, W), in the dtype of ``input``.
@@ -81,7 +84,9 @@ def row_lstm(
         torch.Size([2, 16, 8, 8])
     """
     directions = [Direction2d(weight_ih, weight_hh, bias, h0, c0)]
-    return run(Problem(input, directions, gate_bias, sizes, mask_type, image_channels, diagonal=False), backend)
+    return run(
+        Problem(input, directions, gate_bias, sizes, mask_type, image_channels, diagonal=False, packed=packed), backend
+    )
 
 
 def diagonal_lstm(
@@ -141,6 +146,7 @@ def diagonal_bilstm(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
     backend: str = "auto",
+    packed: Packed | None = None,
 ) -> Tensor:
     """Computes the Diagonal BiLSTM (section 3.3): a left-to-right scan plus a right-to-left scan shifted down by a row.
 
@@ -149,6 +155,7 @@ def diagonal_bilstm(
 
     Args:
         gate_bias: broadcastable to (N, 8 * hidden, H, W). The channels of the left-to-right scan come first.
+        packed: as in :func:`row_lstm`.
 
     Example:
         >>> w = torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2)
@@ -159,7 +166,9 @@ def diagonal_bilstm(
         Direction2d(weight_ih, weight_hh, bias, h0, c0),
         Direction2d(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse),
     ]
-    problem = Problem(input, directions, gate_bias, sizes, mask_type, image_channels, ("tl", "tr"), "shift")
+    problem = Problem(
+        input, directions, gate_bias, sizes, mask_type, image_channels, ("tl", "tr"), "shift", packed=packed
+    )
     return run(problem, backend)
 
 

@@ -11,6 +11,7 @@ from . import functional
 from ._arguments import check_dtype, integers, odd_sides
 from .masks import check_colour_groups, check_mask_type
 from .operators import backends
+from .operators.scan.packing import Packed
 
 
 class Recurrent(nn.Module):
@@ -76,6 +77,7 @@ class _LineLSTM(Recurrent):
     """Base class of the paper's recurrent layers. ``_suffixes`` are the suffixes of its directions."""
 
     _suffixes: tuple[str, ...] = ("",)
+    _names = ("weight_ih", "weight_hh", "bias", "h0", "c0")
     _diagonal = True
     _run: Callable[..., Tensor]
     weight_ih: nn.Parameter
@@ -87,7 +89,14 @@ class _LineLSTM(Recurrent):
     # This declaration tells type checkers what a call returns, because nn.Module annotates the result of a call as Any.
     if TYPE_CHECKING:
 
-        def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
+        def __call__(
+            self,
+            input: Tensor,
+            gate_bias: Tensor | None = None,
+            sizes: Tensor | None = None,
+            *,
+            packed: Packed | None = None,
+        ) -> Tensor: ...
 
     def __init__(
         self,
@@ -131,12 +140,30 @@ class _LineLSTM(Recurrent):
             f"mask_type={self.mask_type!r}{bias}, initial_state={self.initial_state!r}, backend={self.backend!r}"
         )
 
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Calls the layer's function in :mod:`pixelrnn_ext.functional`, which describes the arguments."""
-        names = ("weight_ih", "weight_hh", "bias", "h0", "c0")
+    @property
+    def directions(self) -> list[functional.Direction2d]:
+        """The parameters of each direction."""
+        return [
+            functional.Direction2d(*(getattr(self, name + suffix) for name in self._names)) for suffix in self._suffixes
+        ]
+
+    def forward(
+        self,
+        input: Tensor,
+        gate_bias: Tensor | None = None,
+        sizes: Tensor | None = None,
+        *,
+        packed: Packed | None = None,
+    ) -> Tensor:
+        """Calls the layer's function in :mod:`pixelrnn_ext.functional`, which describes the arguments.
+
+        A model may give the layer's parameters again as ``packed``, see operators/scan/packing.py.
+        """
+        more = {} if packed is None else dict(packed=packed)
         return self._run(
             input,
-            **{name + suffix: getattr(self, name + suffix) for suffix in self._suffixes for name in names},
+            **{name + suffix: getattr(self, name + suffix) for suffix in self._suffixes for name in self._names},
+            **more,
             gate_bias=gate_bias,
             sizes=sizes,
             mask_type=self.mask_type,

@@ -21,7 +21,7 @@ def log_prob(logits: Tensor, values: Tensor) -> Tensor:
     """Returns the log-probability of every value in nats, (N, C, H, W), in float32, or float64 for float64 logits."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[1] == 1:
-        return -F.binary_cross_entropy_with_logits(logits[:, 0], values.to(logits.dtype), reduction="none")
+        return -F.binary_cross_entropy_with_logits(logits.squeeze(1), values.to(logits.dtype), reduction="none")
     # With the levels last, log_softmax does not copy logits in channels_last memory format.
     by_pixel = logits.permute(0, 3, 4, 2, 1).log_softmax(-1)
     chosen = by_pixel.gather(-1, values.long().permute(0, 2, 3, 1).unsqueeze(-1))

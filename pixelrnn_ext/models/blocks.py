@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from ..operators import backends
+from ..operators.scan.packing import Packed
 
 
 def masked_conv(*arguments: Any, backend: str, **options: Any) -> MaskedConv2d:
@@ -45,9 +46,9 @@ class RecurrentBlock(nn.Module):
         self.condition = nn.Conv2d(condition_channels, gates, 1, bias=False) if condition_channels else None
         self.output: MaskedConv2d = masked_conv(hidden_channels, 2 * hidden_channels, 1, "B", **options)
 
-    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None, *, packed: Packed | None = None) -> Tensor:
         gate_bias = None if self.condition is None else self.condition(condition)
-        return self.output(self.layer(x, gate_bias))
+        return self.output(self.layer(x, gate_bias) if packed is None else self.layer(x, gate_bias, packed=packed))
 
 
 class ConvolutionalBlock(nn.Module):

@@ -15,7 +15,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import models
 from . import checkpoint, compiled, optimiser, output
@@ -60,7 +59,7 @@ class Likelihood(nn.Module):
         self.model: models.AutoregressiveModel = model
 
     def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        return -self.model.log_prob(images, condition, check=False).sum() / images.numel()
+        return self.model.log_prob(images, condition, check=False).sum() / -images.numel()
 
 
 @dataclass
@@ -96,9 +95,9 @@ class Training:
         self.steps: int = settings.steps or epochs * self.order.steps_per_epoch
         settings.check_warmup(self.steps)
         self.model.to(world.device)
-        self.average: AveragedModel | None = None
+        self.average: optimiser.MovingAverage | None = None
         if settings.ema:
-            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+            self.average = optimiser.MovingAverage(self.model, settings.ema)
         self.parameters: list[nn.Parameter] = list(self.model.parameters())
         self.optimiser: torch.optim.Optimizer = optimiser.make(
             settings.optimiser, self.parameters, settings.learning_rate, settings.weight_decay
@@ -256,14 +255,13 @@ class Training:
         settings, world = self.settings, self.world
         images, condition = self._batch(step)
         rate = optimiser.learning_rate(settings.learning_rate, settings.schedule, step, self.steps, settings.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        optimiser.set_learning_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(world.device.type, torch.bfloat16, enabled=settings.bf16):
             nats = self.likelihood(images, condition)
         nats.backward()
         if settings.clip:
-            nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+            optimiser.clip_gradients(self.parameters, settings.clip)
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.model)

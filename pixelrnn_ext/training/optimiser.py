@@ -2,7 +2,8 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 OPTIMISERS = ("rmsprop", "adamw")
 SCHEDULES = ("constant", "linear", "cosine")
@@ -14,8 +15,10 @@ class RMSprop(torch.optim.RMSprop):
     torch's own RMSprop adds the weight decay to the gradient instead.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float) -> None:
-        super().__init__(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float, *, capturable: bool = False
+    ) -> None:
+        super().__init__(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True, capturable=capturable)
         self.decay: float = decay
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -37,11 +40,71 @@ def make(
 
     Every step first multiplies the parameters by 1 - learning rate * weight_decay. By default, ``weight_decay`` is 0
     for RMSProp and 0.01 for AdamW.
+
+    On a GPU the learning rate and the number of steps lie on the device, so that a CUDA graph can capture a step.
     """
+    parameters = list(parameters)
+    on_gpu = parameters[0].is_cuda
+    optimiser: torch.optim.Optimizer
     if name == "rmsprop":
-        return RMSprop(parameters, learning_rate, weight_decay or 0.0)
-    decay = 0.01 if weight_decay is None else weight_decay
-    return torch.optim.AdamW(parameters, learning_rate, weight_decay=decay, foreach=True)
+        optimiser = RMSprop(parameters, learning_rate, weight_decay or 0.0, capturable=on_gpu)
+    else:
+        decay = 0.01 if weight_decay is None else weight_decay
+        optimiser = torch.optim.AdamW(
+            parameters,
+            learning_rate,
+            weight_decay=decay,
+            foreach=not on_gpu,
+            fused=True if on_gpu else None,
+            capturable=on_gpu,
+        )
+    if on_gpu:
+        for group in optimiser.param_groups:
+            group["lr"] = torch.full((), group["lr"], dtype=torch.float32, device=parameters[0].device)
+        # Otherwise torch warns that a capturable optimiser is slower where no graph captures it.
+        optimiser._warned_capturable_if_run_uncaptured = True
+    return optimiser
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of the next steps, in place where it lies on a GPU."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def clip_gradients(parameters: list[nn.Parameter], largest: float) -> None:
+    """Scales the gradients so that their joint norm is at most ``largest``. Reads no value of a GPU."""
+    if not parameters[0].is_cuda:
+        nn.utils.clip_grad_norm_(parameters, largest)
+        return
+    # The same up to rounding, with fewer launches.
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    torch._foreach_div_(gradients, (norm / largest).clamp_(min=1))
+
+
+class MovingAverage(AveragedModel):
+    """An exponential moving average of a model's parameters.
+
+    torch's own class copies its counter from the CPU to a GPU in every step, which a CUDA graph cannot capture.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self.decay: float = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        averages: list[Tensor] = [*self.module.parameters()]
+        parameters: list[Tensor] = [*model.parameters()]
+        if self.n_averaged == 0:
+            torch._foreach_copy_(averages, parameters)
+        else:
+            torch._foreach_lerp_(averages, parameters, 1 - self.decay)
+        self.n_averaged += 1
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:

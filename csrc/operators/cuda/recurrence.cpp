@@ -22,26 +22,23 @@ CellParameters<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell
 // other code uses, the compiler would run out of registers on some GPUs.
 bool is_direction_major(const Scan& s) { return s.gates == 4 && s.directions > 1; }
 
-template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, Tensor& h, const Tensor& c,
-    const Tensor& gates, CUstream stream) {
+template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, const Tensor& h,
+    const Tensor& c, const Tensor& gates, CUstream stream) {
   const Tensor packed = s.packed_weight(plan, stream);
-  const Tensor h_out = is_direction_major(s) ? stable::new_empty(h, s.maps(s.hidden)) : h;
   const auto args = with_geometries(s, ForwardArgsOf<G>{x.const_data_ptr(), packed.const_data_ptr(), in(s.h0), in(s.c0),
-                                           h_out.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
+                                           h.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
                                            gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling, {}});
   if constexpr (G == 4) check(forward(plan, args, int(s.directions), stream));
   else check(forward(plan, ForwardArgs5{args, cell(s), s.ragged_images()}, int(s.directions), stream));
-  if (is_direction_major(s)) stable::copy_(h, call_permute(h_out, {1, 2, 3, 0, 4}));
 }
 
 template <int G> void resident_backward(const Scan& s, const Plan& plan, const Tensor& dh, const Tensor& c,
     const Tensor& gates, const Tensor& dx, const Tensor& dc_left, const Tensor& dc_above, CUstream stream) {
   const Tensor packed = s.packed_weight(plan, stream);
-  const Tensor dh_in = is_direction_major(s) ? aligned(call_permute(dh, {3, 0, 1, 2, 4})) : dh;
   const auto args = with_geometries(
-      s, BackwardArgsOf<G>{dh_in.const_data_ptr(), gates.const_data_ptr(),
-             static_cast<const float*>(c.const_data_ptr()), packed.const_data_ptr(), in(s.c0), dx.mutable_data_ptr(),
-             static_cast<float*>(dc_left.mutable_data_ptr()), int(s.images), s.pixels(), plan.tiling, {}});
+      s, BackwardArgsOf<G>{dh.const_data_ptr(), gates.const_data_ptr(), static_cast<const float*>(c.const_data_ptr()),
+             packed.const_data_ptr(), in(s.c0), dx.mutable_data_ptr(), static_cast<float*>(dc_left.mutable_data_ptr()),
+             int(s.images), s.pixels(), plan.tiling, {}});
   if constexpr (G == 4) check(backward(plan, args, int(s.directions), stream));
   else
     check(backward(plan,
@@ -58,10 +55,13 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments& a) {
   const DeviceScope device(a.weight_hh);
   const Scan s(a);
   const Tensor x = aligned(*a.x);
-  Tensor h = s.new_map(s.h()), c = stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
+  Tensor c = stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
          gates = stable::new_empty(x, s.maps(s.columns()), gates_type(s.type));
-  if (s.empty()) return {h, c, gates};
+  if (s.empty()) return {s.new_map(s.h()), c, gates};
   const Plan plan = s.choose_plan(false);
+  Tensor h = plan.variant && is_direction_major(s)
+                 ? call_permute(stable::new_empty(x, s.maps(s.hidden)), {1, 2, 3, 0, 4})
+                 : s.new_map(s.h());
   if (!plan.variant) step_forward_scan(s, x, h, c, gates, device.stream());
   else if (s.gates == 4) resident_forward<4>(s, plan, x, h, c, gates, device.stream());
   else resident_forward<5>(s, plan, x, h, c, gates, device.stream());
@@ -77,12 +77,13 @@ std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients
   check_sizes("dh", g.dh, s.h(), s.type);
   check_sizes("c", g.c, s.maps(s.hidden), cell_state_type(s.type));
   check_sizes("gates", g.gates, s.maps(s.columns()), gates_type(s.type));
-  const Tensor dh = aligned(g.dh), c = aligned(g.c), gates = aligned(g.gates);
+  const Tensor c = aligned(g.c), gates = aligned(g.gates);
   Tensor dx = s.new_map(s.maps(s.columns()));
   const std::vector<int64_t> left{s.directions, s.images, s.diagonal ? s.height : s.width, s.hidden},
       above{s.directions, s.gates == 4 ? 0 : s.images, s.hidden};
   if (s.empty()) return {dx, stable::new_zeros(c, left), stable::new_zeros(c, above)};
   const Plan plan = s.choose_plan(true);
+  const Tensor dh = aligned(plan.variant && is_direction_major(s) ? call_permute(g.dh, {3, 0, 1, 2, 4}) : g.dh);
   if (!plan.variant) {
     const auto [dc_left, dc_above] = step_backward_scan(s, dh, c, gates, dx, device.stream());
     return {dx, call_permute(dc_left, {0, 2, 1, 3}), dc_above};

@@ -112,7 +112,11 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
             **_constants(g), **_mask_constants(g), HAS_BIAS=g.need_bias,
         )  # fmt: skip
     dweight = torch.zeros_like(g.weight, memory_format=torch.contiguous_format)
-    dweight.view(out_channels, in_channels, -1)[:, :, :taps] = dweights.sum(0).permute(1, 2, 0)
+    live = dweight.view(out_channels, in_channels, -1)[:, :, :taps].permute(2, 0, 1)
+    if live.dtype == dweights.dtype:
+        torch.sum(dweights, 0, out=live)
+    else:
+        live.copy_(dweights.sum(0))
     return dweight, None if dbiases is None else dbiases.sum(0).to(g.weight.dtype)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..autocast import runs_without_autocast
 from ..operands import on_one_device
-from .arguments import SHARED, Gradients, Scan
+from .arguments import Gradients, Scan
 from .eager import merge_directions
 from .products import Neighbours, input_gradient, input_to_state, pack_gates, weight_gradients
 from .sizes import fill_outside
@@ -27,7 +27,13 @@ def register(namespace: str, device: str) -> None:
 
 def scan(ops: Any, s: Scan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     h, c, gates = ops.recurrence(*s._replace(x=input_to_state(s)))
-    return merge_directions(h, s), h, c, gates
+    kept = h.contiguous()
+    if s.merge != "shift":
+        return merge_directions(kept, s), kept, c, gates
+    # The recurrence may return h with the directions first in memory. Then ``kept`` is a copy, and y may overwrite h.
+    y = h[..., 0, :].clone() if h.is_contiguous() else h[..., 0, :]
+    y[:, 1:].add_(h[:, :-1, :, 1])
+    return fill_outside(y, s.sizes, 0), kept, c, gates
 
 
 def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
@@ -43,17 +49,24 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
     # For each neighbour (tap), ``outside`` sums dx over the pixels that read h0.
     if g.wants("h0"):
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
-        rows = pack_gates(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
-        grads["h0"] = outside @ rows.to(outside.dtype)
+        outside = outside if g.shares else outside.sum(1, keepdim=True)
+        grads["h0"] = torch.bmm(outside, _hidden_rows(s.weight_hh).to(outside.dtype))
+        grads["h0"] = grads["h0"] if g.shares else grads["h0"].squeeze(1)
     if g.wants("c0"):
-        grads["c0"] = dc_left.sum(2)
+        grads["c0"] = dc_left.sum(2 if g.shares else (1, 2))
         if dc_above.numel():
-            grads["c0"] += dc_above
+            grads["c0"] += dc_above if g.shares else dc_above.sum(1)
     if g.wants("peephole"):
-        grads["peephole"] = _peephole_gradient(g, dx, neighbours)
-    if not g.shares:
-        grads |= {name: grads[name].sum(1) for name in SHARED if name in grads}
+        peephole = _peephole_gradient(g, dx, neighbours)
+        grads["peephole"] = peephole if g.shares else peephole.sum(1)
     return g.outputs(grads)
+
+
+def _hidden_rows(weight_hh: Tensor) -> Tensor:
+    """Returns the recurrent weights as matrices [D, taps * G * h, h], which map gates to hidden states."""
+    if weight_hh.shape[3] == 4:
+        return weight_hh.flatten(1, 3)
+    return pack_gates(weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
 
 
 def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
@@ -62,8 +75,8 @@ def _unmerge_gradient(dy: Tensor, s: Scan) -> Tensor:
         return dy
     if s.merge == "sum":
         return dy.unsqueeze(3).expand(-1, -1, -1, len(s.corners), -1)
-    dy = fill_outside(dy, s.sizes, 0)
-    return torch.stack([dy, F.pad(dy[:, 1:], (0, 0, 0, 0, 0, 1))], 3)
+    rows = F.pad(fill_outside(dy, s.sizes, 0), (0, 0, 0, 0, 0, 1))
+    return rows.unfold(1, 2, 1).movedim(-1, 3)  # each row, and the row below it
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:

@@ -10,13 +10,15 @@ from ...cells import CELLS, check_cell, check_peepholes
 from ...directions import SUFFIXES, Direction2d
 from ...masks import check_colour_groups, check_mask_type
 from ..operands import check_map, check_tensors, shape
+from .packing import Packed
 from .sizes import check_sizes
 
 
 class Problem(NamedTuple):
     """One call of a recurrent layer. :mod:`pixelrnn_ext.functional` describes the shapes.
 
-    ``merge`` may also be ``"shift"``, for the Diagonal BiLSTM. ``cell`` is None for the layers of PixelRNN.
+    ``merge`` may also be ``"shift"``, for the Diagonal BiLSTM. ``cell`` is None for the layers of PixelRNN. ``packed``
+    has the parameters of ``directions`` again, if they were packed together with other layers.
     """
 
     input: Tensor
@@ -29,6 +31,7 @@ class Problem(NamedTuple):
     merge: str | None = "concat"
     diagonal: bool = True
     cell: str | None = None
+    packed: Packed | None = None
 
     @property
     def hidden(self) -> int:
@@ -42,6 +45,8 @@ class Problem(NamedTuple):
         gate_bias = self.gate_bias
         if gate_bias is not None:
             gate_bias = gate_bias.to(dtype).expand(self._gate_bias_shape())
+        if self.packed is not None:
+            return self._replace(input=self.input.to(dtype), packed=self.packed.to(dtype), gate_bias=gate_bias)
         directions = [direction.to(dtype) for direction in self.directions]
         return self._replace(input=self.input.to(dtype), directions=directions, gate_bias=gate_bias)
 

@@ -22,6 +22,8 @@ class PythonRecurrence:
         self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")
         _, h, c, gates = eager.scan(s)
         inside = True if s.sizes is None else inside_mask(s.sizes, *c.shape[2:4], c.device)[..., None]
+        if s.weight_hh.shape[3] == 4:  # the compiled kernels write the directions first
+            h = h.permute(3, 0, 1, 2, 4).contiguous().permute(1, 2, 3, 0, 4)
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
 
     def recurrence_backward(self, dh, c, gates, *args):
@@ -39,13 +41,21 @@ class PythonRecurrence:
         return found["x"], dc_left, c.new_zeros(directions, images if s.weight_hh.shape[3] == 5 else 0, hidden)
 
 
-def compare(problem):
-    s, ops = problem.scan(), PythonRecurrence()
+def packed(s):
+    """Returns the scan with weights in the memory of a Packer (pixelrnn_ext/operators/scan/packing.py)."""
+    dense = {name: t.contiguous() for name, t in s.operands.items() if name in ("weight_hh", "bias")}
+    if s.weight_ih is not None:
+        dense["weight_ih"] = s.weight_ih.permute(0, 1, 4, 2, 3).contiguous().permute(0, 1, 3, 4, 2)
+    return s.with_operands(dense)
+
+
+def compare(problem, lies=lambda s: s):
+    s, ops = lies(problem.scan()), PythonRecurrence()
     with torch.no_grad():
         outputs = gpu.scan(ops, s)
         for name, expected, got in zip(OUTPUTS[:2], eager.scan(s), outputs):
             assert_close(name, expected, got, 1e-13)
-        saved = problem.gradient_arguments(DECOMPOSITION)._replace(h=outputs[1], c=outputs[2], gates=outputs[3])
+        saved = problem.gradient_arguments(DECOMPOSITION)._replace(h=outputs[1], c=outputs[2], gates=outputs[3], scan=s)
         for g in (saved, saved._replace(shares=False)):
             fakes, expected = rules._gradients_fake(*g.flat), eager.scan_gradients(g)
             for name, a, b, fake in zip(OPERANDS, expected, gpu.scan_gradients(ops, g), fakes, strict=True):
@@ -57,6 +67,11 @@ def compare(problem):
 @scan_cases()
 def test_the_gpus_side_is_the_decomposition(layer, layout, sources, states, ragged):
     compare(case_problem(layer, layout, sources, states, ragged))
+
+
+@pytest.mark.parametrize("layer", ["row3", "bilstm", "graves-peepholes"])
+def test_packed_weights(layer):
+    compare(Problem("fp64", layer, 3, (2, 3, 4)), packed)
 
 
 @pytest.mark.parametrize("maps", [(0, 3, 4), (1, 1, 1)], ids=str)
