@@ -53,22 +53,32 @@ int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int
   return error ? 0 : count;
 }
 
-}  // namespace
-
-CUresult current_device(Device& d) {
-  CUdevice device = 0;
+Device ask_device(CUdevice device) {
+  Device d{};
   int capability = 0;
-  CUresult error = driver().cuCtxGetDevice(&device);
-  if (!error) error = capability_of(device, capability);
+  CUresult error = capability_of(device, capability);
   auto read = [&](int& value, CUdevice_attribute attribute) {
     if (!error) error = driver().cuDeviceGetAttribute(&value, attribute, device);
   };
   read(d.shared_memory, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   read(d.multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
-  if (error) return error;
-  static Cache<int, int> cache;
-  d.capability = cache.get(capability, [&] { return code_capability(capability); });
+  if (error) throw error;
+  d.capability = code_capability(capability);
   if (!d.capability) throw std::runtime_error("pixelrnn_ext: " + why_no_code(capability));
+  return d;
+}
+
+}  // namespace
+
+CUresult current_device(Device& d) {
+  static Cache<CUdevice, Device> cache;
+  CUdevice device = 0;
+  if (const CUresult error = driver().cuCtxGetDevice(&device)) return error;
+  try {
+    d = cache.get(device, [&] { return ask_device(device); });
+  } catch (CUresult error) {  // errors are not cached
+    return error;
+  }
   return CUDA_SUCCESS;
 }
 
