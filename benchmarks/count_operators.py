@@ -56,6 +56,7 @@ def count_step(
         with _phases(training, counter):
             training._step(0)
             counter.counts.clear()
+            counter.waits.clear()
             training._step(1)
     return counter, training
 

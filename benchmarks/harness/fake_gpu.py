@@ -21,6 +21,8 @@ class _FakeTensorMode(FakeTensorMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.name.startswith("aten::_fused_"):  # torch has no rule for fake tensors
             return None
+        if func._schema.name == "aten::_pin_memory":
+            return args[0]
         kwargs = dict(kwargs or {})
         if kwargs.get("device") == torch.device("meta"):
             kwargs["device"] = torch.device("cuda:0")

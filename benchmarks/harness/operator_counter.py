@@ -66,7 +66,7 @@ class OperatorCounter(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        if self._is_counted(inputs) and _waits(name, args, kwargs):
+        if (self._is_counted(inputs) or name == "aten::_to_copy") and _waits(name, args, kwargs):
             self.waits[name] += 1
             if name == "aten::_local_scalar_dense" and self.devices:
                 return 1
@@ -104,9 +104,11 @@ def _copies_nothing(name: str, inputs: list[Tensor], results: list[Tensor]) -> b
 
 
 def _waits(name: str, args: Any, kwargs: Any) -> bool:
-    """Returns whether the CPU waits for an operator that reads a GPU, or the operator copies to the CPU."""
+    """Returns whether the CPU waits for an operator that reads a GPU, or that copies to or from a GPU."""
     if name == "aten::index":
         return any(t is not None and t.dtype in (torch.bool, torch.uint8) for t in args[1])
     if name == "aten::_to_copy":
-        return kwargs.get("device") == torch.device("cpu")
+        target, source = torch.device(kwargs.get("device") or args[0].device).type, args[0].device.type
+        target = "cuda" if target == "meta" else target  # fake_gpu.py explains the device "meta"
+        return target != source and not (target == "cuda" and kwargs.get("non_blocking"))
     return name in _WAITING or (name == "aten::copy_" and args[0].device.type == "cpu")

@@ -9,7 +9,7 @@ from .block import ImageSampler
 from .draws import Draws, Progress
 from .graph import is_capturing
 from .network import PixelModel, RowNetwork
-from .plan import WAYS, plan_drawing
+from .plan import WAYS, SamplingPlan, plan_drawing
 from .run import Runners, run_rows
 from .steps import Draw
 
@@ -45,6 +45,8 @@ class Drawing:
         operands = network.output, uniform, known, values, scaled, network.input
         steps = [Draw(*operands, colour, temperature) for colour in range(colours)]
         self._first, self._is_new = steps[0], True
+        self.plan: SamplingPlan
+        self.runner: ImageSampler | Runners
         self.plan, self.runner = plan_drawing(model.backend, network, steps, height, ways)
 
     def draw(self, draws: Draws, condition: Tensor | None, progress: Progress | None = None) -> Tensor:

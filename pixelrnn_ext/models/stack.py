@@ -1,7 +1,7 @@
 """PixelRNN and PixelCNN (table 1 of the paper): first layer, blocks, residual and skip connections, and a head."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,9 @@ from ..incremental import recording
 from ..layers import MaskedConv2d
 from ..likelihood import logit_channels
 from ..operators import backends
-from ..operators.autocast import result_dtype
-from ..operators.scan.packing import Masking, Packed, Packer
 from .autoregressive import AutoregressiveModel, head_channels_of
 from .blocks import ConvolutionalBlock, Head, RecurrentBlock, masked_conv
+from .packed_parameters import PackedParameters
 
 
 class _Stack(AutoregressiveModel):
@@ -59,6 +58,7 @@ class _Stack(AutoregressiveModel):
         block = dict(kernel_size=self.kernel_size, condition_channels=self.condition_channels, **options)
         self.blocks = nn.ModuleList(self._block(self.hidden_channels, **block) for _ in range(self.num_layers))
         skips = self.num_layers if skip else 0
+        self._packed = PackedParameters()
         self.skips: nn.ModuleList = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
         self.head: Head = Head(width, self.head_channels, logit_channels(self.levels), **options)
 
@@ -93,7 +93,7 @@ class _Stack(AutoregressiveModel):
         Consists of layers and pointwise arithmetic alone, so that sampling can run it pixel by pixel.
         """
         y, skipped = self.first(x), None
-        packed = self._packed_parameters(x)
+        packed = self._packed(self.blocks, self.backend, x)
         for i, block in enumerate(self.blocks):
             update = block(y, condition, packed=packed[i]) if packed else block(y, condition)
             y = y + update if self.residual else update
@@ -101,10 +101,6 @@ class _Stack(AutoregressiveModel):
                 contribution = self.skips[i](y)
                 skipped = contribution if skipped is None else skipped + contribution
         return self.head(y if skipped is None else skipped)
-
-    def _packed_parameters(self, x: Tensor) -> list[Packed] | None:
-        """Returns the parameters of each block's layer, packed at once, or None if every layer packs its own."""
-        return None
 
 
 class PixelRNN(_Stack):
@@ -144,7 +140,6 @@ class PixelRNN(_Stack):
 
     layer: str
     initial_state: str
-    _packer: Packer | None = None
 
     def __init__(
         self,
@@ -172,21 +167,6 @@ class PixelRNN(_Stack):
 
     def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
         return RecurrentBlock(self.layer, hidden_channels, initial_state=self.initial_state, **options)
-
-    def _packed_parameters(self, x: Tensor) -> list[Packed] | None:
-        if isinstance(x, Recorded) or not x.is_cuda or backends.choose(self.backend, x.device) is None:
-            return None
-        # A compiler packs by itself. A transform of torch.func may forbid to keep the packer's tensors.
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            return None
-        # Fully sharded parameters are whole only while their block runs.
-        if any(hasattr(parameter, "placements") for parameter in self.blocks.parameters()):
-            return None
-        layers = [cast(RecurrentBlock, block).layer for block in self.blocks]
-        directions = [layer.directions for layer in layers]
-        if self._packer is None or not self._packer.fits(x.device):
-            self._packer = Packer(directions, [Masking(layer.mask_type, self.image_channels, 4) for layer in layers])
-        return self._packer(directions, result_dtype(x))
 
 
 class PixelCNN(_Stack):

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.types import Device
 
 from .data import DataSet, binarise, conditions
 from .seeds import generator
@@ -30,13 +29,13 @@ class Order:
 
 
 def select(
-    data: DataSet, split: str, index: Tensor | slice, device: Device, conditional: bool
+    data: DataSet, split: str, index: Tensor | slice, device: str | torch.device, conditional: bool
 ) -> tuple[Tensor, Tensor | None]:
     part = data.splits[split]
     condition = None
     if conditional and part.labels is not None:
-        condition = conditions(part.labels[index], len(data.classes)).to(device)
-    return part.images[index].to(device, non_blocking=True), condition
+        condition = _moved(conditions(part.labels[index], len(data.classes)), device)
+    return _moved(part.images[index], device), condition
 
 
 def shifted(images: Tensor, max_shift: int, source: torch.Generator) -> Tensor:
@@ -56,7 +55,7 @@ def training_batch(
     flip: bool,
     shift: int,
     share: slice,
-    device: Device,
+    device: str | torch.device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Returns the images of this process for a training step, and their condition.
@@ -73,5 +72,10 @@ def training_batch(
         images = torch.where(mirrored, images.flip(3), images)
     if shift:
         images = shifted(images, shift, source)
-    condition = None if condition is None else condition[share].to(device)
-    return images[share].to(device, non_blocking=True), condition
+    return _moved(images[share], device), None if condition is None else _moved(condition[share], device)
+
+
+def _moved(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """Copies a tensor to the device. A GPU copies pinned memory while the CPU goes on."""
+    is_gpu = torch.device(device).type == "cuda"
+    return tensor.pin_memory().to(device, non_blocking=True) if is_gpu else tensor.to(device)

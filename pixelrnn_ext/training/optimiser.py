@@ -69,21 +69,26 @@ def make(
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Sets the learning rate of the next steps, in place where it lies on a GPU."""
     for group in optimiser.param_groups:
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
-        else:
+        if not isinstance(group["lr"], Tensor):
             group["lr"] = rate
+        elif group.get("rate") != rate:
+            group["lr"].fill_(rate)
+            group["rate"] = rate
 
 
 def clip_gradients(parameters: list[nn.Parameter], largest: float) -> None:
     """Scales the gradients so that their joint norm is at most ``largest``. Reads no value of a GPU."""
-    if not parameters[0].is_cuda:
-        nn.utils.clip_grad_norm_(parameters, largest)
-        return
-    # The same up to rounding, with fewer launches.
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not parameters[0].is_cuda or not gradients:
+        nn.utils.clip_grad_norm_(parameters, largest)
+    else:
+        divide_gradients(gradients, largest)
+
+
+def divide_gradients(gradients: list[Tensor], largest: float) -> None:
+    """Clips as ``torch.nn.utils.clip_grad_norm_`` does, up to rounding, with one launch less."""
     norm = nn.utils.get_total_norm(gradients)
-    torch._foreach_div_(gradients, (norm / largest).clamp_(min=1))
+    torch._foreach_div_(gradients, (norm + 1e-6).div_(largest).clamp_(min=1))
 
 
 class MovingAverage(AveragedModel):
@@ -91,6 +96,8 @@ class MovingAverage(AveragedModel):
 
     torch's own class copies its counter from the CPU to a GPU in every step, which a CUDA graph cannot capture.
     """
+
+    n_averaged: Tensor
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__(model)
@@ -104,6 +111,8 @@ class MovingAverage(AveragedModel):
             torch._foreach_copy_(averages, parameters)
         else:
             torch._foreach_lerp_(averages, parameters, 1 - self.decay)
+        for average, buffer in zip(self.module.buffers(), model.buffers()):
+            average.copy_(buffer)
         self.n_averaged += 1
 
 

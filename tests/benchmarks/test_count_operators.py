@@ -54,10 +54,11 @@ def test_no_step_waits_for_the_gpu(model, rgb, conditional, settings):
     [
         (lambda x: float(x.sum()), "aten::_local_scalar_dense"),
         (lambda x: x.relu().cpu(), "aten::_to_copy"),
+        (lambda x: torch.zeros(2).to(x.device), "aten::_to_copy"),
         (lambda x: x[x > 0].sum(), "aten::index"),
         (lambda x: torch.empty(x.shape).copy_(x.relu()), "aten::copy_"),
     ],
-    ids=["item", "cpu", "mask", "copy"],
+    ids=["item", "cpu", "gpu", "mask", "copy"],
 )
 def test_a_wait_is_found(monkeypatch, wait, name):
     forward = stack.PixelRNN.logit_map

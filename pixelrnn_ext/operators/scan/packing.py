@@ -84,7 +84,7 @@ class _Reorder(torch.autograd.Function):
 class Packer:
     """Packs the parameters of ``layers``, which are lists of their directions' parameters.
 
-    The order of the packed values, computed once for each device, is not a part of a model's state.
+    The order of the packed values is computed once, for parameters of the same shapes on the same device.
     """
 
     def __init__(self, layers: Sequence[Sequence[Direction2d]], maskings: Sequence[Masking]) -> None:
@@ -127,12 +127,6 @@ class Packer:
         self._inverse = order.argsort().to(device)
         self._mask: Tensor | None = torch.cat(live).bool().to(device) if masks_some else None
 
-    def fits(self, device: torch.device) -> bool:
-        return self._order.device == device
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        return _no_packer, ()  # a copy of a model packs anew
-
     def __call__(self, layers: Sequence[Sequence[Direction2d]], dtype: torch.dtype) -> list[Packed]:
         """Returns the operands of each layer in ``dtype``. Masked weights are 0, even if a parameter is NaN."""
         values = torch.cat([t.flatten() for t in _parameters(layers)]).to(dtype)
@@ -146,10 +140,6 @@ class Packer:
             parts.append(view.permute(0, 1, 3, 4, 2) if view is not None and part and part[1] else view)
         fields = len(Packed._fields)
         return [Packed(*parts[i : i + fields]) for i in range(0, len(parts), fields)]  # type: ignore[arg-type]
-
-
-def _no_packer() -> None:
-    return None
 
 
 def _parameters(layers: Iterable[Iterable[Direction2d]]) -> list[Tensor]:

@@ -1,7 +1,5 @@
 """Tests that packed parameters, and their gradients, are those of layers that pack their own. Needs no GPU."""
 
-import copy
-
 import pytest
 import torch
 
@@ -57,10 +55,3 @@ def test_second_derivatives_of_packed_parameters():
 
 def _with(directions, weight_hh):
     return [directions[0]._replace(weight_hh=weight_hh), *directions[1:]]
-
-
-def test_a_copy_of_a_model_has_no_packer():
-    model = px.from_name("mnist-diagonal", num_layers=1)
-    directions = [block.layer.directions for block in model.blocks]
-    model._packer = Packer(directions, [Masking("B", 1, 4)])
-    assert copy.deepcopy(model)._packer is None
