@@ -35,7 +35,8 @@ napoleon_preprocess_types = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|collections|pathlib|typing)\..*"),
-    ("py:class", r"pixelrnn_ext\.(incremental|models\.(autoregressive|blocks))\..*|(.*\.)?(Progress|Sampler|Matrix)"),
+    ("py:class", r"pixelrnn_ext\.(incremental|models\.(autoregressive|blocks))\..*"),
+    ("py:class", r"(.*\.)?(Progress|SamplerFunction|SampledModel|Matrix|Packed)"),
     ("py:.*", r"(Tensor|Device|Any|Callable|Iterable|None|bool|dict|float|int|str|tuple|list|object)"),
     ("py:exc", r".*(Error|Interrupt)"),
 ]

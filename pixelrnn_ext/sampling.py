@@ -78,7 +78,7 @@ class Sampler:
 
     @property
     def plans(self) -> list[SamplingPlan]:
-        """How images are drawn: a plan for each network of the model, as :func:`sampling_plan` returns them."""
+        """The plan of each network of the model, as :func:`sampling_plan` returns it."""
         return [drawing.plan for drawing in self._drawings]
 
     @torch.no_grad()

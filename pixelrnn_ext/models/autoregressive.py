@@ -79,7 +79,7 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
-        Several batches are faster with a :class:`pixelrnn_ext.Sampler`, which prepares the model only once.
+        Several batches are faster with a :class:`pixelrnn_ext.sampling.Sampler`, which prepares the model only once.
 
         For each pixel the network is computed at that pixel alone. All randomness comes from one tensor of uniform
         float64 numbers (n, C, H, W), drawn first. A value is the first level whose cumulative probability exceeds the

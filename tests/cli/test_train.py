@@ -56,7 +56,7 @@ def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
 def test_compile_on_fails_without_a_compiler(tmp_path):
     begin = ["-m", "pixelrnn_ext", "train", "--data", "digits", *MODEL, "--device", "cpu", "--out", tmp_path / "new"]
     broken = {"CXX": "false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
-    done = child.python(*begin, "--compile", "on", env=child.environment() | broken)
+    done = child.python(*begin, "--compile", "on", cwd=tmp_path, env=child.environment() | broken)
     sentence = "expected torch.compile to work for --compile on, got InvalidCxxCompiler: .*; --compile off trains"
     assert done.returncode == 2 and re.search(f": {sentence} without it$", done.stderr, re.MULTILINE), done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "new").exists()
