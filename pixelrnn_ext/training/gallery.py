@@ -26,7 +26,7 @@ class Gallery:
     def __init__(self, folder: Path, data: DataSet, samples: int, seed: int, say: Callable[[str], object]) -> None:
         self._folder, self._data, self._samples, self._seed, self._say = folder, data, samples, seed, say
         self._draws_curve = _can_draw("a learning curve", "matplotlib.figure")
-        self._draws_samples = samples > 0 and _can_draw("pictures of samples", "PIL.Image", "torchvision.utils")
+        self._draws_samples = samples > 0 and _can_draw("pictures of samples", "PIL.Image")
 
     def draw(
         self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], redraw: bool = True
@@ -83,11 +83,10 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
     write_atomically(path, picture.getbuffer())
 
 
-def _can_draw(what: str, *packages: str) -> bool:
+def _can_draw(what: str, package: str) -> bool:
     try:
-        for package in packages:
-            need(package)
-    except Exception as error:  # an incompatible torchvision raises RuntimeError
+        need(package)
+    except Exception as error:  # a package of an incompatible version may raise any error
         warnings.warn(f"training goes on without {what}: {reason(error)}", stacklevel=3)
         return False
     return True

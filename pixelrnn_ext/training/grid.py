@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .files import is_replaceable, write_atomically
 from .optional import need
 
 # Small images are magnified by a whole number, until their longer side has about SIDE pixels. MARGIN pixels separate
-# the images of a grid.
-SIDE, MARGIN = 64, 2
+# the images of a grid, and are GRAY.
+SIDE, MARGIN, GRAY = 64, 2, 128
 # Pillow's name of a format, options for the best quality, and the longest side in pixels.
 _Format = tuple[str, dict[str, Any], int]
 _JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
@@ -42,7 +43,7 @@ def _zoom(height: int, width: int) -> int:
 
 
 def check_format(path: Path, *, animate: bool = False) -> None:
-    image, _ = need("PIL.Image"), need("torchvision.utils")
+    image = need("PIL.Image")
     image.init()
     name, *_ = _format_of(path, animate=animate)
     if name not in image.SAVE:
@@ -69,8 +70,17 @@ def write_grid(path: Path, images: Tensor, columns: int) -> None:
 
 
 def picture(images: Tensor, columns: int) -> Any:
-    """Returns the picture of a grid, uint8 (height, width, 3)."""
+    """Returns the picture of a grid, uint8 (height, width, 3). A single image has no margin."""
     zoom = _zoom(*images.shape[-2:])
-    images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    grid = need("torchvision.utils").make_grid(images, columns, padding=MARGIN, pad_value=0.5)
-    return grid.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    images = images.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
+    images = images.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+    count, height, width, _ = images.shape
+    if count == 1:
+        return images[0].numpy()
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    # Each image has its margin at the top and at the left. The picture's other two margins follow.
+    cells = torch.full((rows * columns, height + MARGIN, width + MARGIN, 3), GRAY, dtype=torch.uint8)
+    cells[:count, MARGIN:, MARGIN:] = images
+    grid = cells.unflatten(0, (rows, columns)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    return pad(grid, (0, 0, 0, MARGIN, 0, MARGIN), value=GRAY).numpy()

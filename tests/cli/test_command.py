@@ -85,6 +85,28 @@ def test_an_unknown_instruction_set_is_one_sentence(capsys):
     assert said.endswith("got 'foo'\n") and said.count("\n") == 1
 
 
+# Runs a command, and prints the modules that are loaded at its end.
+MODULES = """
+import sys
+from pixelrnn_ext import cli
+status = cli.main(sys.argv[1:])
+print(*sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
+# Packages that take a second or more to import, or that only other commands need.
+HEAVY = ("torchvision", "torch._dynamo", "torch._inductor", "torch.onnx", "sympy", "triton", "matplotlib", "skimage")
+
+
+@pytest.mark.parametrize("command", ["sample --out new.png", "evaluate"])
+def test_a_command_imports_no_heavy_package_that_it_does_not_use(trained, tmp_path, command):
+    name, *options = command.split()
+    done = child.python("-c", MODULES, name, trained[0], *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stderr.split()
+    heavy = [module for module in loaded if f"{module}.".startswith(tuple(f"{package}." for package in HEAVY))]
+    assert "pixelrnn_ext.cli" in loaded and not heavy, f"expected none of {', '.join(HEAVY)}, got {heavy[:5]}"
+
+
 def add_package(folder):
     (folder / "pixelrnn_ext").mkdir(parents=True)
     (folder / "pixelrnn_ext" / "__init__.py").touch()

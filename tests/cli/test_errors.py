@@ -198,11 +198,7 @@ TRAIN = f"train --data digits {' '.join(MODEL)} --tensorboard --out new"
     [
         *((package, TRAIN, package) for package in ("filelock", "safetensors.torch", "tqdm")),
         ("torch.utils.tensorboard", TRAIN, "pip install tensorboard"),
-        *(
-            (package, f"{command} nothing --out new.png", package)
-            for package in ("PIL.Image", "torchvision.utils")
-            for command in ("sample", "complete")
-        ),
+        *(("PIL.Image", f"{command} nothing --out new.png", "PIL.Image") for command in ("sample", "complete")),
         ("shtab", "--print-completion bash", "pip install shtab"),
     ],
 )

@@ -1,5 +1,6 @@
 import numpy
 import pytest
+import torch
 from PIL import Image
 
 from helpers.pictures import frames_of
@@ -28,6 +29,19 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     assert (grids[0] == grids[1]).all() and (grids[0] != grids[2]).any() and (grids[0] != grids[3]).any()
     pixelrnn("sample", out, "--out", tmp_path / "size.png", "--count", "1", "--size", "5x16")
     assert pixels_of(tmp_path / "size.png").shape == (5 * 4, 16 * 4, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gray_margins_separate_the_images_of_a_grid(channels):
+    images = torch.rand(5, channels, 32, 9, generator=torch.Generator().manual_seed(0))
+    expected = torch.full((3 * 66 + 2, 2 * 20 + 2, 3), 128)
+    for number, image in enumerate(images):
+        top, left = 2 + number // 2 * 66, 2 + number % 2 * 20
+        pixels = (255 * image).round().permute(1, 2, 0).int()
+        expected[top : top + 64, left : left + 18] = pixels.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert (grid.picture(images, 2) == expected.numpy()).all()
+    assert (grid.picture(images[:2], 7) == expected[:68].numpy()).all()
+    assert (grid.picture(images[:1], 2) == expected[2:66, 2:20].numpy()).all()
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def test_a_broken_line_of_the_log_is_left_out_and_said(copied, capsys):
     assert log.read_bytes() == before
 
 
-def test_no_matplotlib_is_said_once_and_ends_no_training(tmp_path, capsys, monkeypatch):
+def test_a_missing_package_for_pictures_is_said_once_and_ends_no_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setitem(sys.modules, "torchvision.utils", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     assert train(tmp_path, "--samples", "1", "--steps", "1") == 0
     said = capsys.readouterr().err.splitlines()
     for what in ("a learning curve", "pictures of samples"):
