@@ -19,6 +19,7 @@ REQUIRED = {("mnist-diagonal", 64): 6}
 
 def main(argv: list[str]) -> int:
     options, build, images = parse_model_options(argv, __doc__, "--images", 64)
+    px.keep_freed_memory()
     model = build()
     leaves = dict(model.named_parameters())
     parameters = {name: leaf.detach() for name, leaf in leaves.items()}

@@ -109,6 +109,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--rounds", type=positive, metavar="N", help="default: 3; 1 with --full or --check")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
+    px.keep_freed_memory()
     cases = CASES + (OTHERS if options.scope in (FULL, CHECK) else [])
     if options.scope == CHECK:
         tiny = {"hidden_channels": 8, "head_channels": 8}

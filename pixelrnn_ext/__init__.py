@@ -1,6 +1,7 @@
 """PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM, masked convolutions, and models made of them."""
 
-from ._command import configure_process, is_bench, running_command, without_traceback
+from ._command import is_bench, running_command, without_traceback
+from ._process import configure_process, keep_freed_memory
 
 if running_command() and not is_bench():
     configure_process()
@@ -30,6 +31,7 @@ __all__ = [
     "from_name",
     "functional",
     "importers",
+    "keep_freed_memory",
     "likelihood",
     "masked_conv",
     "masks",

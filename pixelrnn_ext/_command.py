@@ -1,9 +1,8 @@
-"""Prepares the process of the command ``pixelrnn`` before torch is imported, and hides tracebacks of failed imports.
+"""Recognises the command ``pixelrnn`` before torch is imported, and hides tracebacks of failed imports.
 
-This module handles Ctrl-C during the import of torch, so it imports only Python's standard library.
+This module handles Ctrl-C during the import of torch, so it imports nothing that imports torch.
 """
 
-import ctypes
 import os
 import re
 import signal
@@ -12,34 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
+from ._sentences import reason
+
 FAILED, INTERRUPTED = 2, 130
-# The option numbers of mallopt(), from glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# Environment variables that tell OpenMP how long an idle thread spins before it sleeps.
-WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-
-
-def configure_process() -> None:
-    """Configures malloc and OpenMP for this process. Must be called before torch is imported.
-
-    Changes no setting that the user has made by an environment variable.
-    """
-    # Keeps freed memory in this process, because allocating it anew takes a fifth of the time of a small model's step.
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        # Freed blocks of 32 MiB or more still return to the operating system.
-        mallopt(_MMAP_THRESHOLD, 32 << 20)
-        mallopt(_TRIM_THRESHOLD, 512 << 20)
-    # GNU's default is 300,000 spins. If another process keeps a core busy, a spinning thread may take the core of a
-    # thread that has work.
-    if not any(name in os.environ for name in WAIT_VARIABLES):
-        os.environ["GOMP_SPINCOUNT"] = "1000"  # OpenMP reads this variable when torch is imported
 
 
 def is_bench() -> bool:
     """Returns whether this process runs ``pixelrnn bench``.
 
-    A benchmark keeps the default settings of malloc and OpenMP, because users' own programs have these settings, too.
+    A benchmark keeps the default settings of OpenMP, because users' own programs have these settings, too.
     """
     return sys.argv[1:2] == ["bench"]
 
@@ -71,8 +51,6 @@ def without_traceback(command: str | None) -> Iterator[None]:
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
-        from ._sentences import reason  # not at the top, because benchmarks/harness/alone.py loads this file alone
-
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"{command}: {reason(error)}", file=sys.stderr)
         sys.exit(FAILED)

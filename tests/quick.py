@@ -62,7 +62,7 @@ RULES = [
     Rule("pixelrnn_ext/benchmark/", "tests/benchmarks"),
     Rule("pixelrnn_ext/.*/", "tests/{subpackage}"),
     Rule("pixelrnn_ext/likelihood", "tests/models"),
-    Rule("pixelrnn_ext/(_command|__main__)", "tests/cli"),
+    Rule("pixelrnn_ext/(_command|_process|__main__)", "tests/cli"),
     Rule("pixelrnn_ext/", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
     Rule("benchmarks/gpu_day/", "tests/benchmarks/gpu_day"),
     Rule("benchmarks/", "tests/benchmarks"),

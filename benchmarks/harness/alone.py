@@ -19,4 +19,4 @@ grid = _load_module("benchmark/tables.py").grid
 
 def configure_like_command() -> None:
     """Configures malloc and OpenMP. Must run before torch is imported."""
-    _load_module("_command.py").configure_process()
+    _load_module("_process.py").configure_process()

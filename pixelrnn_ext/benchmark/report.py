@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .._command import WAIT_VARIABLES
+from .._process import WAIT_VARIABLES
 from ..machine import processor
 from ..operators import library
 from .jobs import Result

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from .._process import keep_freed_memory
 from ..operators import library
 from . import peak_memory
 from .jobs import Budget, Job, Result
@@ -23,6 +24,7 @@ class Benchmark:
     """
 
     def __init__(self, budget: Budget, otherwise: str = "") -> None:
+        keep_freed_memory()  # for all implementations, so that no time includes page faults of freed memory
         self.budget = budget
         self.otherwise = otherwise
         self.results: list[Result] = []

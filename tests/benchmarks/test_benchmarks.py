@@ -21,7 +21,7 @@ from harness.requirements import Target
 from helpers import child
 from helpers.checks import native
 from helpers.root import ROOT
-from pixelrnn_ext import _command, cli
+from pixelrnn_ext import _process, cli
 from pixelrnn_ext.benchmark import baselines
 from pixelrnn_ext.benchmark.timing import Times
 from pixelrnn_ext.cli import bench
@@ -197,7 +197,7 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
     """Outside the repository, `python -m` finds the installed package."""
-    for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAIT_VARIABLES):
+    for name in ("MALLOC_MMAP_THRESHOLD_", *_process.WAIT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     arguments = "bench", "--only", "layer B1 32x32 h128", "--threads", "1"
     done = child.python("-m", "pixelrnn_ext", *arguments, cwd=tmp_path)

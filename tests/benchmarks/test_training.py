@@ -10,7 +10,7 @@ import pytest
 
 import bench_training
 from helpers import child
-from pixelrnn_ext._command import WAIT_VARIABLES
+from pixelrnn_ext._process import WAIT_VARIABLES
 from pixelrnn_ext.benchmark.timing import Times
 
 

@@ -1,17 +1,21 @@
 """Tests what a command does before it reads its options, for example at Ctrl-C while it imports torch."""
 
+import ctypes
 import importlib
 import os
 import platform
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from helpers import child
 from pixelrnn_ext import _command
+from pixelrnn_ext._process import WAIT_VARIABLES, keep_freed_memory
 from pixelrnn_ext.operators import library
 
 # Source of a module torch that sends Ctrl-C to the process that imports it.
@@ -195,18 +199,30 @@ def test_a_torch_that_does_not_describe_schemas_is_no_error(monkeypatch):
     assert library._operators() == set()
 
 
-# Source of a module torch that prints the page faults of repeated allocations, and OpenMP's variables.
-SETTINGS = """
+# Defines faults(), the number of page faults of repeated allocations.
+FAULTS = """
 import os, resource
-for _ in range(3):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [bytearray(b"x") * (1 << 20) for _ in range(20)]
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    del blocks
+def faults():
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        blocks = [bytearray(b"x") * (1 << 20) for _ in range(20)]
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        del blocks
+    return faults
+"""
+# Source of a module torch that prints the number of page faults, and OpenMP's variables.
+SETTINGS = f"""{FAULTS}
 waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-print(faults, {name: os.environ[name] for name in waiting if name in os.environ})
+print(faults(), {{name: os.environ[name] for name in waiting if name in os.environ}})
 raise ImportError
 """
+# Prints the number of page faults after an import of the package, the result of the call, and the number after it.
+KEEP = f"""{FAULTS}
+import pixelrnn_ext as px
+print(faults(), px.keep_freed_memory(), faults())
+"""
+FEW = 20 * (1 << 20) // os.sysconf("SC_PAGE_SIZE") / 4
+MALLOC_VARIABLES = [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]
 BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
 
 
@@ -217,7 +233,7 @@ BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
         ("pixelrnn info", {}, BRIEFLY, True),
         ("pixelrnn info", {"MALLOC_TRIM_THRESHOLD_": "131072"}, BRIEFLY, False),
         *(("pixelrnn info", {name: "1"}, {name: "1"}, True) for name in ("OMP_WAIT_POLICY", *BRIEFLY, "KMP_BLOCKTIME")),
-        # `bench` keeps the default malloc and OpenMP, because users' own programs have them.
+        # `bench` keeps the default OpenMP, and sets malloc later, because users' own programs have them.
         ("-m pixelrnn_ext bench", {}, {}, False),
         ("another.py", {}, {}, False),
     ],
@@ -225,13 +241,40 @@ BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
 def test_a_command_keeps_its_pages_and_lets_its_threads_wait_briefly(
     tmp_path, monkeypatch, command, variables, waiting, keeps
 ):
-    for name in [*os.environ]:
-        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name in _command.WAIT_VARIABLES:
-            monkeypatch.delenv(name)
+    for name in (*MALLOC_VARIABLES, *WAIT_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "another.py").write_text("import pixelrnn_ext")
     faults, found = start(tmp_path, SETTINGS, command).stdout.strip().split(maxsplit=1)
     assert found == str(waiting)
     if platform.libc_ver()[0] == "glibc":
-        assert (int(faults) < 20 * (1 << 20) // os.sysconf("SC_PAGE_SIZE") / 4) == keeps
+        assert (int(faults) < FEW) == keeps
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize(
+    ("variables", "keeps"), [({}, True), ({"MALLOC_ARENA_MAX": "2"}, False), ({"GLIBC_TUNABLES": ""}, False)]
+)
+def test_a_script_keeps_its_pages_from_its_call_on(tmp_path, variables, keeps):
+    environment = child.environment(without=MALLOC_VARIABLES) | variables
+    done = child.python("-c", KEEP, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    before, result, after = done.stdout.split()
+    assert int(before) > FEW and result == str(keeps) and (int(after) < FEW) == keeps
+
+
+@pytest.mark.parametrize("preloaded", [False, True])
+def test_a_malloc_that_replaces_glibcs_is_not_configured(monkeypatch, preloaded):
+    for name in MALLOC_VARIABLES:
+        monkeypatch.delenv(name)
+    found = ctypes.CDLL(None)
+    glibc = SimpleNamespace(malloc=found.malloc, mallopt=Mock())
+    process = SimpleNamespace(malloc=found.calloc if preloaded else found.malloc)
+    monkeypatch.setattr(ctypes, "CDLL", {"libc.so.6": glibc, None: process}.get)
+    assert keep_freed_memory() == glibc.mallopt.called == (not preloaded)
+
+
+def test_a_system_without_glibc_is_not_configured(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", Mock(side_effect=OSError))
+    assert not keep_freed_memory()
