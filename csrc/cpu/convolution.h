@@ -1,7 +1,7 @@
 // Masked convolutions on a CPU, with stride 1 and zero padding. They compute only live taps, the kernel positions that
 // the mask keeps. These are all positions before the centre (in raster order), and the centre unless the mask zeroes it
 // entirely. Feature maps are contiguous, and no output overlaps another tensor. The same data, instruction set and
-// number of threads give the same bits.
+// number of shares (Team::threads) give the same bits.
 #pragma once
 #include <cstdint>
 
@@ -25,6 +25,9 @@ struct Convolution {
   // Returns how many positions of the kernel's middle row the mask keeps.
   int half_row() const { return kernel_width / 2 + !(strict && colours == 1); }
   int64_t pixels() const { return int64_t(height) * width; }
+  int useful_threads(int threads) const {
+    return cpu::useful_threads(threads, images * pixels() * live_taps() * in_channels * out_channels);
+  }
 };
 
 template <class T> struct ConvolutionForward {

@@ -6,8 +6,9 @@
 //   x, gates and dx are [directions][images][height][width][gates * hidden], in the order of kernels.h.
 // An image may be smaller than its map, and lies in the map's top left corner. Outside the image, no input is read, and
 // h, merged, dx and dinput are zero. No output overlaps another tensor. The same data, instruction set and number of
-// threads give the same bits.
+// shares (Team::threads) give the same bits.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "../geometry.h"
@@ -41,6 +42,19 @@ struct Shape {
   Geometry geometry(int direction) const { return geometry(direction, {height, width}); }
   Geometry row_geometry(int direction, ImageSize size) const {
     return Geometry::row(size.height, size.width, corner[direction], width);
+  }
+
+  // Returns how many of `threads` threads shorten a scan. More threads than scans share lines, and wait for each other
+  // at the end of each line. This takes about as long as kLineWork multiply-adds.
+  int useful_threads(int threads) const {
+    constexpr int64_t kCellWork = 2048, kLineWork = 1 << 14;  // kCellWork: a cell's work besides its products
+    const int64_t scans = int64_t(directions) * images;
+    const int64_t cell_work = kCellWork + int64_t(columns()) * (taps * hidden + input_taps * input_channels);
+    const int64_t work = scans * pixels() * cell_work;
+    const int useful = cpu::useful_threads(threads, work);
+    if (useful <= scans) return useful;
+    const int64_t line_work = work / std::max(1, geometry(0).lines);
+    return int(std::clamp<int64_t>(line_work / kLineWork, std::max<int64_t>(scans, 1), useful));
   }
 
   int h_stride() const { return directions * hidden; }

@@ -1,6 +1,8 @@
 // The kernels start no threads. Their caller passes a team of threads.
 #pragma once
 #include <sched.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #if defined(__x86_64__)
@@ -12,9 +14,19 @@ namespace pixelrnn::cpu {
 // Returns the first item of share i, if n items are divided into shares.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier that opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A
-// waiting thread first spins, then yields. A scan uses the barrier between two lines instead of a fork and join. If
-// another process keeps a core busy, a fork and join takes several times as long as a line.
+// Returns how many of `threads` threads shorten a kernel that does `work` multiply-adds. A thread with less work than
+// kThreadWork (20 us) may finish before another thread has started.
+inline int useful_threads(int threads, int64_t work) {
+  constexpr int64_t kThreadWork = 1 << 19;
+  return int(std::clamp<int64_t>(work / kThreadWork, 1, std::max(threads, 1)));
+}
+
+// A barrier that opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A scan
+// uses the barrier between two lines instead of a fork and join. If another process keeps a core busy, a fork and join
+// takes several times as long as a line.
+//
+// A waiting thread spins for 1 to 3 us, which is longer than a barrier of running threads takes. It then yields its
+// core, because a thread for which it waits may need this core.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -26,7 +38,7 @@ class Barrier {
       return;
     }
     for (int i = 0; phase_.load(std::memory_order_acquire) == phase; ++i) {
-      if (i >= 4096) sched_yield();
+      if (i >= kSpins) sched_yield();
 #if defined(__x86_64__)
       else _mm_pause();
 #elif defined(__aarch64__)
@@ -36,6 +48,7 @@ class Barrier {
   }
 
  private:
+  static constexpr int kSpins = 64;
   const int shares_;
   std::atomic<int> arrived_{0}, phase_{0};
 };

@@ -40,7 +40,7 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   if (output.numel() == 0) return output;
   dispatch(input, [&](auto zero) {
     using T = decltype(zero);
-    cpu::convolve<T>(s, {in<T>(input), in<T>(weight), in<T>(bias), out<T>(output)}, team(), instruction_set);
+    cpu::convolve<T>(s, {in<T>(input), in<T>(weight), in<T>(bias), out<T>(output)}, team_for(s), instruction_set);
   });
   return output;
 }
@@ -63,7 +63,7 @@ std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, T
     cpu::convolve_backward<T>(s,
         {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput),
             out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},
-        team(), instruction_set);
+        team_for(s), instruction_set);
   });
   return {dinput, dweight, dbias};
 }

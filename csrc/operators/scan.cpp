@@ -88,7 +88,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
         {in<T>(a.x), weights_in<T>(a.weight_hh), in<T>(a.h0), in<T>(a.c0), in<T>(a.input), weights_in<T>(a.weight_ih),
             weights_in<T>(a.bias), out<T>(h), out<T>(c), out<T>(gates), s.merge, out_if<T>(s.sizes.merged, y),
             s.cell_of<T>(a.peephole)},
-        team(), instruction_set);
+        team_for(s.shape), instruction_set);
   });
   return {y, h, c, gates};
 }
@@ -130,7 +130,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_
               in<T>(a.input), weights_in<T>(a.weight_ih), output(dx), output(dh0), output(dc0), output(dinput),
               {weights_out<T>(dweight_hh), weights_out<T>(dweight_ih), weights_out<T>(dbias)}, s.merge,
               s.cell_of<T>(a.peephole), output(dpeephole)},
-          team(), instruction_set);
+          team_for(s.shape), instruction_set);
     });
   const auto sum_images = [&](Operand operand, const Optional& state, const Tensor& t) {
     return g.wanted[operand] && state && !g.shares ? stable::sum(t, kImageAxis) : t;

@@ -1,4 +1,5 @@
-// Binds csrc/cell.h, cell5.h, geometry.h and cpu/pages.h to Python. The cells use the vector math of the CPU kernels.
+// Binds csrc/cell.h, cell5.h, geometry.h, cpu/cores.h, cpu/pages.h and sizes of cpu/scan.h to Python. The cells use the
+// vector math of the CPU kernels.
 #include <array>
 #include <optional>
 #include <tuple>
@@ -6,7 +7,9 @@
 #include "bind.h"
 #include "cell.h"
 #include "cell5.h"
+#include "cpu/cores.h"
 #include "cpu/pages.h"
+#include "cpu/scan.h"
 #include "geometry.h"
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16
@@ -52,6 +55,15 @@ void bind_pages(py::module_& m) {
       .def_property_readonly("idle_bytes", &Pages::idle_bytes)
       .def_property_readonly("reclaimable_bytes", &Pages::reclaimable_bytes)
       .def_property_readonly("peak_bytes", &Pages::peak_bytes);
+}
+
+void bind_threads(py::module_& m) {
+  m.def("limited_cores", [](int cores, const std::string& groups, const std::string& mount) {
+    return cpu::limited_cores(cores, groups, mount);
+  });
+  m.def("useful_threads", [](int threads, bool diagonal, int images, int height, int width, int hidden) {
+    return cpu::Shape{1, images, height, width, hidden, diagonal, {}, diagonal ? 2 : 1}.useful_threads(threads);
+  });
 }
 
 using cpu::baseline::Vec;
@@ -136,6 +148,7 @@ template <class T> void bind_cells(py::module_ m) {
 PYBIND11_MODULE(pixelrnn_core, m) {
   bind_geometry(m);
   bind_pages(m);
+  bind_threads(m);
   py::native_enum<Formula>(m, "Formula", "enum.Enum")
       .value("stable", Formula::kStable)
       .value("forget", Formula::kForget)

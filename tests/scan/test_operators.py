@@ -122,7 +122,7 @@ def test_bits_do_not_depend_on_how_weights_lie(layer):
 def test_bits_do_not_depend_on_the_threads(layer, images, threads):
     """Only gradients of weights may depend on the number of threads and on the batch size."""
     options = dict(corners=(0, 1, 2, 3), merge="sum") if layer == "stable" else {}
-    g = Problem("fp32", layer, 5, (1, 3, 4), x=True, **options).gradient_arguments(OPS)
+    g = Problem("fp32", layer, 40, (1, 12, 14), x=True, **options).gradient_arguments(OPS)
 
     def results(count):
         def copies(t, axis):

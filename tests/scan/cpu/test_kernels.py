@@ -22,6 +22,9 @@ SIZES = [
     (0, 3, 5, 4, 6, 1),
 ]
 
+# (channels, H, W) of an image that keeps three threads busy in a layer with 40 units (Shape::useful_threads).
+LARGE = (5, 12, 14)
+
 
 def compare(layer, x, gate_bias=None, cotangent=None):
     """The reference computes in float64, because torch's float32 results depend on the processor."""
@@ -50,8 +53,8 @@ def test_sizes(name, size, dtype):
 @pytest.mark.parametrize("n", [1, 4])
 @each_kind
 def test_instruction_sets_and_threads(name, n, instruction_set, threads):
-    layer = make_layer(name, 5, 24, dtype=torch.float32)
-    compare(layer, torch.randn(n, 5, 9, 10))
+    layer = make_layer(name, 5, 40, dtype=torch.float32)
+    compare(layer, torch.randn(n, *LARGE))
 
 
 LAYOUTS = {
@@ -91,8 +94,8 @@ def test_any_subset_of_the_optional_tensors(name, present):
 @pytest.mark.parametrize("n", [1, 3])
 @each_layer
 def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
-    layer = make_layer(name, 5, 12, dtype=torch.float32)
-    x = torch.randn(n, 5, 11, 10, requires_grad=True)
+    layer = make_layer(name, 5, 40, dtype=torch.float32)
+    x = torch.randn(n, *LARGE, requires_grad=True)
     y = layer(x)
     leaves = [x, *layer.parameters()]
     cotangent = torch.randn_like(y)
@@ -113,7 +116,7 @@ def test_without_openmp_no_thread_waits(monkeypatch, threads):
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     try:
         for name in ("row3", "bilstm"):
-            compare(make_layer(name, 3, 24), randn64(1, 3, 5, 6))
+            compare(make_layer(name, 5, 40), randn64(1, *LARGE))
     finally:
         assert OPS.set_threads_at_once(before) is False, "the kernels were not told"
 
