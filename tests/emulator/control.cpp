@@ -12,13 +12,15 @@ namespace emulator {
 bool mutation_reached = false;
 }
 
-// Replaces GPU 0's context as a device reset does, so that host code loads its kernels again.
-static void renew_context() {
+// Makes a new context current, as after a reset of the GPU, so that host code loads its kernels again.
+static void renew_context(int device) {
   State& state = the_state();
   state.initialised = true;
-  state.contexts.resize(1);
-  state.contexts[0].number = ++state.contexts_made;
-  this_thread.context = &state.contexts[0];
+  state.contexts.resize(gpus().size());
+  Context& context = state.contexts[device];
+  context.device = device;
+  context.number = ++state.contexts_made;
+  this_thread.context = &context;
 }
 
 extern "C" {
@@ -35,17 +37,19 @@ int emulator_set_schedule(const char* name, uint64_t seed, unsigned preemption, 
 int emulator_set_device(const char* name, int multiprocessors, int gpc) {
   for (int capability : {80, 90})
     if (name == "sm_" + std::to_string(capability)) {
-      Gpu& gpu = gpus()[0] = gpu_of(capability);
+      // Host code may remember a GPU's properties, so later calls add a GPU.
+      if (the_state().contexts_made) gpus().push_back({});
+      Gpu& gpu = gpus().back() = gpu_of(capability);
       if (multiprocessors) gpu.multiprocessors = multiprocessors;
       if (gpc) gpu.gpc = gpc;
-      renew_context();
+      renew_context(int(gpus().size()) - 1);
       return 0;
     }
   return -1;
 }
 void emulator_add_static_shared_memory(int bytes) {
   the_state().extra_shared = bytes;
-  renew_context();
+  renew_context(this_thread.context ? this_thread.context->device : 0);
 }
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cuda.h>
 
+#include <deque>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -42,7 +43,7 @@ inline constexpr const char* schedule_names[] = {"forward", "reverse", "random",
 struct State {
   bool initialised = false;
   unsigned long long contexts_made = 0;
-  std::vector<Context> contexts;
+  std::deque<Context> contexts;  // a thread keeps a pointer to its context
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
   Launch launch;         // settings for later launches
