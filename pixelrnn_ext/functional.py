@@ -4,9 +4,9 @@ All feature maps are (N, C, H, W). Inputs may have any strides. On the native ba
 recurrence returns channels_last memory format, and a masked convolution keeps the format of its input.
 
 Inputs of float32 and float64 are computed in their own dtype. On a GPU, float32 matrix products run in tf32 if torch's
-settings allow it. Inputs of float16 and bfloat16 are computed in float32, and the result has the input's dtype. The
-CUDA kernels then store maps and weights in 16 bits, but the cell state and all sums in float32. Under autocast the
-result has autocast's dtype.
+settings allow it. Inputs of float16 and bfloat16 give a result of the input's dtype. The CUDA kernels then store maps
+and weights in 16 bits, but the cell state and all sums in float32. The kernels for a CPU with AVX512-BF16 do the same
+for bfloat16. Everything else computes 16-bit formats in float32. Under autocast the result has autocast's dtype.
 """
 
 from collections.abc import Sequence

@@ -56,7 +56,7 @@ template <class T> class Band {
         padding_(s.kernel_width / 2),
         planar_(!s.channels_last && channels > 1),
         buffer_(buffer<T>(int64_t(rows) * stride() * channels)) {
-    memset(buffer_.get(), 0, sizeof(T) * rows * stride() * channels);
+    std::fill_n(buffer_.get(), int64_t(rows) * stride() * channels, T(0));
   }
   int channels() const { return channels_; }
   int stride() const { return width_ + 2 * padding_; }
@@ -76,7 +76,7 @@ template <class T> class Band {
       T* to = buffer_.get() + (int64_t(r - r0) * stride() + padding_) * channels_;
       const int64_t from = image * size + int64_t(r) * width_ * (planar_ ? 1 : channels_);
       const T* y_row = y ? y + from : nullptr;
-      if (r < 0 || r >= height_) memset(to, 0, sizeof(T) * width_ * channels_);
+      if (r < 0 || r >= height_) std::fill_n(to, int64_t(width_) * channels_, T(0));
       else if (planar_) k_.transpose(channels_, width_, map + from, y_row, size / channels_, to, channels_);
       else k_.copy(int64_t(width_) * channels_, map + from, y_row, to);
     }
@@ -108,7 +108,7 @@ template <class T> class BandCells {
       for (int j = 0; j < n; ++j) cell_[i + j] = index(row) + column + j;
       for (size_t k = 0; k < channels_.size(); ++k) {
         const bool is_piece = k < pieces_.size();
-        const T* from = is_piece ? band_.at(row + pieces_[k].row, column + pieces_[k].column) : &one;
+        const T* from = is_piece ? band_.at(row + pieces_[k].row, column + pieces_[k].column) : &Format<T>::one;
         const int64_t step = is_piece ? band_.channels() : 0;
         for (int j = 0; j < n; ++j) tap_[k * count + i + j] = from + j * step;
       }
@@ -118,7 +118,6 @@ template <class T> class BandCells {
   }
 
  private:
-  static constexpr T one = 1;
   const Band<T>& band_;
   const std::vector<Piece> pieces_;
   const int width_;
@@ -142,15 +141,32 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
+// The channels of packed weights. `first` has the first channel of each tap. The pixels of a piece follow each other
+// without padding.
+template <class T> struct PackedChannels {
+  std::vector<int64_t> first;
+  int64_t depth = 0;
+
+  PackedChannels(const std::vector<Piece>& pieces, int channels, bool bias) {
+    for (const Piece& piece : pieces) {
+      for (int i = 0; i < piece.pixels; ++i) first.push_back(depth + i * int64_t(channels));
+      depth += padded_channels<T>(piece.pixels * int64_t(channels));
+    }
+    if (bias) first.push_back(depth), depth += padded_channels<T>(1);
+  }
+};
+
 // Packs the masked weight in blocks of output channels: [tap][input channel][output channel], then the biases. A tap is
-// a kernel position. The transposed convolution exchanges input and output channels, and reverses the taps.
+// a kernel position. packed_index() gives the order of input and output channels. The transposed convolution exchanges
+// input and output channels, and reverses the taps.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
   const int sources = transposed ? s.out_channels : s.in_channels;
   const int results = transposed ? s.in_channels : s.out_channels;
   const int taps = s.live_taps(), all_taps = s.kernel_height * s.kernel_width;
-  const int64_t depth = int64_t(taps) * sources + (bias != nullptr);
+  const PackedChannels<T> channels(transposed ? pieces_behind(s) : pieces_before(s), sources, bias);
+  const int64_t depth = channels.depth;
   const LiveWeights is_live(s);
   std::vector<int> first{0};
   while (first.back() < results) first.push_back(first.back() + k.block_outputs(results, first.back()));
@@ -160,18 +176,21 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
       const int units = first[b + 1] - first[b];
       T* block = packed.get() + first[b] * depth;
+      if constexpr (kDepth<T> > 1) std::fill(block, block + units * depth, T(0));
       for (int u = 0; u < units; ++u) {
         const int result = first[b] + u;
-        T* to = block + u;
+        const auto to = [&](int tap, int64_t source) -> T& {
+          return block[packed_index<T>(channels.first[tap] + source, u, units)];
+        };
         for (int source = 0; source < sources; ++source) {
           const int out = transposed ? source : result, in = transposed ? result : source;
           const T* from = weight + (int64_t(out) * s.in_channels + in) * all_taps;
           for (int t = 0; t < taps; ++t) {
             const int tap = transposed ? taps - 1 - t : t;
-            to[(int64_t(t) * sources + source) * units] = result < results && is_live(out, in, tap) ? from[tap] : T(0);
+            to(t, source) = result < results && is_live(out, in, tap) ? from[tap] : T(0);
           }
         }
-        if (bias) to[(depth - 1) * units] = result < results ? bias[result] : T(0);
+        if (bias) to(taps, 0) = result < results ? bias[result] : T(0);
       }
     }
   });
@@ -197,7 +216,7 @@ template <class T> class Product {
       : s_(s),
         k_(k),
         results_(results),
-        depth_(int64_t(s.live_taps()) * band.channels() + bias),
+        depth_(PackedChannels<T>(pieces, band.channels(), bias).depth),
         packed_(packed),
         cells_(band, pieces, s.width, bias),
         direct_(s.channels_last || results == 1) {
@@ -264,9 +283,9 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
   const int64_t columns = gradient.columns(s.out_channels);
   const int64_t size = (int64_t(taps) * s.in_channels + (a.dbias != nullptr)) * columns;
   const int shares = shares_of(s, team), rows = band_rows<T>(s), halo = s.kernel_height / 2;
-  const auto sums = buffer<T>(size * shares);
+  const auto sums = buffer<Sum<T>>(size * shares);
   team.parallel(shares, [&](int s0, int s1) {
-    memset(sums.get() + size * s0, 0, sizeof(T) * size * (s1 - s0));
+    memset(sums.get() + size * s0, 0, sizeof(Sum<T>) * size * (s1 - s0));
     Band<T> dy(s, k, s.out_channels, rows + halo), input(s, k, s.in_channels, taps ? rows + halo : 0);
     Product<T> product(s, k, dy, pieces_behind(s), s.in_channels, packed.get(), false, rows);
     BandCells<T> cells(input, taps ? pieces_before(s) : std::vector<Piece>(), s.width, a.dbias);
@@ -286,9 +305,9 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
   const LiveWeights is_live(s);
   const int all_taps = s.kernel_height * s.kernel_width, parts = std::min(team.threads, s.out_channels);
   const auto sum = [&](int64_t row, int out) {
-    T total = 0;
+    Sum<T> total = 0;
     for (int q = 0; q < shares; ++q) total += sums[size * q + row * columns + out];
-    return total;
+    return T(total);
   };
   team.parallel(parts, [&](int p0, int p1) {
     for (int o = share(s.out_channels, p0, parts); o < share(s.out_channels, p1, parts); ++o) {
@@ -305,6 +324,7 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
   template void convolve_backward<T>(const Convolution&, const ConvolutionBackward<T>&, const Team&, int);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(Bf16)
 #undef INSTANTIATE
 
 }  // namespace pixelrnn::cpu

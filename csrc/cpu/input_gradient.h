@@ -21,24 +21,25 @@ template <class T> class InputGradient {
     packed_ = buffer<T>(depth() * first_.back());
   }
   // Packs weight_ih, for shares s0 <= s < s1 (threads' parts), in blocks of input channels:
-  // [direction][tap][column][channel]. A tap is a kernel position, and a column is one gate of one unit.
+  // [direction][tap][column][channel]. A tap is a kernel position, and a column is one gate of one unit. packed_index()
+  // gives the order of columns and channels.
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
       const int first = first_[b], size = first_[b + 1] - first;
       T* to = packed_.get() + depth() * first;
       const int n = std::min(size, s_.input_channels - first);
+      if (n < size || padded_channels<T>(s_.columns()) > s_.columns()) std::fill(to, to + depth() * size, T(0));
       for (int i = 0; i < s_.directions; ++i)
         for (int k = 0; k < s_.input_taps; ++k) {
           const auto weight = weight_ih_.at(i, k);
           for (int column = 0; column < s_.columns(); ++column) {
             const T* from = weight.column(column, s_.hidden) + first * weight.channel_stride;
-            if (weight.channel_stride == 1) std::copy(from, from + n, to);
+            if (kDepth<T> == 1 && weight.channel_stride == 1) std::copy(from, from + n, to + column * size);
             else
-              for (int c = 0; c < n; ++c) to[c] = from[c * weight.channel_stride];
-            std::fill(to + n, to + size, T(0));
-            to += size;
+              for (int c = 0; c < n; ++c) to[packed_index<T>(column, c, size)] = from[c * weight.channel_stride];
           }
+          to += padded_channels<T>(s_.columns()) * size;
         }
     }
   }
@@ -59,7 +60,7 @@ template <class T> class InputGradient {
   }
 
  private:
-  int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
+  int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * padded_channels<T>(s_.columns()); }
 
   const Shape& s_;
   Shape from_top_left_;

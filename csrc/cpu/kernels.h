@@ -3,6 +3,7 @@
 
 #include "../columns/steps.h"
 #include "../formula.h"
+#include "formats.h"
 
 namespace pixelrnn::cpu {
 
@@ -30,19 +31,19 @@ template <class T> struct Weights {
 // Row LSTM.
 template <class T> struct Cells {
   int count, taps;
-  const int* channels;    // [taps] number of values that a cell reads at each tap
-  const T* const* tap;    // [taps][cells] pointers to the values that a cell reads at a tap
-  const T* const* carry;  // [cells] pointers to c [hidden] of the previous cell of the chain
-  const T* const* dh;     // [cells] pointers to the gradient of h [hidden] from outside the scan; only in the backward
-  const int64_t* cell;    // [cells] index of the cell's pixel in the maps of the scan direction
-  const int64_t* chain;   // [cells] index of the chain to which the cell belongs
+  const int* channels;         // [taps] number of values that a cell reads at each tap
+  const T* const* tap;         // [taps][cells] pointers to the values that a cell reads at a tap
+  const Sum<T>* const* carry;  // [cells] pointers to c [hidden] of the previous cell of the chain
+  const T* const* dh;    // [cells] pointers to the gradient of h [hidden] from outside the scan; only in the backward
+  const int64_t* cell;   // [cells] index of the cell's pixel in the maps of the scan direction
+  const int64_t* chain;  // [cells] index of the chain to which the cell belongs
   // A chain is a sequence of cells along which c is carried. to_next is the index of the chain's next cell minus the
   // index of this cell. While a kernel computes a cell, it prefetches the operands of the chain's next cell.
   int64_t to_next;
   // The remaining members are only for LSTM2d, whose cells also read c of the cell above.
-  const T* const* carry_up;  // [cells] pointers to c [hidden] of the cell above
-  const T* const* dc_below;  // [cells] pointers to the gradient of c [hidden] from the cell below; only in the backward
-  T* const* dc_up;  // [cells] pointers to the gradient of c [hidden] of the cell above, an output of the backward
+  const Sum<T>* const* carry_up;  // [cells] pointers to c [hidden] of the cell above
+  const Sum<T>* const* dc_below;  // [cells] gradient of c [hidden] from the cell below; only in the backward
+  Sum<T>* const* dc_up;           // [cells] gradient of c [hidden] of the cell above, an output of the backward
 };
 
 // A tile of the scan is some cells times a block of hidden units, which one kernel call computes. The kernel multiplies
@@ -57,19 +58,22 @@ using ScanTile = void (*)(const Cells<T>&, int first, int count, int block, int 
 // gates * hidden values in x, gates and dx.
 template <class T> struct ForwardMaps {
   const T* x;  // added to the pre-activations; null if there is nothing to add
-  T *h, *c, *gates;
+  T* h;
+  Sum<T>* c;
+  Gate<T>* gates;
   // The number of values from one pixel to the next in h, where a pixel has the hidden units of all directions.
   int64_t h_stride;
   // The members below are used only by cells of five gates.
-  CellParameters<T> cell = {};
-  const T* border = nullptr;  // the c outside the image; carry_up points to it in cells without an upper neighbour
+  CellParameters<Sum<T>> cell = {};
+  const Sum<T>* border = nullptr;  // the c outside the image; carry_up points to it in cells without an upper neighbour
 };
 template <class T> struct BackwardMaps {
-  const T *c, *gates;
-  T* dc;              // [chains][hidden] gradient of c, which is carried along each chain of cells
+  const Sum<T>* c;
+  const Gate<T>* gates;
+  Sum<T>* dc;         // [chains][hidden] gradient of c, which is carried along each chain of cells
   T* dx;              // output: the gradient of the pre-activations
   int64_t dh_stride;  // number of values from one pixel to the next in dh, the gradient of h
-  CellParameters<T> cell = {};
+  CellParameters<Sum<T>> cell = {};
 };
 
 template <class T> struct ScanKernels {
@@ -107,9 +111,9 @@ template <class T> struct WeightGradientKernels {
   int group_columns, scratch_size;
   // reduce() adds up several arrays [channels][columns], always in the same order. `sums` is the number of arrays. It
   // writes channel j of column i of the total to to[i][j * to_stride].
-  void (*reduce)(int sums, int64_t sum_stride, const T* sum, int64_t channel_stride, int columns, int channels,
+  void (*reduce)(int sums, int64_t sum_stride, const Sum<T>* sum, int64_t channel_stride, int columns, int channels,
       T* const* to, int64_t to_stride);
-  void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
+  void (*accumulate)(const Cells<T>&, int outputs, int c0, int c1, const T* dy, Sum<T>* sum, T* scratch);
 };
 
 // The values of all images at one pixel position of an image row. operator[] returns a pointer to the values of one
@@ -151,17 +155,22 @@ template <class T> struct Kernels {
   WeightGradientKernels<T> weight_gradient;
   // grid_columns rounds all results to the codec's grid (grid.h). Its pointers are null unless T is double.
   ColumnKernels<T> columns, grid_columns;
+  // Writes the sum of `count` arrays [pixels][n] to `to`. In the arrays, the next pixel begins `stride` values later. A
+  // 16-bit format is rounded once.
+  void (*sum)(int64_t pixels, int64_t n, int64_t stride, int count, const T* const* terms, T* to);
   // The function round_to_grid of tiles/columns.h. The pointer is null unless T is double.
   void (*round)(T* x, int64_t n, T integral, T limit);
   // Computes y = tanh(x) or y = sigmoid(x) for n values. Only tests call this function.
-  void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
+  void (*activation)(bool is_tanh, int64_t n, const Sum<T>* x, Sum<T>* y);
 };
 
 // Returns the kernels of an instruction set, which is given by its level. On x86-64, level 0 is the baseline, level 1
-// is AVX2 with FMA, and level 2 is AVX-512. On AArch64, level 0 is the baseline and level 1 is NEON. Other processors
-// have only the baseline.
+// is AVX2 with FMA, level 2 is AVX-512, and level 3 is AVX-512 with AVX512-BF16. On AArch64, level 0 is the baseline
+// and level 1 is NEON. Other processors have only the baseline. Only level 3 has instructions for bfloat16. At other
+// levels the kernels for Bf16 are those of the baseline. They are slow, and only tests call them.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 int best_instruction_set();
+inline bool multiplies_bfloat16(int level) { return level == 3; }
 
 }  // namespace pixelrnn::cpu

@@ -26,8 +26,6 @@ template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * s
 // The taps of one scan direction: hidden states of neighbours, pixels of the input, and a constant 1, whose weight is
 // the bias.
 template <class T> struct Taps : std::vector<Tap<T>> {
-  static constexpr T one = 1;
-
   void add_state(const Shape& s, const T* map, const T* border, Weights<const T> weight = {}, int direction = 0) {
     for (int k = 0; k < s.taps; ++k)
       this->push_back({map, s.hidden, s.h_stride(), state_tap(s.diagonal, s.taps, k), border, weight.at(direction, k)});
@@ -38,7 +36,8 @@ template <class T> struct Taps : std::vector<Tap<T>> {
           weight.at(direction, k), k == 0});
   }
   void add_bias(Weights<const T> weight = {}, int direction = 0) {
-    this->push_back({&one, 1, 0, {0, 0}, &one, weight.at(direction, 0)});
+    const T* one = &Format<T>::one;
+    this->push_back({one, 1, 0, {0, 0}, one, weight.at(direction, 0)});
   }
 
   std::vector<int> channels() const {
@@ -56,10 +55,11 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 // Operands of a cell without weights: c of the previous cell (carry), c of the cell above (carry_up), and the gradient
 // of h (dh). carry_up and dh may be absent.
 template <class T> struct Carried {
-  Tap<T> carry, carry_up = {}, dh = {};
+  Tap<Sum<T>> carry, carry_up = {};
+  Tap<T> dh = {};
   // For each image, a buffer that holds the gradient of c that each cell receives from the cell below (DcUpLayout). The
   // pointer is null except in the backward of LSTM2d.
-  T* dc_up = nullptr;
+  Sum<T>* dc_up = nullptr;
 };
 
 // Layout of an image's buffer in the backward of LSTM2d. The buffer holds the gradient of c that each cell receives
@@ -158,7 +158,8 @@ template <class T> class LineCells {
       for (int c = 0; c < tap.channels; c += 64 / sizeof(T)) __builtin_prefetch(next + c, 0, 2);
     }
   }
-  void set_pointers(const Geometry& g, const Tap<T>& tap, int sense, int t, int64_t b, int count, const T** out) const {
+  template <class U>
+  void set_pointers(const Geometry& g, const Tap<U>& tap, int sense, int t, int64_t b, int count, const U** out) const {
     const int line = t - sense * g.lag(tap.displacement), first = g.first(t) + sense * g.shift(tap.displacement);
     const int inside0 = std::clamp(g.first(line) - first, 0, count),
               inside1 = std::clamp(g.end(line) - first, inside0, count);
@@ -168,7 +169,7 @@ template <class T> class LineCells {
     for (int i = inside0; i < inside1; ++i) out[i] = tap.map + (origin + i * step);
     std::fill(out + inside1, out + count, tap.border);
   }
-  void set_dc_pointers(const Geometry& g, int t, T* image, int count, int j) {
+  void set_dc_pointers(const Geometry& g, int t, Sum<T>* image, int count, int j) {
     for (int i = 0; i < count; ++i) {
       const int r = g.first(t) + i;
       dc_below_[j + i] = r + 1 < g.cells ? layout_.row(image, t, r) : zeros_.data();
@@ -185,10 +186,11 @@ template <class T> class LineCells {
   const std::vector<int> channels_;
   const int sense_;
   const ImageSize* const sizes_;
-  const std::vector<T> zeros_;
-  const DcUpLayout<T> layout_;
-  std::vector<const T*> tap_, carry_, dh_, carry_up_, dc_below_;
-  std::vector<T*> dc_up_;
+  const std::vector<Sum<T>> zeros_;
+  const DcUpLayout<Sum<T>> layout_;
+  std::vector<const T*> tap_, dh_;
+  std::vector<const Sum<T>*> carry_, carry_up_, dc_below_;
+  std::vector<Sum<T>*> dc_up_;
   std::vector<int64_t> cell_, chain_;
 };
 

@@ -26,11 +26,12 @@ template <class T> class BackwardScan {
       : s_(s),
         a_(a),
         zeros_(s.columns()),
+        zero_state_(s.hidden),
         chains_(s.geometry(0).cells),
-        dc_(buffer<T>(int64_t(s.directions) * s.images * chains_ * s.hidden)),
+        dc_(buffer<Sum<T>>(int64_t(s.directions) * s.images * chains_ * s.hidden)),
         layout_(s),
-        dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * layout_.size() : 0)) {
-    memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
+        dc_up_(buffer<Sum<T>>(s.gates == 5 ? s.directions * s.images * layout_.size() : 0)) {
+    memset(dc_.get(), 0, sizeof(Sum<T>) * s.directions * s.images * chains_ * s.hidden);
   }
   Operands<T, BackwardMaps<T>> operands(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
@@ -38,7 +39,7 @@ template <class T> class BackwardScan {
     for (int k = 0; k < s_.taps; ++k)
       d.taps.push_back(
           {dx, s_.columns(), s_.columns(), state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.at(i, k)});
-    const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
+    const Sum<T>* border = a_.c0 ? a_.c0 + i * h : zero_state_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
     // kShift adds h of direction 1 to the output in the row below, so a cell of direction 1 reads its gradient dh in
@@ -70,9 +71,9 @@ template <class T> class BackwardScan {
  private:
   // The gradient of c0, the c outside the image, is a sum over the cells whose previous cell is outside. In LSTM2d, the
   // cells of the first row also read c0 as c of the cell above.
-  void write_dc0(const Geometry& g, int64_t scan, T* out) const {
-    std::fill(out, out + s_.hidden, T(0));
-    const auto add = [&](const T* dc) {
+  void write_dc0(const Geometry& g, int64_t scan, Sum<T>* out) const {
+    std::fill(out, out + s_.hidden, Sum<T>(0));
+    const auto add = [&](const Sum<T>* dc) {
       for (int u = 0; u < s_.hidden; ++u) out[u] += dc[u];
     };
     if (g.lines == 0) return;
@@ -82,12 +83,12 @@ template <class T> class BackwardScan {
   }
   // The gradient of h0, the h outside the image, sums dx over the cells whose neighbour is outside, times the
   // neighbour's weight.
-  void write_dh0(int i, const Geometry& g, const T* dx, T* out) const {
+  void write_dh0(int i, const Geometry& g, const T* dx, Sum<T>* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
-    std::vector<T> sums(columns);
-    std::fill(out, out + h, T(0));
+    std::vector<Sum<T>> sums(columns);
+    std::fill(out, out + h, Sum<T>(0));
     for (const auto& tap : operands(i, 0, nullptr).taps) {
-      std::fill(sums.begin(), sums.end(), T(0));
+      std::fill(sums.begin(), sums.end(), Sum<T>(0));
       for (int t = 0; t < g.lines; ++t)
         for (int r = g.first(t); r < g.end(t); ++r) {
           if (is_inside(g, t, r, tap.displacement)) continue;
@@ -102,17 +103,19 @@ template <class T> class BackwardScan {
   }
   // Computes the gradients of the peephole weights, through which a gate reads c. A weight's gradient is a sum over all
   // cells of an image: the gradient of the gate's pre-activation times the c that the gate reads.
-  void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
+  void write_dpeephole(int i, const Geometry& g, int64_t scan, const T* dx, Sum<T>* out) const {
     const int64_t h = s_.hidden;
-    const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
-    std::fill(out, out + 4 * h, T(0));
+    const Sum<T>* c = a_.c + scan * s_.pixels() * h;
+    const Sum<T>* border = a_.c0 ? a_.c0 + i * h : zero_state_.data();
+    std::fill(out, out + 4 * h, Sum<T>(0));
     for (int t = 0; t < g.lines; ++t)
       for (int r = g.first(t); r < g.end(t); ++r) {
         const auto neighbour = [&](Displacement d) {
           return is_inside(g, t, r, d) ? c + g.pixel(t - g.lag(d), r + g.shift(d)) * h : border;
         };
-        const T *up = neighbour(kUp), *left = neighbour(carry_tap(true));
-        const T *cell_c = c + g.pixel(t, r) * h, *dz = dx + g.pixel(t, r) * s_.columns();
+        const auto up = neighbour(kUp), left = neighbour(carry_tap(true));
+        const auto cell_c = c + g.pixel(t, r) * h;
+        const T* dz = dx + g.pixel(t, r) * s_.columns();
         for (int64_t u = 0; u < h; ++u) {
           out[u] += dz[4 * u] * (up[u] + left[u]);
           out[h + u] += dz[4 * u + 1] * left[u];
@@ -128,10 +131,11 @@ template <class T> class BackwardScan {
   const Shape& s_;
   const Backward<T>& a_;
   const std::vector<T> zeros_;
+  const std::vector<Sum<T>> zero_state_;
   const int chains_;
-  const Buffer<T> dc_;
-  const DcUpLayout<T> layout_;
-  const Buffer<T> dc_up_;
+  const Buffer<Sum<T>> dc_;
+  const DcUpLayout<Sum<T>> layout_;
+  const Buffer<Sum<T>> dc_up_;
 };
 
 // Zeroes a feature map [images][pixels][values] outside the images, which may be smaller than the map, for shares s0 <=
@@ -149,25 +153,21 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
 
 // Writes rows r0 <= r < r1, counted over all images, of the sum of h of all directions. kShift first moves h of
 // direction 1 down by a row (section 3.3 of the paper).
-template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
+template <class T>
+void merge_rows(const Shape& s, const Kernels<T>& k, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
+  const T* terms[kMaxDirections];
   for (int64_t r = r0; r < r1; ++r) {
-    const T* first = h + r * row_values;
-    const T* second = first + hidden - (merge == Merge::kShift ? row_values : 0);
     T* out = merged + r * s.width * hidden;
     const int64_t row = r % s.height;
     if (row >= s.image_size(r / s.height).height) {
       std::fill(out, out + s.width * hidden, T(0));
       continue;
     }
-    const bool first_only = s.directions == 1 || (merge == Merge::kShift && row == 0);
-    for (int p = 0; p < s.width; ++p, first += stride, second += stride, out += hidden) {
-      if (first_only) std::copy(first, first + hidden, out);
-      else
-        for (int64_t u = 0; u < hidden; ++u) out[u] = first[u] + second[u];
-      for (int d = 2; d < s.directions; ++d)
-        for (int64_t u = 0; u < hidden; ++u) out[u] += first[d * hidden + u];
-    }
+    const int count = merge == Merge::kShift && row == 0 ? 1 : s.directions;
+    for (int d = 0; d < count; ++d)
+      terms[d] = h + r * row_values + d * hidden - (merge == Merge::kShift && d == 1 ? row_values : 0);
+    k.sum(s.width, hidden, stride, count, terms, out);
   }
 }
 
@@ -186,10 +186,12 @@ template <class F> void for_own_images(const Shape& s, const Split& split, int s
 
 template <class T> void forward(const Shape& s, const Forward<T>& a, const Team& team, int instruction_set) {
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
+  const std::vector<Sum<T>> zero_state(s.hidden);
   const auto operands_of = [&](int i, int64_t image) {
     const int64_t h = s.hidden, cell = (i * s.images + image) * s.pixels() * h;
-    T *hs = a.h + s.h_offset(i, image), *cs = a.c + cell;
-    const T* border = a.c0 ? a.c0 + i * h : zeros.data();
+    T* hs = a.h + s.h_offset(i, image);
+    Sum<T>* cs = a.c + cell;
+    const Sum<T>* border = a.c0 ? a.c0 + i * h : zero_state.data();
     Operands<T, ForwardMaps<T>> d;
     d.taps.add_state(s, hs, a.h0 ? a.h0 + i * h : zeros.data(), a.weight, i);
     d.taps.add_input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(), a.weight_ih, i);
@@ -202,10 +204,11 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     }
     return d;
   };
-  const auto& k = kernels<T>(instruction_set).scan[s.gates - 4];
-  Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, operands_of);
+  const auto& k = kernels<T>(instruction_set);
+  const auto& tiles = k.scan[s.gates - 4];
+  Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, tiles, tiles.forward, team, operands_of);
   const int shares = team.threads;
-  const auto merge = [&](int64_t r0, int64_t r1) { merge_rows<T>(s, a.merge, a.h, a.merged, r0, r1); };
+  const auto merge = [&](int64_t r0, int64_t r1) { merge_rows<T>(s, k, a.merge, a.h, a.merged, r0, r1); };
   const auto prepare = [&](int s0, int s1) {
     sweep.pack(s0, s1);
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
@@ -303,6 +306,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   template void backward<T>(const Shape&, const Backward<T>&, const Team&, int);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(Bf16)
 #undef INSTANTIATE
 
 }  // namespace pixelrnn::cpu

@@ -69,14 +69,20 @@ enum class Merge { kNone, kShift, kSum };
 template <class T> struct Forward {
   const T* x;
   Weights<const T> weight;
-  const T *h0, *c0;  // [directions][hidden] states outside the image; null means zero
-  const T* input;    // [images][height][width][input_channels], or null
+  // [directions][hidden] states outside the image; null means zero.
+  const T* h0;
+  const Sum<T>* c0;
+  const T* input;  // [images][height][width][input_channels], or null
   Weights<const T> weight_ih;
   Weights<const T> bias;  // weights of a constant input 1; may be absent
-  T *h, *c, *gates;       // outputs; `gates` are activated
+  // Outputs; `gates` are activated.
+  T* h;
+  Sum<T>* c;
+  Gate<T>* gates;
   Merge merge = Merge::kNone;
   T* merged = nullptr;
-  CellParameters<T> cell = {};  // only for five gates; peephole weights are [directions][4][hidden]
+  // Only for five gates. Peephole weights are [directions][4][hidden].
+  CellParameters<Sum<T>> cell = {};
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
@@ -86,18 +92,24 @@ template <class T> struct WeightGradients { Weights<T> weight, weight_ih, bias; 
 template <class T> struct Backward {
   const T* dh;  // gradient of `merged` if forward() merged, else of h
   Weights<const T> weight;
-  const T *h0, *c0;
-  const T *h, *c, *gates;      // outputs of forward(); h is needed only for dweights.weight
+  const T* h0;
+  const Sum<T>* c0;
+  // Outputs of forward(). h is needed only for dweights.weight.
+  const T* h;
+  const Sum<T>* c;
+  const Gate<T>* gates;
   const T* input;              // needed only for dweights.weight_ih
   Weights<const T> weight_ih;  // needed only for dinput
   // Outputs, null if not wanted.
-  T* dx;         // gradient of the pre-activations
-  T *dh0, *dc0;  // [directions][images][hidden]
+  T* dx;  // gradient of the pre-activations
+  // [directions][images][hidden]
+  Sum<T>* dh0;
+  Sum<T>* dc0;
   T* dinput;
   WeightGradients<T> dweights;
   Merge merge = Merge::kNone;
-  CellParameters<T> cell = {};
-  T* dpeephole = nullptr;  // [directions][images][4][hidden]
+  CellParameters<Sum<T>> cell = {};
+  Sum<T>* dpeephole = nullptr;  // [directions][images][4][hidden]
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

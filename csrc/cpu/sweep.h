@@ -30,7 +30,8 @@ template <class T> class PackedWeights {
     const int units = k.block_units(pass, hidden);
     blocks_ = (hidden + units - 1) / units;
     for (const auto& tap : taps) weight_.push_back(tap.weight);
-    packed_ = buffer<T>((pass == Pass::kForward ? gates : 1) * taps.all_channels() * units * blocks_);
+    packed_ = buffer<T>((pass == Pass::kForward ? gates : 1) *
+                        packed_depth<T>(int(channels_.size()), channels_.data()) * units * blocks_);
   }
   int blocks() const { return blocks_; }
   const T* packed() const { return packed_.get(); }

@@ -26,11 +26,11 @@ template <class T> class WeightSums {
         sum_count_(!own_images && is_balanced((s.columns() + kMinColumns - 1) / kMinColumns, shares) ? 1 : shares),
         zeros_(std::max(s.hidden, s.input_channels)) {
     size_ = taps({}).all_channels() * columns_;
-    sums_ = buffer<T>(s.directions * sum_count_ * size_);
+    sums_ = buffer<Sum<T>>(s.directions * sum_count_ * size_);
   }
   void clear(int s0, int s1) const {
     const int64_t all = s_.directions * sum_count_ * size_;
-    std::fill(sums_.get() + share(all, s0, shares_), sums_.get() + share(all, s1, shares_), T(0));
+    std::fill(sums_.get() + share(all, s0, shares_), sums_.get() + share(all, s1, shares_), Sum<T>(0));
   }
   void add_share(int q, int direction, const WeightOperands<T>& a) const {
     const int64_t rows = int64_t(s_.images) * s_.height;
@@ -46,7 +46,7 @@ template <class T> class WeightSums {
   void reduce(int s0, int s1) const {
     const int c0 = share(s_.columns(), s0, shares_), c1 = share(s_.columns(), s1, shares_);
     for (int i = 0; i < s_.directions; ++i) {
-      const T* row = sums(i, 0);
+      const Sum<T>* row = sums(i, 0);
       if (out_.weight) row = reduce(row, s_.taps, s_.hidden, i, out_.weight, c0, c1);
       if (out_.weight_ih) row = reduce(row, s_.input_taps, s_.input_channels, i, out_.weight_ih, c0, c1);
       if (out_.bias) reduce(row, 1, 1, i, out_.bias, c0, c1);
@@ -70,7 +70,7 @@ template <class T> class WeightSums {
     return taps;
   }
   void add(int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
-      T* sum) const {
+      Sum<T>* sum) const {
     if (size_ == 0 || c0 == c1) return;
     const auto scratch = buffer<T>(k_.scratch_size);
     const Taps<T> taps = this->taps(a);
@@ -79,12 +79,15 @@ template <class T> class WeightSums {
     for (int64_t r = r0; r < r1; r += step)
       k_.accumulate(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
-  T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_; }
+  Sum<T>* sums(int direction, int share) const {
+    return sums_.get() + (int64_t(direction) * sum_count_ + share) * size_;
+  }
   // Adds up the gradients that all shares (threads' parts) have computed for one weight tensor, and writes the result's
   // columns c0 <= c < c1 to `out`. The sum of a share holds the gradients of several weight tensors, with a row for
   // each channel of each tap. `row` points to the weight tensor's first row in the sum of the first share. Returns the
   // address behind the weight tensor's last row.
-  const T* reduce(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
+  const Sum<T>* reduce(
+      const Sum<T>* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const auto to = out.at(direction, t);
       // A block has few columns, so that its part of the output stays in the cache.
@@ -107,7 +110,7 @@ template <class T> class WeightSums {
   const int sum_count_;  // one sum for each share, or one for all shares
   const std::vector<T> zeros_;
   int64_t size_;
-  Buffer<T> sums_;  // [direction][sum_count_][channels of all taps][column]
+  Buffer<Sum<T>> sums_;  // [direction][sum_count_][channels of all taps][column]
 };
 
 }  // namespace pixelrnn::cpu

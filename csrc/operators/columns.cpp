@@ -59,7 +59,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   std::vector<cpu::Stream> opened;
   if (streams) opened = read_streams(*streams);
   const int level = instruction_set;  // read once, because another thread may change it
-  dispatch(tensors[0], [&](auto zero) {
+  dispatch_wide(tensors[0], [&](auto zero) {
     using T = decltype(zero);
     const ColumnProgram<T> program(described, code, margin, cpu::column_blocks<T>(level));
     program.check_values();

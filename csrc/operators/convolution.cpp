@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "../cpu/convolution.h"
-#include "operators.h"
+#include "contiguous.h"
 
 namespace pixelrnn {
 namespace {

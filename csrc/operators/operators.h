@@ -35,37 +35,38 @@ template <class T> const T* in(const Optional& t) { return t ? in<T>(*t) : nullp
 template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
 template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
 
-inline Tensor new_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
-  Tensor t = stable::new_empty(like, sizes);
+inline Tensor new_tensor(const Tensor& like, const std::vector<int64_t>& sizes, ScalarType type) {
+  Tensor t = stable::new_empty(like, sizes, type);
   if (t.numel()) cpu::advise_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
   return t;
 }
 
+inline Tensor new_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
+  return new_tensor(like, sizes, like.scalar_type());
+}
+
 // Returns a tensor in memory of the process's cache (cpu/pages.h). Its storage cannot be resized.
-inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& sizes) {
-  int64_t bytes = like.element_size();
+inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& sizes, ScalarType type) {
+  int64_t bytes = type == ScalarType::Double ? 8 : type == ScalarType::Float ? 4 : 2;
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
       bytes < int64_t(cpu::Pages::kMinBytes) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
   // If no memory is left, new_tensor throws.
-  if (!block.data) return new_tensor(like, sizes);
+  if (!block.data) return new_tensor(like, sizes, type);
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
-  return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),
-      [block](void*) { cpu::Pages::shared().give(block); });
+  return stable::from_blob(
+      block.data, sizes, strides, like.device(), type, [block](void*) { cpu::Pages::shared().give(block); });
 }
 
-inline void contiguous_(Tensor& t) { t = stable::contiguous(t); }
-inline void contiguous_(Optional& t) {
-  if (t) t = stable::contiguous(*t);
-}
-template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
-
-template <class F> void dispatch(const Tensor& t, const F& f) {
+template <class F> void dispatch_wide(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());
   STD_TORCH_CHECK(
       t.scalar_type() == ScalarType::Float, "pixelrnn_ext: expected float32 or float64, got ", t.scalar_type());
   f(float());
+}
+template <class F> void dispatch(const Tensor& t, const F& f) {
+  t.scalar_type() == ScalarType::BFloat16 ? f(cpu::Bf16()) : dispatch_wide(t, f);
 }
 
 }  // namespace pixelrnn

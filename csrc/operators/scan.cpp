@@ -13,7 +13,7 @@
 
 #include "../cpu/scan.h"
 #include "arguments.h"
-#include "operators.h"
+#include "contiguous.h"
 
 namespace pixelrnn {
 namespace {
@@ -33,9 +33,9 @@ template <class T> cpu::Weights<T> weights_out(const Tensor& t) {
 }
 
 // The kernels fill the gradient. An empty scan runs no kernel, so its gradients must be zero.
-Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes) {
+Tensor new_gradient(const Tensor& gates, bool wanted, std::vector<int64_t> sizes, ScalarType type) {
   if (!wanted) sizes.back() = 0;
-  return gates.numel() ? cached_tensor(gates, sizes) : stable::new_zeros(gates, sizes);
+  return gates.numel() ? cached_tensor(gates, sizes, type) : stable::new_zeros(gates, sizes, type);
 }
 Tensor new_gradient_like(const Tensor& weight, const Tensor& gates) {
   Tensor t = stable::empty_like(weight);
@@ -44,6 +44,7 @@ Tensor new_gradient_like(const Tensor& weight, const Tensor& gates) {
 
 struct ScanCall {
   const ScanSizes sizes;
+  const ScalarType type;
   cpu::Shape shape;
   const NamedCell& cell;
   const cpu::Merge merge;
@@ -51,11 +52,14 @@ struct ScanCall {
 
   explicit ScanCall(ScanArguments& a)
       : sizes(checked_sizes(a)),
+        type(a.weight_hh.scalar_type()),
         cell(cell_named(a.cell)),
         merge(a.merge == "none"    ? cpu::Merge::kNone
               : a.merge == "shift" ? cpu::Merge::kShift
                                    : cpu::Merge::kSum) {
     make_contiguous(a.input, a.x, a.h0, a.c0, a.peephole, a.sizes);
+    for (Optional* t : {&a.c0, &a.peephole})
+      if (*t) *t = stable::to(**t, state_type());
     shape = {int(sizes.directions), int(sizes.images), int(sizes.height), int(sizes.width), int(sizes.hidden),
         a.diagonal, {}, int(sizes.taps), int(sizes.channels), int(sizes.input_taps), int(a.input_kernel), cell.gates};
     const auto corners = read_corners(a.corners, sizes.directions);
@@ -69,25 +73,54 @@ struct ScanCall {
   }
   ScanCall(const ScanCall&) = delete;  // not copied, because `shape` points to image_sizes
 
-  template <class T> CellParameters<T> cell_of(const Optional& peephole) const {
-    return {cell.formula, T(cell.scale), in<T>(peephole)};
+  // The types of the cell state and of activated gates. pixelrnn_ext/operators/scan/arguments.py has the same types.
+  ScalarType state_type() const { return type == ScalarType::BFloat16 ? ScalarType::Float : type; }
+  ScalarType gates_type() const { return type == ScalarType::BFloat16 ? ScalarType::Half : type; }
+  template <class S> CellParameters<S> cell_of(const Optional& peephole) const {
+    return {cell.formula, S(cell.scale), in<S>(peephole)};
   }
 };
 
+// A CPU without instructions for bfloat16 computes in float32, and rounds the results. The layers then call the
+// operators in float32. A graph that was exported on another CPU calls them in bfloat16. The baseline has kernels for
+// bfloat16, which the tests call.
+bool widens(const ScanArguments& a) {
+  return a.weight_hh.scalar_type() == ScalarType::BFloat16 && instruction_set > 0 &&
+         !cpu::multiplies_bfloat16(instruction_set);
+}
+void convert(ScalarType from, ScalarType to, Tensor& t) {
+  if (t.scalar_type() == from) t = stable::to(t, to);
+}
+void convert(ScalarType from, ScalarType to, Optional& t) {
+  if (t) convert(from, to, *t);
+}
+template <class... Tensors> void widen(Tensors&... t) { (convert(ScalarType::BFloat16, ScalarType::Float, t), ...); }
+template <class... Tensors> void round_to_bfloat16(Tensors&... t) {
+  (convert(ScalarType::Float, ScalarType::BFloat16, t), ...);
+}
+void widen_operands(ScanArguments& a) { widen(a.input, a.weight_ih, a.bias, a.x, a.weight_hh, a.h0, a.c0, a.peephole); }
+
 std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
+  if (widens(a)) {
+    widen_operands(a);
+    auto [y, h, c, gates] = scan(a);
+    round_to_bfloat16(y, h);
+    return {y, h, c, stable::to(gates, ScalarType::Half)};
+  }
   const ScanCall s(a);
   std::vector<int64_t> y_sizes = s.sizes.y();
   if (!s.sizes.merged) y_sizes.back() = 0;
-  const Tensor y = cached_tensor(a.weight_hh, y_sizes), h = cached_tensor(a.weight_hh, s.sizes.h()),
-               c = cached_tensor(a.weight_hh, s.sizes.maps(s.sizes.hidden)),
-               gates = cached_tensor(a.weight_hh, s.sizes.maps(s.sizes.columns()));
+  const Tensor y = cached_tensor(a.weight_hh, y_sizes, s.type), h = cached_tensor(a.weight_hh, s.sizes.h(), s.type),
+               c = cached_tensor(a.weight_hh, s.sizes.maps(s.sizes.hidden), s.state_type()),
+               gates = cached_tensor(a.weight_hh, s.sizes.maps(s.sizes.columns()), s.gates_type());
   if (gates.numel() == 0) return {y, h, c, gates};
   dispatch(a.weight_hh, [&](auto zero) {
     using T = decltype(zero);
+    using Sum = cpu::Sum<T>;
     cpu::forward<T>(s.shape,
-        {in<T>(a.x), weights_in<T>(a.weight_hh), in<T>(a.h0), in<T>(a.c0), in<T>(a.input), weights_in<T>(a.weight_ih),
-            weights_in<T>(a.bias), out<T>(h), out<T>(c), out<T>(gates), s.merge, out_if<T>(s.sizes.merged, y),
-            s.cell_of<T>(a.peephole)},
+        {in<T>(a.x), weights_in<T>(a.weight_hh), in<T>(a.h0), in<Sum>(a.c0), in<T>(a.input), weights_in<T>(a.weight_ih),
+            weights_in<T>(a.bias), out<T>(h), out<Sum>(c), out<cpu::Gate<T>>(gates), s.merge,
+            out_if<T>(s.sizes.merged, y), s.cell_of<Sum>(a.peephole)},
         team_for(s.shape), instruction_set);
   });
   return {y, h, c, gates};
@@ -95,6 +128,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_gradients(GradientsArguments g) {
   ScanArguments& a = g.scan;
+  if (widens(a)) {
+    widen_operands(a);
+    widen(g.dh, g.h);
+    convert(ScalarType::Half, ScalarType::Float, g.gates);
+    auto [dinput, dweight_ih, dbias, dx, dweight_hh, dh0, dc0, dpeephole] = scan_gradients(g);
+    round_to_bfloat16(dinput, dweight_ih, dbias, dx, dweight_hh);
+    return {dinput, dweight_ih, dbias, dx, dweight_hh, dh0, dc0, dpeephole};
+  }
   const ScanCall s(a);
   make_contiguous(g.dh, g.h, g.c, g.gates);
   const ScanSizes& n = s.sizes;
@@ -102,10 +143,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_
       " flags in wanted, got ", g.wanted.size());
   check_sizes("dh", g.dh, n.dh(), a.weight_hh);
   check_sizes("h", g.h, n.h(), a.weight_hh);
-  check_sizes("c", g.c, n.maps(n.hidden), a.weight_hh);
-  check_sizes("gates", g.gates, n.maps(n.columns()), a.weight_hh);
+  check_sizes("c", g.c, n.maps(n.hidden), s.state_type());
+  check_sizes("gates", g.gates, n.maps(n.columns()), s.gates_type());
   const auto gradient = [&](Operand operand, bool exists, std::vector<int64_t> sizes) {
-    return new_gradient(g.gates, g.wanted[operand] && exists, sizes);
+    const bool of_state = operand == kH0 || operand == kC0 || operand == kPeephole;
+    return new_gradient(g.gates, g.wanted[operand] && exists, sizes, of_state ? s.state_type() : s.type);
   };
   const auto weight_gradient = [&](Operand operand, const Optional& weight, std::vector<int64_t> sizes) {
     return g.wanted[operand] && weight ? new_gradient_like(*weight, g.gates) : gradient(operand, false, sizes);
@@ -122,14 +164,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_
                dh0 = image_gradient(kH0, a.h0, {D, B, h}), dc0 = image_gradient(kC0, a.c0, {D, B, h}),
                dpeephole = image_gradient(kPeephole, a.peephole, {D, B, 4, h});
   if (g.gates.numel() != 0)
-    dispatch(g.gates, [&](auto zero) {
+    dispatch(a.weight_hh, [&](auto zero) {
       using T = decltype(zero);
-      const auto output = [](const Tensor& t) { return out_if<T>(t.numel() > 0, t); };
+      using Sum = cpu::Sum<T>;
+      const auto map = [](const Tensor& t) { return out_if<T>(t.numel() > 0, t); };
+      const auto sum = [](const Tensor& t) { return out_if<Sum>(t.numel() > 0, t); };
       cpu::backward<T>(s.shape,
-          {in<T>(g.dh), weights_in<T>(a.weight_hh), in<T>(a.h0), in<T>(a.c0), in<T>(g.h), in<T>(g.c), in<T>(g.gates),
-              in<T>(a.input), weights_in<T>(a.weight_ih), output(dx), output(dh0), output(dc0), output(dinput),
-              {weights_out<T>(dweight_hh), weights_out<T>(dweight_ih), weights_out<T>(dbias)}, s.merge,
-              s.cell_of<T>(a.peephole), output(dpeephole)},
+          {in<T>(g.dh), weights_in<T>(a.weight_hh), in<T>(a.h0), in<Sum>(a.c0), in<T>(g.h), in<Sum>(g.c),
+              in<cpu::Gate<T>>(g.gates), in<T>(a.input), weights_in<T>(a.weight_ih), map(dx), sum(dh0), sum(dc0),
+              map(dinput), {weights_out<T>(dweight_hh), weights_out<T>(dweight_ih), weights_out<T>(dbias)}, s.merge,
+              s.cell_of<Sum>(a.peephole), sum(dpeephole)},
           team_for(s.shape), instruction_set);
     });
   const auto sum_images = [&](Operand operand, const Optional& state, const Tensor& t) {

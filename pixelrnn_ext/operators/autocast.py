@@ -39,8 +39,13 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
     return run
 
 
-def register_casts(library: torch.library.Library, name: str, device: str) -> None:
-    """Casts all operands except float64 to autocast's dtype."""
+def register_casts(
+    library: torch.library.Library,
+    name: str,
+    device: str,
+    dtype_for: Callable[[torch.dtype], torch.dtype] = lambda dtype: dtype,
+) -> None:
+    """Casts all operands except float64 to ``dtype_for(autocast's dtype)``."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:
@@ -48,7 +53,7 @@ def register_casts(library: torch.library.Library, name: str, device: str) -> No
         return value
 
     def cast(*args: object) -> Any:
-        dtype = torch.get_autocast_dtype(device)
+        dtype = dtype_for(torch.get_autocast_dtype(device))
         with without_autocast(device):
             return getattr(getattr(torch.ops, library.ns), name)(*(operand(a, dtype) for a in args))
 

@@ -39,6 +39,15 @@ def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str
     return reason is None
 
 
+def kernel_dtype(device: str, dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the maps and weights that kernels on ``device`` get, for a result of ``dtype``.
+
+    The kernels for a CPU take no float16, and take bfloat16 if the processor can multiply bfloat16.
+    """
+    takes_it = device == "cuda" or (dtype == torch.bfloat16 and library.multiplies_bfloat16())
+    return dtype if takes_it else torch.promote_types(dtype, torch.float32)
+
+
 def choose(backend: str, device: torch.device) -> str | None:
     """Returns the scan operator's argument ``path``, or None for plain PyTorch.
 

@@ -196,6 +196,14 @@ def _set_instruction_set(name: str, source: str) -> None:
     torch.ops.pixelrnn_ext.set_instruction_set(_available.index(name))
 
 
+def multiplies_bfloat16() -> bool:
+    return instruction_set() == "avx512_bf16"
+
+
+# Makes torch.compile treat the function's result as a constant. precision.py explains this attribute.
+multiplies_bfloat16._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def set_instruction_set(name: str) -> None:
     _set_instruction_set(name, "set_instruction_set")
 

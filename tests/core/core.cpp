@@ -1,5 +1,5 @@
-// Binds csrc/cell.h, cell5.h, geometry.h, cpu/cores.h, cpu/pages.h and sizes of cpu/scan.h to Python. The cells use the
-// vector math of the CPU kernels.
+// Binds csrc/cell.h, cell5.h, geometry.h, cpu/cores.h, cpu/formats.h, cpu/pages.h and sizes of cpu/scan.h to Python.
+// The cells use the vector math of the CPU kernels.
 #include <array>
 #include <optional>
 #include <tuple>
@@ -8,6 +8,7 @@
 #include "cell.h"
 #include "cell5.h"
 #include "cpu/cores.h"
+#include "cpu/formats.h"
 #include "cpu/pages.h"
 #include "cpu/scan.h"
 #include "geometry.h"
@@ -63,6 +64,14 @@ void bind_threads(py::module_& m) {
   });
   m.def("useful_threads", [](int threads, bool diagonal, int images, int height, int width, int hidden) {
     return cpu::Shape{1, images, height, width, hidden, diagonal, {}, diagonal ? 2 : 1}.useful_threads(threads);
+  });
+}
+
+template <class T> void bind_format(py::module_& m, const char* name) {
+  m.def(name, [](const std::vector<float>& values) {
+    std::vector<float> rounded;
+    for (float x : values) rounded.push_back(T(x));
+    return rounded;
   });
 }
 
@@ -149,6 +158,8 @@ PYBIND11_MODULE(pixelrnn_core, m) {
   bind_geometry(m);
   bind_pages(m);
   bind_threads(m);
+  bind_format<cpu::Bf16>(m, "bf16");
+  bind_format<cpu::Half>(m, "half");
   py::native_enum<Formula>(m, "Formula", "enum.Enum")
       .value("stable", Formula::kStable)
       .value("forget", Formula::kForget)

@@ -26,14 +26,19 @@ namespace cpu = pixelrnn::cpu;
 struct TeamSize { int shares, threads; };
 inline constexpr TeamSize kTeamSizes[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
-template <class T> inline constexpr const char* kTypeName = sizeof(T) == 4 ? "float" : "double";
+template <class T>
+inline constexpr const char* kTypeName = sizeof(T) == 4   ? "float"
+                                         : sizeof(T) == 8 ? "double"
+                                                          : "bfloat16";
 
 inline int64_t checks = 0;
 inline bool short_list = false, best_only = false;
 
-inline std::vector<int> levels() {
+// Returns the levels with kernels of their own. Level 3 has only kernels for bfloat16. Levels 1 and 2 have none for it.
+template <class T = float> std::vector<int> levels() {
+  const int best = cpu::best_instruction_set(), top = sizeof(T) == 2 ? (best == 3 ? 3 : 0) : std::min(best, 2);
   std::vector<int> all;
-  for (int i = best_only ? cpu::best_instruction_set() : 0; i <= cpu::best_instruction_set(); ++i) all.push_back(i);
+  for (int i = best_only ? top : 0; i <= top; i += sizeof(T) == 2 ? 3 : 1) all.push_back(i);
   return all;
 }
 
@@ -61,12 +66,19 @@ template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? n
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 
 inline std::mt19937_64 generator(1);
-template <class T> std::vector<T> random(int64_t n, double amplitude) {
+// Returns values of the format T, as numbers of the type of sums.
+template <class T> std::vector<cpu::Sum<T>> random(int64_t n, double amplitude) {
   // The expression for a value has a product, but no sum. So no compiler can use a fused multiply-add, and all
   // compilers compute the same numbers.
-  std::vector<T> values(n);
-  for (T& value : values) value = T(amplitude * ((int64_t(generator()) >> 10) / 9007199254740992.));
+  std::vector<cpu::Sum<T>> values(n);
+  for (auto& value : values) value = T(cpu::Sum<T>(amplitude * ((int64_t(generator()) >> 10) / 9007199254740992.)));
   return values;
+}
+template <class To, class From> std::vector<To> converted(const std::vector<From>& values) {
+  std::vector<To> result;
+  result.reserve(values.size());
+  for (const From& value : values) result.push_back(To(value));
+  return result;
 }
 
 // Hashes of the bits of all outputs, by dtype, instruction set and output. test_checks.py compares instruction sets by
@@ -78,7 +90,7 @@ template <class T> uint64_t hash_of(const std::vector<T>& values, uint64_t hash 
   for (size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
   return hash;
 }
-template <class T> void add_to_hash(const std::string& name, int level, const std::vector<T>& values) {
+template <class T> void add_to_hash(const std::string& name, int level, const std::vector<cpu::Sum<T>>& values) {
   if (values.empty()) return;
   const std::string key = std::string(kTypeName<T>) + " " + cpu::instruction_set_name(level) + " " + name;
   uint64_t& hash = hashes.emplace(key, kEmptyHash).first->second;
@@ -97,9 +109,12 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
 
 // Largest difference between two instruction sets, relative to the output's largest absolute value (but at least 0.1),
 // because a small value may be the difference of two large ones.
-template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
+// Two instruction sets may round a state to different neighbours in bfloat16, which differ by up to 2^-8. A result may
+// depend on eight such states.
+template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : sizeof(T) == 8 ? 1e-13 : 8 / 256.;
 template <class T>
-void check_close(const std::string& name, const std::vector<T>& got, const std::vector<T>& expected) {
+void check_close(
+    const std::string& name, const std::vector<cpu::Sum<T>>& got, const std::vector<cpu::Sum<T>>& expected) {
   double largest = 0.1;
   for (double value : expected) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -128,7 +143,7 @@ inline std::string describe(int level, TeamSize d) {
 
 template <class R, class T> struct Output {
   const char* name;
-  std::vector<T> R::* values;
+  std::vector<cpu::Sum<T>> R::* values;
   bool is_sum = false;  // a sum over images, whose rounding depends on the number of shares
 };
 
@@ -138,19 +153,19 @@ template <class R, class T> struct Output {
 template <class R, class T, size_t N, class Run>
 void check_teams(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
   R reference;
-  for (int level : levels()) {
+  for (int level : levels<T>()) {
     int last_shares = 0;
     R serial, last;
     for (TeamSize d : kTeamSizes) {
       where = kTypeName<T> + (", " + name + ", ") + describe(level, d);
       const R results = run(d, level);
       if (d.shares == 1) serial = results;
-      if (d.shares == 1 && level == levels()[0]) reference = results;
+      if (d.shares == 1 && level == levels<T>()[0]) reference = results;
       for (const auto& [output, values, is_sum] : outputs) {
-        const std::vector<T>& got = results.*values;
+        const auto& got = results.*values;
         if (d.shares == last_shares) check_same_bits(output, got, last.*values);
-        else add_to_hash(kind + output, level, got);
-        if (d.shares == 1) check_close(output, got, reference.*values);
+        else add_to_hash<T>(kind + output, level, got);
+        if (d.shares == 1) check_close<T>(output, got, reference.*values);
         if (!is_sum) check_same_bits(output + std::string(", as of one share,"), got, serial.*values);
       }
       last_shares = d.shares, last = results;

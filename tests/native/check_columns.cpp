@@ -31,10 +31,10 @@ template <class T> void check_case(const Size& size) {
           serial = n.logits.values;
           const auto& [image, logits] = reference.try_emplace(temperature, n.image.values, serial).first->second;
           if (same_bits(image, n.image.values))  // runs that drew different values have different logits
-            check_close("logits", serial, logits);
+            check_close<T>("logits", serial, logits);
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})
-            add_to_hash(name, level, row->values);
+            add_to_hash<T>(name, level, row->values);
         }
         if (!same_bits(serial, n.logits.values)) fail("the bits depend on the shares");
         ++checks;

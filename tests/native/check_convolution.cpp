@@ -41,9 +41,9 @@ const Kernel kKernels[] = {
 
 template <class T> struct Problem {
   Convolution s;
-  std::vector<T> input, weight, bias, dy;
+  std::vector<cpu::Sum<T>> input, weight, bias, dy;
 };
-template <class T> struct Results { std::vector<T> y, dinput, dweight, dbias; };
+template <class T> struct Results { std::vector<cpu::Sum<T>> y, dinput, dweight, dbias; };
 template <class T> constexpr Output<Results<T>, T> kOutputs[] = {{"y", &Results<T>::y}, {"dinput", &Results<T>::dinput},
     {"dweight", &Results<T>::dweight, true}, {"dbias", &Results<T>::dbias, true}};
 
@@ -62,14 +62,25 @@ template <class T> Problem<T> problem(const Size& size, const Kernel& kernel, bo
 }
 
 template <class T> Results<T> nan_results(const Problem<T>& p) {
-  const auto nans = [](size_t n) { return std::vector<T>(n, std::numeric_limits<T>::quiet_NaN()); };
+  using Sum = cpu::Sum<T>;
+  const auto nans = [](size_t n) { return std::vector<Sum>(n, std::numeric_limits<Sum>::quiet_NaN()); };
   return {nans(p.dy.size()), nans(p.input.size()), nans(p.weight.size()), nans(p.s.out_channels)};
 }
 
+template <class T> void forward(const Problem<T>& p, Results<T>& r, TeamSize d, int level) {
+  const auto input = converted<T>(p.input), weight = converted<T>(p.weight), bias = converted<T>(p.bias);
+  auto y = converted<T>(r.y);
+  cpu::convolve<T>(p.s, {data(input), data(weight), data(bias), data(y)}, team(d), level);
+  r.y = converted<cpu::Sum<T>>(y);
+}
 template <class T> void backward(const Problem<T>& p, Results<T>& r, TeamSize d, int level) {
-  cpu::convolve_backward<T>(p.s,
-      {data(p.dy), data(r.y), data(p.input), data(p.weight), data(r.dinput), data(r.dweight), data(r.dbias)}, team(d),
-      level);
+  const auto dy = converted<T>(p.dy), y = converted<T>(r.y), input = converted<T>(p.input),
+             weight = converted<T>(p.weight);
+  auto dinput = converted<T>(r.dinput), dweight = converted<T>(r.dweight), dbias = converted<T>(r.dbias);
+  cpu::convolve_backward<T>(
+      p.s, {data(dy), data(y), data(input), data(weight), data(dinput), data(dweight), data(dbias)}, team(d), level);
+  using Sum = cpu::Sum<T>;
+  r.dinput = converted<Sum>(dinput), r.dweight = converted<Sum>(dweight), r.dbias = converted<Sum>(dbias);
 }
 
 template <class T>
@@ -88,7 +99,7 @@ template <class T> void check_case(const Size& size, const Kernel& kernel, bool 
                            std::to_string(kernel.width) + (channels_last ? ", channels last" : ", channels first");
   check_teams(kOutputs<T>, "", name, [&](TeamSize d, int level) {
     Results<T> r = nan_results(p);
-    cpu::convolve<T>(p.s, {data(p.input), data(p.weight), data(p.bias), data(r.y)}, team(d), level);
+    forward(p, r, d, level);
     backward(p, r, d, level);
     for (const auto& output : kOutputs<T>)
       if (has_nan(r.*output.values)) fail(output.name + std::string(" has a NaN"));
@@ -110,5 +121,6 @@ int main(int argc, char** argv) {
   read_arguments(argc, argv);
   check_convolutions<float>();
   check_convolutions<double>();
+  check_convolutions<cpu::Bf16>();
   return report();
 }

@@ -89,7 +89,7 @@ template <class T> void check_case(const Kind& kind, const Size& size, const Opt
   Inputs<T> in = random_inputs<T>(s, operands, options.merge);
   in.formula = kind.formula, in.scale = kind.scale, in.layout = options.layout;
   if (kind.gates == 5 && kind.formula == Formula::kMax)
-    for (T& c : in.c0) c *= 250;  // so large that some cells clip c
+    for (auto& c : in.c0) c *= 250;  // so large that some cells clip c
   poison_outside(s, in.input, 1, s.input_channels);
   if (operands.x) poison_outside(s, in.x, s.directions, s.columns());
   poison_outside(s, in.dh, 1, in.merge == Merge::kNone ? s.h_stride() : s.hidden);
@@ -157,7 +157,7 @@ template <class T> void check_activation(int level, bool is_tanh) {
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());
   kernels.activation(is_tanh, x.size(), x.data(), y.data());
-  add_to_hash(is_tanh ? "tanh" : "sigmoid", level, y);
+  add_to_hash<T>(is_tanh ? "tanh" : "sigmoid", level, y);
   double error = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     const Exact<T> exact = is_tanh ? std::tanh(Exact<T>(x[i])) : 1 / (1 + std::exp(-Exact<T>(x[i])));
@@ -196,5 +196,6 @@ int main(int argc, char** argv) {
   check_partitions();
   check_scans<float>();
   check_scans<double>();
+  check_scans<cpu::Bf16>();
   return report();
 }

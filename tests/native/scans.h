@@ -14,18 +14,21 @@ struct Operands { bool x = false, bias = false, h0 = false, c0 = false, peephole
 // [directions][gates][hidden][channels][taps], as in a layer's parameters.
 using Layout = bool;
 constexpr Layout kDense = false, kAsParameters = true;
+// The numbers of inputs and outputs have the type of sums. The functions forward and backward convert them to the
+// formats that the kernels take.
 template <class T> struct Inputs {
-  std::vector<T> x, weight, h0, c0, input, weight_ih, bias, peephole, dh;
+  std::vector<cpu::Sum<T>> x, weight, h0, c0, input, weight_ih, bias, peephole, dh;
   Merge merge = Merge::kNone;
   Formula formula = Formula::kStable;
   double scale = 1;
   Layout layout = kDense;
 };
 template <class T> struct Outputs {
-  std::vector<T> merged, h, c, gates, dx, dh0, dc0, dinput, dweight, dweight_ih, dbias, dpeephole;
+  std::vector<cpu::Sum<T>> merged, h, c, gates, dx, dh0, dc0, dinput, dweight, dweight_ih, dbias, dpeephole;
 };
 
-template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
+template <class T>
+constexpr std::vector<cpu::Sum<T>> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
     &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
 constexpr int kForwardOutputs = 4, kOutputCount = 12;
 #define OUTPUT(name) #name, &Outputs<T>::name
@@ -46,17 +49,17 @@ template <class T> Inputs<T> random_inputs(const Shape& s, const Operands& opera
   in.x = random<T>(operands.x ? maps * s.columns() : 0, 1);
   in.weight = random<T>(weights(s, s.taps, s.hidden), 1 / std::sqrt(s.taps * s.hidden));
   in.h0 = random<T>(operands.h0 ? states : 0, 1);
-  in.c0 = random<T>(operands.c0 ? states : 0, 1);
+  in.c0 = random<cpu::Sum<T>>(operands.c0 ? states : 0, 1);
   in.input = random<T>(pixels(s) * s.input_channels, 1);
   in.weight_ih = random<T>(weights(s, s.input_taps, s.input_channels), 1);
   in.bias = random<T>(operands.bias ? states * s.gates : 0, 1);
-  in.peephole = random<T>(operands.peephole ? 4 * states : 0, 1);
+  in.peephole = random<cpu::Sum<T>>(operands.peephole ? 4 * states : 0, 1);
   in.dh = random<T>((merge == Merge::kNone ? maps : pixels(s)) * s.hidden, 1);
   return in;
 }
 
 template <class T> Outputs<T> nan_outputs(const Shape& s, const Inputs<T>& in) {
-  constexpr T value = std::numeric_limits<T>::quiet_NaN();
+  constexpr auto value = std::numeric_limits<cpu::Sum<T>>::quiet_NaN();
   const int64_t maps = s.directions * pixels(s), states = int64_t(s.directions) * s.hidden;
   Outputs<T> out;
   if (in.merge != Merge::kNone) out.merged.assign(pixels(s) * s.hidden, value);
@@ -97,28 +100,40 @@ template <class V> auto weight_ih(const Shape& s, V& values, Layout layout) {
 template <class V> auto bias(const Shape& s, V& values, Layout layout) {
   return weights(s, data(values), 1, 1, layout);
 }
-template <class T> pixelrnn::CellParameters<T> cell_of(const Inputs<T>& in) {
-  return {in.formula, T(in.scale), data(in.peephole)};
+template <class T> pixelrnn::CellParameters<cpu::Sum<T>> cell_of(const Inputs<T>& in) {
+  return {in.formula, cpu::Sum<T>(in.scale), data(in.peephole)};
 }
 
 template <class T>
 void forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, int level) {
+  const auto x = converted<T>(in.x), w = converted<T>(in.weight), h0 = converted<T>(in.h0),
+             input = converted<T>(in.input), w_ih = converted<T>(in.weight_ih), b = converted<T>(in.bias);
+  auto h = converted<T>(out.h), merged = converted<T>(out.merged);
+  auto gates = converted<cpu::Gate<T>>(out.gates);
   cpu::forward<T>(s,
-      {data(in.x), weight(s, in.weight, in.layout), data(in.h0), data(in.c0), data(in.input),
-          weight_ih(s, in.weight_ih, in.layout), bias(s, in.bias, in.layout), data(out.h), data(out.c), data(out.gates),
-          in.merge, data(out.merged), cell_of(in)},
+      {data(x), weight(s, w, in.layout), data(h0), data(in.c0), data(input), weight_ih(s, w_ih, in.layout),
+          bias(s, b, in.layout), data(h), data(out.c), data(gates), in.merge, data(merged), cell_of(in)},
       team(d), level);
+  using Sum = cpu::Sum<T>;
+  out.h = converted<Sum>(h), out.merged = converted<Sum>(merged), out.gates = converted<Sum>(gates);
 }
 // Computes the gradients whose vector in `out` is not empty.
 template <class T>
 void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, TeamSize d, int level) {
+  const auto dh = converted<T>(in.dh), w = converted<T>(in.weight), h0 = converted<T>(in.h0), h = converted<T>(out.h),
+             input = converted<T>(in.input), w_ih = converted<T>(in.weight_ih);
+  const auto gates = converted<cpu::Gate<T>>(out.gates);
+  auto dx = converted<T>(out.dx), dinput = converted<T>(out.dinput), dw = converted<T>(out.dweight),
+       dw_ih = converted<T>(out.dweight_ih), db = converted<T>(out.dbias);
   cpu::backward<T>(s,
-      {data(in.dh), weight(s, in.weight, in.layout), data(in.h0), data(in.c0), data(out.h), data(out.c),
-          data(out.gates), data(in.input), weight_ih(s, in.weight_ih, in.layout), data(out.dx), data(out.dh0),
-          data(out.dc0), data(out.dinput),
-          {weight(s, out.dweight, in.layout), weight_ih(s, out.dweight_ih, in.layout), bias(s, out.dbias, in.layout)},
-          in.merge, cell_of(in), data(out.dpeephole)},
+      {data(dh), weight(s, w, in.layout), data(h0), data(in.c0), data(h), data(out.c), data(gates), data(input),
+          weight_ih(s, w_ih, in.layout), data(dx), data(out.dh0), data(out.dc0), data(dinput),
+          {weight(s, dw, in.layout), weight_ih(s, dw_ih, in.layout), bias(s, db, in.layout)}, in.merge, cell_of(in),
+          data(out.dpeephole)},
       team(d), level);
+  using Sum = cpu::Sum<T>;
+  out.dx = converted<Sum>(dx), out.dinput = converted<Sum>(dinput), out.dweight = converted<Sum>(dw),
+  out.dweight_ih = converted<Sum>(dw_ih), out.dbias = converted<Sum>(db);
 }
 
 // Neither pass may change an input, and the backward may not change an output of the forward. No output may have a NaN,

@@ -20,12 +20,12 @@ ENVIRONMENTS = [
     ("default", "AVX512_CORE", "AVX2", "avx2", "1"),
     ("avx2", "SSE41", "AVX512", "avx512", "2"),
     ("avx512", "AVX2", "AVX2", "baseline", "1"),
-    ("avx2", "AVX512_CORE", "AVX512", "avx512", "4"),
+    ("avx2", "AVX512_CORE", "AVX512", "avx512_bf16", "4"),
 ]
 
 
 def environment(number):
-    lacking = {"avx2", "avx512"}.difference(library.instruction_sets())
+    lacking = {"avx2", "avx512", "avx512_bf16"}.difference(library.instruction_sets())
     chosen = zip(NAMES, ENVIRONMENTS[number % len(ENVIRONMENTS)])
     variables = {name: value for name, value in chosen if not any(word in value.lower() for word in lacking)}
     # Idle OpenMP threads soon sleep, because pytest's processes share the cores.

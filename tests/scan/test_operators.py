@@ -21,9 +21,11 @@ from helpers.scans import (
     scan_cases,
     selected_problem,
 )
-from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
+from pixelrnn_ext.operators.backends import kernel_dtype
+from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan, gates_dtype
 
 pytestmark = native
+each_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["float64", "bfloat16"])
 
 
 @pytest.mark.parametrize("hidden", [1, 8, 19])
@@ -61,10 +63,11 @@ def as_parameters_lie(s):
 
 @pytest.mark.parametrize("lies", [dense, as_parameters_lie])
 @pytest.mark.parametrize("wanted", [(True,) * 8, (True, False) * 4], ids=["all", "some"])
+@each_dtype
 @each_selected
-def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(layer, wanted, lies):
+def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(layer, dtype, wanted, lies):
     p = selected_problem(layer)
-    g = p.gradient_arguments(OPS, wanted=wanted, shares=all(wanted))
+    g = p.gradient_arguments(OPS, dtype, wanted=wanted, shares=all(wanted))
     s = lies(g.scan)
     for operator, arguments in ((OPS.scan, s), (OPS.scan_gradients, g._replace(scan=s).flat)):
         real = operator(*arguments)
@@ -75,16 +78,17 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(layer, wanted, lie
 
 
 @pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["untraced", "traced"])
+@each_dtype
 @each_selected
-def test_opcheck(layer, traced):
+def test_opcheck(layer, dtype, traced):
     """c and the gates are undefined outside of an image, so the images fill the map."""
     corners, sizes = SELECTED[layer].get("corners", LAYER_OPTIONS[layer].corners)[:2], [(2, 2)] * 2
     p = selected_problem(layer, (2, 2, 2), corners=corners, sizes=sizes if SELECTED[layer].get("ragged") else None)
     check = opcheck if traced else opcheck_untraced
-    check(OPS.scan.default, tuple(p.scan(requires_grad=True)))
-    g = p.gradient_arguments(OPS)
+    check(OPS.scan.default, tuple(p.scan(dtype, requires_grad=True)))
+    g = p.gradient_arguments(OPS, dtype)
     leaves = (t.detach().requires_grad_() for t in g[:4])
-    check(OPS.scan_gradients.default, Gradients(*leaves, g.wanted, g.shares, p.scan(requires_grad=True)).flat)
+    check(OPS.scan_gradients.default, Gradients(*leaves, g.wanted, g.shares, p.scan(dtype, requires_grad=True)).flat)
 
 
 @each_selected
@@ -242,9 +246,11 @@ def test_bad_arguments_of_the_gradients(name):
 
 @halves
 def test_autocast_keeps_the_state_in_float32(dtype):
-    halves = Problem("fp32", "bilstm", 4, (2, 3, 4)).scan(dtype)
+    wide = Problem("fp32", "bilstm", 4, (2, 3, 4)).scan()
     with torch.autocast("cpu", dtype):
-        assert all(t.dtype == torch.float32 for t in OPS.scan(*halves))
+        y, h, c, gates = OPS.scan(*wide)
+    taken = kernel_dtype("cpu", dtype)
+    assert c.dtype == torch.float32 and y.dtype == h.dtype == taken and gates.dtype == gates_dtype(taken)
 
 
 def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():

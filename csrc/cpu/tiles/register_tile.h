@@ -1,6 +1,7 @@
 #pragma once
 #include <type_traits>
 
+#include "bf16.h"
 #include "simd.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
@@ -22,13 +23,18 @@ template <int max, class F> INLINE void with_constant(int64_t count, const F& f)
   }
 }
 
-// Multiplies R rows of values by weights, and adds the products to R rows of N vectors, acc[R][N]. Row m of acc gets,
-// for each channel j0 <= j < j1, the products of the value p[m][j] and the channel's N vectors of weights. w points to
-// the weights of channel j0. The weights of the next channel begin `step` values later. Within a channel, the next
-// vector begins `spacing` values later. Returns the address of the weights of channel j1.
-template <class T, int R, int N> INLINE const T* multiply(
-    const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
-  for (int64_t j = j0; j < j1; ++j, w += step) {
+// Adds the products of R rows of values and N vectors of weights to acc[R][N]. Row m has the values of `count` channels
+// at p[m] + j. count is kDepth<T>, or less if a tap has no more channels.
+template <class T, int R, int N, int count = kDepth<T>> INLINE void multiply_channels(
+    const T* const* p, int64_t j, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
+  if constexpr (kDepth<T> == 2) {
+    Pairs v[N];
+    UNROLL for (int n = 0; n < N; ++n) v[n] = load_pairs(w + n * spacing);
+    UNROLL for (int m = 0; m < R; ++m) {
+      const Pairs s = broadcast_pair<count>(p[m] + j);
+      UNROLL for (int n = 0; n < N; ++n) acc[m][n] = add_products(acc[m][n], v[n], s);
+    }
+  } else {
     Vec<T> v[N];
     UNROLL for (int n = 0; n < N; ++n) v[n] = load(w + n * spacing);
     UNROLL for (int m = 0; m < R; ++m) {
@@ -36,18 +42,32 @@ template <class T, int R, int N> INLINE const T* multiply(
       UNROLL for (int n = 0; n < N; ++n) acc[m][n] = multiply_add(v[n], s, acc[m][n]);
     }
   }
+}
+
+// Multiplies R rows of values by weights, and adds the products to R rows of N vectors, acc[R][N]. Row m of acc gets,
+// for each channel j0 <= j < j1, the products of the value p[m][j] and the channel's N vectors of weights. w points to
+// the weights of channel j0, where a group of kDepth<T> channels begins. The weights of the next group begin `step`
+// values later. Within a group, the next vector begins `spacing` values later. Returns the address of the weights of
+// the next group.
+template <class T, int R, int N> INLINE const T* multiply(
+    const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
+  constexpr int D = kDepth<T>;
+  int64_t j = j0;
+  for (; j + D <= j1; j += D, w += step) multiply_channels<T, R, N>(p, j, w, spacing, acc);
+  if constexpr (D > 1)
+    if (j < j1) multiply_channels<T, R, N, 1>(p, j, w, spacing, acc), w += step;
   return w;
 }
 
 // Multiplies packed weights by the values that R cells read from their neighbours, and adds the products to acc[R][N].
-// The first cell is i0. Each neighbour is a tap, and the weights of a tap are [channels][N][lanes]. Calls
-// prefetch_portion up to `portions` times. Returns the address behind the weights.
+// The first cell is i0. Each neighbour is a tap, and the weights of a tap are [groups of channels][N][lanes][channels
+// of a group]. Calls prefetch_portion up to `portions` times. Returns the address behind the weights.
 template <class T, int R, int N, class Prefetch> INLINE const T* multiply_taps(const Cells<T>& cells, int i0,
     const T* __restrict w, Vec<T> acc[R][N], int portions, const Prefetch& prefetch_portion) {
-  constexpr int L = lanes<T>;
+  constexpr int D = kDepth<T>, L = D * lanes<T>;
   int all = 0, s = 0;
   for (int k = 0; k < cells.taps; ++k) all += cells.channels[k];
-  const int stretch = all < portions ? 1 : all / portions;
+  const int stretch = all < D * portions ? D : all / (D * portions) * D;
   for (int k = 0; k < cells.taps; ++k) {
     const T* const* tap = cells.tap + (int64_t)k * cells.count + i0;
     const T* p[R];
@@ -62,7 +82,7 @@ template <class T, int R, int N, class Prefetch> INLINE const T* multiply_taps(c
 }
 template <class T, int R, int N> INLINE const T* multiply_taps(
     const Cells<T>& cells, int i0, const T* __restrict w, Vec<T> acc[R][N]) {
-  constexpr int L = lanes<T>;
+  constexpr int L = kDepth<T> * lanes<T>;
   for (int k = 0; k < cells.taps; ++k) {
     const T* const* tap = cells.tap + (int64_t)k * cells.count + i0;
     const T* p[R];

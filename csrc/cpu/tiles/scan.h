@@ -1,15 +1,12 @@
 #pragma once
 #include "../../cell.h"
 #include "../../cell5.h"
+#include "pack_scan.h"
 #include "register_tile.h"
 #include "simd.h"
-#include "transposition.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Gates that forward_tile multiplies at a time. 16 registers suffice for two gates x 6 cells, or four gates x 3 cells.
-// With 6 cells, a tile reads fewer weights per cell.
-template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
 // The largest number of cells in a tile of the forward pass. AVX-512 has registers for three gates x 8 cells.
 template <int G> constexpr int kForwardCells = kGatesAtOnce<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
@@ -46,9 +43,9 @@ template <class T, int R> INLINE void five_gate_cells(
   constexpr int L = lanes<T>;
   ROLL for (int m = 0; m < R; ++m) {
     const int64_t cell = cells.cell[i0 + m], next = cell + cells.to_next;
-    prefetch<4 * L * sizeof(T)>(maps.gates + next * 5 * hidden + 4 * u0);
-    prefetch<L * sizeof(T)>(maps.gates + next * 5 * hidden + 4 * hidden + u0);
-    prefetch<L * sizeof(T)>(maps.c + next * hidden + u0);
+    prefetch<4 * L * sizeof(Gate<T>)>(maps.gates + next * 5 * hidden + 4 * u0);
+    prefetch<L * sizeof(Gate<T>)>(maps.gates + next * 5 * hidden + 4 * hidden + u0);
+    prefetch<L * sizeof(Sum<T>)>(maps.c + next * hidden + u0);
     prefetch<L * sizeof(T)>(maps.h + next * maps.h_stride + u0);
     Peepholes<Vec<T>> peepholes;
     if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u0, n);
@@ -57,10 +54,10 @@ template <class T, int R> INLINE void five_gate_cells(
       const auto x = load_five_gates(maps.x, hidden, cell, u0, n);
       pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o, pre.up + x.up};
     }
-    const T* up = cells.carry_up[i0 + m];
-    const auto out =
-        cell5<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale, maps.cell.peephole ? &peepholes : nullptr,
-            up == maps.border, pre, load(cells.carry[i0 + m] + u0, n), load(up + u0, n));
+    const Sum<T>* up = cells.carry_up[i0 + m];
+    const auto out = cell5<VectorMath<Sum<T>>, Vec<T>, Sum<T>>(maps.cell.formula, maps.cell.scale,
+        maps.cell.peephole ? &peepholes : nullptr, up == maps.border, pre, load(cells.carry[i0 + m] + u0, n),
+        load(up + u0, n));
     store_five_gates(maps.gates, hidden, cell, u0, n, out.gates);
     store(maps.c + cell * hidden + u0, out.c, n);
     z[m][0] = out.inner, z[m][1] = out.outer;
@@ -70,7 +67,7 @@ template <class T, int R> INLINE void five_gate_cells(
 template <class T, int G, int R>
 void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>, P = kGatesAtOnce<G>, rest = G % P;
-  using Math = VectorMath<T>;
+  using Math = VectorMath<Sum<T>>;
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
   Vec<T> z[R][G];
   UNROLL for (int g0 = 0; g0 < G - rest; g0 += P) {
@@ -87,8 +84,8 @@ void forward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w,
   else ROLL for (int m = 0; m < R; ++m) {
       const int64_t unit = cells.cell[i0 + m] * hidden + u0, next = unit + cells.to_next * hidden;
       if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
-      prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
-      prefetch<L * sizeof(T)>(maps.c + next);
+      prefetch<4 * L * sizeof(Gate<T>)>(maps.gates + next * 4);
+      prefetch<L * sizeof(Sum<T>)>(maps.c + next);
       prefetch<L * sizeof(T)>(maps.h + (cells.cell[i0 + m] + cells.to_next) * maps.h_stride + u0);
       Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
       if (maps.x) {
@@ -115,9 +112,9 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
   constexpr int L = lanes<T>;
   auto prefetch_next = [&](int s) __attribute__((always_inline)) {
     const int64_t unit = (cells.cell[i0 + s / N] + cells.to_next) * hidden + u0 + s % N * L;
-    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.gates, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
+    prefetch<4 * L * sizeof(Gate<T>)>(gates_of<G>(maps.gates, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
     prefetch<L * sizeof(T)>(cells.dh[i0 + s / N] + cells.to_next * maps.dh_stride + u0 + s % N * L);
-    prefetch<L * sizeof(T)>(maps.c + unit);
+    prefetch<L * sizeof(Sum<T>)>(maps.c + unit);
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, unit, cells.cell[i0 + s / N] + cells.to_next, hidden));
   };
   Vec<T> acc[R][N] = {};
@@ -132,7 +129,7 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
     const int64_t n = hidden - u, unit = cells.cell[i0 + m] * hidden + u;
     if (n <= 0) break;
     if (N == 1) prefetch_next(m);
-    T* chain_dc = maps.dc + cells.chain[i0 + m] * hidden + u;
+    Sum<T>* chain_dc = maps.dc + cells.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(chain_dc, n);
     const Vec<T> dh = load(cells.dh[i0 + m] + u, n) + product[m][v];
     if constexpr (G == 5) {
@@ -140,7 +137,7 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
       Peepholes<Vec<T>> peepholes;
       if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u, n);
       Vec<T> dc_up = load(cells.dc_below[i0 + m] + u, n);
-      const auto dx = cell5_backward<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
+      const auto dx = cell5_backward<VectorMath<Sum<T>>, Vec<T>, Sum<T>>(maps.cell.formula, maps.cell.scale,
           maps.cell.peephole ? &peepholes : nullptr, load_five_gates(maps.gates, hidden, cell, u, n),
           load(maps.c + unit, n), load(cells.carry[i0 + m] + u, n), load(cells.carry_up[i0 + m] + u, n), dh, dc, dc_up);
       store(chain_dc, dc, n);
@@ -148,7 +145,7 @@ void backward_tile(const Cells<T>& cells, int i0, int hidden, int u0, const T* w
       store_five_gates(maps.dx, hidden, cell, u, n, dx);
       continue;
     }
-    const auto dx = cell_backward<VectorMath<T>>(
+    const auto dx = cell_backward<VectorMath<Sum<T>>>(
         load_gates(maps.gates + unit * 4, n), load(maps.c + unit, n), load(cells.carry[i0 + m] + u, n), dh, dc);
     store(chain_dc, dc, n);
     store_gates(maps.dx + unit * 4, n, dx);
@@ -171,64 +168,20 @@ template <class T, int G> struct ScanTiles {
 
   static void pack(
       Pass pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
-    pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
-                           : pack_backward(hidden, taps, weight, packed, b0, b1);
+    using Packing = ScanPacking<T, G>;
+    pass == Pass::kForward ? Packing::forward(hidden, taps, channels, weight, packed, b0, b1)
+                           : Packing::backward(backward_vectors(hidden), hidden, taps, weight, packed, b0, b1);
   }
-  // Packs the weights as [block of units][group of gates][tap][channel][gate of the group][unit of the block]. A group
-  // has up to kGatesAtOnce gates.
-  static void pack_forward(
-      int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
-    constexpr int P = kGatesAtOnce<G>;
-    int64_t all = 0;
-    for (int k = 0; k < taps; ++k) all += channels[k];
-    for (int b = b0; b < b1; ++b)
-      for (int g = 0; g < G; ++g) {
-        const int64_t u = (int64_t)b * L;
-        const int units = hidden - u < L ? hidden - u : L;
-        const int first = g / P * P;
-        const int64_t step = (G - first < P ? G - first : P) * L;
-        T* to = packed + (((int64_t)b * G + first) * all + g - first) * L;
-        for (int k = 0; k < taps; to += channels[k++] * step) {
-          const Weights<const T>& w = weight[k];
-          const T* from = w.row(u, g);
-          if (w.channel_stride == 1)
-            Transposition<T>::transpose(units, channels[k], from, nullptr, w.unit_stride, to, step);
-          else
-            for (int j = 0; j < channels[k]; ++j)
-              for (int l = 0; l < units; ++l) to[j * step + l] = from[l * w.unit_stride + j * w.channel_stride];
-          for (int j = 0; j < channels[k]; ++j)
-            for (int l = units; l < L; ++l) to[j * step + l] = 0;
-        }
-      }
-  }
-  // Packs the transposed weights as [block of units][tap][column][unit of the block]. A column is one gate of one unit.
-  static void pack_backward(int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
-    const int units = L * backward_vectors(hidden);
-    T* to = packed + (int64_t)b0 * taps * G * hidden * units;
-    for (int b = b0; b < b1; ++b)
-      for (int k = 0; k < taps; ++k)
-        for (int column = 0; column < G * hidden; ++column) {
-          const T* from = weight[k].column(column, hidden);
-          const int64_t step = weight[k].channel_stride;
-          for (int64_t u = b * units; u < (b + 1) * units; u += L, to += L)
-            if (step == 1) store(to, load(from + u, hidden - u));
-            else
-              for (int l = 0; l < L; ++l) to[l] = u + l < hidden ? from[(u + l) * step] : T(0);
-        }
-  }
-
   static void forward(
       const Cells<T>& cells, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
-    int64_t all = 0;
-    for (int k = 0; k < cells.taps; ++k) all += cells.channels[k];
-    const T* w = packed + block * all * G * L;
+    const T* w = packed + block * packed_depth<T>(cells.taps, cells.channels) * G * L;
     with_constant<kForwardCells<G>>(
         count, [&](auto r) { forward_tile<T, G, r>(cells, first, hidden, block * L, w, maps); });
   }
 
   template <int N> static void backward_block(const Cells<T>& cells, int first, int count, int block, int hidden,
       const T* packed, const BackwardMaps<T>& maps) {
-    const T* w = packed + (int64_t)block * cells.taps * G * hidden * N * L;
+    const T* w = packed + block * cells.taps * padded_channels<T>(G * hidden) * N * L;
     constexpr int max_cells = 4 * kRows / N < 8 ? 4 * kRows / N : 8;
     with_constant<max_cells>(
         count, [&](auto r) { backward_tile<T, G, r, N>(cells, first, hidden, block * N * L, w, maps); });

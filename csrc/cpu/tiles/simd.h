@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../../cell.h"
+#include "../formats.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
@@ -59,23 +60,62 @@ template <> struct Simd<double> {
   }
 };
 
-template <class T> using Vec = typename Simd<T>::V;
-template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
+// Tiles of 16-bit formats compute with vectors of float.
+template <> struct Simd<Bf16> : Simd<float> {};
+template <> struct Simd<Half> : Simd<float> {};
 
-template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
-template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
+template <class T> using Vec = typename Simd<T>::V;
+template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(Sum<T>);
+template <class T> constexpr bool is_converted = !std::is_same_v<T, Sum<T>>;
+
+// Loads or stores the first n numbers of a 16-bit format, at most lanes<T>. load_converted() sets the other lanes to
+// zero.
+#if defined(PIXELRNN_BF16)
+INLINE __mmask16 first_lanes(int64_t n) { return __mmask16(n >= 16 ? 0xffff : n > 0 ? (1 << n) - 1 : 0); }
+template <class T> INLINE Vec<T> load_converted(const T* p, int64_t n) {
+  const __m256i bits = _mm256_maskz_loadu_epi16(first_lanes(n), p);
+  if constexpr (std::is_same_v<T, Half>) return _mm512_cvtph_ps(bits);
+  else return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+template <class T> INLINE void store_converted(T* p, Vec<T> v, int64_t n) {
+  __m256i bits;
+  if constexpr (std::is_same_v<T, Half>) bits = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+  else bits = (__m256i)_mm512_cvtneps_pbh(v);
+  _mm256_mask_storeu_epi16(p, first_lanes(n), bits);
+}
+#else
+template <class T> INLINE Vec<T> load_converted(const T* p, int64_t n) {
+  Vec<T> v{};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+template <class T> INLINE void store_converted(T* p, Vec<T> v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = T(v[i]);
+}
+#endif
+
+template <class T> INLINE Vec<T> load(const T* p) {
+  if constexpr (is_converted<T>) return load_converted(p, lanes<T>);
+  else return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p);
+}
+template <class T> INLINE void store(T* p, Vec<T> v) {
+  if constexpr (is_converted<T>) store_converted(p, v, lanes<T>);
+  else *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
+}
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
 // The overloads of load() and store() with a parameter n access only the first n lanes of a vector. load() sets the
 // other lanes to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
+  if constexpr (is_converted<T>) return load_converted(p, n);
   Vec<T> v{};
   for (int64_t i = 0; i < n; ++i) v[i] = p[i];
   return v;
 }
 template <class T> INLINE void store(T* p, Vec<T> v, int64_t n) {
   if (n >= lanes<T>) return store(p, v);
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+  if constexpr (is_converted<T>) return store_converted(p, v, n);
+  for (int64_t i = 0; i < n; ++i) p[i] = T(v[i]);
 }
 // Prefetches into the L2 cache, because more cache misses can be in flight than for L1.
 template <int bytes> INLINE void prefetch(const void* p) {
@@ -127,7 +167,7 @@ template <class T, int... i> struct Shuffle<T, std::integer_sequence<int, i...>>
 // Loads or stores the gates [units][4] of n hidden units, as one vector for each gate.
 template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
   constexpr int L = lanes<T>;
-  using S = Shuffle<T>;
+  using S = Shuffle<Sum<T>>;
   Vec<T> m[4];
   UNROLL for (int k = 0; k < 4; ++k) m[k] = n >= L ? load(p + k * L) : load(p + k * L, 4 * n - k * L);
   const Vec<T> a = S::even(m[0], m[1]), b = S::odd(m[0], m[1]), c = S::even(m[2], m[3]), d = S::odd(m[2], m[3]);
@@ -135,7 +175,7 @@ template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
 }
 template <class T> INLINE void store_gates(T* p, int64_t n, const Gates<Vec<T>>& z) {
   constexpr int L = lanes<T>;
-  using S = Shuffle<T>;
+  using S = Shuffle<Sum<T>>;
   const Vec<T> a = S::low(z.i, z.g), b = S::high(z.i, z.g), c = S::low(z.f, z.o), d = S::high(z.f, z.o);
   const Vec<T> m[4] = {S::low(a, c), S::high(a, c), S::low(b, d), S::high(b, d)};
   UNROLL for (int k = 0; k < 4; ++k) n >= L ? store(p + k * L, m[k]) : store(p + k * L, m[k], 4 * n - k * L);

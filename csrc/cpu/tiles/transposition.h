@@ -4,11 +4,11 @@
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 // Returns v with zero in all lanes where y <= 0. A lane where y is NaN keeps its value of v, as in torch.
-template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
+template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= Sum<T>(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
   constexpr int L = lanes<T>;
-  using S = Shuffle<T>;
+  using S = Shuffle<Sum<T>>;
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);

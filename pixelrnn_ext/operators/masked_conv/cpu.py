@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..backends import kernel_dtype
 from .arguments import Convolution, Gradients
 
 
@@ -20,15 +21,17 @@ def new_map(like: Tensor, channels: int) -> Tensor:
 
 def forward(c: Convolution) -> Tensor:
     nhwc = memory_format(c.input) == torch.channels_last
-    tensors = _to_kernel(c.input, nhwc), _widened(c.weight), None if c.bias is None else _widened(c.bias)
+    dtype = kernel_dtype("cpu", c.input.dtype)
+    tensors = _to_kernel(c.input, nhwc, dtype), c.weight.to(dtype), None if c.bias is None else c.bias.to(dtype)
     output = torch.ops.pixelrnn_ext.masked_conv(*tensors, c.mask_type == "A", c.image_channels, c.gates, c.relu, nhwc)
     return _from_kernel(output, nhwc).to(c.input.dtype)
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     nhwc, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
-    output = _to_kernel(g.output, nhwc) if g.relu and g.output is not None else None
-    tensors = _to_kernel(g.grad_output, nhwc), output, _to_kernel(g.input, nhwc), _widened(g.weight)
+    wide = kernel_dtype("cpu", dtype)
+    output = _to_kernel(g.output, nhwc, wide) if g.relu and g.output is not None else None
+    tensors = _to_kernel(g.grad_output, nhwc, wide), output, _to_kernel(g.input, nhwc, wide), g.weight.to(wide)
     needs = g.need_input, g.need_weight, g.need_bias
     dinput, dweight, dbias = torch.ops.pixelrnn_ext.masked_conv_backward(
         *tensors, g.mask_type == "A", g.image_channels, g.gates, nhwc, *needs
@@ -40,12 +43,8 @@ def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]
     )
 
 
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def _to_kernel(map: Tensor, nhwc: bool) -> Tensor:
-    return _widened(map.permute(0, 2, 3, 1) if nhwc else map)
+def _to_kernel(map: Tensor, nhwc: bool, dtype: torch.dtype) -> Tensor:
+    return (map.permute(0, 2, 3, 1) if nhwc else map).to(dtype)
 
 
 def _from_kernel(map: Tensor, nhwc: bool) -> Tensor:

@@ -12,7 +12,7 @@ from .arguments import Convolution
 def run(c: Convolution, backend: str) -> Tensor:
     chosen = backends.uses_kernels(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input))
     # If the mask removes nothing, PyTorch's convolution is faster. Nevertheless 16-bit maps go to the kernels, because
-    # the kernels compute in float32.
+    # the kernels always add in float32.
     wide = c.input.dtype in (torch.float32, torch.float64)
     if chosen and not (wide and removes_nothing(c.weight, c.mask_type, c.image_channels)):
         return torch.ops.pixelrnn_ext.masked_conv2d(*c)

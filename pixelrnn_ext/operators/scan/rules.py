@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import autograd, batching
 from ..autocast import register_casts, without_autocast
+from ..backends import kernel_dtype
 from ..library import why_no_cuda, why_no_native
 from . import eager, gpu
 from .arguments import OPERANDS, SHARED, Gradients, Scan
@@ -25,8 +26,7 @@ _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
 def _register() -> None:
     library = register_rules("pixelrnn_ext")
-    # On a CPU a scan runs in float32, for a precise cell state. CUDA kernels keep that in float32 anyway.
-    torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
+    register_casts(library, "scan", "cpu", partial(kernel_dtype, "cpu"))
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
         register_casts(library, "scan", "cuda")

@@ -21,8 +21,8 @@ def run(problem: Problem, backend: str) -> Tensor:
     problem.check()
     path = backends.choose(backend, problem.input.device)
     device, dtype = problem.input.device.type, result_dtype(problem.input)
-    # Only the CUDA kernels take 16-bit maps, so all other code gets float32 or wider.
-    problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
+    # Plain PyTorch gets float32 or wider.
+    problem = problem.to(backends.kernel_dtype(device, dtype) if path else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         if backend == "reference":
             named = problem._asdict() | {"cell": problem.cell or "pixelrnn"}

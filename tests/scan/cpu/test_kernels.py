@@ -74,6 +74,22 @@ def test_strides(name, layout):
     assert layer(x, gate_bias).is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("channels", "hidden", "side"), [(3, 1, 3), (17, 5, 9), (40, 33, 26)])
+@pytest.mark.parametrize("name", ["diagonal", "bilstm"])
+def test_maps_stored_channels_first_give_the_same_bits(name, channels, hidden, side, dtype, instruction_set, threads):
+    """The kernels copy such maps. The largest maps here are copied by several threads."""
+    torch.manual_seed(0)
+    layer = make_layer(name, channels, hidden, dtype=dtype)
+    x, dy = (torch.randn(5, n + 1, side, side + 3, dtype=dtype)[1:, 1:] for n in (channels, hidden))
+    nhwc_x, nhwc_dy = (m.contiguous(memory_format=torch.channels_last) for m in (x, dy))
+    expected = results(layer, nhwc_x, cotangent=nhwc_dy)
+    for nchw_x, nchw_dy in ((x, dy), (x.contiguous(), dy.contiguous())):
+        got = results(layer, nchw_x, cotangent=nchw_dy)
+        assert all(map(torch.equal, expected.values(), got.values()))
+
+
 OPTIONAL = ("bias", "h0", "c0", "gate_bias")
 
 
