@@ -3,27 +3,10 @@ The images of a batch have equal sizes, or different (ragged) sizes."""
 
 import sys
 
-import bench_diag
 from harness.command import main
 from harness.lstm2d import CASES, FOUR_GATES, ONE_DIRECTION, PADDED, VARIANTS, area_fraction
 from harness.requirements import Target
-from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
-
-
-def over_floor(hidden: int) -> float | None:
-    """Returns the largest allowed ratio of LSTM2d's time to the time of its matrix products alone (the floor).
-
-    bench_diag.py has such a ratio for a DiagonalBiLSTM with the same number of hidden units, in which the matrix
-    products take a certain share of the time. In LSTM2d, this share may be smaller by 0.05. The function returns None
-    if bench_diag.py has no ratio for this number of hidden units.
-    """
-    bounds = [
-        target.at_most
-        for target in bench_diag.TARGETS
-        if target.against == FLOOR and "layer" in target.case.kind
-        if (target.case.size.batch, target.case.size.hidden) == (16, hidden)
-    ]
-    return 1 / (1 / bounds[0] - 0.05) if bounds else None
+from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Case
 
 
 def targets(case: Case) -> list[Target]:
@@ -36,8 +19,6 @@ def targets(case: Case) -> list[Target]:
         found.append(Target(case, NATIVE, PADDED, at_most=1.05 * area_fraction(case.size)))
     if hidden <= 64:
         found.append(Target(case, NATIVE, BASELINE, faster=5 if directions == 1 else 4))
-    if bound := over_floor(hidden):
-        found.append(Target(case, NATIVE, FLOOR, at_most=bound))
     return found
 
 

@@ -10,6 +10,7 @@ import pixelrnn_ext as px
 from harness.command import main
 from harness.requirements import Target
 from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
+from pixelrnn_ext.benchmark.products import Products
 
 MASKED, CROPPED, OURS = "conv2d, masked weight", "conv2d, cropped weight", "ours"
 _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -36,7 +37,9 @@ def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, lay
         return Differentiable(name, partial(function, mask_type=mask_type), inputs, dy, names)
 
     exact = provider("reference", px.reference.masked_conv2d, [t.double() for t in inputs], dy.double())
-    return Problem([provider(name, f, inputs, dy) for name, f in functions.items()], exact.results)
+    live_taps = kernel**2 // 2 + (mask_type == "B")
+    products = Products(size.cells, live_taps * channels, channels)
+    return Problem([provider(name, f, inputs, dy) for name, f in functions.items()], exact.results, products)
 
 
 def case(kernel: int, mask_type: str, layout: str) -> Case:

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 import torch
 
 from pixelrnn_ext.benchmark.peak_memory import MIB
-from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, LSTM, MODES, worst_error
+from pixelrnn_ext.benchmark.problems import BASELINE, LSTM, MODES, worst_error
 from pixelrnn_ext.benchmark.timing import paired, percentiles, wall_seconds
 
 from . import ROOT
 from .child import first_line
 from .clocks import DeviceClock, called_seconds
+from .gemm_floor import FLOOR
 from .jobs import Job, Report
 from .providers import CASES, COMPILED, OTHER_WORK, PRECISIONS, apply_precision, select_providers
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,12 +9,14 @@ import torch
 
 import bench_row
 from harness import lstm2d
+from harness.compiled import compile_loop
 from pixelrnn_ext.benchmark import diagonal, problems
-from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, LSTM, NATIVE, Case, Differentiable, Problem, Size
+from pixelrnn_ext.benchmark.problems import BASELINE, LSTM, NATIVE, Case, Differentiable, Problem, Size
 
+from .gemm_floor import GemmFloor
 from .jobs import BENCHMARKS
 
-STEP, RESIDENT, COMPILED = "step", "resident", "good loop, compiled"
+STEP, RESIDENT, COMPILED = "step", "resident", f"{BASELINE}, compiled"
 GRAPH = ", CUDA graph"
 BACKENDS = (NATIVE, STEP, RESIDENT)
 
@@ -111,15 +112,6 @@ class Graphed:
         return self._provider.named(self.step("forward+backward")())
 
 
-def compile_loop(loop: Differentiable) -> Differentiable:
-    import torch._functorch.config as functorch
-
-    torch._dynamo.reset()
-    functorch.donated_buffer = False  # allows several backwards of one forward
-    run = torch.compile(loop.run, dynamic=False)
-    return replace(loop, name=COMPILED, run=run)
-
-
 def select_providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
     """Returns the implementations to time.
 
@@ -128,7 +120,8 @@ def select_providers(problem: Problem, with_compiled: bool = False, device: str 
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compile_loop(by_name[BASELINE])]
-    chosen = [by_name[name] for name in (BASELINE, LSTM, *BACKENDS, *OTHER_WORK, FLOOR) if name in by_name]
+    chosen = [by_name[name] for name in (BASELINE, LSTM, *BACKENDS, *OTHER_WORK) if name in by_name]
+    chosen.append(GemmFloor(problem.products, by_name[BASELINE].cotangent.dtype))
     if device == "cuda":
         chosen += [Graphed(by_name[name]) for name in (BASELINE, STEP) if name in by_name]
     return chosen

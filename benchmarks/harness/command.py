@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from pixelrnn_ext.benchmark.problems import MODES, Case
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.operators import library
 
+from .compiled import with_compiled
 from .options import CHECK, DEFAULT, FULL, VERDICT, make_parser
+from .peak import measure
 from .report import header, report
-from .requirements import Target
+from .requirements import AnyTarget
 
 FULL_ONLY = "only with --full"
 BUDGETS = {
@@ -26,7 +29,11 @@ BUDGETS = {
     VERDICT: Budget(seconds=2.0, memory=0),
 }
 # Names of the instruction sets in MKL, torch and oneDNN.
-LIBRARY_NAMES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
+LIBRARY_NAMES = {
+    "baseline": ("SSE4_2", "default", "SSE41"),
+    "avx2": ("AVX2", "avx2", "AVX2"),
+    "avx512": ("AVX512", "avx512", "AVX512_CORE"),
+}
 
 
 def parse(description: str, argv: list[str]) -> argparse.Namespace:
@@ -34,6 +41,8 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser = make_parser(description, full, help="default: chosen for each case")
     parser.add_argument("--only", metavar="TEXT", help="run the cases with TEXT in their name, also those of --full")
     parser.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
+    compiled = "time the baseline under torch.compile, too, which takes a minute a case to compile; not in --verdict"
+    parser.add_argument("--compiled", action="store_true", help=compiled)
     parser.add_argument("--csv", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw speed-ups as bars; needs matplotlib")
@@ -65,11 +74,12 @@ def use_instruction_set(name: str) -> None:
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
 
 
-def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
+def jobs(cases: list[Case], targets: list[AnyTarget], options: argparse.Namespace) -> list[Job]:
     if options.scope == VERDICT:
         wanted = {}
         for target in targets:
-            wanted.setdefault((target.case, target.threads), set()).update((target.provider, target.against))
+            for threads, names in target.timed.items():
+                wanted.setdefault((target.case, threads), set()).update(names)
         return [Job(case, threads, names) for (case, threads), names in wanted.items()]
     if options.scope == DEFAULT:
         return short_jobs(cases, options.threads)
@@ -82,7 +92,16 @@ def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) 
     ]
 
 
-def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
+def measure_peaks(benchmark: Benchmark) -> None:
+    try:
+        benchmark.peaks = measure(result.job.threads for result in benchmark.results)
+    except (OSError, subprocess.CalledProcessError) as error:
+        benchmark.skip(f"no peak is measured ({error})", "share of peak")
+
+
+def main(
+    script: str, description: str, cases: list[Case], targets: list[AnyTarget], argv: list[str] | None = None
+) -> int:
     """Returns the exit status: 1 for wrong results, 2 if the options select nothing, otherwise 0."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
@@ -95,7 +114,7 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
         if not cases:
             print(f"{Path(script).name}: no case has {options.only!r} in its name", file=sys.stderr)
             return 2
-    targets = [t for t in targets if t.case in cases and options.threads in (None, t.threads)]
+    targets = [t for t in targets if t.case in cases and options.threads in (None, *t.timed)]
     if options.scope == VERDICT and not targets:
         print(f"{Path(script).name}: nothing is required of these cases and numbers of threads", file=sys.stderr)
         return 2
@@ -104,7 +123,10 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
     if options.scope == DEFAULT and not options.only:
         benchmark.skip(FULL_ONLY, *(str(case) for case in cases if not case.in_default))
         cases = [case for case in cases if case.in_default]
+    if options.compiled:
+        cases = [with_compiled(case) for case in cases]
     benchmark.run(jobs(cases, targets, options))
+    measure_peaks(benchmark)
     if options.scope == DEFAULT:
         benchmark.skip(FULL_ONLY, "percentiles, forward and backward alone, other providers, float64, other threads")
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import pixelrnn_ext as px
 from pixelrnn_ext._sentences import counted
-from pixelrnn_ext.benchmark.baselines import gemm_floor
 from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Case, Problem, Size, exact_layer, from_layer, with_backend
+from pixelrnn_ext.benchmark.products import Products
 from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
@@ -109,8 +109,8 @@ def layer(
 
     good_loop = replace(layers[0], name=BASELINE, run=loop)
     cells = size.cells if sizes is None else int(sizes.prod(1).sum())
-    products_alone = gemm_floor(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
-    return Problem([good_loop, *layers, products_alone], partial(exact_layer, *arguments(ours)))
+    counted_products = Products(cells, 3 * hidden, len(CELLS[_CELL].gates) * hidden, directions)
+    return Problem([good_loop, *layers], partial(exact_layer, *arguments(ours)), counted_products)
 
 
 class Variant(NamedTuple):

@@ -2,7 +2,8 @@ from dataclasses import dataclass
 
 from pixelrnn_ext._sentences import counted
 from pixelrnn_ext.benchmark.jobs import Result
-from pixelrnn_ext.benchmark.problems import FLOOR, Case
+from pixelrnn_ext.benchmark.problems import NATIVE, Case
+from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.tables import grid
 
 
@@ -33,9 +34,13 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
     return grid(header, [line(v) for v in verdicts], markdown)
 
 
+# A target is a requirement on the time of a float32 training step of a case. ``timed`` says which implementations it
+# needs, by the number of threads.
+
+
 @dataclass(frozen=True)
 class Target:
-    """A requirement on the time of a float32 training step.
+    """A requirement on the ratio of two implementations' times.
 
     Either ``at_most`` is the largest ratio to ``against``'s time, or ``faster`` is the least speed-up over it.
     """
@@ -47,29 +52,72 @@ class Target:
     faster: float | None = None
     threads: int = 2
 
-    def required(self, instruction_set: str | None) -> float | None:
-        """Returns the limit that the measured ratio of times must meet, or None if there is no requirement.
+    @property
+    def timed(self) -> dict[int, set[str]]:
+        return {self.threads: {self.provider, self.against}}
 
-        A requirement relative to the time of the matrix products alone depends on the instruction set. It is stated for
-        AVX-512, less strict for AVX2 with 64 hidden units or more, and absent otherwise.
-        """
-        if self.against != FLOOR:
-            return self.faster if self.at_most is None else self.at_most
-        factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}
-        factor = factors.get(instruction_set)
-        return None if factor is None else self.at_most * factor
-
-    def verdict(self, results: list[Result], instruction_set: str | None) -> Verdict:
+    def verdict(self, benchmark: Benchmark) -> Verdict:
         is_ratio, names = self.at_most is not None, (self.provider, self.against)
-        ratio, doubt = None, ""
-        for result in results:
-            if result.is_training_step and (result.job.case, result.job.threads) == (self.case, self.threads):
-                ratio, doubt = result.times.ratio(*(names if is_ratio else names[::-1])), result.times.doubt(*names)
-        return Verdict(
-            f"{self.case}, {counted(self.threads, 'thread')}",
-            f"{self.provider} {'time over' if is_ratio else 'faster than'} {self.against}",
-            self.required(instruction_set),
-            ratio,
-            is_ratio,
-            doubt if ratio else "",
-        )
+        result = _training_step(benchmark, self.case, self.threads)
+        ratio = result and result.times.ratio(*(names if is_ratio else names[::-1]))
+        quantity = f"{self.provider} {'time over' if is_ratio else 'faster than'} {self.against}"
+        required = self.at_most if is_ratio else self.faster
+        doubt = result.times.doubt(*names) if ratio else ""
+        return Verdict(_label(self.case, self.threads), quantity, required, ratio, is_ratio, doubt)
+
+
+@dataclass(frozen=True)
+class ThreadsTarget:
+    """A requirement on the ratio of our times with two numbers of threads, which are timed one after the other."""
+
+    case: Case
+    threads: int
+    against: int
+    at_most: float | None = None
+    faster: float | None = None
+
+    @property
+    def timed(self) -> dict[int, set[str]]:
+        return {threads: {NATIVE} for threads in (self.threads, self.against)}
+
+    def verdict(self, benchmark: Benchmark) -> Verdict:
+        is_ratio, ratio, doubt = self.at_most is not None, None, ""
+        results = [_training_step(benchmark, self.case, threads) for threads in self.timed]
+        if all(result and NATIVE in result.times for result in results):
+            ours, other = (result.times.median(NATIVE) for result in results)
+            ratio = ours / other if is_ratio else other / ours
+            doubt = ", ".join(filter(None, (result.times.doubt(NATIVE) for result in results)))
+        quantity = f"{NATIVE} {'time over' if is_ratio else 'faster than'} {counted(self.against, 'thread')}"
+        required = self.at_most if is_ratio else self.faster
+        return Verdict(_label(self.case, self.threads), quantity, required, ratio, is_ratio, doubt)
+
+
+@dataclass(frozen=True)
+class PeakTarget:
+    """The least share of the processor's multiply-adds that our kernels reach."""
+
+    case: Case
+    at_least: float
+    threads: int = 2
+
+    @property
+    def timed(self) -> dict[int, set[str]]:
+        return {self.threads: {NATIVE}}
+
+    def verdict(self, benchmark: Benchmark) -> Verdict:
+        result = _training_step(benchmark, self.case, self.threads)
+        share = result and result.share_of_peak(NATIVE, benchmark.peaks)
+        doubt = result.times.doubt(NATIVE) if share else ""
+        return Verdict(_label(self.case, self.threads), f"{NATIVE} share of peak", self.at_least, share, doubt=doubt)
+
+
+AnyTarget = Target | ThreadsTarget | PeakTarget
+
+
+def _training_step(benchmark: Benchmark, case: Case, threads: int) -> Result | None:
+    found = [r for r in benchmark.results if r.is_training_step and (r.job.case, r.job.threads) == (case, threads)]
+    return found[0] if found else None
+
+
+def _label(case: Case, threads: int) -> str:
+    return f"{case}, {counted(threads, 'thread')}"

@@ -1,11 +1,10 @@
-"""Baselines that the kernels are compared with: PyTorch loops, and the matrix products of a recurrence alone.
+"""PyTorch loops that the kernels are compared with.
 
 Every loop takes x (N, 4 * hidden, H, W), the pre-activations without the recurrent product, and weight_hh (4 * hidden,
 hidden, taps). It returns h (N, hidden, H, W).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -45,32 +44,3 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
         h = torch.sigmoid(o) * torch.tanh(c)
         states.append(h)
     return torch.stack(states, dim)
-
-
-@dataclass
-class GemmFloor:
-    """The matrix products of a recurrence. Their time is a lower bound of the recurrence's time."""
-
-    forward: list[tuple[Tensor, Tensor]]
-    backward: list[tuple[Tensor, Tensor]]
-    name: str = "GEMM floor"
-
-    def step(self, mode: str) -> Callable[[], None]:
-        products = {"forward": self.forward, "backward": self.backward}.get(mode, self.forward + self.backward)
-
-        def run() -> None:
-            for a, b in products:
-                torch.mm(a, b)
-
-        return run
-
-
-def gemm_floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns a GemmFloor that computes the matrix products of a recurrence over ``cells`` pixels.
-
-    The matrices are random. The recurrence multiplies ``k`` values for each pixel: the hidden states of its neighbours,
-    and also its input channels if the recurrence computes the input-to-state product.
-    """
-    shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
-    a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
-    return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

@@ -9,7 +9,7 @@ import torch
 
 from .._sentences import counted
 from .peak_memory import MIB
-from .problems import FLOOR, Case
+from .problems import Case
 from .timing import FEWEST_ROUNDS, Times, percentiles
 
 
@@ -52,10 +52,14 @@ class Job(NamedTuple):
 
 def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
     return [
-        Job(case, count, {case.ours, *case.against, FLOOR})
+        Job(case, count, {case.ours, *case.against})
         for case in cases
         for count in ((threads,) if threads else case.threads)
     ]
+
+
+# {(dtype, threads): the multiply-adds that the processor does in a second at most}
+Peaks = dict[tuple[torch.dtype, int], float]
 
 
 @dataclass
@@ -65,6 +69,8 @@ class Result:
     job: Job
     mode: str
     times: Times
+    multiply_adds: int
+    dtypes: dict[str, torch.dtype]
     # Relative RMS errors. An implementation whose error is too large is not timed.
     errors: dict[str, float]
     # These implementations compute another function than the rest, such as another cell of an LSTM. The report does not
@@ -89,13 +95,23 @@ class Result:
 
     @property
     def doubt(self) -> str:
-        return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
+        return self.times.doubt(self.job.case.ours, *self.job.case.against)
 
-    def values(self, provider: str) -> dict[str, Any]:
+    def rate(self, provider: str) -> float | None:
+        """Returns the multiply-adds a second, or None if the implementation was not timed or is incomparable."""
+        if provider not in self.times or provider in self.incomparable:
+            return None
+        return self.multiply_adds / self.times.median(provider)
+
+    def share_of_peak(self, provider: str, peaks: Peaks) -> float | None:
+        rate, peak = self.rate(provider), peaks.get((self.dtypes.get(provider, self.job.dtype), self.job.threads))
+        return rate / peak if rate and peak else None
+
+    def values(self, provider: str, peaks: Peaks) -> dict[str, Any]:
         case, dtype, times = self.job.case, self.job.dtype, self.times
         was_timed = provider in times
         p20, median, p80 = (1e3 * t for t in percentiles(times[provider])) if was_timed else [None] * 3
-        comparable, peak = provider not in self.incomparable, self.peak_mib.get(provider)
+        comparable, memory, rate = provider not in self.incomparable, self.peak_mib.get(provider), self.rate(provider)
         map_mib = case.size.cells * case.size.hidden * dtype.itemsize / MIB
         return {
             "case": str(case),
@@ -107,9 +123,10 @@ class Result:
             "p20 ms": p20,
             "p80 ms": p80,
             f"speed-up over {case.baseline}": times.ratio(case.baseline, provider) if comparable else None,
-            f"share of {FLOOR}": times.ratio(FLOOR, provider) if comparable else None,
-            "peak MiB": peak,
-            "peak in h maps": None if peak is None else peak / map_mib,
+            "G multiply-adds/s": rate and rate / 1e9,
+            "share of peak": self.share_of_peak(provider, peaks),
+            "peak MiB": memory,
+            "peak in h maps": None if memory is None else memory / map_mib,
             "max error": self.errors.get(provider),
             "status": "" if was_timed else "mismatch",
             "unreliable": times.doubt(provider),

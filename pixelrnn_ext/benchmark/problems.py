@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,12 @@ from .. import reference
 from ..operators import library
 from ..operators.scan.arguments import Scan
 from . import baselines
-from .baselines import GemmFloor
+from .products import Products
 
 MODES = ("forward", "backward", "forward+backward")
-BASELINE, NATIVE, LSTM, FLOOR = "good loop", "native", "nn.LSTM", GemmFloor.name
+BASELINE, NATIVE, LSTM = "good loop", "native", "nn.LSTM"
 AS_WRITTEN = "loop as written"
+NATIVE_NCHW, NATIVE_BF16, LSTM_BF16 = f"{NATIVE}, NCHW", f"{NATIVE}, bfloat16", f"{LSTM}, bfloat16"
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,6 @@ class Differentiable:
         return self.named(self._forward_backward())
 
 
-Provider = Differentiable | GemmFloor
-
-
 def from_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
     """Returns an implementation that calls ``layer(x, *others)``. ``dy`` is the gradient of its output."""
     names = ["input", *dict(layer.named_parameters())]
@@ -108,8 +106,11 @@ def with_backend(layer: Module, backend: str) -> Any:
 class Problem:
     """The implementations of one case in one dtype. ``reference`` computes the exact results in float64."""
 
-    providers: list[Provider]
+    providers: list[Differentiable]
     reference: Callable[[], dict[str, Tensor]]
+    products: Products
+    # The names of implementations that this machine lacks, with the reason.
+    absent: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if library.why_no_native():
@@ -121,16 +122,27 @@ def _channels_last(*maps: Tensor) -> list[Tensor]:
 
 
 def layer_problem(
-    loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
+    loop: Module,
+    x: Tensor,
+    dy: Tensor,
+    products: Products,
+    backends: tuple[str, ...],
+    others: Iterable[Differentiable] = (),
 ) -> Problem:
     """Returns the implementations of a layer that a benchmark times, and a function that computes the exact results.
 
     The layer ``loop`` is the baseline. The other implementations are ``others``, and copies of ``loop`` that run on
-    ``backends``. The copies get x and dy in channels_last memory format.
+    ``backends``. The copies get x and dy in channels_last memory format. Two more native copies get them in NCHW, and
+    in bfloat16.
     """
-    maps = _channels_last(x, dy)
-    natives = [from_layer(backend, with_backend(loop, backend), *maps) for backend in backends]
-    return Problem([from_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
+    maps, native = _channels_last(x, dy), with_backend(loop, NATIVE)
+    layers = [
+        from_layer(BASELINE, loop, x, dy),
+        *(from_layer(backend, with_backend(loop, backend), *maps) for backend in backends),
+        from_layer(NATIVE_NCHW, native, x, dy),
+        from_layer(NATIVE_BF16, copy.deepcopy(native).bfloat16(), *(m.bfloat16() for m in maps)),
+    ]
+    return Problem([*layers, *others], partial(exact_layer, loop, x, dy), products)
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
@@ -233,7 +245,7 @@ def recurrence_problem(
                 provider(*native, native_x, native_weight, native_dy, to_common=from_native)
                 for native in natives.items()
             ),
-            baselines.gemm_floor(size.cells, taps * hidden, hidden, dtype),
         ],
         lambda: provider("reference", exact, x.double(), weight.double(), dy.double()).results(),
+        Products(size.cells, taps * hidden, 4 * hidden),
     )

@@ -9,8 +9,7 @@ import torch
 from .._process import WAIT_VARIABLES
 from ..machine import processor
 from ..operators import library
-from .jobs import Result
-from .problems import FLOOR
+from .jobs import Peaks, Result
 from .run import Benchmark
 from .tables import grid, number
 from .timing import warning
@@ -46,8 +45,9 @@ def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: li
 
 def short_report(benchmark: Benchmark, header: dict[str, str], markdown: bool) -> str:
     results = [result for result in benchmark.results if result.is_training_step]
-    notes = [how_to_read(results), *benchmark.remarks()]
-    return text(header, [result.doubt for result in results], [short_table(results, markdown)], notes, markdown)
+    notes = [how_to_read(benchmark.peaks), *benchmark.remarks()]
+    table = short_table(results, benchmark.peaks, markdown)
+    return text(header, [result.doubt for result in results], [table], notes, markdown)
 
 
 def labels(results: list[Result]) -> list[str]:
@@ -55,17 +55,18 @@ def labels(results: list[Result]) -> list[str]:
     return [str(result.job.case) if same_threads else result.job.label for result in results]
 
 
-def short_table(results: list[Result], markdown: bool) -> str:
+def short_table(results: list[Result], peaks: Peaks, markdown: bool) -> str:
     others = list(dict.fromkeys(name for result in results for name in result.job.case.against))
 
     def row(label: str, result: Result) -> dict[str, str]:
         ours = result.job.case.ours
-        values = result.values(ours) if ours in result.providers else {}
+        values = result.values(ours, peaks) if ours in result.providers else {}
         return {
             "case": label,
             "ours, ms": number(values.get("median ms"), ".1f"),
             **{f"faster than {name}": number(result.faster(name), ".1f", " x") for name in others},
-            f"share of {FLOOR}": number(values.get(f"share of {FLOOR}"), ".0%"),
+            "G multiply-adds/s": number(values.get("G multiply-adds/s"), ".0f"),
+            "share of peak": number(values.get("share of peak"), ".0%"),
             "peak MiB": number(values.get("peak MiB"), ".1f"),
             "error": number(values.get("max error"), ".0e"),
             "unreliable": result.doubt,
@@ -75,10 +76,10 @@ def short_table(results: list[Result], markdown: bool) -> str:
     return grid(list(rows[0]), [list(r.values()) for r in rows], markdown, drop_empty=True)
 
 
-def how_to_read(results: list[Result]) -> str:
-    floor = f"{FLOOR} is the matrix products alone and 100% as fast as they are, "
+def how_to_read(peaks: Peaks) -> str:
+    peak = "peak is the most that the processor does, " if peaks else ""
     return (
         "A training step (forward + backward) in float32, ours and the others in turn: 2.0 x faster is half the time, "
-        f"{floor if any(result.faster(FLOOR) for result in results) else ''}"
+        f"multiply-adds are those of the matrix products, {peak}"
         "error is RMS over RMS against float64."
     )

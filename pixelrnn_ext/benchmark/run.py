@@ -9,12 +9,12 @@ from torch import Tensor
 from .._process import keep_freed_memory
 from ..operators import library
 from . import peak_memory
-from .jobs import Budget, Job, Result
-from .problems import AS_WRITTEN, NATIVE, Differentiable, Provider, worst_error
+from .jobs import Budget, Job, Peaks, Result
+from .problems import AS_WRITTEN, NATIVE, Differentiable, worst_error
 from .timing import FEWEST_ROUNDS, paired, progress, timed
 
 # The largest allowed ratio of RMS error to exact RMS value.
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+TOLERANCE = {torch.bfloat16: 2e-2, torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 class Benchmark:
@@ -28,6 +28,8 @@ class Benchmark:
         self.budget = budget
         self.otherwise = otherwise
         self.results: list[Result] = []
+        # Empty if the peak of the processor is not known.
+        self.peaks: Peaks = {}
         # The names of skipped jobs or implementations, by reason.
         self.skipped: dict[str, list[str]] = {}
         self.mismatches: list[str] = []
@@ -35,7 +37,8 @@ class Benchmark:
             self.skip(reason, NATIVE)
 
     def skip(self, reason: str, *items: str) -> None:
-        self.skipped.setdefault(reason, []).extend(items)
+        skipped = self.skipped.setdefault(reason, [])
+        skipped.extend(item for item in items if item not in skipped)
 
     def remarks(self) -> list[str]:
         skipped = [f"skipped, {reason}: {'; '.join(items)}" for reason, items in self.skipped.items()]
@@ -66,20 +69,22 @@ class Benchmark:
         problem = job.case.problem(job.dtype)
         exact, errors = problem.reference(), dict[str, float]()
         requested = [p for p in problem.providers if job.providers is None or p.name in job.providers]
+        for name, reason in problem.absent.items():
+            if job.providers is None or name in job.providers:
+                self.skip(reason, name)
         correct = [p for p in requested if self._check(p, exact, job, errors)]
-        differentiable = [p for p in correct if isinstance(p, Differentiable)]
-        incomparable = [p.name for p in differentiable if p.exact]
+        incomparable = [p.name for p in correct if p.exact]
+        dtypes = {p.name: p.cotangent.dtype for p in correct}
         for mode in job.modes:
             steps = {p.name: p.step(mode) for p in correct}
             times = paired(steps, self.budget.seconds, self.budget.fewest, self.budget.limit)
-            self.results.append(Result(job, mode, times, errors, incomparable))
-        return self.results[-1], [p.name for p in differentiable]
+            multiply_adds = problem.products.multiply_adds(mode)
+            self.results.append(Result(job, mode, times, multiply_adds, dtypes, errors, incomparable))
+        return self.results[-1], [p.name for p in correct]
 
-    def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
+    def _check(self, provider: Differentiable, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
         """Returns whether an implementation is correct, and not a naive loop that takes too long to time."""
-        if not isinstance(provider, Differentiable):
-            return True
-        tolerance = TOLERANCE[job.dtype]
+        tolerance = TOLERANCE[provider.cotangent.dtype]
         results, seconds = timed(provider.results)
         error, where = worst_error(results, provider.exact() if provider.exact else exact)
         estimate = (FEWEST_ROUNDS + 2) * seconds

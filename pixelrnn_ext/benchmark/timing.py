@@ -129,7 +129,7 @@ def paired(
         function()
         costs[name] = clock(function)
     wanted = {name: min(200, max(fewest, int(seconds / cost))) for name, cost in costs.items()}
-    rounds = max(wanted.values())
+    rounds = max(wanted.values(), default=0)
     period = {name: 2 ** int(math.log2(rounds / count)) for name, count in wanted.items()}
     times, others = Times({name: [] for name in functions}), OtherProcesses()
     gc.collect()

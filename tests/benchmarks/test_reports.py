@@ -3,16 +3,18 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import bench_diag
 import bench_masked_conv
 from harness import report
 from harness.command import BUDGETS, jobs
+from harness.in_jax import JAX
 from harness.options import CHECK, DEFAULT, FULL, VERDICT
-from harness.requirements import Target, Verdict, verdict_table
+from harness.requirements import PeakTarget, Target, ThreadsTarget, Verdict, verdict_table
 from pixelrnn_ext.benchmark import timing
 from pixelrnn_ext.benchmark.jobs import Job, Result
-from pixelrnn_ext.benchmark.problems import AS_WRITTEN, BASELINE, FLOOR, NATIVE
+from pixelrnn_ext.benchmark.problems import AS_WRITTEN, BASELINE, NATIVE
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.timing import Times
 
@@ -21,19 +23,21 @@ HEADER = {"command": "python benchmarks/bench_diag.py", "CPU": "a CPU", "threads
 FIRST, SECOND = bench_diag.CASES[:2]
 
 
-def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
-    milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
+def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0, threads=2):
+    milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, JAX: 15.0, NATIVE: 5.0}
     times = Times()
     for name, typical in milliseconds.items():
         times[name] = [1e-3 * typical * factor for factor in (pattern if name == case.ours else QUIET)]
     times.busy = busy
-    errors = {name: 1e-6 for name in milliseconds if name != FLOOR}
-    return Result(Job(case, 2), "forward+backward", times, errors, peak_mib={NATIVE: 12.25})
+    errors, dtypes = dict.fromkeys(times, 1e-6), dict.fromkeys(times, torch.float32)
+    job = Job(case, threads)
+    return Result(job, "forward+backward", times, 10**9, dtypes, errors, peak_mib={NATIVE: 12.25})
 
 
 def print_report(results, capsys, scope=DEFAULT, targets=(), markdown=None):
     benchmark = Benchmark(BUDGETS[scope])
     benchmark.results = results
+    benchmark.peaks = {(torch.float32, 2): 4e11}
     benchmark.skip("out of time", "one case", "another")
     options = argparse.Namespace(scope=scope, markdown=markdown, csv=None, plot=None)
     report.report(benchmark, list(targets), dict(HEADER), options)
@@ -45,14 +49,14 @@ def test_a_visitor_sees_one_short_table(capsys):
     assert facts == "command: python benchmarks/bench_diag.py\nCPU: a CPU; threads: 2; torch: 2; date: today"
     header, _, *lines = table.splitlines()
     assert [" ".join(name.split()) for name in header.split("  ") if name] == [
-        "case", "ours, ms", "faster than good loop", "faster than loop as written", "share of GEMM floor", "peak MiB",
-        "error",
+        "case", "ours, ms", "faster than good loop", "faster than loop as written", "faster than JAX",
+        "G multiply-adds/s", "share of peak", "peak MiB", "error",
     ]  # fmt: skip
     assert [" ".join(line.split()) for line in lines] == [
-        f"{case} 5.0 10.0 x 20.0 x 80% 12.2 1e-06" for case in (FIRST, SECOND)
+        f"{case} 5.0 10.0 x 20.0 x 3.0 x 200 50% 12.2 1e-06" for case in (FIRST, SECOND)
     ]
     how_to_read, skipped = notes.splitlines()
-    assert "2.0 x faster is half the time" in how_to_read and FLOOR in how_to_read
+    assert "2.0 x faster is half the time" in how_to_read and "peak is" in how_to_read
     assert skipped == "skipped, out of time: one case; another"
 
 
@@ -60,7 +64,7 @@ def test_the_short_table_has_no_column_that_says_nothing(capsys):
     case = bench_masked_conv.CASES[0]
     printed = print_report([made_up(case, {case.baseline: 10.0, case.ours: 5.0})], capsys)
     assert "faster than conv2d, masked weight" in printed and "2.0 x" in printed
-    assert all(name not in printed for name in (FLOOR, "peak MiB", "cropped", "unreliable"))
+    assert all(name not in printed for name in ("JAX", "peak MiB", "cropped", "unreliable"))
 
 
 @pytest.mark.parametrize("markdown", [None, Path("-")], ids=["text", "markdown"])
@@ -117,7 +121,7 @@ def test_what_other_processes_did(monkeypatch, tmp_path):
 
 
 def test_targets_stand_in_a_verdict_alone(capsys):
-    met, missed = Target(FIRST, NATIVE, BASELINE, faster=9), Target(FIRST, NATIVE, FLOOR, at_most=1.2)
+    met, missed = Target(FIRST, NATIVE, BASELINE, faster=9), PeakTarget(FIRST, 0.55)
     nowhere = Target(SECOND, NATIVE, BASELINE, faster=9)
     for scope in (DEFAULT, FULL):
         printed = print_report([made_up(FIRST)], capsys, scope, [met, missed])
@@ -127,10 +131,20 @@ def test_targets_stand_in_a_verdict_alone(capsys):
     lines = [" ".join(line.split()) for line in printed.splitlines() if " >= " in line or " <= " in line]
     assert f"{FIRST}, 2 threads native faster than good loop >= 9 10 met" in lines
     assert f"{SECOND}, 2 threads native faster than good loop >= 9 not timed -" in lines
-    assert len(lines) == 3 or "none" in printed
+    assert f"{FIRST}, 2 threads native share of peak >= 0.55 0.5 missed" in lines and len(lines) == 3
 
     printed = print_report([made_up(FIRST, pattern=RESTLESS)], capsys, VERDICT, [met])
     assert "UNRELIABLE: the machine was not quiet in 1 of 1 rows" in printed and "met, unreliable" in printed
+
+
+def test_a_target_of_two_numbers_of_threads():
+    benchmark = Benchmark(BUDGETS[VERDICT])
+    at_most, faster = ThreadsTarget(FIRST, 8, 2, at_most=1.5), ThreadsTarget(FIRST, 2, 1, faster=1.6)
+    benchmark.results = [made_up(FIRST, {NATIVE: ms}, threads=n) for n, ms in ((1, 7.5), (2, 5.0))]
+    assert str(faster.verdict(benchmark)) == "missed" and str(at_most.verdict(benchmark)) == "-"
+    benchmark.results.append(made_up(FIRST, {NATIVE: 7.5}, threads=8, busy=0.5))
+    assert at_most.verdict(benchmark).measured == pytest.approx(1.5)
+    assert at_most.verdict(benchmark).doubt == "others had 50% of the cores"
 
 
 def test_verdicts():
@@ -146,10 +160,11 @@ def test_verdicts():
 def test_a_run_times_what_it_shows():
     options = argparse.Namespace(scope=DEFAULT, threads=None)
     (job,) = jobs([FIRST], bench_diag.TARGETS, options)
-    assert job == Job(FIRST, 2, {NATIVE, BASELINE, AS_WRITTEN, FLOOR})
+    assert job == Job(FIRST, 2, {NATIVE, BASELINE, AS_WRITTEN, JAX})
     options.scope = VERDICT
-    timed = {job.case: job.providers for job in jobs(bench_diag.CASES, bench_diag.TARGETS, options)}
-    assert timed[FIRST] == {NATIVE, BASELINE, FLOOR} and list(timed) == bench_diag.CASES
+    timed = {(job.case, job.threads): job.providers for job in jobs(bench_diag.CASES, bench_diag.TARGETS, options)}
+    assert timed[FIRST, 2] == {NATIVE, BASELINE} and timed[FIRST, 8] == {NATIVE}
+    assert {case for case, _ in timed} == set(bench_diag.CASES)
 
 
 def test_the_picture(monkeypatch, tmp_path):

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import bench_row
 from gpu_day import clocks, measure, providers, verdict
 from gpu_day.jobs import Job
+from pixelrnn_ext.benchmark import baselines
 from pixelrnn_ext.benchmark.problems import Differentiable
 
 from .made_up_day import Report
@@ -65,8 +65,8 @@ def test_the_compiled_loop_is_timed_beside_the_loop(measured):
 
 
 def test_wrong_numbers_get_no_time(measured, monkeypatch):
-    run = bench_row.baselines.row_good_loop
-    monkeypatch.setattr(bench_row.baselines, "row_good_loop", lambda x, weight: run(x, weight * 1.001))
+    run = baselines.row_good_loop
+    monkeypatch.setattr(baselines, "row_good_loop", lambda x, weight: run(x, weight * 1.001))
     found = measured("row k=3 B16 28x28 h16", skip={"step", "resident"})
     assert found["good loop"]["status"] == "mismatch" and "called" not in found["good loop"]
     assert found["GEMM floor"]["status"] == "ok"

@@ -1,0 +1,58 @@
+"""Adds to a case its baseline under torch.compile."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
+
+from .cxx import compiler
+
+
+@dataclass(eq=False)
+class Compiled(Differentiable):
+    """Runs each step once before it is timed, because torch.compile compiles at the first call."""
+
+    def step(self, mode: str) -> Callable[[], Any]:
+        run = super().step(mode)
+        run()
+        return run
+
+
+def compile_loop(loop: Differentiable) -> Compiled:
+    @cache
+    def compiled() -> Callable[..., Tensor]:
+        import torch._functorch.config as functorch
+
+        torch._dynamo.reset()
+        functorch.donated_buffer = False  # allows several backwards of one forward
+        return torch.compile(loop.run, dynamic=False)
+
+    def run(*inputs: Tensor) -> Tensor:
+        return compiled()(*inputs)
+
+    fields = loop.inputs, loop.cotangent, loop.names, loop.to_common, loop.exact
+    return Compiled(_name(loop.name), run, *fields)
+
+
+def _name(baseline: str) -> str:
+    return f"{baseline}, compiled"
+
+
+def _build(build: Callable[[Size, torch.dtype], Problem], baseline: str, size: Size, dtype: torch.dtype) -> Problem:
+    problem = build(size, dtype)
+    if shutil.which(compiler()[0]):
+        problem.providers += [compile_loop(p) for p in problem.providers if p.name == baseline]
+    else:
+        problem.absent[_name(baseline)] = "no C++ compiler"
+    return problem
+
+
+def with_compiled(case: Case) -> Case:
+    against = *case.against, _name(case.baseline)
+    return replace(case, build=partial(_build, case.build, case.baseline), against=against)
