@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     """Lets glibc keep freed memory for later allocations, which makes a training step on a CPU faster.
 
     By default glibc returns large freed blocks to the operating system, and the next step takes them again, with a page
-    fault for every 4 KiB. The paper's MNIST model trains about 1.2 x as fast without these page faults.
+    fault for every 4 KiB. How much time this takes depends on the system: docs/speed.md has a measurement.
 
     Call this function once, at the start of a script that trains or evaluates on a CPU. It changes the whole process,
     so an import of this package does not call it. The command ``pixelrnn`` does. A process that it changed keeps up to

@@ -30,7 +30,8 @@ struct Bf16 {
   __attribute__((always_inline)) operator float() const { return bits_as<float>(uint32_t(bits) << 16); }
 };
 
-// A number in float16. Conversion from float rounds to nearest even.
+// A number in float16. Conversion from float rounds to nearest even. Both conversions are those of the FP16 library by
+// Marat Dukhan (MIT licence, github.com/Maratyszcza/FP16).
 struct Half {
   uint16_t bits = 0;
 

@@ -278,9 +278,10 @@ class Codec:
         return [(spans[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # The memory for a block of images includes the condition (maps that the model reads besides an image), because
-        # decoding copies the condition for each image.
-        selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
+        # The memory for a block of images includes the condition (maps that the model reads besides an image). Decoding
+        # copies it for the images of the block, and converts the copy from float32 to float64.
+        value_bytes = torch.float32.itemsize + torch.float64.itemsize
+        selected = self._model.condition_channels * group.height * group.width * value_bytes
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(

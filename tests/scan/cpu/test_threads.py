@@ -90,11 +90,10 @@ def bits_in_a_child(folder, *, first="", **variables):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="binds a process to a core")
-@pytest.mark.parametrize("threads", [1], indirect=True)  # restores the number of threads
-def test_more_threads_than_cores_compute_as_one_for_each_core(core, tmp_path, threads):
+def test_more_threads_than_cores_compute_as_one_for_each_core(core, tmp_path):
     affinity = os.sched_getaffinity(0)
     cores = min(8, core.limited_cores(len(affinity), Path("/proc/self/cgroup").read_text(), "/sys/fs/cgroup"))
-    bits = bits_of_a_gradient()
+    bits = bits_in_a_child(tmp_path)
     assert bits[cores:] == bits[cores - 1 : cores] * (8 - cores)
     assert cores == 1 or bits[0] != bits[1], "the bits of this gradient should depend on the number of threads"
     assert bits_in_a_child(tmp_path, first=f"os.sched_setaffinity(0, {{{min(affinity)}}})") == bits[:1] * 8
