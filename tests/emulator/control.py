@@ -16,7 +16,7 @@ class Cost(NamedTuple):
     """The cost of a memory instruction over all warps and launches.
 
     ``ideal`` is the lowest cost for the same data, and ``paid`` the actual cost. The unit is a wavefront in shared
-    memory, and a 32-byte sector in global memory.
+    memory, a 32-byte sector in global memory, and an aligned segment of 128 bytes in a peer's shared memory (st.async).
     """
 
     accesses: int

@@ -1,5 +1,6 @@
-// Counts the cost of memory instructions: wavefronts of shared memory, and 32-byte sectors of global memory. The n-th
-// executions of an instruction by the lanes of a warp count as one access.
+// Counts the cost of memory instructions: wavefronts of shared memory, 32-byte sectors of global memory, and segments
+// of 128 bytes of other blocks' shared memory (st.async). The n-th executions of an instruction by the lanes of a warp
+// count as one access.
 #include <algorithm>
 #include <bit>
 #include <set>
@@ -10,10 +11,14 @@
 namespace emulator {
 namespace {
 
-constexpr unsigned kBanks = 32, kBankBytes = 4, kSector = 32;
+constexpr unsigned kBanks = 32, kBankBytes = 4, kSector = 32, kSegment = 128;
+
+enum class Space { shared, global, peer };
+constexpr const char* kSpaces[] = {"shared", "global", "peer"};
 
 struct Instruction {
-  bool shared, write;
+  Space space;
+  bool write;
   unsigned bytes;
   Place place;
   auto operator<=>(const Instruction&) const = default;
@@ -48,16 +53,17 @@ Cost shared_cost(const WarpAccess& access, unsigned bytes) {
   }
   return cost;
 }
-Cost global_cost(const WarpAccess& access, unsigned bytes) {
-  std::set<uint64_t> sectors, touched;
+// Counts the aligned units of `unit` bytes that the lanes touch.
+Cost cost_in_units(const WarpAccess& access, unsigned bytes, unsigned unit) {
+  std::set<uint64_t> units, touched;
   for (unsigned lane = 0; lane < 32; ++lane) {
     if (!(access.lanes >> lane & 1)) continue;
     for (uint64_t a = access.address[lane]; a < access.address[lane] + bytes; ++a) {
-      sectors.insert(a / kSector);
+      units.insert(a / unit);
       touched.insert(a);
     }
   }
-  return {0, 0, sectors.size(), (touched.size() + kSector - 1) / kSector};
+  return {0, 0, units.size(), (touched.size() + unit - 1) / unit};
 }
 
 class Profiler : public Checker {
@@ -71,23 +77,20 @@ class Profiler : public Checker {
     const auto* address = static_cast<const Byte*>(p);
     const auto holds = [&](const Region& r) { return address >= r.low && address < r.high; };
     if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds)) return;
-    const Instruction instruction{is_shared(p), write, unsigned(bytes), place};
-    const unsigned execution = executions_[{self->id, instruction}]++;
-    const std::tuple key(instruction, self->block * 32 + self->warp, execution);
-    WarpAccess& access = incomplete_[key];
-    access.lanes |= 1u << self->lane;
-    access.address[self->lane] =
-        instruction.shared ? (address - machine.shared_low) % machine.shared_stride : reinterpret_cast<uint64_t>(p);
-    if (access.lanes != 0xffffffff) return;
-    add_cost(instruction, access);
-    incomplete_.erase(key);
+    const bool shared = is_shared(p);
+    record({shared ? Space::shared : Space::global, write, unsigned(bytes), place},
+        shared ? (address - machine.shared_low) % machine.shared_stride : reinterpret_cast<uint64_t>(p));
+  }
+  StoreRecord store_issued(const Mbarrier&, const void* p, size_t bytes, const void* source, Place place) override {
+    if (!source) record({Space::peer, true, unsigned(bytes), place}, reinterpret_cast<uint64_t>(p));
+    return nullptr;
   }
   // Returns a line for each memory instruction, with the fields of Cost in control.py, separated by tabs.
   std::string profile() override {
     std::map<std::string, Cost> rows;
     for (const auto& [i, cost] : costs_)
-      rows[std::string(i.shared ? "shared\t" : "global\t") + (i.write ? "store\t" : "load\t") +
-           std::to_string(i.bytes) + "\t" + i.place] += cost;
+      rows[std::string(kSpaces[int(i.space)]) + (i.write ? "\tstore\t" : "\tload\t") + std::to_string(i.bytes) + "\t" +
+           i.place] += cost;
     costs_.clear();
     std::ostringstream text;
     for (const auto& [what, c] : rows)
@@ -102,8 +105,19 @@ class Profiler : public Checker {
   std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;
   std::map<std::pair<unsigned, Instruction>, unsigned> executions_;
 
+  void record(const Instruction& instruction, uint64_t address) {
+    const unsigned execution = executions_[{self->id, instruction}]++;
+    const std::tuple key(instruction, self->block * 32 + self->warp, execution);
+    WarpAccess& access = incomplete_[key];
+    access.lanes |= 1u << self->lane;
+    access.address[self->lane] = address;
+    if (access.lanes != 0xffffffff) return;
+    add_cost(instruction, access);
+    incomplete_.erase(key);
+  }
   void add_cost(const Instruction& i, const WarpAccess& access) {
-    Cost cost = i.shared ? shared_cost(access, i.bytes) : global_cost(access, i.bytes);
+    Cost cost = i.space == Space::shared ? shared_cost(access, i.bytes)
+                                         : cost_in_units(access, i.bytes, i.space == Space::peer ? kSegment : kSector);
     cost.accesses = 1;
     cost.lanes = std::popcount(access.lanes);
     costs_[i] += cost;

@@ -298,6 +298,11 @@ def test_profile():
         ("shared", "store"): (1, 32, 32, 1),
     }
     assert kernels.profile() == []
+    assert kernels.run("relay", torch.zeros(256), torch.zeros(256), cluster=2, shared=544) == ""
+    pushes = [(c.lanes, c.paid, c.ideal) for c in kernels.profile() if c.space == "peer"]
+    # 2 warps of 4 blocks store 128 bytes 5 times. The memory has only the alignment that the kernel declares, 16 bytes,
+    # so that each store touches two segments.
+    assert pushes == [(4 * 5 * 16, 2 * 4 * 5 * 2, 4 * 5 * 2)]
 
 
 def test_unknown_instructions_stop_the_translation():

@@ -82,7 +82,8 @@ CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
   l.grid = dim3(c.gridDimX, c.gridDimY, c.gridDimZ);
   l.block = dim3(c.blockDimX, c.blockDimY, c.blockDimZ);
   l.cluster = dim3(*cluster_of(f, c));
-  l.static_shared = f.static_shared, l.dynamic_shared = c.sharedMemBytes;
+  l.static_shared = f.translated->static_shared, l.dynamic_offset = f.translated->dynamic_offset;
+  l.dynamic_shared = c.sharedMemBytes;
   const auto* bytes = static_cast<const Byte*>(args);
   const std::vector<Byte> copy(bytes, bytes + f.translated->args_bytes);
   try {

@@ -56,7 +56,7 @@ class Kernel(Operands):
             "  {}};",
             f"[[maybe_unused]] static const bool added_{n} =",
             f'    (translated_kernels().push_back({{"{n}", ptx_{n}, {self.args_bytes}, {self.static_shared}, '
-            f"{self.cluster}, sites_{n}, {count}, mutation_{n}}}), true);",
+            f"{self.dynamic_shared}, {self.cluster}, sites_{n}, {count}, mutation_{n}}}), true);",
             "",
         ]
 

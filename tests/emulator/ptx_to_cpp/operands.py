@@ -27,7 +27,11 @@ class Operands:
         self.args_bytes = offset
 
     def place_shared(self, body):
-        """Gives the kernel's shared variables their offsets, dynamic memory last."""
+        """Gives the kernel's shared variables their offsets, dynamic memory last.
+
+        Dynamic memory begins at an odd multiple of its alignment, so that a kernel that relies on more than it declares
+        fails.
+        """
         self.shared, self.static_shared = {}, 0
         used = [name for name in self.module.shared if re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", body)]
         for name in used:
@@ -35,9 +39,10 @@ class Operands:
             if size:
                 offset = (self.static_shared + align - 1) // align * align
                 self.shared[name], self.static_shared = offset, offset + size
-        for name in used:
-            if not self.module.shared[name][1]:
-                self.shared[name] = (self.static_shared + 15) // 16 * 16
+        dynamic = [name for name in used if not self.module.shared[name][1]]
+        align = max((self.module.shared[name][0] for name in dynamic), default=16)
+        self.dynamic_shared = (self.static_shared + align - 1) // align // 2 * 2 * align + align
+        self.shared |= dict.fromkeys(dynamic, self.dynamic_shared)
 
     def declare(self, text):
         if m := re.fullmatch(r"\.local \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]", text):

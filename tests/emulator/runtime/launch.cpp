@@ -59,8 +59,7 @@ static void lay_out(const Launch& l) {
   m.block_threads = l.block.x * l.block.y * l.block.z;
   m.cluster_blocks = l.cluster.x * l.cluster.y * l.cluster.z;
   m.threads = m.block_threads * blocks;
-  m.dynamic_offset = (l.static_shared + 15) / 16 * 16;
-  m.shared_bytes = m.dynamic_offset + l.dynamic_shared;
+  m.shared_bytes = l.dynamic_offset + l.dynamic_shared;
   m.shared_stride = (m.shared_bytes + 2 * kPage - 1) / kPage * kPage;
   m.shared_total = m.shared_stride * blocks;
   m.fibers.assign(m.threads, Fiber{});
