@@ -21,7 +21,8 @@ REPEATS = 7  # launches, the first of which only warms up
 class Exchange(NamedTuple):
     """The values that a cluster's blocks send each other on each line of a scan.
 
-    Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each of ``targets`` blocks. Strides are in bytes.
+    Each block stores ``rows`` x ``columns`` pieces of 16 bytes in each other block. Eight lanes of a warp store pieces
+    of eight rows. Strides are in bytes.
     """
 
     blocks: int
@@ -30,11 +31,11 @@ class Exchange(NamedTuple):
     row_stride: int
     column_stride: int
     block_stride: int
-    targets: int
+    buffer_bytes: int
 
     @property
     def pieces(self) -> int:
-        return self.rows * self.columns * self.targets
+        return self.rows * self.columns * (self.blocks - 1)
 
 
 class Args(ctypes.Structure):
@@ -47,27 +48,27 @@ class Args(ctypes.Structure):
 def forward(blocks: int, images: int = 1) -> Exchange:
     """Describes how the blocks of a cluster exchange hidden states in a forward kernel with 128 hidden units.
 
-    On each line of the scan, a block sends the 16-bit values of its 128 / ``blocks`` hidden units at 32 pixels of each
-    image to all other blocks. If there are several images, the block also sends these values to itself. The values of a
-    pixel are one row of shared memory, and csrc/cuda/tiling.h defines the distance between two rows.
+    On each line of the scan, a block sends the bfloat16 values of its 128 / ``blocks`` hidden units at 32 pixels of
+    each image to all other blocks. The strides are from csrc/cuda/tiling.h.
     """
     columns, cells = 16 // blocks, 32 * images
-    return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
+    chunk = 16 * (cells + 8)
+    return Exchange(blocks, cells, columns, 16, chunk, columns * chunk, 16 * chunk)
 
 
 def backward(blocks: int) -> Exchange:
     """Describes how the blocks of a cluster exchange gradients in a backward kernel with 128 hidden units.
 
     On each line of the scan, each block sends float32 partial sums of the gradients of hidden states at 32 pixels to
-    all blocks. The strides are distances in the shared memory of the receiving block, and csrc/cuda/tiling.h defines
-    the layout of this memory.
+    all other blocks. A block holds the sums that it receives as [segment][rank of the sender] (csrc/cuda/tiling.h). The
+    eight pieces of a segment count as rows.
     """
-    columns, step = 32 // blocks, 16 * blocks + 16
-    return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
+    segments = 128 // blocks
+    return Exchange(blocks, 8, segments, 16, 128 * blocks, 128, 128 * blocks * segments)
 
 
 EXCHANGES = {
-    **{f"least, {blocks} blocks": Exchange(blocks, 8, 1, 272, 16, 16, blocks - 1) for blocks in (2, 4, 8)},
+    **{f"least, {blocks} blocks": Exchange(blocks, 8, 1, 16, 0, 128, 128 * blocks) for blocks in (2, 4, 8)},
     **{f"forward h128, {blocks} blocks": forward(blocks) for blocks in (2, 4, 8)},
     "forward h128 of 4 images, 8 blocks": forward(8, images=4),
     **{f"backward h128, {blocks} blocks": backward(blocks) for blocks in (2, 4, 8)},
@@ -97,7 +98,7 @@ class Gpu:
             raise RuntimeError(f"{name}: {text.value.decode() if text.value else f'error {error}'}")
 
     def launch(self, e: Exchange, lines: int) -> None:
-        function, shared_memory = ctypes.c_void_p(), 2 * e.rows * e.row_stride + 16
+        function, shared_memory = ctypes.c_void_p(), 2 * e.buffer_bytes + 16
         arguments = Args(self._cycles.data_ptr(), self._is_right.data_ptr(), lines, *e[1:])
         self._call("cuModuleGetFunction", ctypes.byref(function), self._module, f"exchange_{e.blocks}".encode())
         self._call("cuFuncSetAttribute", function, MAX_SHARED_MEMORY, shared_memory)

@@ -12,7 +12,7 @@ namespace {
 constexpr int kArchitectures = 4, kWarps = 4;
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
-constexpr int kSchedulers = 4, kPushBytes = 16;
+constexpr int kSchedulers = 4;
 
 // Data sheet of a typical card of each compute capability. `clock` is in Hz, `bandwidth` in bytes a second,
 // `half_products` (16 bits) and `float_products` (float32) in FLOP a second. `shared_memory` (bytes) limits a block,
@@ -98,16 +98,16 @@ double cycles_of_product(const Card& card, const Constants& k) {
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// Returns how many times a block stores 16 bytes in another block on a line.
-double pushes_of_line(const Problem& p, const Tiling& s) {
-  if (s.blocks == 1) return 0;
+// Returns how many bytes a block stores in other blocks (pushes) on a line.
+double pushed_bytes_of_line(const Problem& p, const Tiling& s) {
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  // In the backward, a block sends a float32 partial sum for each hidden unit to the block that owns the unit. It sends
-  // the sums of its own units in the same way.
-  if (s.backward) return cells * s.hidden / 4;
-  const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
-  return s.images * cells * peers * double(ceil_div(s.units * s.bytes(), kPushBytes));
+  // In the forward, a block sends h of its units to every other block. In the backward, it sends a float32 partial sum
+  // for each hidden unit of another block to that block.
+  return s.images * cells * (s.blocks - 1) * s.units * (s.backward ? 4 : s.bytes());
 }
+
+// Returns how many neighbouring bytes a warp stores in another block at once.
+int run_bytes(const Tiling& s) { return s.segments ? kSegmentBytes : s.backward ? 16 : kTileCells * s.bytes(); }
 
 // Returns the cycles that the exchange between blocks adds to a line, which takes `cycles` without it. Blocks compute
 // one tile (or image) while they exchange another.
@@ -135,10 +135,10 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   double cycles = 0;
   auto wave = [&](int64_t running, int64_t times) {
     const double blocks = double(ceil_div(running * s.blocks, device.multiprocessors));
-    const double warps = blocks * s.threads() / 32 / kSchedulers, pushes = blocks * pushes_of_line(p, s);
+    const double warps = blocks * s.threads() / 32 / kSchedulers, pushed = blocks * pushed_bytes_of_line(p, s);
     result.cycles = cycles_of_line(p, v, s, warps, k) +
                     std::max(warps, 1.0) * products_of_line(p, v, s) * (cycles_of_product(card, k) - k.product);
-    const double exchange = std::max(pushes * kPushBytes / k.exchange_bytes, pushes / k.exchange_lines);
+    const double exchange = std::max(pushed / k.exchange_bytes, pushed / run_bytes(s) / k.exchange_lines);
     result.cycles += exposed_exchange(result.cycles, exchange, active_tiles(p, s), s.images > 1);
     const double first_line = k.first_line + blocks * s.weight_bytes() / k.weights_of_cycle;
     cycles += double(times) * (first_line + p.lines * result.cycles);

@@ -5,30 +5,33 @@
 
 namespace pixelrnn::cuda {
 
-// Copies h to all blocks of the cluster, also to this one. A __syncwarp() has to come between load() and push().
-template <class Value> class PushesToAll {
+// Copies h to the 7 other blocks of the cluster, in two rounds.
+template <class Value> class PushesOfImages {
  public:
-  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
+  static constexpr int kTileBytes = (kImageBlocks - 1) * Pushes<Value>::kTileBytes;
 
-  PIXELRNN_DEVICE PushesToAll(const TilingOf<4>& s, const ThreadIds& ids, unsigned char* lines, uint32_t barriers)
-      : source_(pushed_piece<Value>(s, ids, lines)) {
+  PIXELRNN_DEVICE PushesOfImages(const TilingOf<4>& s, bool segments, int chunk_stride, const ThreadIds& ids,
+      unsigned char* lines, uint32_t barriers)
+      : source_(pushed_piece<Value>(s, segments, chunk_stride, ids, lines)) {
     const uint32_t here = ptx::shared_address(source_);
     to_barriers_ = barriers - here;
-#pragma unroll
-    for (int k = 0; k < kRounds; ++k) to_[k] = ptx::peer_address(here, ids.lane / (8 * kPieces) + k * kBlocksAtOnce);
+    const int peer = ids.rank + 1 + ids.lane / kLanesOfBlock;
+    first_ = ptx::in_register(ptx::peer_address(here, peer % kImageBlocks));
+    last_ = ptx::in_register(ptx::peer_address(here, (peer + kImageBlocks / 2) % kImageBlocks));
   }
   PIXELRNN_DEVICE uint4 load(int offset) const { return *reinterpret_cast<const uint4*>(source_ + offset); }
   PIXELRNN_DEVICE void push(uint4 piece, int offset, int barrier) const {
-#pragma unroll
-    for (int k = 0; k < kRounds; ++k)
-      ptx::store_peer16_async(true, to_[k] + offset, piece, to_[k] + to_barriers_ + barrier);
+    // In the last round, some lanes would store to this block itself.
+    const bool is_peer = threadIdx.x % 32 < 32 - kLanesOfBlock;
+    ptx::store_peer16_async(true, first_ + offset, piece, first_ + to_barriers_ + barrier);
+    ptx::store_peer16_async(is_peer, last_ + offset, piece, last_ + to_barriers_ + barrier);
   }
 
  private:
-  static constexpr int kPieces = 8 * sizeof(Value) / 16, kBlocksAtOnce = 32 / (8 * kPieces),
-                       kRounds = kImageBlocks / kBlocksAtOnce;
+  static constexpr int kLanesOfBlock = 8 * 8 * sizeof(Value) / kChunkBytes;
+  static_assert(2 * 32 / kLanesOfBlock == kImageBlocks, "two rounds");
   const unsigned char* source_;
-  uint32_t to_[kRounds];
+  uint32_t first_, last_;
   uint32_t to_barriers_;
 };
 
@@ -40,21 +43,23 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   using Value = typename T::Value;
   using Four = typename T::Four;
   using Product = RegisterProduct<F, 2, PAIRS>;
+  constexpr bool kSegments = pushes_segments(F, 4, true, false, 1);
 
   const TilingOf<4>& s = a.tiling;
   const ThreadIds ids(s, a.images, a.pixels);
   const Geometry g = a.geometry[ids.direction];
   const int unit = ids.rank * s.units + ids.slice * 8 + ids.q;
-  const int hidden = s.hidden, stride = s.stride();
-  const int line_bytes = ptx::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  // Shared memory holds line buffers [image][buffer][row], then two mbarriers for images 0 and 1, and two for images 2
-  // and 3.
-  unsigned char* const lines = ptx::dynamic_shared();
-  const uint32_t barriers = ptx::shared_address(lines) + s.lines_bytes();
+  const int hidden = s.hidden, stride = kSegments ? kChunkBytes : s.stride(false),
+            chunk_stride = kSegments ? s.chunk_stride(true) : kChunkBytes;
+  const int line_bytes = ptx::in_register(s.line_bytes(kSegments)), image_bytes = 2 * line_bytes;
+  // Shared memory holds two line buffers of each image, then two mbarriers for images 0 and 1, and two for images 2 and
+  // 3.
+  unsigned char* const lines = block_memory<kSegments>() + s.lead_bytes(kSegments);
+  const uint32_t barriers = ptx::shared_address(lines) + kImages * image_bytes;
   const uint4* const packed = packed_weights(a, ids);
 
-  fill_lines<F>(s, ids, a.h0, lines);
-  const Product weights(s, packed, ids.slice, ids.lane);
+  fill_lines<F>(s, kSegments, ids, a.h0, lines);
+  const Product weights(s, kSegments, chunk_stride, packed, ids.slice, ids.lane);
   const ForwardMaps<F> maps(a, ids, unit, true);
 
   // This warp's tile (8 cells) has active cells from line tile_begin to line tile_end - 1.
@@ -69,8 +74,9 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
 #pragma unroll
   for (int k = 0; k < kImages; ++k) to_image[k] = ids.image + k < a.images ? k * a.pixels * hidden : 0;
 
-  unsigned char* const own_row = lines + (cell + s.border()) * stride + unit * int(sizeof(Value));
-  const PushesToAll<Value> pushes(s, ids, lines, barriers);
+  unsigned char* const own_row =
+      lines + (cell + s.border()) * stride + value_offset<Value>(kSegments, chunk_stride, unit);
+  const PushesOfImages<Value> pushes(s, kSegments, chunk_stride, ids, lines, barriers);
 
   float c[kImages][2];
   const float c0 = a.c0 ? widen(static_cast<const Value*>(a.c0)[ids.direction * hidden + unit]) : 0.0f;
@@ -85,10 +91,10 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
 
   int t = 0, read = 0;
   // Arrives after this warp has stored line `line` of two images, and announces the bytes of `tiles` tiles from all
-  // blocks.
+  // other blocks.
   auto arrive = [&](int image_pair, int line, int tiles) {
     if (arrives)
-      ptx::mbarrier_arrive(barriers + 16 * image_pair + (line & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
+      ptx::mbarrier_arrive(barriers + 16 * image_pair + (line & 1 ? 0 : 8), tiles * PushesOfImages<Value>::kTileBytes);
   };
   // Waits for line `line` - 1 of two images.
   auto wait = [&](int image_pair, int line) {
@@ -116,8 +122,10 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
 #pragma unroll
   for (int k = 0; k < kImages; ++k) load_x(k, t, offset);
 
+  // Without opaque(), NVRTC keeps parts of an address in segments in registers that the loop needs.
   auto line_address = [&](int k, int buffer) {
-    return ptx::shared_address(lines) + k * image_bytes + buffer + tile_cell * stride;
+    return ptx::shared_address(lines) + k * image_bytes + buffer +
+           (kSegments ? ptx::opaque(tile_cell) : tile_cell) * stride;
   };
   typename Product::Fragments fragments = weights.first_fragments(line_address(0, read));
   float sums[4][2] = {};
@@ -143,9 +151,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
       if (cells.is_active_from(t, first_lines[j]))
         *reinterpret_cast<Value*>(own_row + rows + j * stride) = T::round_operand(results[j].h);
     __syncwarp();
-    const uint4 piece = pushes.load(rows);
-    __syncwarp();
-    pushes.push(piece, rows, (t & 1 ? 0 : 8) + k / 2 * 16);
+    pushes.push(pushes.load(rows), rows, (t & 1 ? 0 : 8) + k / 2 * 16);
     if (k % 2) arrive(k / 2, t, tiles);
   };
 

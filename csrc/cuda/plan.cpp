@@ -36,7 +36,8 @@ int shared_weights(const Variant& v, const Tiling& s) {
 
 int shared_memory(const Variant& v, const Tiling& s) {
   const int carried = v.backward && v.tiles_or_units == 0 ? s.carried_bytes(kUnitsOfManyCells) : 0;
-  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + shared_weights(v, s) + carried + s.up_bytes();
+  return s.lead_bytes(s.segments) + s.lines_bytes(s.segments) + s.barrier_bytes() + s.parts_bytes(s.segments) +
+         shared_weights(v, s) + carried + s.up_bytes();
 }
 
 std::string number(int64_t n) { return std::to_string(n); }
@@ -113,7 +114,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         const int min_tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const int tiles =
             p.backward ? min_tiles : round_up(min_tiles, tiles_at_once(v.pairs, max_tiles, p.format == Format::fp32));
-        Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles,
+        const bool segments = pushes_segments(v.format, v.gates, v.kind != Kind::single, v.backward, v.tiles_or_units);
+        Tiling s{p.format, p.backward, segments, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles,
             images_per_cluster(v.kind), {}, p.gates};
         for (int pair = 0; pair < kMaxOffsets; ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;

@@ -80,7 +80,7 @@ struct Constants {
   double cluster_doubt = 1.1;    // factor on the time of clusters, because their exchange is uncertain
   double product = 6;            // cycles that costs.h assumes for a tensor-core instruction
   double exchange_bytes = 14;    // bytes that a multiprocessor stores to other blocks in a cycle
-  double exchange_lines = 1;     // stores from other blocks that a block's shared memory accepts in a cycle
+  double exchange_lines = 1;     // segments from other blocks that a block's shared memory accepts in a cycle
   // Factors on a card's clock and bandwidth, and on the cycles in costs.h.
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;
 };

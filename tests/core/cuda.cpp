@@ -18,18 +18,20 @@ void bind_tiling(py::module_& m) {
       .value("tf32", Format::tf32)
       .value("fp32", Format::fp32)
       .finalize();
-  BIND(Tiling, MEMBER(backward), MEMBER(hidden), MEMBER(taps), MEMBER(blocks), MEMBER(units), MEMBER(groups),
-      MEMBER(tiles), MEMBER(images), MEMBER(gates), MEMBER(bytes), MEMBER(fma), MEMBER(tap_values),
+  BIND(Tiling, MEMBER(backward), MEMBER(segments), MEMBER(hidden), MEMBER(taps), MEMBER(blocks), MEMBER(units),
+      MEMBER(groups), MEMBER(tiles), MEMBER(images), MEMBER(gates), MEMBER(bytes), MEMBER(fma), MEMBER(tap_values),
       MEMBER(pairs_of_tap), MEMBER(pairs), MEMBER(tap_width), MEMBER(slice_rows), MEMBER(slices), MEMBER(matrix_rows),
-      MEMBER(threads), MEMBER(cells), MEMBER(border), MEMBER(rows), MEMBER(stride), MEMBER(line_bytes),
-      MEMBER(pair_offset), MEMBER(up_bytes), MEMBER(part_step), MEMBER(part_stride), MEMBER(part_floats),
-      MEMBER(cells_at_once), MEMBER(unit_of_row), MEMBER(weight_values), MEMBER(weight_bytes))
+      MEMBER(threads), MEMBER(cells), MEMBER(border), MEMBER(rows), MEMBER(stride), MEMBER(chunk_stride),
+      MEMBER(line_bytes), MEMBER(lead_bytes), MEMBER(pair_offset), MEMBER(up_bytes), MEMBER(part_step),
+      MEMBER(part_stride), MEMBER(part_floats), MEMBER(part_in_segments), MEMBER(odd_bits), MEMBER(cells_at_once),
+      MEMBER(unit_of_row), MEMBER(weight_values), MEMBER(weight_bytes))
       .def(py::init([](Format format, bool backward, int hidden, int taps, int blocks, int groups, int tiles,
-                        int images, int gates) {
-        return Tiling{format, backward, hidden, taps, blocks, hidden / blocks, groups, tiles, images, {}, gates};
+                        int images, int gates, bool segments) {
+        return Tiling{
+            format, backward, segments, hidden, taps, blocks, hidden / blocks, groups, tiles, images, {}, gates};
       }),
           "format"_a, "backward"_a, "hidden"_a, "taps"_a, "blocks"_a = 1, "groups"_a = 1, "tiles"_a = 1, "images"_a = 1,
-          "gates"_a = 4)
+          "gates"_a = 4, "segments"_a = false)
       .def_property_readonly("first_offsets",
           [](const Tiling& s) { return std::vector<int>(std::begin(s.first_offsets), std::end(s.first_offsets)); })
       .def_property_readonly("address", [](const Tiling& s) { return reinterpret_cast<uintptr_t>(&s); })
@@ -41,7 +43,10 @@ void bind_tiling(py::module_& m) {
       });
   BIND(PackSize, MEMBER(tile_rows), MEMBER(step_values), MEMBER(tiles), MEMBER(steps)).def(py::init<const Tiling&>());
   DEF(has_one_tile);
+  DEF(pushes_segments);
   m.attr("pair_bytes") = kPairBytes;
+  m.attr("chunk_bytes") = kChunkBytes;
+  m.attr("segment_bytes") = kSegmentBytes;
 }
 
 void bind_variants(py::module_& m) {

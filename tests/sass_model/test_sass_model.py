@@ -155,11 +155,13 @@ REACHED = [
     ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, 16 hidden units
     ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
     ("backward_bf16_4_4_256_single", 1, 1, 0, 545),
-    ("forward_bf16_4_1_256_cluster", 1, 1, 0, 738),  # 28 x 28 pixels, 64 hidden units, 8 blocks
-    ("forward_bf16_8_4_256_cluster", 2, 1, 0, 1098),  # CIFAR, 128 hidden units, 8 blocks
-    ("forward_tf32_8s_1_256_cluster", 2, 1, 0, 1541),
+    # The layout in segments costs the clusters here up to 0.9 %, within the 2 % that were accepted for eight times
+    # fewer segments.
+    ("forward_bf16_4_1_256_cluster", 1, 1, 0, 743),  # 28 x 28 pixels, 64 hidden units, 8 blocks
+    ("forward_bf16_8_4_256_cluster", 2, 1, 0, 1101),  # CIFAR, 128 hidden units, 8 blocks
+    ("forward_tf32_8s_1_256_cluster", 2, 1, 0, 1547),
     ("forward_bf16_8_1_256_images", 2, 1, 0, 2374),
-    ("backward_bf16_4_1_512_cluster", 4, 1, 0, 1283),
+    ("backward_bf16_4_1_512_cluster", 4, 1, 0, 1294),
     ("backward_bf16_20s_0_256_single", 2, 4, 8, 8898),  # CIFAR, 128 hidden units, 1 block
 ]
 
@@ -187,12 +189,12 @@ ALLOWED = {
 # gates, kind of launch): {n: (number on tensor cores, number in fp32)}}. n is the number of tiles of a warp in a
 # forward kernel, or the number of hidden units of a thread in a backward kernel.
 DIVERGENT = {
-    ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
+    ("backward", 4, "cluster"): {0: (5, 6), 1: (2, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
     ("backward", 5, "cluster"): {0: (5, 6)},
     ("backward", 5, "single"): {0: (3, 4), 4: (4, 0)},
     ("forward", 4, "cluster"): {1: (2, 7), 2: (3, 0), 4: (19, 27)},
-    ("forward", 4, "images"): {1: (0, 0)},
+    ("forward", 4, "images"): {1: (4, 0)},
     ("forward", 4, "single"): {1: (0, 0), 2: (0, 0), 4: (13, 12)},
     ("forward", 5, "cluster"): {1: (6, 8), 4: (19, 37)},
     ("forward", 5, "single"): {1: (3, 4), 4: (17, 24)},

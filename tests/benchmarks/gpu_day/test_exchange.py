@@ -12,14 +12,17 @@ from .made_up_day import Report
 def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
     for blocks in (2, 4, 8):
         units = 128 // blocks
-        s = core.Tiling(format=core.Format.bf16, backward=False, hidden=128, taps=2, blocks=blocks)
-        states = Exchange(blocks, 32, 2 * units // 16, s.stride(), 16, 2 * units, blocks - 1)
+        sizes = dict(hidden=128, taps=2, blocks=blocks, tiles=4, segments=True)
+        s = core.Tiling(format=core.Format.bf16, backward=False, **sizes)
+        row, chunk, columns = s.stride(True), s.chunk_stride(True), 2 * units // 16
+        states = Exchange(blocks, 32, columns, row, chunk, columns * chunk, s.line_bytes(True))
         assert EXCHANGES[f"forward h128, {blocks} blocks"] == states
-        s = core.Tiling(format=core.Format.bf16, backward=True, hidden=128, taps=2, blocks=blocks)
-        sums = Exchange(blocks, 32, units // 4, 4 * s.part_stride(), 4 * s.part_step(), 16, blocks)
+        s = core.Tiling(format=core.Format.bf16, backward=True, **sizes)
+        floats = s.part_floats(True)
+        sums = Exchange(blocks, 8, floats // blocks // 32, 16, 128 * blocks, 128, 4 * floats)
         assert EXCHANGES[f"backward h128, {blocks} blocks"] == sums
     pieces = {name: e.pieces for name, e in EXCHANGES.items() if e.blocks == 8}
-    assert list(pieces.values()) == [56, 448, 2048, 1024]
+    assert list(pieces.values()) == [56, 448, 1792, 896]
     assert scan_tables.LAUNCH_US == pytest.approx(1e6 * core.Constants().launch)
 
 

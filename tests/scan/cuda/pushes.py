@@ -36,6 +36,8 @@ CASES = {
     "forward h128, 4 blocks": Case("bf16", False, 128, 32, "8_4_256", 4),
     "forward h128, 4 images": Case("bf16", False, 128, 32, "8_1_256_images", 8, 4),
     "forward h128 in tf32": Case("tf32", False, 128, 32, "8s_1_256", 8),
+    "forward h128 in fp16": Case("fp16", False, 128, 32, "8_4_256", 8),
+    "forward h128, 4 images in fp16": Case("fp16", False, 128, 32, "8_1_256_images", 8, 4),
     "forward h256": Case("bf16", False, 256, 32, "s_4_512", 8),
     "backward h64": Case("bf16", True, 64, 28, "8_4_256", 4),
     "backward h128": Case("bf16", True, 128, 32, "8_4_256", 8),

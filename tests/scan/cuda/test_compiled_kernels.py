@@ -12,6 +12,8 @@ from helpers.resources import ARCHITECTURES, resources_and_cubins
 from helpers.scans import Problem
 from sass_model import sass
 
+from . import pushes
+
 pytestmark = pytest.mark.emulated
 each_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 
@@ -96,6 +98,9 @@ SHARED_BANKS = "with fewer than 32 units in a block, values of two cells share b
 # {text in the source line: why its memory access may need extra transactions}
 COSTLY = {
     "part[k]": SHARED_BANKS.format("the 16-byte stores to other blocks") + " Once a line.",
+    "ptx::store(stores_here": "with fewer than 32 units in a block, two cells share banks. Once a tile.",
+    "s.stride(segments)) = value": "h0 lies in chunks, which share banks. Once a scan.",
+    "own_row + written": "in 32-bit formats the 8 units of a warp are two chunks, whose rows share banks. Once a tile.",
     "as_bits<Gradients>(own_row": SHARED_BANKS.format("the product's loads"),
     "c[n] = *as_bits": TWO_PLACES,
     "saved.dh[n] = *as_bits": TWO_PLACES,
@@ -129,7 +134,8 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
     problem.run(emulated.ops, problem.dtype, f"resident:{suffix}:{blocks}")
     products, costly = 0, []
     for cost in emulated.emulator.profile():
-        file, line = re.search(r"(\w+\.cuh):(\d+)", cost.place).groups()
+        # Primitives have the line of their caller.
+        file, line = next(p for p in re.findall(r"(\w+\.cuh):(\d+)", cost.place) if p[0] != "primitives.cuh")
         in_product = "product.cuh" in cost.place and (cost.space, cost.kind) == ("shared", "load")
         products += in_product
         if cost.space != "peer" and cost.paid * 4 >= cost.ideal * 5:
@@ -137,3 +143,13 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
             if in_product or not any(text in source for text in COSTLY):
                 costly.append(f"{cost}: {source.strip()}")
     assert products and costly == []
+
+
+@pytest.mark.parametrize("name", [name for name, case in pushes.CASES.items() if case.hidden < 256])
+def test_blocks_push_nothing_to_themselves_and_whole_segments_if_planned(name):
+    emulated, case = library.load("sm_90", "profile"), pushes.CASES[name]._replace(cells=8)
+    emulated.emulator.set_schedule("forward")
+    pushed, segments = pushes.count(emulated, case)
+    value_bytes = 4 if case.backward or case.format == "tf32" else 2
+    assert pushed == case.images * case.cells * (case.blocks - 1) * case.hidden // case.blocks * value_bytes
+    assert segments == pushed / (16 if case.format == "fp16" else 128)

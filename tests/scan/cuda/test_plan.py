@@ -157,18 +157,24 @@ def test_a_cards_tensor_cores_take_their_time(core):
     assert cycles(90) == cycles(100) == cycles(110)
 
 
-# (whether the pass is backward, kernel, 16-byte pieces that a block sends for each line, whether other work hides the
-# transfer)
+# (format, whether the pass is backward, kernel, bytes that a block sends for each line, bytes that a warp stores
+# together, whether other work hides the transfer)
 EXCHANGES = {
-    "forward": (False, "s_1_512", 32 * 2 * 7, False),
-    "images": (False, "8_1_256_images", 4 * 32 * 2 * 8, True),
-    "backward": (True, "s_0_512", 32 * 4 * 8, False),
+    "forward": ("bf16", False, "8_4_256", 32 * 7 * 16 * 2, 128, False),
+    "forward in fp16": ("fp16", False, "8_4_256", 32 * 7 * 16 * 2, 16, False),
+    "forward in fp32": ("fp32", False, "s_1_512", 32 * 7 * 16 * 4, 32, False),
+    "images": ("bf16", False, "8_1_256_images", 4 * 32 * 7 * 16 * 2, 128, True),
+    "images in fp16": ("fp16", False, "8_1_256_images", 4 * 32 * 7 * 16 * 2, 16, True),
+    "backward": ("bf16", True, "4_1_512", 32 * 7 * 16 * 4, 128, False),
+    "backward without segments": ("bf16", True, "s_0_512", 32 * 7 * 16 * 4, 16, False),
 }
 
 
-@pytest.mark.parametrize(("backward", "variant", "pieces", "is_hidden"), EXCHANGES.values(), ids=EXCHANGES)
-def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces, is_hidden):
-    problem = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
+@pytest.mark.parametrize(
+    ("format", "backward", "variant", "sent", "together", "is_hidden"), EXCHANGES.values(), ids=EXCHANGES
+)
+def test_an_exchange_in_a_cluster_takes_its_time(core, format, backward, variant, sent, together, is_hidden):
+    problem = Size(90, format, backward, 128, 1, 32, 4, 1).problem(core)
     restriction, constants = core.Restriction(blocks=8, groups=4, variant=variant, step=False), core.Constants()
 
     def cycles(of_bytes, of_lines):
@@ -177,8 +183,9 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
 
     base = cycles(1e9, 1e9)
     assert core.Constants().exchange_bytes == 14 and core.Constants().exchange_lines == 1
-    for of_bytes, of_lines, per_piece in ((16, 1e9, 1), (1e9, 1, 1), (4, 1, 4), (16, 0.1, 10)):
-        expected = max(base, per_piece * pieces) if is_hidden else base + per_piece * pieces
+    for of_bytes, of_lines in ((16, 1e9), (1e9, 0.1), (1e9, 1), (4, 1), (16, 0.05)):
+        exchange = sent / min(of_bytes, together * of_lines)
+        expected = max(base, exchange) if is_hidden else base + exchange
         assert cycles(of_bytes, of_lines) == pytest.approx(expected)
 
 
@@ -236,8 +243,8 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
         elif v.tiles_or_units:
             assert s.cells_at_once(v.tiles_or_units) >= problem.cells
         assert s.first_offsets == [s.pair_offset(pair) for pair in range(len(s.first_offsets))]
-        lines = s.images * s.line_bytes() * (1 if s.backward else 2)
-        used = lines + (0 if v.pairs.registers else s.weight_bytes()) + s.up_bytes()
+        lines = s.images * s.line_bytes(s.segments) * (1 if s.backward else 2)
+        used = s.lead_bytes(s.segments) + lines + (0 if v.pairs.registers else s.weight_bytes()) + s.up_bytes()
         assert used <= plan.shared_memory <= shared_memory
         assert plan.concurrency >= 1 and 0 < plan.seconds <= plan.cost < math.inf
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.kernels import FORMATS
+from helpers.kernels import FORMATS, every_kernel
 
 from . import kernel_paths
 
@@ -24,6 +24,7 @@ def layouts(draw, hidden=1024):
         "tiles": draw(st.integers(1, 8)),
         "images": draw(st.sampled_from([1, 4])),
         "gates": draw(st.sampled_from([4, 5])),
+        "segments": blocks > 1 and draw(st.booleans()),
     }
 
 
@@ -77,7 +78,9 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
     s = tiling(core, layout)
     for pair in range(s.pairs()):
         tap, pair_of_tap = divmod(pair, s.pairs_of_tap())
-        assert s.pair_offset(pair) == tap * s.stride() + pair_of_tap * core.pair_bytes
+        chunks = core.pair_bytes // core.chunk_bytes
+        offset = tap * s.stride(s.segments) + pair_of_tap * chunks * s.chunk_stride(s.segments)
+        assert s.pair_offset(pair) == offset
     assert s.pair_offset(s.pairs() + 3) == s.pair_offset(s.pairs() - 1)
 
 
@@ -85,7 +88,39 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
     """ldmatrix reads 16 bytes from each of eight rows, which should lie in different banks."""
     s = tiling(core, layout)
-    assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
+    row, chunk = s.stride(s.segments), s.chunk_stride(s.segments)
+    assert len({cell * row % 128 for cell in range(8)}) == 8 and row % 16 == chunk % 16 == 0
+
+
+def test_clusters_without_segments(core):
+    found = set()
+    for k in every_kernel():
+        is_cluster = k.kind != "single"
+        segments = core.pushes_segments(core.Format[k.format], k.gates, is_cluster, k.backward, k.tiles_or_units)
+        assert is_cluster or not segments
+        if is_cluster and not segments and k.gates == 4 and k.format != "fp32":
+            found.add(f"{k.scan}_{k.format}_{k.suffix}")
+    of_fp16 = "2_1_256", "4_1_256", "8_4_256", "8_1_256_images", "s_1_512", "s_4_512"
+    any_cells = {f"backward_{format}_s_0_512" for format in ("bf16", "fp16", "tf32")}
+    assert found == {f"forward_fp16_{suffix}" for suffix in of_fp16} | any_cells
+
+
+@given(layouts())
+def test_values_in_a_line_do_not_overlap(core, layout):
+    s = tiling(core, layout)
+    chunks = range(s.pairs_of_tap() * core.pair_bytes // core.chunk_bytes)
+    stride, chunk_stride = s.stride(s.segments), s.chunk_stride(s.segments)
+    places = {row * stride + chunk * chunk_stride for row in range(s.rows()) for chunk in chunks}
+    assert len(places) == s.rows() * len(chunks) and max(places) + core.chunk_bytes <= s.line_bytes(s.segments)
+    assert not s.segments or s.line_bytes(True) % core.segment_bytes == 0
+
+
+@given(layouts())
+def test_a_forward_chunk_of_a_tile_is_one_segment(core, layout):
+    """A warp pushes 16 bytes of each of a tile's 8 cells to a block."""
+    s = tiling(core, layout | {"backward": False, "segments": True})
+    assert s.stride(True) == core.chunk_bytes and s.chunk_stride(True) % core.segment_bytes == 0
+    assert (s.lead_bytes(True) + s.border() * s.stride(True)) % core.segment_bytes == 0
 
 
 @given(layouts(), st.integers(1, 40))
@@ -99,21 +134,50 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
         shift = g.shift(core.state_tap(diagonal, s.taps, source)) * (-1 if s.backward else 1)
         for cell in (0, s.cells() - 1):
             assert cell + shift + s.border() == cell + tap and 0 <= cell + tap < s.rows()
-    assert s.line_bytes() == s.rows() * s.stride()
+
+
+def place_of_part(s, cell, unit):
+    if s.segments:
+        return s.part_in_segments(cell, unit)
+    return cell * s.part_stride() + unit // 4 * s.part_step() + unit % 4
 
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """A block gets its cluster's partial sums as floats [cell][units / 4][block of the cluster][4 units]."""
-    s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
-    places = [
-        cell * s.part_stride() + four * s.part_step() + 4 * rank
-        for cell in range(s.cells())
-        for four in range(s.units // 4)
-        for rank in range(s.blocks)
-    ]
-    assert len(set(places)) == len(places) and all(place % 4 == 0 for place in places)
-    assert max(places) + 4 <= s.part_floats()
+    """A block gets partial sums from each block of its cluster. A thread stores 4 units together."""
+    s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 2})
+    places = [[place_of_part(s, cell, unit) for unit in range(s.units)] for cell in range(s.cells())]
+    to_rank = core.segment_bytes // 4 if s.segments else 4
+    ranks = {place + rank * to_rank for row in places for place in row for rank in range(s.blocks)}
+    assert len(ranks) == s.blocks * s.cells() * s.units and max(ranks) < s.part_floats(s.segments)
+    assert all(row[unit] % 4 == 0 and row[unit + 3] == row[unit] + 3 for row in places for unit in range(0, s.units, 4))
+
+
+@pytest.mark.parametrize("units", [8, 16, 32, 64])
+def test_a_store_of_partial_sums_fills_segments_and_a_load_uses_all_banks(core, units):
+    sizes = dict(hidden=8 * units, taps=2, blocks=8, tiles=2)
+    s = core.Tiling(format=core.Format.bf16, backward=True, segments=True, **sizes)
+    slice_units, segment = min(units, 32), core.segment_bytes // 4
+    for odd in (0, 1):
+        cells = range(8 + odd, 16, 2)
+        stored = [place_of_part(s, cell, unit) for cell in cells for unit in range(slice_units)]
+        assert len({place // segment for place in stored}) * segment == len(stored)
+    # 32 threads load neighbouring units of the first or second half of a cell's, or of all its units.
+    for loaded in (units // 2, units):
+        cells = range(max(1, 32 // loaded))
+        assert len({place_of_part(s, cell, unit) % 32 for cell in cells for unit in range(min(32, loaded))}) == 32
+
+
+@given(layouts(hidden=256))
+def test_a_tile_has_an_odd_cells_sums_where_the_address_of_the_even_cell_tells(core, layout):
+    """The kernel computes the address of an odd cell's sums from the address of the even cell before it."""
+    s = tiling(core, layout | {"backward": True, "segments": True, "tiles": 2})
+    for cell in range(0, s.cells(), 2):
+        for unit in range(s.units):
+            even, odd = s.part_in_segments(cell, unit), s.part_in_segments(cell + 1, unit)
+            assert odd == (even ^ s.odd_bits()) + 4 * s.units * s.blocks
+            if cell + 8 < s.cells():
+                assert s.part_in_segments(cell + 8, unit) == even + 8 * s.units * s.blocks
 
 
 @given(layouts(), st.sampled_from([1, 2, 4]))
