@@ -8,8 +8,9 @@
 #else
 #define PIXELRNN_FIRST "GLIBC_2.2.5"
 #endif
-// glibc 2.29 has a newer exp, and glibc 2.34 newer dlopen, dlsym and dlerror.
+// glibc 2.29 has a newer exp and log, and glibc 2.34 newer dlopen, dlsym and dlerror.
 asm(".symver exp,exp@" PIXELRNN_FIRST);
+asm(".symver log,log@" PIXELRNN_FIRST);
 asm(".symver dlopen,dlopen@" PIXELRNN_FIRST);
 asm(".symver dlsym,dlsym@" PIXELRNN_FIRST);
 asm(".symver dlerror,dlerror@" PIXELRNN_FIRST);

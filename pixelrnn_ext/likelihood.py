@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .operators import likelihood as operators
+
 
 def logit_channels(levels: int) -> int:
     """Returns the number of logits of a value: 1 for two levels, otherwise the number of levels."""
@@ -19,13 +21,12 @@ def logit_channels(levels: int) -> int:
 
 def log_prob(logits: Tensor, values: Tensor) -> Tensor:
     """Returns the log-probability of every value in nats, (N, C, H, W), in float32, or float64 for float64 logits."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[1] == 1:
-        return -F.binary_cross_entropy_with_logits(logits.squeeze(1), values.to(logits.dtype), reduction="none")
-    # With the levels last, log_softmax does not copy logits in channels_last memory format.
-    by_pixel = logits.permute(0, 3, 4, 2, 1).log_softmax(-1)
-    chosen = by_pixel.gather(-1, values.long().permute(0, 2, 3, 1).unsqueeze(-1))
-    return chosen.squeeze(-1).permute(0, 3, 1, 2)
+        wide = logits.squeeze(1).to(torch.promote_types(logits.dtype, torch.float32))
+        return -F.binary_cross_entropy_with_logits(wide, values.to(wide.dtype), reduction="none")
+    # With the levels last, logits in channels_last memory format are contiguous.
+    by_pixel, values = logits.permute(0, 3, 4, 2, 1), values.long().permute(0, 2, 3, 1)
+    return operators.log_prob(by_pixel, values).permute(0, 3, 1, 2)
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:

@@ -149,10 +149,21 @@ template <class T> struct ColumnKernels {
   Kernel<CellColumn<T>> cell;
 };
 
+// The rows of `logits`, [rows][levels], are softmax distributions of kMinLevels levels or more.
+constexpr int64_t kMinLevels = 16;
+template <class T> struct LikelihoodKernels {
+  // normalise() writes two numbers for each row, [rows][2]: the largest logit m, and the sum of exp(logit - m).
+  void (*normalise)(int64_t rows, int64_t levels, const T* logits, Sum<T>* normaliser);
+  // gradient() writes the gradient of the logits, given the gradient of the log-probability of one value in each row.
+  void (*gradient)(int64_t rows, int64_t levels, const T* logits, const int64_t* values, const Sum<T>* normaliser,
+      const Sum<T>* dlog_prob, T* dlogits);
+};
+
 template <class T> struct Kernels {
   ScanKernels<T> scan[2];  // scan[0] is for cells of four gates, scan[1] for cells of five gates.
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
+  LikelihoodKernels<T> likelihood;
   // grid_columns rounds all results to the codec's grid (grid.h). Its pointers are null unless T is double.
   ColumnKernels<T> columns, grid_columns;
   // Writes the sum of `count` arrays [pixels][n] to `to`. In the arrays, the next pixel begins `stride` values later. A

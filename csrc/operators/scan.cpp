@@ -81,13 +81,6 @@ struct ScanCall {
   }
 };
 
-// A CPU without instructions for bfloat16 computes in float32, and rounds the results. The layers then call the
-// operators in float32. A graph that was exported on another CPU calls them in bfloat16. The baseline has kernels for
-// bfloat16, which the tests call.
-bool widens(const ScanArguments& a) {
-  return a.weight_hh.scalar_type() == ScalarType::BFloat16 && instruction_set > 0 &&
-         !cpu::multiplies_bfloat16(instruction_set);
-}
 void convert(ScalarType from, ScalarType to, Tensor& t) {
   if (t.scalar_type() == from) t = stable::to(t, to);
 }
@@ -101,7 +94,7 @@ template <class... Tensors> void round_to_bfloat16(Tensors&... t) {
 void widen_operands(ScanArguments& a) { widen(a.input, a.weight_ih, a.bias, a.x, a.weight_hh, a.h0, a.c0, a.peephole); }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
-  if (widens(a)) {
+  if (widens(a.weight_hh)) {
     widen_operands(a);
     auto [y, h, c, gates] = scan(a);
     round_to_bfloat16(y, h);
@@ -128,7 +121,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_gradients(GradientsArguments g) {
   ScanArguments& a = g.scan;
-  if (widens(a)) {
+  if (widens(a.weight_hh)) {
     widen_operands(a);
     widen(g.dh, g.h);
     convert(ScalarType::Half, ScalarType::Float, g.gates);

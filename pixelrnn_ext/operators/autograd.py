@@ -99,7 +99,8 @@ def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None])
 
     def needed_inputs_to_outputs(*values: Tensor) -> Any:
         replaced = dict(zip(needed, values))
-        return function(*(replaced.get(i, a) for i, a in enumerate(args)))
+        outputs = function(*(replaced.get(i, a) for i, a in enumerate(args)))
+        return (outputs,) if isinstance(outputs, Tensor) else outputs
 
     with without_autocast(next(a.device.type for a in args if isinstance(a, Tensor))):
         outputs, pull_back = torch.func.vjp(needed_inputs_to_outputs, *(args[i] for i in needed))[:2]

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Bernoulli, Categorical
 from torch.testing import assert_close
 
-from helpers.checks import randn64
+from helpers.checks import native, opcheck_untraced, randn64
 from helpers.models import all_images, each_colours, each_model, make_model, random_images
 from pixelrnn_ext import likelihood
 
@@ -24,8 +24,11 @@ def independent_log_prob(logits, values):
     return Categorical(logits=logits.permute(0, 2, 3, 4, 1)).log_prob(values)
 
 
-@pytest.mark.parametrize("levels", [2, 3, 256])
-def test_log_prob_of_values(levels):
+LEVELS = [2, 3, 16, 17, 40, 256]  # the kernels take 16 levels or more
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_log_prob_of_values(levels, instruction_set):
     logits, values = random_logits(levels)
     expected = independent_log_prob(logits, values)
     for layout in (torch.contiguous_format, torch.channels_last_3d):
@@ -33,20 +36,134 @@ def test_log_prob_of_values(levels):
         assert_close(got, expected, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("scale", [1, 30])
+@pytest.mark.parametrize("levels", [3, 17, 256])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
-@pytest.mark.parametrize("levels", [2, 256])
-def test_log_prob_of_values_is_finite_and_never_positive(levels, dtype):
+def test_log_prob_and_its_gradient_are_rounded_once(dtype, levels, scale, instruction_set):
+    """Sums and log-probabilities are float32. The gradient is rounded to the dtype of the logits."""
+    logits, values = random_logits(levels, dtype)
+    logits = (logits * scale).requires_grad_()
+    exact = logits.detach().double().requires_grad_()
+    got, expected = likelihood.log_prob(logits, values), independent_log_prob(exact, values)
+    assert got.dtype == torch.float32
+    assert_close(got.double(), expected, rtol=1e-6, atol=1e-6)
+    (gradient,) = torch.autograd.grad(got, logits, torch.full_like(got, 3))
+    (wanted,) = torch.autograd.grad(expected, exact, torch.full_like(expected, 3))
+    assert gradient.dtype == dtype
+    half_ulp = torch.finfo(dtype).eps / 2
+    assert_close(gradient.double(), wanted, rtol=1.01 * half_ulp + 1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("levels", LEVELS)
+def test_log_prob_of_values_is_finite_and_never_positive(levels, dtype, instruction_set):
     logits, values = random_logits(levels, dtype)
     for scale in (0, 1, 1e-3, 1e4):
         got = likelihood.log_prob(logits * scale, values)
         assert got.dtype == torch.float32 and got.isfinite().all() and (got <= 0).all()
 
 
-@pytest.mark.parametrize("levels", [2, 5])
-def test_log_prob_of_values_has_a_gradient(levels):
+@pytest.mark.parametrize("levels", [16, 20])
+@pytest.mark.parametrize("place", [0, 9, -1])
+def test_impossible_and_undefined_levels(levels, place, instruction_set):
+    """A logit of -inf makes a level impossible. +inf or NaN makes the distribution undefined, as in PyTorch."""
+    values = torch.tensor([[[[0, 9, levels - 1]]]])
+    for special in (-INF, INF, math.nan):
+        logits = torch.randn(1, levels, 1, 1, 3).requires_grad_()
+        with torch.no_grad():
+            logits[:, place] = special
+        got = likelihood.log_prob(logits, values)
+        expected = logits.log_softmax(1).gather(1, values[:, None]).squeeze(1)
+        assert_close(got, expected, equal_nan=True)
+        if special == -INF:
+            got, expected = (torch.autograd.grad(y.clamp(min=-99).sum(), logits)[0] for y in (got, expected))
+            assert_close(got, expected)
+            assert (got[:, place] == 0).sum() >= 2  # exactly zero for the other values
+
+
+@pytest.mark.parametrize("levels", [2, 5, 17])
+def test_log_prob_of_values_has_all_derivatives(levels):
     logits, values = random_logits(levels)
-    logits = logits[..., :2, :2].requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: likelihood.log_prob(x, values[..., :2, :2]), logits)
+    logits, values = logits[:, :, :2, :2, :2].requires_grad_(), values[:, :2, :2, :2]
+
+    def function(x):
+        return likelihood.log_prob(x, values)
+
+    assert torch.autograd.gradcheck(function, logits, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(function, logits, fast_mode=True)
+
+
+@native
+def test_operators_of_log_prob_take_bfloat16_on_every_processor(instruction_set):
+    """An exported graph may call them on a processor whose layers would call them in float32."""
+    ops = torch.ops.pixelrnn_ext
+    logits, values, grad = torch.randn(2, 3, 40).bfloat16(), torch.randint(40, (2, 3)), torch.randn(2, 3)
+    log_prob, normaliser = ops.log_prob(logits, values)
+    assert_close(log_prob, logits.float().log_softmax(-1).gather(-1, values.unsqueeze(-1)).squeeze(-1))
+    got = ops.log_prob_backward(grad, logits, values, normaliser)
+    expected = ops.log_prob_backward(grad, logits.float(), values, normaliser)
+    assert got.dtype == torch.bfloat16
+    assert_close(got.float(), expected, rtol=2**-8, atol=0)
+
+
+@native
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_operators_of_log_prob(dtype):
+    ops = torch.ops.pixelrnn_ext
+    logits, values = torch.randn(2, 3, 17).to(dtype).requires_grad_(), torch.randint(17, (2, 3))
+    opcheck_untraced(ops.log_prob.default, (logits, values))
+    grad, normaliser = (t.detach().requires_grad_() for t in ops.log_prob(logits, values))
+    opcheck_untraced(ops.log_prob_backward.default, (grad, logits, values, normaliser.detach()))
+
+
+@native
+def test_vmap_of_log_prob_is_each_members():
+    logits, values = randn64(3, 2, 17, 3, 4, 5), torch.randint(17, (3, 2, 3, 4, 5))
+    gradient = torch.func.grad(lambda x, v: likelihood.log_prob(x, v).square().sum())
+    got = torch.vmap(gradient)(logits, values)
+    assert_close(got, torch.stack([gradient(x, v) for x, v in zip(logits, values)]))
+    assert_close(torch.vmap(gradient, (0, None))(logits, values[0])[0], got[0])
+
+
+@native
+@pytest.mark.parametrize("levels", [16, 256])
+def test_log_prob_keeps_no_map_but_the_logits(levels):
+    """PyTorch's log_softmax would keep a map of its results."""
+    logits, values = random_logits(levels, torch.float32)
+    logits = logits.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    saved = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.setdefault(t.data_ptr(), t), lambda t: t):
+        likelihood.log_prob(logits, values)
+    assert saved.pop(logits.data_ptr()).shape[-1] == levels
+    assert sum(t.numel() for t in saved.values()) <= 3 * values.numel()
+
+
+@native
+def test_bits_of_log_prob_do_not_depend_on_the_threads(threads):
+    logits = torch.randn(40, 2, 2, 1, 256).permute(0, 4, 3, 1, 2).requires_grad_()
+    values = torch.randint(256, (40, 1, 2, 2))
+    whole = likelihood.log_prob(logits, values)
+    (gradient,) = torch.autograd.grad(whole.sum(), logits)
+    for i in range(0, 40, 13):
+        part = likelihood.log_prob(logits[i : i + 1], values[i : i + 1])
+        assert torch.equal(part, whole[i : i + 1])
+        assert torch.equal(torch.autograd.grad(part.sum(), logits)[0][i], gradient[i])
+
+
+@native
+def test_operators_of_log_prob_refuse_what_they_cannot_read():
+    log_prob = torch.ops.pixelrnn_ext.log_prob
+    logits, values = torch.randn(3, 16), torch.zeros(3, dtype=torch.int64)
+    for wrong, bad_logits, bad_values in (
+        (r"expected values of integers in \[0, 16\), got 16", logits, values + 16),
+        (r"expected values of integers in \[0, 16\), got -1", logits, values - 1),
+        (r"with 16 levels or more, got \[3, 15\]", logits[:, :15], values),
+        (r"expected values of shape \[3\], got \[2\]", logits, values[:2]),
+        ("of dtype Long, got Int", logits, values.int()),
+        ("got Half", logits.half(), values),
+    ):
+        with pytest.raises(RuntimeError, match=wrong):
+            log_prob(bad_logits, bad_values)
 
 
 @pytest.mark.covering(1)

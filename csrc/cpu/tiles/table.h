@@ -8,6 +8,7 @@
 #pragma once
 #include "columns.h"
 #include "convolution.h"
+#include "likelihood.h"
 #include "scan.h"
 #include "simd.h"
 #include "weight_gradient.h"
@@ -47,8 +48,8 @@ template <class T> struct Table {
   }
 
   static constexpr Kernels<T> kernels{{ScanTiles<T, 4>::kernels, ScanTiles<T, 5>::kernels},
-      ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, columns(), grid_columns(), sum, rounding(),
-      activation};
+      ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, LikelihoodTiles<T>::kernels, columns(),
+      grid_columns(), sum, rounding(), activation};
 };
 template <class T> const Kernels<T>& table() { return Table<T>::kernels; }
 #if !defined(PIXELRNN_BF16)

@@ -1,0 +1,66 @@
+#pragma once
+#include "simd.h"
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+// The softmax distributions whose logits are the rows of a matrix (LikelihoodKernels in kernels.h). If the levels are
+// not a multiple of the lanes, the last vector of a row ends at the end of the row and overlaps the previous vector.
+template <class T> struct LikelihoodTiles {
+  using V = Vec<T>;
+  using S = Sum<T>;
+  static constexpr int64_t L = lanes<T>;
+  static_assert(L <= kMinLevels);
+
+  // Computes e^x for x <= 0. A result below e^-exp_limit is zero.
+  static INLINE V exp(V x) {
+    constexpr S limit = Simd<T>::exp_limit;
+    V s, q;
+    VectorMath<S>::exp_parts(max(V{} - limit, x), s, q);
+    return x < -limit ? V{} : s * q + s;
+  }
+  template <class F> static INLINE S reduce(V v, const F& combine) {
+    using Lanes = Shuffle<S>;
+    UNROLL for (int n = 1; n < L; n *= 2) v = combine(Lanes::even(v, v), Lanes::odd(v, v));
+    return v[0];
+  }
+  // Replaces the first n lanes by zero.
+  static INLINE V without_first(V v, int64_t n) {
+    typename Simd<T>::I lane;
+    UNROLL for (int i = 0; i < L; ++i) lane[i] = i;
+    return lane < typename Simd<T>::I{} + decltype(lane[0] + 0)(n) ? V{} : v;
+  }
+
+  static void normalise(int64_t rows, int64_t levels, const T* logits, S* normaliser) {
+    const int64_t last = levels - L;
+    for (int64_t row = 0; row < rows; ++row, logits += levels, normaliser += 2) {
+      V highest = load(logits + last), total{};
+      for (int64_t i = 0; i < last; i += L) highest = max(highest, load(logits + i));
+      const S top = reduce(highest, [](V a, V b) { return max(a, b); });
+      int64_t i = 0;
+      for (; i <= last; i += L) total += exp(load(logits + i) - top);
+      if (i < levels) total += without_first(exp(load(logits + last) - top), i - last);
+      normaliser[0] = top;
+      normaliser[1] = reduce(total, [](V a, V b) { return a + b; });
+    }
+  }
+
+  static void gradient(int64_t rows, int64_t levels, const T* logits, const int64_t* values, const S* normaliser,
+      const S* dlog_prob, T* dlogits) {
+    const int64_t last = levels - L;
+    for (int64_t row = 0; row < rows; ++row, logits += levels, dlogits += levels, normaliser += 2) {
+      const S top = normaliser[0], scale = -dlog_prob[row] / normaliser[1];
+      const auto others = [&](int64_t i) __attribute__((always_inline)) { return exp(load(logits + i) - top) * scale; };
+      for (int64_t i = 0; i < last; i += L) store(dlogits + i, others(i));
+      store(dlogits + last, others(last));
+      // Computes one vector again, with the value's own level, so that each result is rounded once.
+      const int64_t value = values[row], i = value < last ? value : last;
+      V own = others(i);
+      own[value - i] += dlog_prob[row];
+      store(dlogits + i, own);
+    }
+  }
+
+  static constexpr LikelihoodKernels<T> kernels{normalise, gradient};
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA
