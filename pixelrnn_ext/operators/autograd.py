@@ -15,7 +15,8 @@ from torch._C._functorch import TransformType
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
-from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
+from torch.autograd import forward_ad
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from .autocast import runs_without_autocast, without_autocast
@@ -43,6 +44,8 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
+        if not torch._C._are_functorch_transforms_active():
+            return redispatch(keyset, args)
         # PyTorch turns off both backward and forward-mode derivatives inside forward(). They are turned on again here,
         # because an outer transform of torch.func may need the derivatives.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
@@ -65,7 +68,7 @@ def register(
     def kernel(keyset: Any, *args: Any) -> Any:
         args = (*args, *defaults[len(args) :])  # the dispatcher drops trailing arguments that equal their defaults
         transformed = torch._C._are_functorch_transforms_active()
-        if any(isinstance(a, Tensor) and _has_tangent(a, transformed) for a in args):
+        if _may_have_tangents(args, transformed) and any(map(_has_tangent, args)):
             return decomposition(*args)
         if not transformed and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
             return redispatch(keyset, args)
@@ -75,12 +78,16 @@ def register(
     library.impl(name, kernel, "Autograd", with_keyset=True)
 
 
-def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # In PyTorch's forward-mode differentiation, a tangent belongs to a level, but PyTorch supports only level 0 so far.
-    # The code names level 0 inside torch.func and torch.compile, because PyTorch may not know there that a level is
-    # active.
-    level_unknown = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
-    return unpack_dual(tensor, level=0 if level_unknown else None).tangent is not None
+def _may_have_tangents(args: Sequence[Any], transformed: bool) -> bool:
+    """Returns whether tangents are possible at all, which is known without a look at all arguments."""
+    # Inside torch.func and torch.compile, PyTorch may not know that a level of forward-mode derivatives is active.
+    first = next(a for a in args if isinstance(a, Tensor))
+    return transformed or isinstance(first, (FakeTensor, FunctionalTensor)) or forward_ad._current_level >= 0
+
+
+def _has_tangent(argument: Any) -> bool:
+    # A tangent belongs to a level. PyTorch supports only level 0 so far.
+    return isinstance(argument, Tensor) and forward_ad.unpack_dual(argument, level=0).tangent is not None
 
 
 def is_inside_jvp() -> bool:

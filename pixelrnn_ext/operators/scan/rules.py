@@ -120,7 +120,7 @@ def _backward(
             grads = dict(zip(OPERANDS, ops.scan_gradients(outer, h, c, gates, wanted, False, *s)))
         else:
             grads = {}
-        grads = {name: t.to(h.dtype) if name in SHARED else t for name, t in grads.items()}
+        grads |= {name: grads[name].to(h.dtype) for name in SHARED if name in grads and grads[name].dtype != h.dtype}
         gradients = (grads.get(name) if want else None for name, want in zip(OPERANDS, wanted))
         return *gradients, *(None for _ in s[len(OPERANDS) :])
 
