@@ -25,8 +25,8 @@ struct Convolution {
   // Returns how many positions of the kernel's middle row the mask keeps.
   int half_row() const { return kernel_width / 2 + !(strict && colours == 1); }
   int64_t pixels() const { return int64_t(height) * width; }
-  int useful_threads(int threads) const {
-    return cpu::useful_threads(threads, images * pixels() * live_taps() * in_channels * out_channels);
+  int useful_threads(ThreadLimit limit) const {
+    return limit.useful(images * pixels() * live_taps() * in_channels * out_channels);
   }
 };
 

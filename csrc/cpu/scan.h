@@ -44,14 +44,14 @@ struct Shape {
     return Geometry::row(size.height, size.width, corner[direction], width);
   }
 
-  // Returns how many of `threads` threads shorten a scan. More threads than scans share lines, and wait for each other
+  // Returns how many threads shorten a scan. More threads than scans share lines, and wait for each other
   // at the end of each line. This takes about as long as kLineWork multiply-adds.
-  int useful_threads(int threads) const {
+  int useful_threads(ThreadLimit limit) const {
     constexpr int64_t kCellWork = 2048, kLineWork = 1 << 14;  // kCellWork: a cell's work besides its products
     const int64_t scans = int64_t(directions) * images;
     const int64_t cell_work = kCellWork + int64_t(columns()) * (taps * hidden + input_taps * input_channels);
     const int64_t work = scans * pixels() * cell_work;
-    const int useful = cpu::useful_threads(threads, work);
+    const int useful = limit.useful(work);
     if (useful <= scans) return useful;
     const int64_t line_work = work / std::max(1, geometry(0).lines);
     return int(std::clamp<int64_t>(line_work / kLineWork, std::max<int64_t>(scans, 1), useful));

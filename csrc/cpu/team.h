@@ -14,12 +14,17 @@ namespace pixelrnn::cpu {
 // Returns the first item of share i, if n items are divided into shares.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// Returns how many of `threads` threads shorten a kernel that does `work` multiply-adds. A thread with less work than
-// kThreadWork (20 us) may finish before another thread has started.
-inline int useful_threads(int threads, int64_t work) {
-  constexpr int64_t kThreadWork = 1 << 19;
-  return int(std::clamp<int64_t>(work / kThreadWork, 1, std::max(threads, 1)));
-}
+// The number of threads that may share a kernel's work. A parallel loop wakes `woken_per_core` threads for each core.
+struct ThreadLimit {
+  int threads, woken_per_core = 1;
+
+  // Returns how many threads shorten a kernel that does `work` multiply-adds. A thread with less work than kThreadWork
+  // (20 us) may finish before another thread has started.
+  int useful(int64_t work) const {
+    constexpr int64_t kThreadWork = 1 << 19;
+    return int(std::clamp<int64_t>(work / (kThreadWork * woken_per_core), 1, std::max(threads, 1)));
+  }
+};
 
 // A barrier that opens when all shares (parts of a kernel's work) have arrived. A thread may run several shares. A scan
 // uses the barrier between two lines instead of a fork and join. If another process keeps a core busy, a fork and join

@@ -15,18 +15,18 @@ inline int instruction_set = cpu::best_instruction_set();
 inline bool concurrent_shares = true;
 
 // Returns a team of torch's threads, but of no more threads than there are cores. The threads of a scan wait for each
-// other at the end of each line, and a thread without a core would delay all others. torch's parallel loop still wakes
-// its other threads, which takes about 0.1 ms.
+// other at the end of each line, and a thread without a core would delay all others.
 inline cpu::Team team() {
   const auto run = [](int shares, void (*body)(void*, int, int), void* context) {
     stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
   };
   return {std::min(int(stable::get_num_threads()), cpu::usable_cores()), run, concurrent_shares};
 }
-// Returns a team of the threads that shorten a scan or a convolution.
+// Returns a team of the threads that shorten a scan or a convolution. torch's parallel loop wakes all of its threads,
+// even without work for them. If they are more than the cores, this takes about 0.1 ms.
 template <class Problem> cpu::Team team_for(const Problem& problem) {
   cpu::Team team = pixelrnn::team();
-  team.threads = problem.useful_threads(team.threads);
+  team.threads = problem.useful_threads({team.threads, int(stable::get_num_threads()) / team.threads});
   return team;
 }
 

@@ -62,8 +62,9 @@ void bind_threads(py::module_& m) {
   m.def("limited_cores", [](int cores, const std::string& groups, const std::string& mount) {
     return cpu::limited_cores(cores, groups, mount);
   });
-  m.def("useful_threads", [](int threads, bool diagonal, int images, int height, int width, int hidden) {
-    return cpu::Shape{1, images, height, width, hidden, diagonal, {}, diagonal ? 2 : 1}.useful_threads(threads);
+  m.def("useful_threads", [](int threads, int woken, bool diagonal, int images, int height, int width, int hidden) {
+    const cpu::Shape shape{1, images, height, width, hidden, diagonal, {}, diagonal ? 2 : 1};
+    return shape.useful_threads({threads, woken});
   });
 }
 

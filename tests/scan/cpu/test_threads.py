@@ -65,8 +65,11 @@ def test_small_scans_get_fewer_threads(core):
         (True, 0, 28, 28, 16): 1,
         (True, 1, 0, 28, 16): 1,
     }
-    assert threads == {sizes: core.useful_threads(8, *sizes) for sizes in threads}
-    assert all(core.useful_threads(1, *sizes) == 1 for sizes in threads)
+    assert threads == {sizes: core.useful_threads(8, 1, *sizes) for sizes in threads}
+    assert all(core.useful_threads(1, 1, *sizes) == 1 for sizes in threads)
+    # If a loop wakes four threads for each core, a small scan is not worth a loop.
+    assert [core.useful_threads(2, woken, True, 1, 28, 28, 16) for woken in (1, 2, 4)] == [2, 2, 1]
+    assert core.useful_threads(2, 4, True, 1, 32, 32, 128) == 2
 
 
 def bits_of_a_gradient():
