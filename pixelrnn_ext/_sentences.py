@@ -11,3 +11,10 @@ def reason(error: BaseException | str) -> str:
     The later lines of torch's errors only say where in torch the error was raised.
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def sentence(error: BaseException) -> str:
+    """Returns one line that describes an error to a user. An OSError has the name of its file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return reason(error)

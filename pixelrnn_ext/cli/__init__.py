@@ -6,13 +6,16 @@ wrong numbers.
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._command import FAILED, INTERRUPTED
-from .._sentences import reason
+from .._sentences import reason, sentence
+from ..training.distributed import ProcessError
 from ..training.optional import MissingPackage
 from . import outputs
 from .parser import make
@@ -29,16 +32,21 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         options = make(prog).parse_args(argv)
         command = f"{_torchrun_command() or prog} {shlex.join(argv)}"
         outputs.check(options)
-        with _one_line_warnings(prog):
+        with _one_line_warnings(prog), _terminates_by_interrupt():
             return int(options.run(options, command, argv[1:]))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except ProcessError as error:
+        if os.environ["RANK"] == "0":
+            print(f"{prog}: {sentence(error)}", file=sys.stderr)
+        return FAILED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
         # An error usually occurs in all processes of a training, so only the first process of a machine prints it. A
         # RuntimeError may occur in only one process, so every process prints it.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
-            print(f"{prog}: {_sentence(error)}", file=sys.stderr)
+            print(f"{prog}: {sentence(error)}", file=sys.stderr)
         return FAILED
 
 
@@ -55,6 +63,20 @@ def _one_line_warnings(prog: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _terminates_by_interrupt() -> Iterator[None]:
+    """Makes SIGTERM end a command as Ctrl-C does, so that it keeps what is finished. A scheduler sends SIGTERM."""
+    is_main = threading.current_thread() is threading.main_thread()  # other threads cannot set a handler
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _torchrun_command() -> str | None:
     """Returns the torchrun command that started this process, without pixelrnn's arguments, or None."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -62,9 +84,3 @@ def _torchrun_command() -> str | None:
     machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]
     nodes = f"--nnodes {machines} " if machines > 1 else ""
     return f"torchrun {nodes}--nproc-per-node {processes} -m pixelrnn_ext"
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return reason(error)

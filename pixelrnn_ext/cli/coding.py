@@ -17,12 +17,13 @@ from ..training.exact_images import read_exact
 from ..training.images import pixel_limit
 from ..training.progress import bar
 from .arguments import positive
-from .inputs import Model, add_checkpoint, check_data, classes_of, label_of
+from .inputs import Model, add_checkpoint, add_timeout, check_data, classes_of, label_of
 
 
 def add_options(parser: ArgumentParser, more: str = "") -> None:
     add_checkpoint(parser)
     parser.set_defaults(device="cpu")
+    add_timeout(parser)
     classes = (
         "the class of all images, for a model of classes; or, once for each image, its class, or a split, such as "
         f"digits:test, with the classes of its images; the file does not keep them{more}"

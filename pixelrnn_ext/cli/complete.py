@@ -8,7 +8,7 @@ from torch import Tensor
 from ..training import animation, data, drawing, grid, images
 from . import pictures
 from .arguments import positive
-from .inputs import add_data, load_data, load_model
+from .inputs import add_data, divided, load_data, load_model
 
 SUMMARY = "draw hidden parts of images"
 EXAMPLES = (
@@ -27,6 +27,7 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
 
 
+@divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Draws hidden parts of images. The picture has rows of original images, visible parts and completed images."""
     pictures.check_out(options.out, animate=options.animate)

@@ -12,7 +12,7 @@ from ..training.images import MAX_PIXELS
 from ..training.progress import bar, rows_bar
 from . import coding
 from .arguments import non_empty, positive
-from .inputs import Model, load_model
+from .inputs import Model, divided, load_model
 from .outputs import add_out, check_file, say
 
 SUMMARY = "compress images without loss"
@@ -43,6 +43,7 @@ def add(parser: ArgumentParser) -> None:
     )
 
 
+@divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Compresses images to one file, from which decompress restores the same pixels.
 
@@ -52,17 +53,24 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     """
     check_file(options.out)
     model, facts = load_model(options)
-    codec = Codec(model)
-    groups = coding.read(options.images, model, facts, options.max_pixels)
+    world = options.world
+    codec = Codec(model, map=world.map)
+    groups = world.first_then_others(lambda: coding.read(options.images, model, facts, options.max_pixels))
     images, counts = [group.images for group in groups], [len(group) for group in groups]
     conditions = coding.conditions(options.labels, coding.labels_of(groups), counts, model, facts)
     with rows_bar("encoding") as progress:
         data = codec.compress(
-            images, conditions, streams=options.streams, batch_size=options.batch_size, progress=progress
+            images,
+            conditions,
+            streams=options.streams,
+            batch_size=options.batch_size,
+            progress=world.scaled(progress),
         )
     if options.verify:
-        _verify(codec, data, images, conditions, options.batch_size)
-    bits = _likelihood(model, images, conditions, options.batch_size)
+        _verify(codec, data, images, conditions, options)
+    bits = _likelihood(model, images, conditions, options)
+    if not world.is_first:
+        return 0
     write_atomically(options.out, data)
     values = sum(group.numel() for group in images)
     line = f"{counted(sum(counts), 'image')}, {counted(len(data), 'byte')}, {8 * len(data) / values:.4f} bits/dim"
@@ -77,26 +85,44 @@ def _versus_likelihood(size: int, expected: float) -> str:
     return f"{difference} {'above' if more >= 0 else 'below'} the likelihood"
 
 
-def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:
+def _verify(
+    codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, options: Namespace
+) -> None:
     with rows_bar("decoding") as progress:
         decoded = codec.decompress_groups(
-            data, conditions, max_bytes=2**63 - 1, batch_size=batch_size, progress=progress
+            data,
+            conditions,
+            max_bytes=2**63 - 1,
+            batch_size=options.batch_size,
+            progress=options.world.scaled(progress),
         )
     if not all(map(torch.equal, (group.long() for group in images), decoded)):
         raise RuntimeError("expected to decode the same images, got others: nothing was written")
 
 
 @torch.no_grad()
-def _likelihood(model: Model, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> float | None:
+def _likelihood(
+    model: Model, images: list[Tensor], conditions: list[Tensor] | None, options: Namespace
+) -> float | None:
     """Returns -log2 of the probability of all images, or None if one has more than PIXELS_PER_PASS pixels."""
     sizes = [math.prod(group.shape[2:]) for group in images]
     if max(sizes) > PIXELS_PER_PASS:
         return None
-    model, nats = copy.deepcopy(model).double(), 0.0
+    model = copy.deepcopy(model).double()
+    batches = [
+        (number, batch)
+        for number, (group, size) in enumerate(zip(images, sizes))
+        for batch in torch.arange(len(group)).split(min(options.batch_size, PIXELS_PER_PASS // size))
+    ]
+
+    def nats(batch: tuple[int, Tensor]) -> float:
+        number, index = batch
+        condition = None if conditions is None else conditions[number][index].double()
+        return -float(model.log_prob(images[number][index], condition).sum())
+
+    total = 0.0
     with bar("images", sum(map(len, images)), "likelihood") as shown:
-        for number, (group, size) in enumerate(zip(images, sizes)):
-            for batch in torch.arange(len(group)).split(min(batch_size, PIXELS_PER_PASS // size)):
-                condition = None if conditions is None else conditions[number][batch].double()
-                nats -= float(model.log_prob(group[batch], condition).sum())
-                shown.update(len(batch))
-    return nats / math.log(2)
+        for (_, index), found in zip(batches, options.world.map(nats, batches)):
+            total += found
+            shown.update(len(index))
+    return total / math.log(2)

@@ -11,7 +11,7 @@ from ..training.files import folder_atomically
 from ..training.progress import bar, rows_bar
 from . import coding
 from .arguments import path, positive
-from .inputs import load_model
+from .inputs import divided, load_model
 from .outputs import add_out, check_writable
 
 SUMMARY = "restore compressed images"
@@ -30,20 +30,28 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--max-bytes", type=positive, default=2**32, metavar="N", help=limit)
 
 
+@divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Decodes a file that compress wrote with the same CHECKPOINT. Writes numbered PNG files to a new folder."""
     _check_folder(options.out)
     model, facts = load_model(options)
     check_model(model.image_channels, model.levels)
-    codec = Codec(model)
+    world = options.world
+    codec = Codec(model, map=world.map)
     data = options.file.read_bytes()
     with _naming(options.file):
         counts = [group.images for group in container.read(data).groups]
     conditions = coding.conditions(options.labels, None, counts, model, facts)
     with _naming(options.file), rows_bar("decoding") as progress:
         groups = codec.decompress_groups(
-            data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=progress
+            data,
+            conditions,
+            max_bytes=options.max_bytes,
+            batch_size=options.batch_size,
+            progress=world.scaled(progress),
         )
+    if not world.is_first:
+        return 0
     count = sum(counts)
     digits = len(str(count - 1))
     with folder_atomically(options.out) as made, bar("files", count, "writing") as shown:

@@ -6,10 +6,10 @@ import torch
 
 from .. import models
 from ..operators.library import VERSION
-from ..training import builder, checkpoint, data, distributed
+from ..training import builder, checkpoint, data
 from ..training.evaluation import split_score
 from .arguments import positive
-from .inputs import Model, add_checkpoint, add_data, add_device, load_data, load_model
+from .inputs import Model, add_checkpoint, add_data, add_device, divided, load_data, load_model
 
 SUMMARY = "score a model"
 EXAMPLES = (
@@ -28,12 +28,14 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one object for programs, instead of a line")
 
 
+@divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Prints the likelihood that a model gives to the images of a split."""
     model, facts = load_model(options)
     dataset = load_data(options, model, facts)
-    world = distributed.World(0, 1, next(model.parameters()).device)
-    score = split_score(model, dataset, options.split, world, options.batch_size)
+    score = split_score(model, dataset, options.split, options.world, options.batch_size)
+    if not options.world.is_first:
+        return 0
     step = facts["progress"]["step"]
     if options.json:
         result = dict(

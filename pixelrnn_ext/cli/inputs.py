@@ -3,8 +3,9 @@
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeAlias
 
 import torch
 
@@ -16,6 +17,7 @@ from ..training.checkpoint import Facts
 from .arguments import positive, size
 
 Model = models.AutoregressiveModel
+Command: TypeAlias = Callable[[Namespace, str, list[str]], int]
 
 
 def add_data(parser: ArgumentParser, what: str) -> None:
@@ -32,6 +34,12 @@ def add_data(parser: ArgumentParser, what: str) -> None:
 
 def add_device(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; by default a GPU, if any")
+    add_timeout(parser)
+
+
+def add_timeout(parser: ArgumentParser) -> None:
+    limit = "under torchrun: how long a process waits for another (%(default)s)"
+    parser.add_argument("--timeout", type=positive, metavar="SECONDS", default=distributed.TIMEOUT, help=limit)
 
 
 def add_checkpoint(parser: ArgumentParser) -> None:
@@ -40,8 +48,20 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help=sources)
 
 
+def divided(run: Command) -> Command:
+    """Connects the processes that torchrun has started, as ``options.world``, for a command that divides its work."""
+
+    @wraps(run)
+    def connected(options: Namespace, command: str, argv: list[str]) -> int:
+        with distributed.world(options.device, options.timeout) as world, world.end_together():
+            options.world = world
+            return run(options, command, argv)
+
+    return connected
+
+
 def load_model(options: Namespace) -> tuple[Model, Facts]:
-    device = distributed.choose_device(options.device)
+    device = options.world.device
     model, facts = checkpoint.load_model(options.checkpoint, device)
     if slow := why_slow(model, device):
         warnings.warn(f"slow, by the plain PyTorch backend: {slow}", stacklevel=2)
@@ -56,10 +76,11 @@ def why_slow(model: Model, device: torch.device) -> str | None:
 
 
 def load_data(options: Namespace, model: Model, facts: Facts) -> data.DataSet:
-    dataset = stored_data.load_again(facts, options.data, **data_options(options))
+    world = options.world
+    dataset = world.first_then_others(lambda: stored_data.load_again(facts, options.data, **data_options(options)))
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
-    if dataset.folder:
+    if dataset.folder and world.is_first:
         for note in dataset.notes:
             print(note, file=sys.stderr)
     return dataset

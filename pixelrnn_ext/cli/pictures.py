@@ -54,19 +54,24 @@ def make(
 
     Args:
         noun: the images in messages, in the plural, such as "samples".
-        draw: drawing.draw with all arguments bound except seed, batch_size, temperature, progress and before.
+        draw: drawing.draw with all arguments bound except seed, batch_size, temperature, progress, before and
+            divide.
         compose: takes the drawn images, in [0, 1]. Returns two tensors with all images of the grid: the pixels
             before the drawing, and the pixels after it.
         order: returns the indices of the pixels in the order of drawing.
     """
+    world = options.world
     with rows_bar() as progress:
         drawn, finished = draw(
             seed=options.seed,
             batch_size=options.batch_size,
             temperature=options.temperature,
-            progress=progress,
-            before=say_plans,
+            progress=world.scaled(progress),
+            before=say_plans if world.is_first else lambda sampler: None,
+            divide=world.map,
         )
+    if not world.is_first:
+        return 0 if finished else INTERRUPTED
     if len(drawn):
         before, after = compose(drawn / (levels - 1))
         # After Ctrl-C, an animation has fewer frames, but is still written.

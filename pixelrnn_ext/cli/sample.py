@@ -8,7 +8,7 @@ from torch import Tensor
 from ..training import animation, data, drawing, grid
 from . import pictures
 from .arguments import positive, size
-from .inputs import classes_of, label_of, load_model
+from .inputs import classes_of, divided, label_of, load_model
 
 SUMMARY = "draw images"
 EXAMPLES = (
@@ -26,6 +26,7 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--label", help="class of all images; by default one class after the other")
 
 
+@divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Draws samples of a model, and writes them as a grid in one picture."""
     pictures.check_out(options.out, animate=options.animate)

@@ -32,7 +32,7 @@ EXAMPLES = (
 
 # Checkpoints do not store the options in NOT_STORED, because each of these options concerns only one run of the
 # command.
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force", "timeout"}
 
 
 def _count(help: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
 MAY_BECOME = {("compile", "off")}
 # Checkpoints of older versions do not store the options in OLD_DEFAULTS. For each of these options, OLD_DEFAULTS holds
 # the value with which older versions trained.
-OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None, "compile": "off"}
+OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None, "compile": "off", "accumulate": 1}
 
 
 def add(parser: ArgumentParser) -> None:
@@ -71,7 +71,8 @@ def add(parser: ArgumentParser) -> None:
         "--tensorboard", action=BooleanOptionalAction, default=False, help="also log to tensorboard in --out"
     )
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--resume", action="store_true", help="go on with the training in --out, with its options")
+    resume = "go on with the training in --out, with its options; auto: begin one if there is none"
+    begin.add_argument("--resume", nargs="?", const=True, default=False, choices=("auto",), help=resume)
     begin.add_argument("--overwrite", action="store_true", help="remove a training in --out, and begin anew")
     add_data(parser, "what to train on")
     add_device(parser)
@@ -115,6 +116,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     if not existing.is_dir():
         raise NotADirectoryError(f"expected --out to be a folder, got {existing}")
     check_writable(existing)
+    if options.resume == "auto":
+        options.resume = last.exists()
+        options.overwrite = not options.resume  # a training that was killed before its first checkpoint begins anew
     if options.resume:
         if not last.exists():
             raise FileNotFoundError(f"expected a training to go on with in --out, got no checkpoint in {out}")
@@ -139,16 +143,13 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             return stored_data.load_again(before, options.data, same=True, **data_options(options))
         return data.load(options.data, **data_options(options))
 
-    with distributed.world(options.device) as world, ExitStack() as stack:
+    with distributed.world(options.device, options.timeout) as world, ExitStack() as stack:
         with world.fail_together():
-            # Only the first process locks the folder and downloads the data.
             if world.is_first:
                 stack.enter_context(output.locked(out, command))
                 if not (options.resume or options.overwrite):
                     output.check_unused(out)
-                dataset = load()
-        if not world.is_first:
-            dataset = load()
+        dataset = world.first_then_others(load)
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
         # A resumed training must give the same bits as one without interruption.
@@ -169,7 +170,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
                 return INTERRUPTED
         world.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), world.device)
-        score = split_score(best, dataset, "test", world, settings.batch_size)
+        score = split_score(best, dataset, "test", world, training.images_at_once)
         step = facts["progress"]["step"]
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)

@@ -1,8 +1,9 @@
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ class Codec:
 
     Args:
         model: a PixelRNN, PixelCNN or MultiScalePixelRNN. The codec keeps a copy, so later changes have no effect.
+        map: computes the batches of a file, by default the built-in ``map``. A function of the same arguments may
+            divide them among processes.
 
     Raises:
         TypeError: the model is of another class, or it has hooks or operations that a codec cannot run exactly.
@@ -68,7 +71,7 @@ class Codec:
         True
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, map: Callable[..., Iterable[Any]] = map) -> None:
         if not all(hasattr(model, name) for name in ("logit_map", "levels", "_draw")) and not hasattr(model, "factor"):
             raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
         if model.levels > range_coder.MAX_LEVELS:
@@ -76,6 +79,7 @@ class Codec:
         device = next(model.parameters()).device
         if device.type != "cpu":
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
+        self._map = map
         self._grid = PROFILES[PROFILE]
         backends = {getattr(module, "backend", "auto") for module in model.modules()}
         self._all_native = all(why_not_native(backend, torch.device("cpu")) is None for backend in backends)
@@ -210,13 +214,15 @@ class Codec:
         groups = self._image_groups([_on_cpu("images", t).long() for t in tensors], condition)
         report = Report(progress, sum(group.rows for group in groups))
         for group in groups:
-            batches = []
-            for index in torch.arange(group.n).split(min(batch_size, self._images_at_once(group))):
-                encoding = coding.Encoding(self._grid, self._recordings)
-                self._run(encoding, group.select(index), report)
-                batches.append(encoding.parts)
+            indices = torch.arange(group.n).split(min(batch_size, self._images_at_once(group)))
+            batches = self._map(partial(self._encode_batch, group, report), indices)
             yield group, [Intervals(*(torch.cat(fields, 2) for fields in zip(*parts))) for parts in zip(*batches)]
         self._check_threads()
+
+    def _encode_batch(self, group: ImageGroup, report: Report, index: Tensor) -> list[Intervals]:
+        encoding = coding.Encoding(self._grid, self._recordings)
+        self._run(encoding, group.select(index), report)
+        return encoding.parts
 
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
@@ -259,8 +265,10 @@ class Codec:
         out = []
         for group, g in zip(groups, contents.groups):
             images = torch.empty(group.images.shape, dtype=torch.int64)
-            for spans, data in self._stream_batches(g, max_bytes - image_bytes, batch_size):
-                self._decode(group, range_coder.Streams.from_bytes(data), spans, images, report)
+            batches = self._stream_batches(g, max_bytes - image_bytes, batch_size)
+            # Another process returns the images that it has decoded. This process decodes into ``images`` itself.
+            for (spans, _), decoded in zip(batches, self._map(partial(self._decode, group, images, report), batches)):
+                images[spans[0][0] : spans[-1][1]] = decoded
             out.append(images)
         self._check_threads()
         if container.checksum(out) != contents.checksum:
@@ -285,9 +293,14 @@ class Codec:
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
-        self, group: ImageGroup, streams: range_coder.Streams, spans: list[Span], images: Tensor, report: Report
-    ) -> None:
-        """``spans`` are the streams' ranges of images."""
+        self, group: ImageGroup, images: Tensor, report: Report, batch: tuple[list[Span], Sequence[Bytes]]
+    ) -> Tensor:
+        """Decodes streams into ``images``. Returns the part of ``images`` that they fill.
+
+        ``batch`` has the streams' ranges of images, which follow each other, and their bytes.
+        """
+        spans, data = batch
+        streams = range_coder.Streams.from_bytes(data)
         decoding = coding.Decoding(self._grid, self._recordings, streams)
         for blocks in itertools.zip_longest(*(container.blocks(*span) for span in spans), fillvalue=(0, 0)):
             index = torch.cat([torch.arange(*block) for block in blocks])
@@ -295,6 +308,7 @@ class Codec:
             images[index] = self._run(decoding, group.select(index), report)
         if not streams.finished():
             raise ValueError(f"{coding.UNDECODABLE}: a stream continues after its images")
+        return images[spans[0][0] : spans[-1][1]]
 
     def _images_at_once(self, group: ImageGroup) -> int:
         return max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))

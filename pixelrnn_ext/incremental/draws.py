@@ -66,12 +66,13 @@ def checked_draws(
         is_known = torch.zeros(size, dtype=torch.bool, device=target)
     else:
         values, is_known = _known_values(model, size, given, known)
-    # The random numbers are drawn on the generator's device, not on the model's, so that a seed gives the same image on
-    # every device.
-    device = generator.device if generator else "cpu"
-    uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
-    uniform, is_known, values = (tensor.to(target) for tensor in (uniform, is_known, values))
+    uniform, is_known, values = (tensor.to(target) for tensor in (uniform_numbers(size, generator), is_known, values))
     return Draws(uniform, is_known, values, float(temperature))
+
+
+def uniform_numbers(size: torch.Size, generator: torch.Generator | None) -> Tensor:
+    """Draws the uniform numbers of images on the generator's device. So a seed gives the same image on every device."""
+    return torch.rand(size, dtype=torch.float64, generator=generator, device=generator.device if generator else "cpu")
 
 
 def _check_device(device: torch.device, generator: torch.Generator | None, **tensors: Tensor | None) -> None:

@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
+from ..incremental.draws import uniform_numbers
 from ..models import AutoregressiveModel
 from ..sampling import Progress, Report, Sampler
 from .data import conditions
@@ -30,6 +31,7 @@ def draw(
     known: Tensor | None = None,
     progress: Progress = lambda done, total: None,
     before: Callable[[Sampler], object] = lambda sampler: None,
+    divide: Callable[[Callable[[slice], Tensor], list[slice]], Iterable[Tensor]] = map,
 ) -> tuple[Tensor, bool]:
     """Draws ``count`` images, up to ``batch_size`` at once.
 
@@ -38,32 +40,40 @@ def draw(
         known: as in ``sample``, (1, 1, H, W), the same for all images.
         progress: is called with (rows done, all rows). It may raise KeyboardInterrupt to end the drawing.
         before: is called before the drawing, with the sampler of the first batch.
+        divide: World.map, if several processes divide the batches. Their number does not change the images.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether all images are finished.
     """
     source, device = generator("sample", seed), next(model.parameters()).device
+    batches = [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    report = Report(progress, len(batches) * shape[1])
+    sampler, size = None, 0
+    taken = 0  # images whose uniform numbers have been drawn
+
+    def draw_batch(batch: slice) -> Tensor:
+        nonlocal sampler, size, taken
+        of_batch = None if condition is None else condition[batch].to(device)
+        if sampler is None or size != batch.stop - batch.start:  # the first batch, or a smaller last one
+            is_first, sampler, size = sampler is None, None, batch.stop - batch.start
+            sampler = Sampler(model, size, shape, temperature=temperature, condition=of_batch)
+            if is_first:
+                before(sampler)
+        uniform_numbers(torch.Size((batch.start - taken, *shape)), source)  # of batches that other processes draw
+        taken = batch.stop
+        images = sampler.draw(
+            generator=source,
+            given=None if given is None else given[batch],
+            known=known,
+            condition=of_batch,
+            progress=report.next_part(shape[1]) or False,
+        )
+        return images.cpu()
+
     drawn: list[Tensor] = []
-    rows = shape[1]
-    report = Report(progress, -(-count // batch_size) * rows)
-    sampler, size = None, min(count, batch_size)
     try:
-        for start in range(0, count, batch_size):
-            batch = slice(start, min(start + batch_size, count))
-            of_batch = None if condition is None else condition[batch].to(device)
-            if sampler is None or batch.stop - start < size:  # the first batch, or a smaller last one
-                size, sampler = batch.stop - start, None
-                sampler = Sampler(model, size, shape, temperature=temperature, condition=of_batch)
-                if start == 0:
-                    before(sampler)
-            images = sampler.draw(
-                generator=source,
-                given=None if given is None else given[batch],
-                known=known,
-                condition=of_batch,
-                progress=report.next_part(rows) or False,
-            )
-            drawn.append(images.cpu())
+        for images in divide(draw_batch, batches):
+            drawn.append(images)
     except KeyboardInterrupt:
         pass
     images = torch.cat(drawn) if drawn else torch.empty(0, *shape, dtype=torch.int64)

@@ -7,7 +7,7 @@ learning rate depend only on the seed and the step.
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -84,6 +84,9 @@ class Training:
         settings, world = self.settings, self.world
         if settings.batch_size % world.size:
             raise ValueError(f"expected a batch size divisible by {world.size} processes, got {settings.batch_size}")
+        if settings.batch_size // world.size % settings.accumulate:
+            expected = f"the {settings.batch_size // world.size} images of a process in equal parts"
+            raise ValueError(f"expected {expected}, got accumulate {settings.accumulate}")
         check_fits(self.model, self.data)
         _, *sides = self.data.shape
         if settings.shift >= min(sides):
@@ -113,6 +116,11 @@ class Training:
         self.train_score: float | None = None
         self.images_per_second: float | None = None
         self._nats_since_log, self._steps_since_log = torch.zeros((), device=world.device), 0
+
+    @property
+    def images_at_once(self) -> int:
+        """The number of images that a process computes at once."""
+        return self.settings.batch_size // self.world.size // self.settings.accumulate
 
     @property
     def scored_model(self) -> models.AutoregressiveModel:
@@ -230,9 +238,10 @@ class Training:
                 if progress.step % self.settings.save_every == 0:
                     self.save()
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def _parts(self, step: int) -> list[tuple[Tensor, Tensor | None]]:
+        """Returns this process's images of a step, and their condition, in ``accumulate`` parts."""
         settings, world = self.settings, self.world
-        return training_batch(
+        images, condition = training_batch(
             self.data,
             self.order[step],
             step,
@@ -243,29 +252,46 @@ class Training:
             device=world.device,
             conditional=self.model.condition_channels > 0,
         )
+        parts = images.split(self.images_at_once)
+        return list(zip(parts, [None] * len(parts) if condition is None else condition.split(self.images_at_once)))
 
     def _discarded_step(self) -> None:
         """Computes the loss and the gradients of the next step, and changes nothing."""
-        images, condition = self._batch(self.progress.step)
+        images, condition = self._parts(self.progress.step)[0]
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.settings.bf16):
             nats = self.loss(images, condition)
         torch.autograd.grad(nats, self.parameters, allow_unused=True)
 
     def _step(self, step: int) -> Tensor:
-        settings, world = self.settings, self.world
-        images, condition = self._batch(step)
+        settings = self.settings
+        *parts, last_part = self._parts(step)
         rate = optimiser.learning_rate(settings.learning_rate, settings.schedule, step, self.steps, settings.warmup)
         optimiser.set_learning_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=settings.bf16):
-            nats = self.likelihood(images, condition)
-        nats.backward()
+        with self._without_exchange():
+            losses = [self._add_gradients(*part) for part in parts]
+        nats = sum(losses, self._add_gradients(*last_part))
         if settings.clip:
             optimiser.clip_gradients(self.parameters, settings.clip)
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
+        return nats
+
+    def _add_gradients(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """Adds a part's gradients to those of the parameters. Returns the part's contribution to the loss."""
+        settings = self.settings
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=settings.bf16):
+            nats = self.likelihood(images, condition)
+            if settings.accumulate > 1:
+                nats = nats / settings.accumulate
+        nats.backward()
         return nats.detach()
+
+    def _without_exchange(self) -> AbstractContextManager[None]:
+        """The processes exchange gradients only in the backward pass of the last part."""
+        ddp = self.likelihood
+        return ddp.no_sync() if isinstance(ddp, DistributedDataParallel) else nullcontext()
 
     def _log_loss(self) -> None:
         if not self._steps_since_log:
@@ -313,9 +339,8 @@ class Training:
         """
         self._log_loss()
         progress = self.progress
-        nats = nats_per_image(
-            self.scored_model, self.data, "validation", self.world, batch_size=self.settings.batch_size, stop=stop
-        )
+        at_once = self.images_at_once
+        nats = nats_per_image(self.scored_model, self.data, "validation", self.world, batch_size=at_once, stop=stop)
         if nats is None:
             return
         self._check_finite("the validation loss", nats)

@@ -26,6 +26,7 @@ class Settings:
     """The settings of a training. The training ends after ``steps`` or ``epochs``, by default after 20 epochs."""
 
     batch_size: int = _setting(16, "of all processes together (%(default)s)", POSITIVE)
+    accumulate: int = _setting(1, "parts of a batch, computed in turn to save memory (%(default)s)", POSITIVE)
     steps: int | None = _setting(None, "how many batches", POSITIVE)
     epochs: int | None = _setting(None, "how many times all images (20)", POSITIVE)
     optimiser: str = _setting("rmsprop", "%(default)s by default", choices=OPTIMISERS)

@@ -1,11 +1,21 @@
-"""Functions that call the command line `pixelrnn` in the test's own process."""
+"""Functions that call the command line `pixelrnn` in the test's own process, and read what it writes."""
 
+import numpy
 import pytest
+from PIL import Image
 
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint
 
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
+
+
+SIDE = 66  # pixels of an 8 x 8 image in a grid, with its margin of 2
+
+
+def pixels_of(picture):
+    with Image.open(picture) as opened:
+        return numpy.array(opened.convert("RGB")).astype(int)
 
 
 def split_command(command, *more):

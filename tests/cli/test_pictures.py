@@ -7,14 +7,7 @@ from helpers.pictures import frames_of
 from pixelrnn_ext import cli, sampling
 from pixelrnn_ext.training import animation, files, grid
 
-from .command_line import pixelrnn
-
-SIDE = 66  # pixels of an 8 x 8 image in a grid, with its margin of 2
-
-
-def pixels_of(picture):
-    with Image.open(picture) as opened:
-        return numpy.array(opened.convert("RGB")).astype(int)
+from .command_line import SIDE, pixelrnn, pixels_of
 
 
 def test_sample_writes_a_grid(trained, tmp_path, capsys):

@@ -41,7 +41,8 @@ def runs(tmp_path_factory):
         lines = []
         patch.setattr("tqdm.tqdm.write", lines.append)
         assert two_processes.command_in_float64([*training, str(one)]) == 0
-    done = run_two_processes(training, two)
+    # Each process computes its five images of a batch one after the other.
+    done = run_two_processes([*training[:-1], "--accumulate", "5", "--out"], two)
     return (one, "\n".join(lines)), (two, done.stdout), done.stderr
 
 

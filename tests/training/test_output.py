@@ -11,9 +11,8 @@ from unittest.mock import Mock
 import pytest
 
 from helpers.pictures import names_in
-from helpers.tiny import SINGLE_PROCESS, resumed_training, tiny_training
+from helpers.tiny import resumed_training, tiny_training
 from pixelrnn_ext.training import checkpoint, files, journal, loop, output
-from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.optional import MissingPackage
 
@@ -74,18 +73,6 @@ def test_a_filelock_that_is_too_old_says_so(tmp_path, monkeypatch):
     with refused, output.locked(tmp_path / "new"):
         pass
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["first", "other"])
-def test_processes_fail_alike(monkeypatch, first):
-    world = World(0 if first else 1, 2, SINGLE_PROCESS.device)
-    said = []
-    monkeypatch.setattr(World, "any", lambda self, flag: said.append(flag) or True)
-    error = BlockingIOError if first else ChildProcessError
-    with pytest.raises(error), world.fail_together():
-        if first:
-            raise BlockingIOError
-    assert said == [first]
 
 
 @pytest.mark.parametrize("name", [checkpoint.LAST, checkpoint.BEST, journal.LOG, output.CURVE, "samples-0000005.png"])

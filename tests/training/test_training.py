@@ -207,6 +207,21 @@ def test_settings_that_do_not_fit_the_training_are_refused(tmp_path):
         tiny_training(tmp_path, shift=4)
     with pytest.raises(ValueError, match="expected a batch size divisible by 2 processes, got 9"):
         tiny_training(tmp_path, batch_size=9, world=World(0, 2, SINGLE_PROCESS.device))
+    with pytest.raises(ValueError, match="expected the 3 images of a process in equal parts, got accumulate 2"):
+        tiny_training(tmp_path, batch_size=6, accumulate=2, world=World(0, 2, SINGLE_PROCESS.device))
+
+
+@pytest.mark.parametrize("conditional", [False, True], ids=["alone", "conditional"])
+def test_a_batch_in_parts_has_the_gradients_of_the_whole(tmp_path, conditional):
+    whole, parts = (
+        tiny_training(tmp_path, conditional=conditional, batch_size=6, accumulate=parts) for parts in (1, 3)
+    )
+    for step in range(3):
+        losses = [training._step(step) for training in (whole, parts)]
+        torch.testing.assert_close(*losses)
+        for first, second in zip(whole.parameters, parts.parameters):
+            torch.testing.assert_close(first, second)
+            torch.testing.assert_close(first.grad, second.grad)
 
 
 def test_shifted_images_are_moved_alike_in_every_channel_and_zeros_come_in():
