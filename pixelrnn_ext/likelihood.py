@@ -21,10 +21,13 @@ def logit_channels(levels: int) -> int:
 
 def log_prob(logits: Tensor, values: Tensor) -> Tensor:
     """Returns the log-probability of every value in nats, (N, C, H, W), in float32, or float64 for float64 logits."""
-    if logits.shape[1] == 1:
+    n, count, *rest = logits.shape
+    if values.shape != (n, *rest):
+        raise ValueError(f"expected values of shape {(n, *rest)}, got {tuple(values.shape)}")
+    if count == 1:
         wide = logits.squeeze(1).to(torch.promote_types(logits.dtype, torch.float32))
         return -F.binary_cross_entropy_with_logits(wide, values.to(wide.dtype), reduction="none")
-    # With the levels last, logits in channels_last memory format are contiguous.
+    # A model's logits are contiguous with the levels last, because the model's maps are in channels_last format.
     by_pixel, values = logits.permute(0, 3, 4, 2, 1), values.long().permute(0, 2, 3, 1)
     return operators.log_prob(by_pixel, values).permute(0, 3, 1, 2)
 

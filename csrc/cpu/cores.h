@@ -24,7 +24,7 @@ inline int limited_cores(int cores, const std::string& limit) {
   std::istringstream words(limit);
   double quota = 0, period = 0;
   if (!(words >> quota >> period) || quota <= 0 || period <= 0) return cores;
-  return int(std::min<double>(cores, std::ceil(quota / period)));
+  return int(std::clamp<double>(std::ceil(quota / period), 1, cores));
 }
 
 // Returns `cores`, or the smallest CPU limit of a process's control groups and their parents. `groups` is the text of

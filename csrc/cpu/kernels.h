@@ -149,12 +149,13 @@ template <class T> struct ColumnKernels {
   Kernel<CellColumn<T>> cell;
 };
 
-// The rows of `logits`, [rows][levels], are softmax distributions of kMinLevels levels or more.
+// A row of `logits`, [rows][levels], has the logits of one softmax distribution. It has kMinLevels levels or more.
 constexpr int64_t kMinLevels = 16;
 template <class T> struct LikelihoodKernels {
   // normalise() writes two numbers for each row, [rows][2]: the largest logit m, and the sum of exp(logit - m).
   void (*normalise)(int64_t rows, int64_t levels, const T* logits, Sum<T>* normaliser);
-  // gradient() writes the gradient of the logits, given the gradient of the log-probability of one value in each row.
+  // gradient() takes one value for each row, and dlog_prob, the gradient with respect to the values' log-probabilities.
+  // It writes the gradient with respect to the logits.
   void (*gradient)(int64_t rows, int64_t levels, const T* logits, const int64_t* values, const Sum<T>* normaliser,
       const Sum<T>* dlog_prob, T* dlogits);
 };

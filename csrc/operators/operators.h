@@ -59,9 +59,9 @@ inline Tensor cached_tensor(const Tensor& like, const std::vector<int64_t>& size
       block.data, sizes, strides, like.device(), type, [block](void*) { cpu::Pages::shared().give(block); });
 }
 
-// A CPU without instructions for bfloat16 computes in float32, and rounds the results. The layers then call the
-// operators in float32. A graph that was exported on another CPU calls them in bfloat16. The baseline has kernels for
-// bfloat16, which the tests call.
+// Tells whether an operator computes in float32 and rounds the results, because this CPU has no instructions for
+// bfloat16. A graph that was exported on another CPU may call an operator in bfloat16, but this package does not. The
+// baseline has kernels for bfloat16, which the tests call.
 inline bool widens(const Tensor& t) {
   return t.scalar_type() == ScalarType::BFloat16 && instruction_set > 0 && !cpu::multiplies_bfloat16(instruction_set);
 }

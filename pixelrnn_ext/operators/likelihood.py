@@ -1,4 +1,4 @@
-"""The log-probability of values: its operator, the rules of the operator, and the same in plain PyTorch."""
+"""The log-probability of values: in PyTorch, and by the operator ``log_prob`` (csrc/operators/likelihood.cpp)."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ _MIN_LEVELS = 16
 
 
 def log_prob(logits: Tensor, values: Tensor) -> Tensor:
-    """Returns the log-probability of each value in nats, (...), in float32, or float64 for float64 logits.
+    """Returns the log-probability of each value in nats, (N, ...), in float32, or float64 for float64 logits.
 
-    The CPU kernels read the logits once, and once more for their gradient. PyTorch stores a map of all
-    log-probabilities, and two maps of gradients.
+    The CPU kernels read the logits once, and once more for the gradient. PyTorch alone would also store a map of all
+    log-probabilities and a second map of gradients.
 
     Args:
-        logits: (..., levels).
-        values: (...) of int64 in [0, levels). The kernels raise RuntimeError for another value.
+        logits: (N, ..., levels).
+        values: (N, ...) of int64 in [0, levels). The kernels raise RuntimeError for another value.
     """
     if logits.device.type == "cpu" and logits.shape[-1] >= _MIN_LEVELS and why_no_native() is None:
         return _OPS.log_prob(logits.to(kernel_dtype("cpu", logits.dtype)), values)[0]
@@ -36,14 +36,13 @@ def _eager(logits: Tensor, values: Tensor) -> Tensor:
 
 
 def _decomposition(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    wide = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
-    highest = wide.amax(-1)
-    return _eager(logits, values), torch.stack([highest, (wide - highest.unsqueeze(-1)).exp().sum(-1)], -1)
+    result = _eager(logits, values)
+    return result, result.new_zeros(*values.shape, 2)  # the decomposition of the backward reads no normaliser
 
 
 def _backward_decomposition(grad: Tensor, logits: Tensor, values: Tensor, normaliser: Tensor) -> Tensor:
-    of_value = F.one_hot(values, logits.shape[-1])
-    return (grad.unsqueeze(-1) * (of_value - logits.to(grad.dtype).softmax(-1))).to(logits.dtype)
+    one_hot = F.one_hot(values, logits.shape[-1])
+    return (grad.unsqueeze(-1) * (one_hot - logits.to(grad.dtype).softmax(-1))).to(logits.dtype)
 
 
 def _fake(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

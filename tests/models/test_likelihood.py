@@ -95,7 +95,7 @@ def test_log_prob_of_values_has_all_derivatives(levels):
 
 @native
 def test_operators_of_log_prob_take_bfloat16_on_every_processor(instruction_set):
-    """An exported graph may call them on a processor whose layers would call them in float32."""
+    """On another processor than this one, an exported graph may call the operators in bfloat16."""
     ops = torch.ops.pixelrnn_ext
     logits, values, grad = torch.randn(2, 3, 40).bfloat16(), torch.randint(40, (2, 3)), torch.randn(2, 3)
     log_prob, normaliser = ops.log_prob(logits, values)
@@ -143,17 +143,19 @@ def test_bits_of_log_prob_do_not_depend_on_the_threads(threads):
     logits = torch.randn(40, 2, 2, 1, 256).permute(0, 4, 3, 1, 2).requires_grad_()
     values = torch.randint(256, (40, 1, 2, 2))
     whole = likelihood.log_prob(logits, values)
-    (gradient,) = torch.autograd.grad(whole.sum(), logits)
+    cotangent = torch.randn_like(whole)
+    (gradient,) = torch.autograd.grad(whole, logits, cotangent)
     for i in range(0, 40, 13):
         part = likelihood.log_prob(logits[i : i + 1], values[i : i + 1])
         assert torch.equal(part, whole[i : i + 1])
-        assert torch.equal(torch.autograd.grad(part.sum(), logits)[0][i], gradient[i])
+        assert torch.equal(torch.autograd.grad(part, logits, cotangent[i : i + 1])[0][i], gradient[i])
 
 
 @native
 def test_operators_of_log_prob_refuse_what_they_cannot_read():
-    log_prob = torch.ops.pixelrnn_ext.log_prob
+    ops = torch.ops.pixelrnn_ext
     logits, values = torch.randn(3, 16), torch.zeros(3, dtype=torch.int64)
+    grad, normaliser = ops.log_prob(logits, values)
     for wrong, bad_logits, bad_values in (
         (r"expected values of integers in \[0, 16\), got 16", logits, values + 16),
         (r"expected values of integers in \[0, 16\), got -1", logits, values - 1),
@@ -163,7 +165,23 @@ def test_operators_of_log_prob_refuse_what_they_cannot_read():
         ("got Half", logits.half(), values),
     ):
         with pytest.raises(RuntimeError, match=wrong):
-            log_prob(bad_logits, bad_values)
+            ops.log_prob(bad_logits, bad_values)
+        with pytest.raises(RuntimeError, match=wrong):
+            ops.log_prob_backward(grad, bad_logits, bad_values, normaliser)
+    for wrong, operands in (
+        (r"expected grad of shape \[3\], got \[2\]", (grad[:2], logits, values, normaliser)),
+        (r"expected normaliser of shape \[3, 2\], got \[3, 1\]", (grad, logits, values, normaliser[:, :1])),
+        ("expected grad of dtype Float, got Double", (grad.double(), logits, values, normaliser)),
+    ):
+        with pytest.raises(RuntimeError, match=wrong):
+            ops.log_prob_backward(*operands)
+
+
+@pytest.mark.parametrize("levels", [2, 17])
+def test_values_of_another_shape_than_the_logits(levels):
+    logits, values = random_logits(levels)
+    with pytest.raises(ValueError, match=r"expected values of shape \(2, 3, 4, 5\), got \(1, 3, 4, 5\)"):
+        likelihood.log_prob(logits, values[:1])
 
 
 @pytest.mark.covering(1)

@@ -3,8 +3,8 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// The softmax distributions whose logits are the rows of a matrix (LikelihoodKernels in kernels.h). If the levels are
-// not a multiple of the lanes, the last vector of a row ends at the end of the row and overlaps the previous vector.
+// Implements LikelihoodKernels (kernels.h). If the levels are not a multiple of the lanes, the last vector of a row
+// ends at the end of the row and overlaps the previous vector.
 template <class T> struct LikelihoodTiles {
   using V = Vec<T>;
   using S = Sum<T>;
@@ -52,7 +52,7 @@ template <class T> struct LikelihoodTiles {
       const auto others = [&](int64_t i) __attribute__((always_inline)) { return exp(load(logits + i) - top) * scale; };
       for (int64_t i = 0; i < last; i += L) store(dlogits + i, others(i));
       store(dlogits + last, others(last));
-      // Computes one vector again, with the value's own level, so that each result is rounded once.
+      // Computes the vector with the value's own level again, because the stored one has been rounded to T.
       const int64_t value = values[row], i = value < last ? value : last;
       V own = others(i);
       own[value - i] += dlog_prob[row];
