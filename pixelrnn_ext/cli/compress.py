@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._sentences import counted
-from ..codec import Codec
+from ..codec import Codec, container
 from ..training.files import write_atomically
 from ..training.images import MAX_PIXELS
 from ..training.progress import bar, rows_bar
@@ -56,6 +56,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     world = options.world
     codec = Codec(model, map=world.map)
     groups = world.first_then_others(lambda: coding.read(options.images, model, facts, options.max_pixels))
+    world.check_same("images", lambda: container.checksum([group.images.long() for group in groups]))
     images, counts = [group.images for group in groups], [len(group) for group in groups]
     conditions = coding.conditions(options.labels, coding.labels_of(groups), counts, model, facts)
     with rows_bar("encoding") as progress:
@@ -122,7 +123,7 @@ def _likelihood(
 
     total = 0.0
     with bar("images", sum(map(len, images)), "likelihood") as shown:
-        for (_, index), found in zip(batches, options.world.map(nats, batches)):
+        for (_, index), found in zip(batches, options.world.map(nats, batches), strict=True):
             total += found
             shown.update(len(index))
     return total / math.log(2)

@@ -1,3 +1,4 @@
+import hashlib
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     world = options.world
     codec = Codec(model, map=world.map)
     data = options.file.read_bytes()
+    world.check_same("file", lambda: hashlib.sha256(data).hexdigest())
     with _naming(options.file):
         counts = [group.images for group in container.read(data).groups]
     conditions = coding.conditions(options.labels, None, counts, model, facts)

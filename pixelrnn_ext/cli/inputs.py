@@ -1,5 +1,6 @@
 """Options that several commands share: CHECKPOINT, ``--data`` and ``--device``."""
 
+import hashlib
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -63,9 +64,18 @@ def divided(run: Command) -> Command:
 def load_model(options: Namespace) -> tuple[Model, Facts]:
     device = options.world.device
     model, facts = checkpoint.load_model(options.checkpoint, device)
+    options.world.check_same("model", lambda: _digest(model))
     if slow := why_slow(model, device):
         warnings.warn(f"slow, by the plain PyTorch backend: {slow}", stacklevel=2)
     return model, facts
+
+
+def _digest(model: Model) -> str:
+    """Returns a hash of the parameters and buffers. Files may differ between machines, or change meanwhile."""
+    digest = hashlib.sha256(repr(models.to_config(model)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def why_slow(model: Model, device: torch.device) -> str | None:
@@ -78,6 +88,7 @@ def why_slow(model: Model, device: torch.device) -> str | None:
 def load_data(options: Namespace, model: Model, facts: Facts) -> data.DataSet:
     world = options.world
     dataset = world.first_then_others(lambda: stored_data.load_again(facts, options.data, **data_options(options)))
+    stored_data.check_same_everywhere(dataset, world)
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
     if dataset.folder and world.is_first:

@@ -52,8 +52,8 @@ def say(line: str, out: Path) -> None:
 def _data_files(options: Namespace) -> list[Path]:
     if hasattr(options, "checkpoint"):
         trained = checkpoint.resolve(options.checkpoint)
-    elif options.resume:
-        trained = output.resume_path(Path(options.out))
+    elif options.resume and (last := output.resume_path(Path(options.out))).exists():
+        trained = last
     else:
         return data.paths(options.data or "")
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)

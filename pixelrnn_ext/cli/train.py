@@ -118,7 +118,6 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     check_writable(existing)
     if options.resume == "auto":
         options.resume = last.exists()
-        options.overwrite = not options.resume  # a training that was killed before its first checkpoint begins anew
     if options.resume:
         if not last.exists():
             raise FileNotFoundError(f"expected a training to go on with in --out, got no checkpoint in {out}")

@@ -267,7 +267,8 @@ class Codec:
             images = torch.empty(group.images.shape, dtype=torch.int64)
             batches = self._stream_batches(g, max_bytes - image_bytes, batch_size)
             # Another process returns the images that it has decoded. This process decodes into ``images`` itself.
-            for (spans, _), decoded in zip(batches, self._map(partial(self._decode, group, images, report), batches)):
+            results = self._map(partial(self._decode, group, images, report), batches)
+            for (spans, _), decoded in zip(batches, results, strict=True):
                 images[spans[0][0] : spans[-1][1]] = decoded
             out.append(images)
         self._check_threads()

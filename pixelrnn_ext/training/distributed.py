@@ -1,9 +1,10 @@
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from .._sentences import reason, sentence
 from ..sampling import Progress
+from .interrupt import Interrupt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-TIMEOUT = 1800  # seconds
+TIMEOUT, MAX_TIMEOUT = 1800, 10**6  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,26 +48,34 @@ class World:
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yields ``work(item)`` for all items in their order, like the built-in ``map``.
 
-        Each process computes every ``size``-th item, and gets the results of all. With several processes, the results
-        must be on the CPU. If an item fails, all processes raise an error after the results before this item.
+        Each process computes every ``size``-th item, and gets the results of all items. With several processes, the
+        results must be on the CPU. If an item fails, all processes raise an error after the results before this item.
+        So the caller must iterate to the end, or it misses an error.
         """
         if self.control is None:
             yield from map(work, items)
             return
-        items = list(items)
+        items, number = list(items), None
         for start in range(0, len(items), self.size):
             results: list[Result] = []
             error: BaseException | None = None
             try:
+                _raise_again(number)
                 results = [work(item) for item in items[start : start + self.size][self.rank : self.rank + 1]]
             except (Exception, KeyboardInterrupt) as raised:
                 error = raised
-            for found in self._exchange(results, error):
+            outcomes, number = self._exchange(results, error)
+            for rank, found in enumerate(outcomes.results):
                 yield from found
+                outcomes.check(rank, error)
+        _raise_again(number)
 
     @contextmanager
     def fail_together(self) -> Iterator[None]:
-        """Makes a ``with`` block fail in all processes if it fails in one of them. Others would wait for ever."""
+        """Makes a ``with`` block fail in all processes if it fails in one of them.
+
+        Otherwise the other processes would wait for the one that failed.
+        """
         error = None
         try:
             yield
@@ -74,13 +84,13 @@ class World:
                 raise
             error = raised
         if self.control is not None:
-            list(self._exchange([], error))
+            self._agree(None, error)
 
     @contextmanager
     def end_together(self) -> Iterator[None]:
-        """Lets all processes raise an error if this ``with`` block fails in one of them.
+        """Makes the other processes raise an error at their next exchange if this ``with`` block fails in a process.
 
-        The others raise it at their next exchange. A process without another exchange does not wait for any other.
+        Another process that needs no further exchange ends as usual.
         """
         try:
             yield
@@ -89,24 +99,42 @@ class World:
         except (Exception, KeyboardInterrupt) as error:
             if self.control is None:
                 raise
-            list(self._exchange([], error))
+            self._agree(None, error)
 
-    def _exchange(self, results: list[Result], error: BaseException | None) -> Iterator[list[Result]]:
-        """Yields the results of each process in turn. At the first process that failed, raises its error."""
+    def check_same(self, what: str, digest: Callable[[], object]) -> None:
+        """Raises an error in all processes unless ``digest()`` is the same in all."""
+        if self.control is None:
+            return
+        values = self._agree(digest(), None)
+        others = [rank for rank, other in enumerate(values) if other != values[0]]
+        if others:
+            raise ProcessError(f"expected the same {what} in all processes, got another in process {others[0]}")
+
+    def _agree(self, value: object, error: BaseException | None) -> list[Any]:
+        """Returns the values of all processes, or raises the error of the first process that failed."""
+        outcomes, number = self._exchange([] if error else [value], error)
+        for rank in range(self.size):
+            outcomes.check(rank, error)
+        _raise_again(number)
+        return [value for (value,) in outcomes.results]
+
+    def _exchange(self, results: list[Any], error: BaseException | None) -> tuple["Outcomes", int | None]:
+        """Returns the outcomes of all processes, and the number of a SIGINT or SIGTERM that came meanwhile, or None.
+
+        A signal does not interrupt the exchange, because the other processes would then read bytes of the next one. The
+        caller raises the signal again, where it can tell the other processes of a KeyboardInterrupt.
+        """
         outcomes: list[Any] = [None] * self.size
-        try:
-            dist.all_gather_object(outcomes, (results, _describe(error)), group=self.control)
-        except RuntimeError as lost:
-            if error is not None:
-                raise error from lost
-            raise ProcessError("another process ended, or did not answer within --timeout seconds") from lost
-        failures = {failure for _, failure in outcomes}
-        for rank, (found, failure) in enumerate(outcomes):
-            yield found
-            if failure == _INTERRUPTED:
-                raise AllInterrupted from error
-            if failure is not None:
-                raise ProcessError(failure if len(failures) == 1 else f"process {rank}: {failure}") from error
+        with Interrupt() as stop:
+            try:
+                dist.all_gather_object(outcomes, (results, _describe(error)), group=self.control)
+            except RuntimeError as lost:
+                if error is not None:
+                    raise error from lost
+                if stop():
+                    raise AllInterrupted from lost
+                raise ProcessError("another process ended, or did not answer within --timeout seconds") from lost
+            return Outcomes(*zip(*outcomes)), stop.number
 
     def scaled(self, progress: Progress) -> Progress:
         """Returns a callback for the rows of this process, which estimates the rows of all processes."""
@@ -132,6 +160,26 @@ class ProcessError(ChildProcessError):
 
 class AllInterrupted(KeyboardInterrupt):
     """Raised in all processes after one of them was interrupted."""
+
+
+class Outcomes(NamedTuple):
+    """The results of each process, and what went wrong in it, or None."""
+
+    results: tuple[list[Any], ...]
+    failures: tuple[str | None, ...]
+
+    def check(self, rank: int, error: BaseException | None) -> None:
+        """Raises an error if process ``rank`` failed. ``error`` is the error of this process."""
+        failure = self.failures[rank]
+        if failure == _INTERRUPTED:
+            raise AllInterrupted from error
+        if failure is not None:
+            raise ProcessError(failure if len({*self.failures}) == 1 else f"process {rank}: {failure}") from error
+
+
+def _raise_again(number: int | None) -> None:
+    if number is not None:
+        signal.raise_signal(number)
 
 
 def _describe(error: BaseException | None) -> str | None:
@@ -163,18 +211,23 @@ def world(device: str = "auto", timeout: int = TIMEOUT) -> Iterator[World]:
 
     A process waits at most ``timeout`` seconds for another process, and then raises an error.
     """
-    chosen = choose_device(device)
+    if timeout > MAX_TIMEOUT:
+        raise ValueError(f"expected a timeout of at most {MAX_TIMEOUT} seconds, got {timeout}")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World(0, 1, chosen)
+        yield World(0, 1, choose_device(device))
         return
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
     limit = timedelta(seconds=timeout)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=limit)
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
     try:
         group = dist.new_group(backend="gloo", timeout=limit)
         assert isinstance(group, dist.ProcessGroup)
-        yield World(dist.get_rank(), size, chosen, group)
+        here = World(dist.get_rank(), size, torch.device("cpu"), group)
+        with here.fail_together():  # a device may be missing in one process only
+            here = replace(here, device=choose_device(device))
+            if on_gpu:
+                torch.cuda.set_device(here.device)
+        yield here
     finally:
         dist.destroy_process_group()

@@ -59,7 +59,8 @@ def draw(
             sampler = Sampler(model, size, shape, temperature=temperature, condition=of_batch)
             if is_first:
                 before(sampler)
-        uniform_numbers(torch.Size((batch.start - taken, *shape)), source)  # of batches that other processes draw
+        # Discards the numbers of the batches that other processes draw.
+        uniform_numbers(torch.Size((batch.start - taken, *shape)), source)
         taken = batch.stop
         images = sampler.draw(
             generator=source,

@@ -40,7 +40,7 @@ def nats_per_image(
     total = torch.zeros((), dtype=torch.float64)
     try:
         with bar("images", images, split) as shown:
-            for batch, nats in zip(batches, world.map(score, batches)):
+            for batch, nats in zip(batches, world.map(score, batches), strict=True):
                 total = total.to(nats.device) + nats
                 shown.update(batch.stop - batch.start)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
+        self.number: int | None = None  # of the first signal
         self._first_signal: float | None = None
         self._before: dict[int, Any] = {}
 
@@ -32,7 +33,7 @@ class Interrupt:
 
     def _handle(self, number: int, frame: object) -> None:
         if self._first_signal is None:
-            self._first_signal = time.monotonic()
+            self.number, self._first_signal = number, time.monotonic()
         elif time.monotonic() - self._first_signal > REPEAT_SECONDS:
             self.__exit__()
             signal.raise_signal(number)

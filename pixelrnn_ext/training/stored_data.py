@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from . import data
 from .checkpoint import Facts
 from .distributed import World
@@ -79,12 +77,9 @@ def check_same(facts: Facts, now: data.DataSet) -> None:
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
-    if now.folder is None:
-        return
-    # Uses 48 bits of the digest, so that the sum over all processes fits into 64 bits.
-    digest = int(now.folder["files"]["digest"][:12], 16)
-    if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
-        raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
+    if now.folder is not None:
+        digest = now.folder["files"]["digest"]
+        world.check_same(f"files in {now.folder['path']}", lambda: digest)
 
 
 def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:

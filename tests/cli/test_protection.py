@@ -195,6 +195,8 @@ def test_a_training_keeps_the_pictures_that_it_reads(cwd, capsys):
     assert "a.png, an input of this command" in error_of(capsys, "train", "--resume", "--out", "new")
     pictures = cwd / "pictures"
     picture = (pictures / "a.png").rename(pictures / "samples-0000001.png")
-    assert "samples-0000001.png, an input of this command" in error_of(capsys, *train, "pictures")
+    for begin in (["--overwrite"], ["--resume", "auto"]):  # "auto" begins a training, because there is no checkpoint
+        sentence = error_of(capsys, "train", *begin, "--data", "folder:pictures", "--model", "row", "--out", "pictures")
+        assert "samples-0000001.png, an input of this command" in sentence
     picture.rename(pictures / "samples-best.png")
     assert not output.training_files(pictures)

@@ -31,6 +31,9 @@ FAULTS = {
     "nothing.png": "full sample {model} --out nothing.png --count 11 --batch-size 2",
     # The second batch of process 2 has the images 10 and 11.
     "part.png": "interrupted sample {model} --out part.png --count 14 --batch-size 2",
+    "whole.png": "waiting sample {model} --out whole.png --count 2 --batch-size 2",
+    "no score": "idle evaluate {model} --batch-size 1000",
+    "nor this": "other evaluate {model}",
 }
 
 
@@ -74,11 +77,14 @@ def test_files_are_the_same(folders, name):
 
 def test_one_process_prints_and_writes(folders):
     _, three, done = folders
-    assert len(done.stdout.splitlines()) == len(COMMANDS), done.stdout
+    printed = done.stdout.splitlines()
+    assert len(printed) == len(COMMANDS) + 1 and printed[-1] == "2 samples: whole.png", done.stdout
     said = [line for line in done.stderr.splitlines() if line.startswith("pixelrnn: ") or "interrupted" in line]
-    full, interrupted, nowhere = said
+    full, interrupted, idle, other, nowhere = said
     assert full == "pixelrnn: process 1: the disk: No space left on device"
     assert interrupted == "interrupted; 10 finished samples are in part.png"
+    assert idle == full
+    assert other == "pixelrnn: expected the same model in all processes, got another in process 2"
     assert re.fullmatch("pixelrnn: expected a checkpoint, .*, got nowhere", nowhere)
     assert not (three / "nothing.png").exists()
     many, part = (pixels_of(three / name)[: 2 * SIDE] for name in ("many.png", "part.png"))

@@ -1,6 +1,7 @@
 """Two processes share each batch, and train a model as one process does."""
 
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import torch
 from helpers import child
 from helpers.pictures import write_named_pictures
 from helpers.tiny import SINGLE_PROCESS
-from pixelrnn_ext.training import checkpoint, journal
+from pixelrnn_ext.training import checkpoint, distributed, journal
+from pixelrnn_ext.training.interrupt import Interrupt
 
 from . import two_processes
 
@@ -90,3 +92,24 @@ def test_lstm2d_with_sizes(runs):
     for rank in range(2):
         got = torch.load(two / f"lstm2d-{rank}.pt")
         torch.testing.assert_close(got, two_processes.train_lstm2d(SINGLE_PROCESS), rtol=1e-9, atol=1e-9)
+
+
+def test_a_signal_in_an_exchange_comes_after_it(monkeypatch):
+    """A training sees the signal by its own handler. A command without such a handler gets a KeyboardInterrupt."""
+    gathered = []
+
+    def gather(outcomes, outcome, group):
+        signal.raise_signal(signal.SIGINT)
+        gathered.append(outcome)
+        outcomes[:] = [outcome, (["other"], None)]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    world, found = distributed.World(0, 2, torch.device("cpu"), object()), []
+    with Interrupt() as stop:
+        found += world.map(str, range(3))
+    assert stop() and found == ["0", "other", "2", "other"]
+    found.clear()
+    with pytest.raises(distributed.AllInterrupted):
+        for result in world.map(str, range(3)):
+            found.append(result)
+    assert found == ["0", "other"] and gathered[-1] == ([], "interrupted")

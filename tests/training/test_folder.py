@@ -11,7 +11,7 @@ from PIL import Image
 from helpers.pictures import NAMES, named_pixels, write_named_pictures
 from helpers.tiny import SINGLE_PROCESS, resumed_training, tiny_training
 from pixelrnn_ext.training import checkpoint, data, folder
-from pixelrnn_ext.training.distributed import World
+from pixelrnn_ext.training.distributed import ProcessError, World
 from pixelrnn_ext.training.stored_data import load_again
 
 
@@ -162,12 +162,9 @@ def test_a_training_on_other_data_is_not_resumed(tmp_path):
 
 
 def test_processes_must_see_the_same_files(tmp_path, monkeypatch):
-    """World.sum here returns the sums of two processes with different files."""
-    monkeypatch.setattr(
-        World, "sum", lambda self, values: 2 * values + (1 if values.dtype == torch.int64 and values > 1 else 0)
-    )
+    monkeypatch.setattr(World, "_agree", lambda self, digest, error: [digest, "of other files"])
     loaded = load(write_named_pictures(tmp_path))
-    with pytest.raises(ValueError, match="expected the same files in .* for all processes, got others for some"):
+    with pytest.raises(ProcessError, match="expected the same files in .* in all processes, got another in process 1"):
         tiny_training(tmp_path, loaded, world=World(0, 2, SINGLE_PROCESS.device, object()))
 
 
