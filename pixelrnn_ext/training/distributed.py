@@ -144,7 +144,8 @@ class World:
         """Returns ``load()``, which the first process calls before all others, because it may download something."""
         with self.fail_together():
             loaded = load() if self.is_first else None
-        return load() if loaded is None else loaded
+        with self.fail_together():
+            return load() if loaded is None else loaded
 
     def barrier(self) -> None:
         if self.control is not None:
