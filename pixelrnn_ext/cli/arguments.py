@@ -18,6 +18,11 @@ def non_empty(text: str) -> str:
     return text
 
 
+def folder(text: str) -> str:
+    """Returns an absolute path as a string, because checkpoints store options as JSON."""
+    return str(path(text).expanduser().absolute())
+
+
 def path(text: str) -> Path:
     return Path(non_empty(text))
 

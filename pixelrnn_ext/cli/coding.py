@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import models
 from .._sentences import counted
-from ..training import data, folder
+from ..training import data, folder, stored_data
 from ..training.checkpoint import Facts
 from ..training.exact_images import read_exact
 from ..training.images import pixel_limit
@@ -39,7 +39,11 @@ def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[
     """
     parts = [part for name in names for part in _read_parts(name, model, facts, max_pixels)]
     runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
-    return [data.Split(torch.cat([part.images for part in run]), labels_of(run)) for run in runs]
+    # torch.cat would copy the images of a store into memory.
+    return [
+        run[0] if len(run) == 1 else data.Split(torch.cat([part.images for part in run]), labels_of(run))
+        for run in runs
+    ]
 
 
 def conditions(
@@ -134,7 +138,9 @@ def _parse_split(text: str) -> tuple[str, str] | None:
 
 
 def _load(spec: str, split: str, model: Model, facts: Facts) -> data.Split:
-    dataset = data.load(data.absolute(spec))
+    spec = data.absolute(spec)
+    trained_on_it = spec.startswith("hf:") and facts.get("arguments", {}).get("data") == spec
+    dataset = stored_data.load_again(facts) if trained_on_it else data.load(spec)
     check_data(dataset, model, facts)
     return dataset.splits[split]
 

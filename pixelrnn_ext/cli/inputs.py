@@ -15,7 +15,7 @@ from ..operators import backends
 from ..training import checkpoint, data, distributed, images, stored_data
 from ..training.builder import check_fits
 from ..training.checkpoint import Facts
-from .arguments import positive, size
+from .arguments import folder, non_negative, positive, size
 
 Model = models.AutoregressiveModel
 Command: TypeAlias = Callable[[Namespace, str, list[str]], int]
@@ -26,11 +26,25 @@ def add_data(parser: ArgumentParser, what: str) -> None:
     names = ", ".join(data.DATA_SETS)
     add("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
     add("--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch")
-    add("--image-size", type=size, metavar="HxW", help="folder: size of the images, 32x32 by default")
-    add("--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut")
-    add("--gray", action="store_true", default=None, help="folder: one channel instead of three")
-    add("--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped")
-    add("--max-pixels", type=positive, metavar="N", help=f"folder: larger images are unreadable ({images.MAX_PIXELS})")
+    add("--image-size", type=size, metavar="HxW", help="folder, hf: size of the images; folder: 32x32 by default")
+    add("--fit", choices=images.FITS, help="folder, hf: scale and cut at the centre (default), scale, or cut")
+    add("--gray", action="store_true", default=None, help="folder, hf: one channel instead of three")
+    add("--strict", action="store_true", default=None, help="folder, hf: what is unreadable is an error, not skipped")
+    add(
+        "--max-pixels",
+        type=positive,
+        metavar="N",
+        help=f"folder, hf: larger images are unreadable ({images.MAX_PIXELS})",
+    )
+    add("--workers", type=non_negative, metavar="N", help="folder, hf: processes that decode pictures (0)")
+    where = "where large data sets are kept as bytes"
+    add("--cache", type=folder, metavar="DIR", help=f"folder, hf, imagenet: {where} (pixelrnn_ext in ~/.cache)")
+    expressions = "hf: splits or parts of them, such as train[:90%%] train[90%%:] test"
+    add("--splits", nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"), help=expressions)
+    add("--image-column", metavar="NAME", help="hf: the column of the images, if there are several")
+    add("--label-column", metavar="NAME", help="hf: the column of the classes, if there are several")
+    add("--revision", help="hf: of a data set on a hub, by default the newest")
+    add("--streaming", action="store_true", default=None, help="hf: convert without keeping the library's files")
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -91,7 +105,7 @@ def load_data(options: Namespace, model: Model, facts: Facts) -> data.DataSet:
     stored_data.check_same_everywhere(dataset, world)
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
-    if dataset.folder and world.is_first:
+    if (dataset.folder or dataset.fingerprint) and world.is_first:
         for note in dataset.notes:
             print(note, file=sys.stderr)
     return dataset

@@ -57,7 +57,7 @@ WIDTH = ("hidden_channels", "parameters")
 LENGTH = ("steps", "epochs")
 # Options that --resume may change. --data is one, because a folder of images may have moved.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
-MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
+MAY_CHANGE |= {"data", "streaming", *data.FOLDER_OPTIONS}
 # --resume may change these options to the value that is given here, and to no other.
 MAY_BECOME = {("compile", "off")}
 # Checkpoints of older versions do not store the options in OLD_DEFAULTS. For each of these options, OLD_DEFAULTS holds

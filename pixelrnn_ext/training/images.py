@@ -1,3 +1,4 @@
+import io
 import re
 import stat
 import warnings
@@ -63,15 +64,18 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 
 @contextmanager
-def open_picture(file: Path) -> Iterator[Any]:
-    """Opens an image file. All errors except MemoryError become a ValueError that names the file."""
+def open_picture(file: Path | str, content: bytes | None = None) -> Iterator[Any]:
+    """Opens an image file, or its ``content``.
+
+    All errors except MemoryError become a ValueError that names the file.
+    """
     image = need("PIL.Image")
     try:
         # Opening a FIFO would wait for another process.
-        if not stat.S_ISREG(Path(file).stat().st_mode):
+        if content is None and not stat.S_ISREG(Path(file).stat().st_mode):
             raise ValueError("it is no regular file")
         # Pillow mixes up rows of some TIFFs that it opens by name.
-        with open(file, "rb") as stream, image.open(stream) as picture:
+        with open(file, "rb") if content is None else io.BytesIO(content) as stream, image.open(stream) as picture:
             yield picture
     except MemoryError as error:  # no ValueError, because the file may be intact
         raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
@@ -79,16 +83,24 @@ def open_picture(file: Path) -> Iterator[Any]:
         raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
 
 
-def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
+def read_image(
+    file: Path | str,
+    size: tuple[int, int] | None = None,
+    *,
+    fit: str = "crop",
+    gray: bool = False,
+    content: bytes | None = None,
+) -> Tensor:
     """Reads an image file as uint8 (C, H, W), where C is 1 if ``gray`` is true, else 3.
 
     The image is fitted to ``size`` (height, width) by ``fit``, one of :data:`FITS`. Channels of 16 bits are scaled to 8
-    bits. Transparent pixels become black. An animation gives its first picture.
+    bits. Transparent pixels become black. An animation gives its first picture. If ``content`` has the bytes of the
+    file, ``file`` is only its name in errors.
 
     Raises ValueError if the file has 32 bits a channel, or if the picture is too small for fit="cut".
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
-    with open_picture(file) as original:
+    with open_picture(file, content) as original:
         picture = _to_8_bits(ops.exif_transpose(original), original.format).convert("L" if gray else "RGB")
         if size is not None:
             picture = _fitted(picture, size, fit)

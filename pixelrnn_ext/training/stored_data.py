@@ -9,6 +9,8 @@ from .checkpoint import Facts
 from .distributed import World
 from .folder import OtherFiles, names_of
 
+# Options of a run, which change no image.
+RUN_OPTIONS = ("cache", "workers")
 # Options that change the images of a folder, not only which files count as unreadable.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
@@ -35,16 +37,21 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
     if not before.startswith("folder:") or not where.startswith("folder:"):
         if same and where != before:
             raise ValueError(f"expected --data {before}, with which the training began, got {where}")
-        if spec is None:
+        if spec is None or (where == before and where.startswith("hf:")):
             options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
-        return data.load(where, **options)
+        loaded = data.load(where, **options)
+        if where == before and not same and _is_other(facts, loaded):
+            note = "not the images of the training: the data set has changed, or is read with other options"
+            loaded = replace(loaded, notes=(*loaded.notes, note))
+        return loaded
     if folder is None:
         raise ValueError(OLD_FOLDER)
     for name in IMAGE_OPTIONS:
         used, wanted = _readable(folder["options"][name]), _readable(options.get(name))
         if wanted not in (None, used):
             raise ValueError(f"expected --{name.replace('_', '-')} {used}, with which the training began, got {wanted}")
-    options = folder["options"] | options
+    kept = {name: arguments[name] for name in RUN_OPTIONS if arguments.get(name) is not None}
+    options = folder["options"] | kept | options
     try:
         return data.load(where, **options, files=folder["files"])
     except NotADirectoryError as error:
@@ -69,6 +76,9 @@ def paths_again(facts: Facts, spec: str | None = None) -> list[Path]:
 def check_same(facts: Facts, now: data.DataSet) -> None:
     before, stored = _folder(facts), facts["data"]
     if _identity(before) == _identity(now.folder):
+        if _is_other(facts, now):
+            got = f"{now.description} with other pixels, labels or names of classes"
+            raise ValueError(f"expected the data of the training, {stored.get('description')}, got {got}")
         return
     if before is None and stored.get("name") == "folder":
         raise ValueError(OLD_FOLDER)
@@ -80,6 +90,17 @@ def check_same_everywhere(now: data.DataSet, world: World) -> None:
     if now.folder is not None:
         digest = now.folder["files"]["digest"]
         world.check_same(f"files in {now.folder['path']}", lambda: digest)
+    if now.fingerprint is not None:
+        world.check_same(f"images of {now.description}", lambda: now.fingerprint)
+
+
+def _is_other(facts: Facts, now: data.DataSet) -> bool:
+    """Returns whether a checkpoint stores another fingerprint. A checkpoint of an older version stores none."""
+    before = facts["data"].get("fingerprint")
+    if not isinstance(before, dict) or now.fingerprint is None:
+        return False
+    is_same = before.get("sha256") == now.fingerprint["sha256"] and facts["data"]["classes"] == list(now.classes)
+    return not is_same
 
 
 def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:

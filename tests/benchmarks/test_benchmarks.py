@@ -238,12 +238,13 @@ WHOLE_MODELS = {
         "  pixelrnn_ext::scan_gradients  ": 1, "threads wait by: GOMP_SPINCOUNT=300000;": 1,
     },
     "bench_per_image": {"gradients of every image take ": 1},
+    "bench_data": {"MiB of the store": 1, "a store, batches alone": 1, "size and time of every file": 1},
     "bench_codec": {
         "  row, -log2 p  ": 1, "  pixelcnn, the range coder alone, ours  ": 1, "decompress over sampling": 1,
         "  PNG  ": 2, "  xz  ": 2,
     },
 }  # fmt: skip
-OPTIONS = {"bench_training": ["--load", "--profile"]}
+OPTIONS = {"bench_training": ["--load", "--profile"], "bench_data": ["--files", "30"]}
 NEED_KERNELS = "bench_training", "bench_per_image"
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import types
+import weakref
 import zlib
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def test_imagenet(tmp_path):
     for number, count in ((1, 12), (2, 7), (10, 11)):
         write_batch(tmp_path / f"train_data_batch_{number}.npz", count)
     write_batch(tmp_path / "val_data.npz", 5)
-    loaded = data.load(f"imagenet32:{tmp_path}")
+    loaded = data.load(f"imagenet32:{tmp_path}", cache=tmp_path / "cache")
     assert sizes_of(loaded) == (27, 3, 5)
     assert loaded.splits["train"].labels.tolist() == [*range(12), *range(7), *range(8)]
     first = numpy.load(tmp_path / "train_data_batch_1.npz")["data"][0]
@@ -223,7 +224,27 @@ def test_imagenet_with_a_wrong_file(tmp_path, write, message):
     file = tmp_path / "val_data.npz"
     write(file)
     with pytest.raises((ValueError, OSError), match=message.format(file=file)):
-        data.load(f"imagenet32:{tmp_path}")
+        data.load(f"imagenet32:{tmp_path}", cache=tmp_path / "cache")
+    assert not list(tmp_path.glob("cache/stores/*/*"))
+
+
+def test_imagenet_is_converted_once_with_one_file_in_memory(tmp_path, monkeypatch):
+    for name in ("train_data_batch_1", "train_data_batch_2", "val_data"):
+        write_batch(tmp_path / f"{name}.npz", 12)
+    read, alive = data._read_npz, []
+
+    def read_npz(file, side):
+        assert not any(reference() for reference in alive)
+        images, labels = read(file, side)
+        alive.append(weakref.ref(images))
+        return images, labels
+
+    monkeypatch.setattr(data, "_read_npz", read_npz)
+    first, again = (data.load(f"imagenet32:{tmp_path}", cache=tmp_path / "cache") for _ in range(2))
+    assert len(alive) == 3 and first.facts == again.facts
+    write_batch(tmp_path / "val_data.npz", 13)
+    changed = data.load(f"imagenet32:{tmp_path}", cache=tmp_path / "cache")
+    assert len(alive) == 6 and first.fingerprint != changed.fingerprint
 
 
 @pytest.mark.parametrize(

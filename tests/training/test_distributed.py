@@ -113,3 +113,27 @@ def test_a_signal_in_an_exchange_comes_after_it(monkeypatch):
         for result in world.map(str, range(3)):
             found.append(result)
     assert found == ["0", "other"] and gathered[-1] == ([], "interrupted")
+
+
+PATIENT = """
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from pixelrnn_ext.training import distributed
+
+with distributed.world("cpu") as here:
+    group = dist.new_group(backend="gloo", timeout=timedelta(seconds=1))
+    here = replace(here, control=group, alive=0.25)
+    here.first_then_others(lambda: time.sleep(1.5) or "data")
+    print("loaded", flush=True)
+"""
+
+
+def test_processes_wait_for_a_load_that_takes_longer_than_an_exchange_may(tmp_path):
+    (tmp_path / "patient.py").write_text(PATIENT)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = child.python(*launcher, tmp_path / "patient.py", env=child.environment() | {"OMP_NUM_THREADS": "1"})
+    assert done.stdout == "loaded\n" * 2, done.stderr

@@ -1,0 +1,71 @@
+"""Commands on a data set of the library `datasets`, from parquet files."""
+
+import re
+
+import pytest
+import torch
+
+from helpers.hub import offline, pixels_of, png, write_parquet
+from pixelrnn_ext.cli import coding
+from pixelrnn_ext.training import checkpoint, data
+
+from .command_line import error_of, pixelrnn
+
+pytest.importorskip("datasets", reason="the hub extra brings datasets")
+
+OPTIONS = "--image-size 8 --gray --cache cache --workers 1 --batch-size 4 --steps 1 --samples 0"
+OPTIONS += " --model row --hidden-channels 3 --num-layers 1 --head-channels 4"
+
+
+@pytest.fixture(autouse=True)
+def trained(monkeypatch, tmp_path, capsys):
+    """Trains in the working directory. Returns the test score as `evaluate` prints it."""
+    offline(monkeypatch, tmp_path / "library")
+    monkeypatch.chdir(tmp_path)
+    write_parquet(tmp_path / "pq")
+    pixelrnn(f"train --data hf:pq --out run {OPTIONS}")
+    printed = capsys.readouterr().out
+    assert "50 images read" in printed
+    return printed.splitlines()[-1].removesuffix(", the best on validation")
+
+
+def test_a_training_goes_on_with_the_data_of_its_checkpoint_alone(tmp_path, capsys, trained):
+    facts = checkpoint.load(tmp_path / "run" / checkpoint.LAST)[1]
+    assert facts["data"]["fingerprint"].keys() == {"sha256", "revision"}
+    assert facts["arguments"]["data"] == f"hf:{tmp_path}/pq" and facts["arguments"]["cache"] == f"{tmp_path}/cache"
+    pixelrnn("evaluate run")
+    assert capsys.readouterr() == (f"{trained}\n", "50 images read\n")
+    pixelrnn("evaluate run --data hf:pq --workers 0")
+    assert capsys.readouterr().out == f"{trained}\n"
+    pixelrnn("train --resume --out run --steps 2 --workers 0")
+    refused = (
+        "expected the data of the training, hf:.*pq .8x8 gray, crop., got .* with other pixels, labels or names of"
+    )
+    assert re.match(refused, error_of(capsys, "train --resume --out run --steps 3 --fit squash --image-size 8x7"))
+    write_parquet(tmp_path / "pq", change={5: png(pixels_of("other", 5))})
+    assert re.match(refused, error_of(capsys, "train --resume --out run --steps 3"))
+    pixelrnn("evaluate run")
+    other = "not the images of the training: the data set has changed, or is read with other options"
+    assert capsys.readouterr().err.splitlines() == ["50 images read", other]
+
+
+def test_a_class_name_that_changed_is_refused(tmp_path, capsys):
+    write_parquet(tmp_path / "pq", names=("even", "uneven"))
+    refused = "expected the data of the training, .* with other pixels, labels or names of classes"
+    assert re.match(refused, error_of(capsys, "train --resume --out run --steps 2"))
+    pixelrnn(f"train --data hf:pq --out conditional {OPTIONS} --conditional")
+    write_parquet(tmp_path / "pq")
+    capsys.readouterr()
+    expected = "expected the classes of the training, even, uneven, got even, odd"
+    assert error_of(capsys, "evaluate conditional") == expected
+
+
+def test_a_split_is_compressed_as_the_training_read_it(capsys):
+    pixelrnn("compress run hf:pq:test --out images.prnn")
+    assert capsys.readouterr().out.startswith("10 images, ")
+
+
+def test_a_split_to_compress_is_not_copied_into_memory(monkeypatch):
+    split = data.Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+    monkeypatch.setattr(coding, "_load", lambda *_: split)
+    assert coding.read(["digits:test"], None, {}, 1)[0] is split
