@@ -27,6 +27,7 @@ from .gallery import Gallery
 from .journal import Board, Journal
 from .progress import bar
 from .settings import Settings
+from .stopping import AgreedStop
 from .stored_data import check_same, check_same_everywhere
 
 # Steps between two entries of the log. Reading the loss waits for the device.
@@ -218,16 +219,19 @@ class Training:
     def _run(self, stop: Stop) -> bool:
         batch = self.settings.batch_size
         progress = self.progress
+        agreed_stop = AgreedStop(stop, self.world)
         self._finish_evaluation(stop)
         with bar("images", self.steps * batch, delay=0, initial=progress.step * batch) as self._bar:
             self._start = time.monotonic()
             while True:
                 if self._evaluation_is_due():
                     self._evaluate(stop)
-                if self.world.any(stop()):
+                is_last = progress.step >= self.steps
+                # An evaluation that is still due was interrupted. A resumed training repeats it before the next step.
+                if agreed_stop(at_once=is_last or self._evaluation_is_due()):
                     self.save()
                     return False
-                if progress.step >= self.steps:
+                if is_last:
                     return True
                 self._nats_since_log += self._step(progress.step)
                 self._steps_since_log += 1

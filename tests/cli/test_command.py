@@ -68,6 +68,19 @@ def test_an_import_that_fails_ends_the_command_in_one_line(tmp_path, command, na
     assert (done.returncode, done.stderr) == (status, f"{said.format(name=name)}\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_second_signal_while_python_ends_leaves_the_exit_status(number):
+    program = f"""
+import atexit, os, sys
+from pixelrnn_ext import __main__, cli
+cli.main = lambda prog: 130
+atexit.register(os.kill, os.getpid(), {number:d})
+sys.exit(__main__.main())
+"""
+    done = child.python("-c", program)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_another_program_is_told():
     with pytest.raises(ImportError), _command.without_traceback(None):
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

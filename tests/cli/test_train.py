@@ -44,6 +44,12 @@ def test_ctrl_c_in_training_is_no_loss(trained, tmp_path, capsys, interrupt):
     assert_same_checkpoints(trained[0], tmp_path)
 
 
+def test_a_finished_training_that_is_started_again_prints_its_test_score(copied, trained, capsys):
+    pixelrnn("train", "--resume", "auto", "--out", copied)
+    assert capsys.readouterr().out.splitlines()[-1] == trained[1][-1]
+    assert_same_checkpoints(trained[0], copied)
+
+
 def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
     assert train(tmp_path, "--compile", "auto", "--steps", "2") == 0
     said = capsys.readouterr().out

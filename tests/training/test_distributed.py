@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from helpers import child
 from helpers.pictures import write_named_pictures
 from helpers.tiny import SINGLE_PROCESS
-from pixelrnn_ext.training import checkpoint, distributed, journal
+from pixelrnn_ext.training import checkpoint, distributed, journal, stopping
 from pixelrnn_ext.training.interrupt import Interrupt
 
 from . import two_processes
@@ -71,6 +72,42 @@ def test_two_compiled_processes_train_as_one_does(runs, tmp_path):
     got, facts = checkpoint.load(tmp_path / checkpoint.LAST)
     assert facts["compiled"]
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_all_processes_stop_after_the_step_in_which_one_got_a_signal(runs):
+    _, (two, _), said = runs
+    assert re.findall(r"stopped after step (\d+);", said) == ["6", "9"]
+    (expected, _), (got, _) = (checkpoint.load(out / checkpoint.LAST) for out in (two, two / "stopped"))
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+    entries = [(entry["event"], entry["step"]) for entry in journal.read(two / "stopped")]
+    assert [step for event, step in entries if event == "validation"] == [9, 12]
+
+
+def test_flags_are_exchanged_at_times_that_all_processes_know(monkeypatch):
+    """Another process, which takes longer for a step, is asked to stop while the third exchange runs."""
+    others_flags, begun, waited = [0, 0, 0, 1], [], []
+
+    def all_reduce(values, group, async_op=False):
+        begun.append(step)
+        values += torch.tensor([others_flags[len(begun) - 1], 2 * stopping.SECONDS / 3.5 - float(values[1])])
+        return Mock(wait=lambda: waited.append(step))
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    agreed = stopping.AgreedStop(lambda: False, distributed.World(0, 2, torch.device("cpu"), object()))
+    for step in range(20):  # noqa: B007
+        if agreed():
+            break
+    assert (begun, waited) == ([0, 1, 4, 7], [1, 4, 7, 10])
+
+
+def test_a_process_that_is_lost_ends_the_others(monkeypatch):
+    lost = Mock(side_effect=RuntimeError("Connection closed by peer"))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_, **__: Mock(wait=lost))
+    agreed = stopping.AgreedStop(lambda: False, distributed.World(0, 2, torch.device("cpu"), object()))
+    assert not agreed()
+    with pytest.raises(distributed.ProcessError, match="^another process ended, or did not answer within --timeout"):
+        agreed()
 
 
 def test_there_is_one_log(runs):

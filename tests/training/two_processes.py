@@ -1,17 +1,19 @@
 """Program that the tests start by torchrun, in two processes.
 
-It trains an LSTM2d. Then it runs one training that succeeds, and one that fails.
+It trains an LSTM2d. Then it runs a training, the same training with two signals, and a training that fails.
 """
 
+import signal
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from unittest.mock import patch
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from helpers.scans import make_layer, ragged_sizes
 from pixelrnn_ext import cli
-from pixelrnn_ext.training import distributed
+from pixelrnn_ext.training import distributed, loop, stopping
 
 IMAGES, HEIGHT, WIDTH, STEPS = 4, 5, 6, 3
 
@@ -39,6 +41,28 @@ def command_in_float64(arguments):
         torch.set_default_dtype(before)
 
 
+def stop_twice(here, training, out):
+    """Runs a training in three parts. Process 1 gets a signal in step 4, and in the first evaluation."""
+
+    def signalled(function, is_now=lambda *_: True):
+        def run(*args, **options):
+            if here.rank == 1 and is_now(*args):
+                signal.raise_signal(signal.SIGTERM)
+            return function(*args, **options)
+
+        return run
+
+    step = signalled(loop.Training._step, lambda training, step: step == 4)
+    in_step = patch.object(loop.Training, "_step", step)
+    in_evaluation = patch.object(loop, "nats_per_image", signalled(loop.nats_per_image))
+    with patch.object(stopping, "SECONDS", 0):  # an exchange for each step
+        for fault, options in ((in_step, []), (in_evaluation, ["--resume"])):
+            with fault:
+                assert command_in_float64([*training, out, *options]) == 130
+            here.barrier()  # process 1 does not wait for the checkpoint, which process 0 writes
+    assert command_in_float64([*training, out, "--resume"]) == 0
+
+
 if __name__ == "__main__":
     folder, *training = sys.argv[1:]
     with distributed.world("cpu") as here:
@@ -46,5 +70,7 @@ if __name__ == "__main__":
         # A process can join a group only once, so this uses the existing one.
         distributed.world = lambda *_: nullcontext(here)
         assert command_in_float64(training) == 0
+        with redirect_stdout(sys.stderr):
+            stop_twice(here, training[:-1], f"{folder}/stopped")
         status = cli.main(["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"])
     sys.exit(status)
