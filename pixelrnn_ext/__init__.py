@@ -6,7 +6,7 @@ from ._process import configure_process, keep_freed_memory
 if running_command() and not is_bench():
     configure_process()
 with without_traceback(running_command()):
-    from . import codec, functional, importers, likelihood, masks, models, reference, sampling
+    from . import causality, codec, functional, importers, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
@@ -27,6 +27,7 @@ __all__ = [
     "RowLSTM",
     "Sampler",
     "build_config",
+    "causality",
     "codec",
     "from_name",
     "functional",

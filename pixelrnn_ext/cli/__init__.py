@@ -1,7 +1,7 @@
 """The command line of this package: ``pixelrnn``, or ``python -m pixelrnn_ext``.
 
 The exit status is 0 for success, 2 for an error, and 130 after Ctrl-C. It is 1 if ``bench`` finds that a layer computes
-wrong numbers.
+wrong numbers, or ``check`` finds a leak.
 """
 
 import os

@@ -12,7 +12,7 @@ from ..training.drawing import HIDDEN_AREAS
 from . import arguments, coding
 
 
-def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
+def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str, required: bool = True) -> None:
     """Adds ``--out``, and ``--force`` unless the output is a new folder.
 
     ``writes`` is a key of ``REPLACED``.
@@ -20,7 +20,7 @@ def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar
     # When a command trains a model, the value of --out stays a string, because checkpoints store options as JSON, which
     # has no path type.
     kind = arguments.non_empty if writes == "training" else arguments.path
-    parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
+    parser.add_argument(*flags, "--out", type=kind, required=required, metavar=metavar, help=help)
     parser.set_defaults(writes=writes)
     if writes != "folder":
         parser.add_argument(
@@ -81,7 +81,7 @@ def check(options: Namespace) -> None:
 
     A training may replace training files in its own folder, unless the files are inputs of the command.
     """
-    if not hasattr(options, "writes") or getattr(options, "force", False):
+    if getattr(options, "out", None) is None or getattr(options, "force", False):
         return
     own = output.training_files(Path(options.out)) if options.writes == "training" else []
     for file in (*REPLACED[options.writes](Path(options.out)), *own):

@@ -3,7 +3,7 @@ import inspect
 from types import ModuleType
 
 from ..operators.library import VERSION
-from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
+from . import bench, check, complete, completion, compress, decompress, evaluate, info, sample, train
 
 # Each module has run(options, command, argv), which returns the exit status. ``command`` is the whole command line, and
 # ``argv`` is the part after the command's name.
@@ -15,6 +15,7 @@ COMMANDS: dict[str, ModuleType] = {
     "complete": complete,
     "compress": compress,
     "decompress": decompress,
+    "check": check,
     "bench": bench,
 }
 

@@ -6,9 +6,7 @@ column, colour).
 
 import itertools
 
-import torch
-
-from helpers.oracle import colour
+from pixelrnn_ext.causality import check
 
 
 def identity(height, width, colours):
@@ -56,22 +54,13 @@ def layer(x, name, gate_bias=None):
     return {(r, c, a): left[r, c, a] | right.get((r - 1, c, a), set()) for r, c, a in left}
 
 
-def measured(function, x, colours, input_colours=None):
-    """Measures the dependency map of ``function`` at the image ``x``, of shape (1, channels, H, W).
+def measured(function, shape, colours, levels=None):
+    """Measures the dependency map of ``function``, which takes feature maps of ``shape`` (channels, H, W).
 
-    An output depends on an input if its gradient is not 0. One backward pass over a batch of copies of the image gives
-    all gradients.
+    With ``levels``, the maps are images of this number of levels.
     """
-    input_colours = input_colours or colours
-    channels, height, width = function(x).shape[1:]
-    outputs = list(itertools.product(range(height), range(width), range(colours)))
-    cotangent = x.new_zeros(len(outputs), channels, height, width)
-    for i, (r, c, a) in enumerate(outputs):
-        members = [k for k in range(channels) if colour(k, channels, colours) == a]
-        cotangent[i, members, r, c] = torch.randn(len(members), dtype=x.dtype)
-    copies = x.repeat(len(outputs), 1, 1, 1).requires_grad_()
-    (gradient,) = torch.autograd.grad(function(copies), copies, cotangent)
+    report = check(function, shape, layout="features", image_channels=colours, levels=levels, raises=False)
     return {
-        p: {(r, c, colour(k, x.shape[1], input_colours)) for k, r, c in gradient[i].nonzero().tolist()}
-        for i, p in enumerate(outputs)
+        (r, c, a): {(row, column, colour) for colour, row, column in report.seen_by((a, r, c)).nonzero().tolist()}
+        for a, r, c in itertools.product(range(colours), *map(range, shape[1:]))
     }

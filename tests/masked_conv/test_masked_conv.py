@@ -144,7 +144,7 @@ def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gat
         def run(x):
             return masked_conv2d(x, weight, **options).chunk(gates, 1)[gate]  # noqa: B023
 
-        assert reach.measured(run, x.detach(), colours) == expected
+        assert reach.measured(run, x.shape[1:], colours) == expected
 
 
 @each_mask

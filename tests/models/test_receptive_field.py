@@ -39,8 +39,12 @@ def test_nothing_later_is_seen_and_everything_earlier_by_the_diagonal_model(
     # _check_images() would refuse images of real numbers, which the test needs for gradients.
     monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)
     model = make_active(name, colours, num_layers=num_layers, residual=residual, skip=skip, **factor)
-    images = torch.rand(1, model.image_channels, *size, dtype=torch.float64) * (model.levels - 1)
-    field = reach.measured(lambda x: model(x).transpose(1, 2).flatten(1, 2), images, model.image_channels)
+    shape = model.image_channels, *size
+
+    def logits(x):
+        return model(x).transpose(1, 2).flatten(1, 2)
+
+    field = reach.measured(logits, shape, model.image_channels, model.levels)
     # A multi-scale model first generates the pixels in every factor-th row and column (section 3.6 of the paper).
     factor, last_column = getattr(model, "factor", 1), size[1] - 1
     order = sorted(field, key=lambda p: (p[0] % factor > 0 or p[1] % factor > 0, p))

@@ -15,15 +15,15 @@ each_extent = pytest.mark.parametrize("ragged", [False, True], ids=["full", "rag
 
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
-    x = randn64(1, in_channels, height + ragged, width + 2 * ragged)
+    shape = in_channels, height + ragged, width + 2 * ragged
     sizes = torch.tensor([(height, width)]) if ragged else None
-    expected = {p: set() for p in reach.identity(*x.shape[2:], colours)}
+    expected = {p: set() for p in reach.identity(*shape[1:], colours)}
     expected |= reach.layer(reach.identity(height, width, colours), name)
 
     def run(copies):
         return layer(copies, sizes=sizes if sizes is None else sizes.expand(len(copies), 2))
 
-    assert reach.measured(run, x, colours) == expected
+    assert reach.measured(run, shape, colours) == expected
 
 
 @pytest.mark.covering(2)
@@ -52,10 +52,11 @@ def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
     height, width = 4, 3
     layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
     x = randn64(1, in_channels, height, width)
-    gate_bias = randn64(1, gate_bias_channels(layer), height, width)
+    shape = gate_bias_channels(layer), height, width
     nothing = {p: set() for p in reach.identity(height, width, colours)}
     expected = reach.layer(nothing, name, gate_bias=reach.identity(height, width, 1))
-    assert reach.measured(lambda g: layer(x.expand(len(g), -1, -1, -1), g), gate_bias, colours, 1) == expected
+    field = reach.measured(lambda g: layer(x.expand(len(g), -1, -1, -1), g), shape, colours)
+    assert {p: {(r, c, 0) for r, c, _ in seen} for p, seen in field.items()} == expected
 
 
 def test_the_bilstm_sees_everything_before_and_nothing_after():

@@ -1,0 +1,163 @@
+"""Calls the function that a user checks, and brings its maps into one form."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .._arguments import integer, integers
+from .._sentences import reason
+from ..masks import colour_groups
+
+LAYOUTS = ("levels-first", "flat", "features")
+
+
+class CheckedFunction:
+    """A function from images to maps, with what is needed to examine it.
+
+    Calling it returns maps (N, K, H, W), whatever the layout of the user's function.
+
+    Attributes:
+        grid: (colours, H, W), the values of inputs and outputs.
+        input_colours, output_colours: the colour of each channel, int64 tensors.
+        batch: the number of images in every call. An image may be rounded in another way in a batch of another size.
+        is_real: whether images have a floating-point dtype.
+    """
+
+    def __init__(
+        self,
+        f: Callable[[Tensor], Tensor],
+        shape: Sequence[int],
+        layout: str,
+        image_channels: int | None,
+        levels: int | None,
+        dtype: torch.dtype,
+        seed: int,
+    ) -> None:
+        if not callable(f):
+            raise TypeError(f"expected f to be a module or a function, got {type(f).__name__}")
+        if layout not in LAYOUTS:
+            raise ValueError(f"expected layout to be one of {', '.join(LAYOUTS)}, got {layout!r}")
+        if not isinstance(shape, Sequence) or len(shape) != 3:
+            raise ValueError(f"expected shape to be (C, H, W), got {shape}")
+        if not isinstance(dtype, torch.dtype) or dtype.is_complex or dtype == torch.bool:
+            raise TypeError(f"expected dtype to be a torch.dtype of real numbers or integers, got {dtype}")
+        channels, height, width = integers(channels=shape[0], height=shape[1], width=shape[2])
+        colours = channels if image_channels is None else integer("image_channels", image_channels)
+        self.shape: tuple[int, int, int] = (channels, height, width)
+        self.grid: tuple[int, int, int] = (colours, height, width)
+        self.batch: int = min(max(2**18 // (channels * height * width), 4), 32)
+        self.input_colours: Tensor = colour_groups(channels, colours)
+        self._levels = None if levels is None else integer("levels", levels, 2)
+        self.is_real: bool = dtype.is_floating_point
+        if levels is None and not self.is_real:
+            raise ValueError(f"expected levels for images of {dtype}, got none")
+        self._dtype, self._layout, self._seed = dtype, layout, integer("seed", seed, 0)
+        self._f, self._device = f, torch.device("cpu")
+        if isinstance(f, nn.Module):
+            self._f = _copied(f, dtype if self.is_real else torch.float64)
+            self._device = next((tensor.device for tensor in f.state_dict().values()), self._device)
+        self.restart()
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Enables derivatives in a ``with`` block, and afterwards gives torch's random generators their state back."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+            self.output_colours: Tensor = self._probe()
+            yield
+
+    def restart(self) -> None:
+        """Makes the next draws those of a new object."""
+        self._generator = torch.Generator().manual_seed(self._seed)
+
+    def draw(self, count: int = 1) -> Tensor:
+        """Returns new random images (count, C, H, W)."""
+        size = (count, *self.shape)
+        if self._levels is None:
+            images = torch.randn(size, dtype=torch.float64, generator=self._generator)
+        else:
+            images = torch.randint(self._levels, size, generator=self._generator)
+        return images.to(self._device, self._dtype)
+
+    def changed(self, images: Tensor) -> Tensor:
+        """Returns images in which every value differs from that of ``images``."""
+        if self._levels is None:
+            return images + 2 * self.draw(len(images))
+        steps = torch.randint(1, self._levels, images.shape, generator=self._generator)
+        return ((images.cpu().long() + steps) % self._levels).to(images)
+
+    def draw_cotangent(self, maps: Tensor) -> Tensor:
+        return torch.randn(maps.shape, dtype=torch.float64, generator=self._generator).to(maps)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        try:
+            maps = self._f(images.clone())  # the function may change its images
+        except (Exception, SystemExit) as error:  # a user's function may raise anything
+            text = f"{type(error).__name__}: {reason(error)}"
+            raise ValueError(f"expected f to take images {self._named(images)}, but it raised {text}") from error
+        if not isinstance(maps, Tensor) or maps.layout != torch.strided or maps.is_nested or maps.is_meta:
+            got = maps.layout if isinstance(maps, Tensor) else type(maps).__name__
+            raise ValueError(f"expected f to return a dense tensor, got {got}")
+        return self._as_feature_maps(maps, len(images)).clone()  # the function may return the same memory again
+
+    def _as_feature_maps(self, maps: Tensor, count: int) -> Tensor:
+        colours, *size = self.grid
+        if self._layout == "levels-first":
+            fits = maps.dim() == 5 and maps.shape[2] == colours
+        else:
+            fits = maps.dim() == 4 and maps.shape[1] >= colours
+            fits = fits and (self._layout == "features" or maps.shape[1] % colours == 0)
+        if not fits or len(maps) != count or list(maps.shape[-2:]) != size:
+            channels = dict(zip(LAYOUTS, (f"L, {colours}", f"{colours} * L", f"K >= {colours}")))[self._layout]
+            expected = f"maps ({count}, {channels}, {size[0]}, {size[1]}) for the layout {self._layout!r}"
+            raise ValueError(f"expected f to return {expected}, got {tuple(maps.shape)}")
+        if self.is_real and maps.dtype != self._dtype:
+            expected = f"{self._dtype}, the dtype of its images, which the argument dtype chooses"
+            raise ValueError(f"expected f to return {expected}, got {maps.dtype}")
+        if maps.isnan().any():
+            raise ValueError("expected f to return numbers, got NaN")
+        return maps.transpose(1, 2).flatten(1, 2) if self._layout == "levels-first" else maps
+
+    def _probe(self) -> Tensor:
+        """Checks that the maps of an image depend on this image alone. Returns the colour of each channel of a map."""
+        images = self.draw(self.batch)
+        middle = self.batch // 2
+        others = images.clone()
+        others[middle] = self.changed(images[middle : middle + 1])[0]
+        with torch.no_grad():
+            first, again = self(images), self(images)
+            if not torch.equal(first, again):
+                raise self.differs()
+            kept = torch.arange(self.batch) != middle
+            if not torch.equal(first[kept], self(others)[kept]):
+                why = "batch normalisation in training mode, for example, does so"
+                raise ValueError(f"expected f to compute each image of a batch alone, got maps that mix them: {why}")
+        channels, colours = first.shape[1], self.grid[0]
+        if self._layout == "features":
+            return colour_groups(channels, colours)
+        return torch.arange(colours).repeat_interleave(channels // colours)
+
+    @staticmethod
+    def differs() -> ValueError:
+        expected = "the same maps for the same images"
+        return ValueError(f"expected f to return {expected}, got others at another call: is dropout active?")
+
+    def _named(self, images: Tensor) -> str:
+        values = "normally distributed" if self._levels is None else f"integers in [0, {self._levels})"
+        return f"{tuple(images.shape)} of {images.dtype}, {values}"
+
+
+def _copied(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(dtype.to_complex())
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    try:
+        return copy.deepcopy(module)._apply(cast)
+    except Exception as error:  # a user's module may hold anything
+        expected = "a module that copy.deepcopy() can copy, or a function such as lambda x: module(x)"
+        raise ValueError(f"expected f to be {expected}, got {type(module).__name__}: {reason(error)}") from error
