@@ -1,6 +1,6 @@
 # CI's commands. They run in the active environment, which .ci/run and GitHub's workflows create.
 
-.PHONY: kernels lint types docs smoke test sweep emulated all quick build native bench-check pretrained wheel release-check
+.PHONY: kernels lint types docs smoke test sweep emulated notebook all quick build native bench-check pretrained wheel release-check
 
 lint:
 	ruff check .
@@ -45,8 +45,12 @@ quick:
 build:
 	PIXELRNN_NATIVE=1 PIXELRNN_CUDA=0 python setup.py -q build_ext --inplace
 
+# Runs the notebook whole, and stores it with its outputs: fifteen minutes or less. Needs `pip install --group notebook`.
+notebook:
+	python docs/notebooks/run.py
+
 # Runs all checks, for example after a change of csrc, of the emulator or of the build.
-all: lint types docs emulated sweep test
+all: lint types docs emulated sweep test notebook
 
 # `make test` and `make sweep` include the tests of `make native` and `make bench-check`.
 native:

@@ -13,7 +13,7 @@ author = "The pixelrnn_ext authors"
 copyright = author
 release = version = re.search(r'^version = "(.*)"$', (HERE.parent / "pyproject.toml").read_text(), re.MULTILINE)[1]
 
-extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "mathml"]
+extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "mathml", "notebook"]
 
 # The same as on GitHub: dollars enclose mathematics, and anchors are named after headings.
 myst_enable_extensions = ["dollarmath"]
