@@ -59,7 +59,7 @@ LENGTH = ("steps", "epochs")
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", "streaming", *data.FOLDER_OPTIONS}
 # --resume may change these options to the value that is given here, and to no other.
-MAY_BECOME = {("compile", "off")}
+MAY_BECOME = (("compile", "off"),)
 # Checkpoints of older versions do not store the options in OLD_DEFAULTS. For each of these options, OLD_DEFAULTS holds
 # the value with which older versions trained.
 OLD_DEFAULTS: dict[str, Any] = {"shift": 0, "weight_decay": None, "compile": "off", "accumulate": 1}
@@ -199,7 +199,8 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
                 got = flag.replace("--", "--no-") if value is False else flag
                 began = "without which the training began: --resume goes on with its options"
                 raise ValueError(f"expected no {got}, {began}")
-            raise ValueError(f"expected {flag} {before}, with which the training began, got {value}")
+            began, got = (" ".join(words) if isinstance(words, list) else words for words in (before, value))
+            raise ValueError(f"expected {flag} {began}, with which the training began, got {got}")
     return options
 
 

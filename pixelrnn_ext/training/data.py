@@ -413,7 +413,7 @@ def absolute(spec: str) -> str:
         ('digits', 'folder:/data/../pictures')
     """
     name, _, path = spec.partition(":")
-    is_hub_name = name == "hf" and not Path(path).expanduser().exists()
+    is_hub_name = name == "hf" and path[:1] not in ("~", "/", ".") and not Path(path).exists()
     return f"{name}:{Path(path).expanduser().absolute()}" if path and not is_hub_name else spec
 
 

@@ -157,26 +157,35 @@ class World:
     def _patience(self) -> Iterator[None]:
         """Lets a ``with`` block of some processes take longer than the time limit, while the others wait.
 
-        A thread of each process exchanges whether all blocks have ended. Meanwhile the block must exchange nothing.
+        A thread of each process exchanges whether all blocks have ended, and whether a process that waits has got a
+        signal, which then interrupts the blocks. Meanwhile the block must exchange nothing.
         """
         if self.control is None:
             yield
             return
-        ended = threading.Event()
+        ended, stop = threading.Event(), Interrupt()
 
         def exchange() -> None:
+            is_told = False
             with suppress(RuntimeError):  # a process was killed, which the next exchange reports
-                while self.sum(torch.tensor(int(not ended.wait(self.alive)))):
-                    pass
+                while True:
+                    is_working = not ended.wait(self.alive)
+                    working, interrupted = self.sum(torch.tensor([int(is_working), int(stop())]))
+                    if not working:
+                        return
+                    if interrupted and not (is_told or ended.is_set()):
+                        is_told = True
+                        main = threading.main_thread().ident
+                        assert main is not None
+                        signal.pthread_kill(main, signal.SIGINT)  # another process, which waits, got a signal
 
         thread = threading.Thread(target=exchange, daemon=True)
-        thread.start()
-        stop = Interrupt()
         try:
+            thread.start()
             yield
         finally:
+            ended.set()
             with stop:
-                ended.set()
                 thread.join()
             _raise_again(stop.number)
 

@@ -43,13 +43,12 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes temporary files of killed processes from a folder.
+    """Removes temporary files and folders of killed processes from a folder.
 
-    ``names`` is a glob pattern. No process may be writing such a file.
+    ``names`` is a glob pattern. No process may be writing such a file or folder.
     """
     for leftover in folder.glob(f".{names}.tmp"):
-        with suppress(OSError):
-            leftover.unlink()
+        _remove(leftover)
 
 
 @contextmanager
@@ -98,10 +97,15 @@ def _temporary(path: Path) -> Path:
     prefix = f".{path.name[:40]}.{platform.node()}."
     for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")
-        if process.isdecimal() and not _is_running(int(process)):
-            with suppress(OSError):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        # In a container that starts again, this process may have the number of the one that was killed.
+        if process.isdecimal() and (int(process) == os.getpid() or not _is_running(int(process))):
+            _remove(leftover)
     return path.with_name(f"{prefix}{os.getpid()}.tmp")
+
+
+def _remove(leftover: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _replace(path: Path, data: bytes | memoryview) -> None:

@@ -56,8 +56,10 @@ def read(
     if fit not in FITS:
         raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
     datasets = need("datasets", INSTALL)
-    builder = None
-    if revision is not None and Path(where).is_dir():
+    builder, is_here = None, Path(where).is_dir()
+    if Path(where).is_file():
+        raise NotADirectoryError(f"expected a folder or the name of a data set, got the file {where}")
+    if revision is not None and is_here:
         raise ValueError(f"expected no revision for a folder, got {revision}")
     with _explained(where):
         if not any((Path(where) / name).exists() for name in _SAVED):
@@ -65,8 +67,12 @@ def read(
             _check_shards(builder.config.data_files or {})
             if found := re.search("@([0-9a-f]{40})", builder.base_path or ""):
                 revision = found[1]
-    content = stamps(sorted(file for file in Path(where).rglob("*") if file.is_file()))
-    key = ["hf", where, content or (builder and builder.hash), revision, splits, image_column, label_column]
+    if builder is None:
+        files = [file for file in Path(where).rglob("*") if file.is_file()]
+    else:
+        files = [Path(str(file)) for part in (builder.config.data_files or {}).values() for file in part]
+    content = stamps(sorted(files)) if is_here else builder and builder.hash
+    key = ["hf", where, content, revision, splits, image_column, label_column]
     key += [image_size, fit, gray, max_pixels]
 
     def prepare() -> tuple[int, Convert]:
@@ -76,7 +82,8 @@ def read(
             elif streaming:
                 sets = builder.as_streaming_dataset()
             else:
-                builder.download_and_prepare()
+                # The library would take a file on this machine for unchanged that has another size, but the old time.
+                builder.download_and_prepare(download_mode="force_redownload" if is_here else None)
                 sets = builder.as_dataset()
         if not hasattr(sets, "keys"):
             sets = {"train": sets}
@@ -88,6 +95,8 @@ def read(
             raise ValueError(f"expected the same columns and classes in {', '.join(names)}, got others in hf:{where}")
         image = _column(features, "Image", image_column, "--image-column")
         label = _column(features, "ClassLabel", label_column, "--label-column", may_lack=True)
+        if image == label:
+            raise ValueError(f"expected two columns for images and classes, got {image} for both")
         decode = _Decoder(image, label, features[label].names if label else [], image_size, fit, gray, max_pixels)
         with _explained(where):
             # The records keep the bytes of the image files, which read_image decodes.
@@ -245,7 +254,8 @@ def _check_shards(files: dict[str, Sequence[str]]) -> None:
     """
     shards: dict[tuple[str, str, str], set[int]] = {}
     for file in (file for part in files.values() for file in part):
-        if found := re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})(.*)", str(file)):
+        # Some hubs put a hash of the content behind the number, another one in each file.
+        if found := re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})(?:-[^./]*)?(\.[^/]*)", str(file)):
             shards.setdefault((found[1], found[3], found[4]), set()).add(int(found[2]))
     for (start, count, end), numbers in shards.items():
         if missing := set(range(int(count))) - numbers:

@@ -1,7 +1,8 @@
 """Trains a model: runs the training steps, scores the model, and writes checkpoints.
 
 A resumed training computes the same bits as one without interruption, because random numbers (batches.py) and the
-learning rate depend only on the seed and the step.
+learning rate depend only on the seed and the step. With three or more processes the last bits may differ, because
+DistributedDataParallel adds up the gradients of its first step in another order.
 """
 
 import math

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .files import folder_atomically
+from .files import folder_atomically, remove_temporary
 from .optional import need
 
 FACTS = "store.json"
@@ -89,15 +89,17 @@ def find_or_make(cache: Path, key: object, prepare: Callable[[], tuple[int, Conv
         return found
     folder = _folder(cache, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(f"{folder.name}.lock")):
+    with _locked(folder.with_name(f"{folder.name}.lock")) as is_alone:
         if found := find(cache, key):
             return found
+        if is_alone:
+            remove_temporary(folder.parent, f"{folder.name}.*")
         shutil.rmtree(folder, ignore_errors=True)
         size, convert = prepare()
         free = shutil.disk_usage(folder.parent).free
         if size > free:
-            expected = f"{size / 1e9:.1f} GB of free space in {folder.parent} for the converted images"
-            raise OSError(f"expected {expected}, got {free / 1e9:.1f} GB: --cache DIR names another place")
+            expected = f"{size / 1e6:,.0f} MB of free space in {folder.parent} for the converted images"
+            raise OSError(f"expected {expected}, got {free / 1e6:,.0f} MB: --cache DIR names another place")
         try:
             with folder_atomically(folder) as temporary:
                 _write(temporary, key, convert)
@@ -190,16 +192,17 @@ def _map(file: Path, dtype: str, shape: list[int], sha256: str) -> Tensor:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def _locked(file: Path) -> Iterator[bool]:
+    """Yields whether this process is the only one in the ``with`` block, which it is not sure of without locks."""
     lock = need("filelock").FileLock(file, fallback_to_soft=False)
     try:
         lock.acquire()
     except (OSError, NotImplementedError):
         # Without locks, processes may make the same store at once, and keep the one that is complete first.
-        yield
+        yield False
         return
     try:
-        yield
+        yield True
     finally:
         lock.release()
 

@@ -11,6 +11,8 @@ from .folder import OtherFiles, names_of
 
 # Options of a run, which change no image.
 RUN_OPTIONS = ("cache", "workers")
+# Data sets that are converted, and read again with the options of the training.
+CONVERTED = ("hf:", "imagenet")
 # Options that change the images of a folder, not only which files count as unreadable.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
@@ -37,7 +39,7 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
     if not before.startswith("folder:") or not where.startswith("folder:"):
         if same and where != before:
             raise ValueError(f"expected --data {before}, with which the training began, got {where}")
-        if spec is None or (where == before and where.startswith("hf:")):
+        if spec is None or (where == before and where.startswith(CONVERTED)):
             options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
         loaded = data.load(where, **options)
         if where == before and not same and _is_other(facts, loaded):

@@ -1,5 +1,6 @@
 """Commands on a data set of the library `datasets`, from parquet files."""
 
+import os
 import re
 
 import pytest
@@ -47,6 +48,25 @@ def test_a_training_goes_on_with_the_data_of_its_checkpoint_alone(tmp_path, caps
     pixelrnn("evaluate run")
     other = "not the images of the training: the data set has changed, or is read with other options"
     assert capsys.readouterr().err.splitlines() == ["50 images read", other]
+
+
+def test_a_training_of_parts_of_splits_goes_on(capsys):
+    pixelrnn(f"train --data hf:pq --out parts {OPTIONS} --splits train[:80%] train[80%:90%] train[90%:]")
+    assert "train 32, validation 4, test 4" in capsys.readouterr().out
+    pixelrnn("train --resume --out parts --steps 2")
+    parts = "train[:80%] train[80%:90%] train[90%:]"
+    sentence = f"expected --splits {parts}, with which the training began, got train test test"
+    assert error_of(capsys, "train --resume --out parts --steps 3 --splits train test test") == sentence
+
+
+def test_a_file_of_another_size_but_the_old_time_is_noticed(tmp_path, capsys):
+    file = tmp_path / "pq" / "train-00000-of-00002.parquet"
+    before = file.stat()
+    write_parquet(tmp_path / "pq", change={5: png(pixels_of("other", 5, side=9))})
+    assert file.stat().st_size != before.st_size
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    refused = "expected the data of the training, .* with other pixels"
+    assert re.match(refused, error_of(capsys, "train --resume --out run --steps 2"))
 
 
 def test_a_class_name_that_changed_is_refused(tmp_path, capsys):

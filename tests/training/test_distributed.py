@@ -4,6 +4,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
@@ -153,6 +155,10 @@ def test_a_signal_in_an_exchange_comes_after_it(monkeypatch):
 
 
 PATIENT = """
+import os
+import signal
+import sys
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -164,13 +170,24 @@ from pixelrnn_ext.training import distributed
 with distributed.world("cpu") as here:
     group = dist.new_group(backend="gloo", timeout=timedelta(seconds=1))
     here = replace(here, control=group, alive=0.25)
-    here.first_then_others(lambda: time.sleep(1.5) or "data")
-    print("loaded", flush=True)
+    if sys.argv[1:] == ["signal"] and here.rank == 1:
+        threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        here.first_then_others(lambda: time.sleep(30 if sys.argv[1:] else 1.5) or "data")
+        os.write(1, b"loaded\\n")
+    except KeyboardInterrupt:
+        os.write(1, b"interrupted\\n")
 """
 
 
 def test_processes_wait_for_a_load_that_takes_longer_than_an_exchange_may(tmp_path):
     (tmp_path / "patient.py").write_text(PATIENT)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = child.python(*launcher, tmp_path / "patient.py", env=child.environment() | {"OMP_NUM_THREADS": "1"})
+    run = partial(child.python, *launcher, tmp_path / "patient.py", env=child.environment() | {"OMP_NUM_THREADS": "1"})
+    done = run()
     assert done.stdout == "loaded\n" * 2, done.stderr
+    # The load would take 30 seconds, but the process that waits gets a signal.
+    began = time.monotonic()
+    done = run("signal")
+    assert done.stdout == "interrupted\n" * 2, done.stderr
+    assert time.monotonic() - began < 25

@@ -140,6 +140,16 @@ def test_a_record_without_a_label_is_bad(tmp_path, library):
     assert load(tmp_path / "saved").notes == (f"48 images read, 2 skipped as unreadable, the first: {first}",)
 
 
+def test_shards_may_have_unlike_hashes(parquet):
+    expected = load(parquet).fingerprint
+    for number, file in enumerate(sorted(parquet.glob("*.parquet"))):
+        file.rename(file.with_name(f"{file.stem}-{number}ab{number}.parquet"))
+    assert load(parquet).fingerprint == expected
+    next(parquet.glob("train-00001-*")).unlink()
+    with pytest.raises(OSError, match="train-00001-of-00002.parquet is missing"):
+        load(parquet)
+
+
 def missing_shard(parquet):
     (parquet / "train-00001-of-00002.parquet").unlink()
 
@@ -183,7 +193,7 @@ def damaged_shard(parquet):
             dict(image_column="kinds"),
             "expected --image-column to name a column of Image, of picture, kind, got kinds",
         ),
-        (None, dict(image_column="kind"), "hf:{where} cannot be loaded: "),
+        (None, dict(image_column="kind"), "expected two columns for images and classes, got kind for both"),
         (
             None,
             dict(label_column="picture"),

@@ -89,7 +89,7 @@ def test_a_disk_without_space_is_said_before_and_leaves_nothing_when_full(tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2e9))
         expected = (
-            f"expected 3.0 GB of free space in {tmp_path}/stores for the converted images, got 2.0 GB: --cache DIR"
+            f"expected 3,000 MB of free space in {tmp_path}/stores for the converted images, got 2,000 MB: --cache DIR"
         )
         with pytest.raises(OSError, match=re.escape(expected)):
             make(tmp_path, None, size=3 * 10**9)
