@@ -43,6 +43,8 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
     compiled = "time the baseline under torch.compile, too, which takes a minute a case to compile; not in --verdict"
     parser.add_argument("--compiled", action="store_true", help=compiled)
+    warm = "call each implementation again right before it is timed, as if it ran alone"
+    parser.add_argument("--warm", action="store_true", help=warm)
     parser.add_argument("--csv", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw speed-ups as bars; needs matplotlib")
@@ -119,7 +121,7 @@ def main(
         print(f"{Path(script).name}: nothing is required of these cases and numbers of threads", file=sys.stderr)
         return 2
 
-    benchmark = Benchmark(BUDGETS[options.scope], otherwise=" without --full")
+    benchmark = Benchmark(replace(BUDGETS[options.scope], warm=options.warm), otherwise=" without --full")
     if options.scope == DEFAULT and not options.only:
         benchmark.skip(FULL_ONLY, *(str(case) for case in cases if not case.in_default))
         cases = [case for case in cases if case.in_default]

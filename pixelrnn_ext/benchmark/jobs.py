@@ -15,7 +15,7 @@ from .timing import FEWEST_ROUNDS, Times, percentiles
 
 @dataclass(frozen=True)
 class Budget:
-    # ``seconds``, ``fewest`` and ``limit`` are arguments of timing.paired.
+    # ``seconds``, ``fewest``, ``limit`` and ``warm`` are arguments of timing.paired.
     seconds: float
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
@@ -27,6 +27,7 @@ class Budget:
     memory: int | None = None
     # Whether to measure all implementations' memory, not only this package's.
     memory_of_all: bool = False
+    warm: bool = False
 
 
 SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)

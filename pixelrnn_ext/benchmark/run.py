@@ -77,7 +77,8 @@ class Benchmark:
         dtypes = {p.name: p.cotangent.dtype for p in correct}
         for mode in job.modes:
             steps = {p.name: p.step(mode) for p in correct}
-            times = paired(steps, self.budget.seconds, self.budget.fewest, self.budget.limit)
+            budget = self.budget
+            times = paired(steps, budget.seconds, budget.fewest, budget.limit, warm=budget.warm)
             multiply_adds = problem.products.multiply_adds(mode)
             self.results.append(Result(job, mode, times, multiply_adds, dtypes, errors, incomparable))
         return self.results[-1], [p.name for p in correct]

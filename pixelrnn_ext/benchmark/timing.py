@@ -118,11 +118,14 @@ def paired(
     fewest: int = FEWEST_ROUNDS,
     limit: float = math.inf,
     clock: Callable[[Callable[[], object]], float] = wall_seconds,
+    warm: bool = False,
 ) -> Times:
     """Times functions in rounds, so that a drift of the machine's speed affects all functions alike.
 
     Each function runs for about ``seconds``, and at least ``fewest`` times. A slow function runs only in every second,
-    fourth, eighth ... round. After ``limit`` seconds the rounds end as soon as each function has been timed twice.
+    fourth, eighth ... round. After ``limit`` seconds the rounds end as soon as each function has been timed twice. If
+    ``warm`` is true, each timed call follows another call of the same function, so that the function's data are in the
+    caches and its threads are awake.
     """
     costs = {}
     for name, function in functions.items():
@@ -140,7 +143,10 @@ def paired(
             if time.perf_counter() > end and all(len(t) - t.count(None) >= 2 for t in times.values()):
                 break
             for name, function in functions.items():
-                times[name].append(None if i % period[name] else clock(function))
+                is_due = i % period[name] == 0
+                if is_due and warm:
+                    function()
+                times[name].append(clock(function) if is_due else None)
     finally:
         gc.enable()
     times.busy = others.busy()

@@ -1,5 +1,6 @@
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,22 @@ def test_what_is_a_doubt():
 
 
 STAT = "cpu  9 9 9 9 9 9 9 9\ncpu0 100 10 50 {idle} {idle} 1 2 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 5\n"
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["in turn", "warm"])
+def test_a_warm_time_follows_a_call_of_the_same_function(warm):
+    calls = []
+
+    def clock(function):
+        calls.append("timed")
+        function()
+        return 1.0
+
+    functions = {name: partial(calls.append, name) for name in "fg"}
+    times = timing.paired(functions, seconds=0, fewest=3, clock=clock, warm=warm)
+    rounds = (["f"] * warm + ["timed", "f"] + ["g"] * warm + ["timed", "g"]) * 3
+    assert calls == ["f", "timed", "f", "g", "timed", "g", *rounds]
+    assert times == dict.fromkeys("fg", [1.0] * 3)
 
 
 def test_what_other_processes_did(monkeypatch, tmp_path):
