@@ -33,8 +33,7 @@ class Leak(NamedTuple):
     input: Value
 
     def __str__(self) -> str:
-        which = "its own value" if self.input == self.output else "which comes later"
-        return f"output {tuple(self.output)} changes with input {tuple(self.input)}, {which}"
+        return _sentence(self.output, "changes with", self.input, "later")
 
 
 class BlindSpot(NamedTuple):
@@ -44,8 +43,12 @@ class BlindSpot(NamedTuple):
     input: Value
 
     def __str__(self) -> str:
-        which = "its own value" if self.input == self.output else "which comes earlier"
-        return f"output {tuple(self.output)} does not change with input {tuple(self.input)}, {which}"
+        return _sentence(self.output, "does not change with", self.input, "earlier")
+
+
+def _sentence(output: Value, verb: str, input: Value, when: str) -> str:
+    which = "its own value" if input == output else f"which comes {when}"
+    return f"output {tuple(output)} {verb} input {tuple(input)}, {which}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,9 +138,7 @@ def _parse_split(text: str) -> tuple[str, str] | None:
 
 
 def _load(spec: str, split: str, model: Model, facts: Facts) -> data.Split:
-    spec = data.absolute(spec)
-    trained_on_it = spec.startswith(stored_data.CONVERTED) and facts.get("arguments", {}).get("data") == spec
-    dataset = stored_data.load_again(facts) if trained_on_it else data.load(spec)
+    dataset = stored_data.load_again(facts, spec)
     check_data(dataset, model, facts)
     return dataset.splits[split]
 

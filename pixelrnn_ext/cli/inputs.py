@@ -1,6 +1,5 @@
 """Options that several commands share: CHECKPOINT, ``--data`` and ``--device``."""
 
-import hashlib
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -78,6 +77,7 @@ def divided(run: Command) -> Command:
 def load_model(options: Namespace) -> tuple[Model, Facts]:
     device = options.world.device
     model, facts = checkpoint.load_model(options.checkpoint, device)
+    # Checkpoint files may differ between machines, or change meanwhile.
     options.world.check_same("model", lambda: _digest(model))
     if slow := why_slow(model, device):
         warnings.warn(f"slow, by the plain PyTorch backend: {slow}", stacklevel=2)
@@ -85,11 +85,8 @@ def load_model(options: Namespace) -> tuple[Model, Facts]:
 
 
 def _digest(model: Model) -> str:
-    """Returns a hash of the parameters and buffers. Files may differ between machines, or change meanwhile."""
-    digest = hashlib.sha256(repr(models.to_config(model)).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    tensors = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    return checkpoint.digest_of(repr(models.to_config(model)), tensors)
 
 
 def why_slow(model: Model, device: torch.device) -> str | None:

@@ -69,7 +69,8 @@ def _checksum(tensors: _Tensors) -> int:
     return checksum
 
 
-def _digest(facts: str, tensors: _Tensors) -> str:
+def digest_of(facts: str, tensors: _Tensors) -> str:
+    """Returns a hash of a text, and of the names, dtypes, shapes and bytes of tensors on the CPU."""
     digest = hashlib.sha256(f"{FORMAT}\n{facts}\n".encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -117,7 +118,7 @@ def _short(value: object) -> str:
 def save(path: Path, tensors: _Tensors, facts: Facts) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
-    metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: _digest(text, tensors)}
+    metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: digest_of(text, tensors)}
     write_atomically(path, need("safetensors.torch").save(tensors, metadata))
 
 
@@ -148,7 +149,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if metadata[FORMAT_KEY] != FORMAT:
             got = f"{_short(metadata[FORMAT_KEY])}: it is damaged, or of a newer pixelrnn_ext"
             raise ValueError(f"expected a checkpoint of format {FORMAT} or before in {path}, got {got}")
-        if metadata.get(DIGEST_KEY) != _digest(text, tensors):
+        if metadata.get(DIGEST_KEY) != digest_of(text, tensors):
             raise ValueError(f"{path} is damaged: its content does not have the checksum that was written with it")
         _check(facts, path)
     else:

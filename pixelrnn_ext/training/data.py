@@ -27,7 +27,7 @@ from .progress import bar
 from .seeds import generator
 from .store import Add, Store, find_or_make, stamps
 
-SPLITS = ("train", "validation", "test")
+SPLITS = hub.SPLITS
 BINARISATIONS = ("static", "dynamic")
 _DIGITS = tuple("0123456789")
 
@@ -286,9 +286,9 @@ def _imagenet(side: int, path: str | None, cache: str | None = None) -> DataSet:
         return sum(map(_unpacked_size, files)), convert
 
     store = find_or_make(_cache(cache), [f"imagenet{side}", stamps(files)], prepare)
-    images, labels, test_images, test_labels = store.tensors.values()
+    images, labels = store.tensors["train.images"], store.tensors["train.labels"]
     count = max(1, min(10_000, len(images) // 10))
-    splits = _held_out(images, labels, count, test_images, test_labels)
+    splits = _held_out(images, labels, count, store.tensors["test.images"], store.tensors["test.labels"])
     description, classes = f"imagenet{side} (test: the official validation images)", tuple(map(str, range(1, 1001)))
     return DataSet(f"imagenet{side}", description, 256, splits, classes, fingerprint={"sha256": store.sha256})
 
