@@ -99,6 +99,7 @@ template <class T> class BandCells {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
+  const std::vector<int>& channels() const { return channels_; }
   // Returns the pointers for output pixels first to first + count - 1. index(row) must return the index of the row's
   // first pixel in the output, or in dy for a weight gradient.
   template <class F> Cells<T> at(int first, int count, const F& index) {
@@ -289,7 +290,7 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
     Band<T> dy(s, k, s.out_channels, rows + halo), input(s, k, s.in_channels, taps ? rows + halo : 0);
     Product<T> product(s, k, dy, pieces_behind(s), s.in_channels, packed.get(), false, rows);
     BandCells<T> cells(input, taps ? pieces_before(s) : std::vector<Piece>(), s.width, a.dbias);
-    const auto scratch = buffer<T>(gradient.scratch_size);
+    const auto scratch = buffer<T>(gradient.scratch_size(int(cells.channels().size()), cells.channels().data()));
     for_bands(s, shares, s0, s1, rows, [&](int q, int image, int r0, int r1) {
       dy.load(a.dy, s.relu ? a.y : nullptr, image, r0, r1 + halo);
       if (a.dinput) product.write(a.dinput, false, image, r0, r1);

@@ -28,19 +28,9 @@ template <class T> class InputGradient {
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
       const int first = first_[b], size = first_[b + 1] - first;
       T* to = packed_.get() + depth() * first;
-      const int n = std::min(size, s_.input_channels - first);
-      if (n < size || padded_channels<T>(s_.columns()) > s_.columns()) std::fill(to, to + depth() * size, T(0));
       for (int i = 0; i < s_.directions; ++i)
-        for (int k = 0; k < s_.input_taps; ++k) {
-          const auto weight = weight_ih_.at(i, k);
-          for (int column = 0; column < s_.columns(); ++column) {
-            const T* from = weight.column(column, s_.hidden) + first * weight.channel_stride;
-            if (kDepth<T> == 1 && weight.channel_stride == 1) std::copy(from, from + n, to + column * size);
-            else
-              for (int c = 0; c < n; ++c) to[packed_index<T>(column, c, size)] = from[c * weight.channel_stride];
-          }
-          to += padded_channels<T>(s_.columns()) * size;
-        }
+        for (int k = 0; k < s_.input_taps; ++k, to += padded_channels<T>(s_.columns()) * size)
+          k_.pack_transposed(weight_ih_.at(i, k), s_.hidden, s_.columns(), first, s_.input_channels, size, to);
     }
   }
   // Writes rows r0 <= r < r1 of the input gradient, except pixels outside the images. Row 0 is the first row of image

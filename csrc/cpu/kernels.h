@@ -95,6 +95,10 @@ template <class T> struct ConvolutionKernels {
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
+  // Packs the weights of one tap of a scan for the input gradient, which multiplies `columns` values of a cell by them.
+  // packed is [columns][block_outputs], in the order of packed_index(). The block begins at output o0.
+  void (*pack_transposed)(
+      const Weights<const T>& weight, int hidden, int columns, int o0, int outputs, int block_outputs, T* packed);
   // copy() copies n values from `from` to `to`. transpose() writes the transpose of the matrix `from`, [rows][columns],
   // to `to`. Both functions write zero where y <= 0, if y is not null. y has the layout of `from`.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
@@ -106,9 +110,10 @@ template <class T> struct WeightGradientKernels {
   // multiplies the values that a cell reads at all taps by the cell's dy, and sums over the cells. dy is
   // [cells][outputs]. The columns are the outputs (in a scan, the gates), padded. A call handles columns c0 <= c < c1.
   // The number c1 - c0 must be a multiple of group_columns, unless c1 is the number of all columns. scratch must have
-  // room for scratch_size values.
+  // room for scratch_size() values.
   int (*columns)(int outputs);
-  int group_columns, scratch_size;
+  int group_columns;
+  int64_t (*scratch_size)(int taps, const int* channels);
   // reduce() adds up several arrays [channels][columns], always in the same order. `sums` is the number of arrays. It
   // writes channel j of column i of the total to to[i][j * to_stride].
   void (*reduce)(int sums, int64_t sum_stride, const Sum<T>* sum, int64_t channel_stride, int columns, int channels,

@@ -44,8 +44,8 @@ struct Shape {
     return Geometry::row(size.height, size.width, corner[direction], width);
   }
 
-  // Returns how many threads shorten a scan. More threads than scans share lines, and wait for each other at the end of
-  // each line. This takes about as long as kLineWork multiply-adds.
+  // Returns how many threads shorten a scan. More threads than scans share lines. Unless they have columns of their own
+  // (sweep.h), they wait for each other at the end of each line, which takes about as long as kLineWork multiply-adds.
   int useful_threads(ThreadLimit limit) const {
     constexpr int64_t kCellWork = 2048, kLineWork = 1 << 14;  // kCellWork: a cell's work besides its products
     const int64_t scans = int64_t(directions) * images;

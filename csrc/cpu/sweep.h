@@ -99,6 +99,7 @@ template <class T, class Maps> class Sweep {
         shares_(team.threads),
         split_(s, s.directions, shares_),
         own_images_(!team.concurrent || split_.is_balanced()),
+        own_columns_(!s.diagonal && s.taps == 1 && !s.sizes && int64_t(s.images) * s.width >= max_cells_ * shares_),
         operands_of_(std::move(operands_of)),
         barrier_(shares_) {
     for (int i = 0; i < s.directions; ++i) weights_.emplace_back(k, pass, s.hidden, s.gates, operands_of_(i, 0).taps);
@@ -116,8 +117,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   // Runs shares s0 <= s < s1 (threads' parts) of the scan. If the images divide evenly, each share scans images of its
-  // own, and never waits. Otherwise the shares divide each line, and wait for each other at its end, so all shares must
-  // run at the same time.
+  // own, and never waits. Otherwise the shares divide each line. They wait for each other at its end, so all shares
+  // must run at the same time. Shares do not wait if each has image columns of its own, which read no other columns.
   void run(int s0, int s1) {
     if (!own_images_) return scan_shared_lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -141,6 +142,15 @@ template <class T, class Maps> class Sweep {
       for (size_t i = 0; i < cells.size(); ++i) {
         cells[i] = line_cells[i].line(line(step), 0, s_.images, directions[i].carried);
         all += shared_groups(cells[i]) * blocks();
+      }
+      if (own_columns_) {
+        for (size_t i = 0; i < cells.size(); ++i) {
+          const int groups = shared_groups(cells[i]);
+          for (int64_t t = 0; t < groups * blocks(); t += groups)
+            run_tiles(int(i), directions[i], cells[i], groups, t + share(groups, s0, shares_),
+                t + share(groups, s1, shares_));
+        }
+        continue;
       }
       int64_t t0 = share(all, s0, shares_), t1 = share(all, s1, shares_);
       for (size_t i = 0; i < cells.size(); ++i) {
@@ -169,7 +179,7 @@ template <class T, class Maps> class Sweep {
   // threads get equally many tiles.
   int shared_groups(const Cells<T>& cells) const {
     const int n = groups(cells);
-    return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;
+    return !own_columns_ && blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;
   }
   int64_t blocks() const { return weights_[0].blocks(); }
 
@@ -178,7 +188,7 @@ template <class T, class Maps> class Sweep {
   const ScanTile<T, Maps> tile_;
   const int shares_;
   const Split split_;
-  const bool own_images_;
+  const bool own_images_, own_columns_;
   const OperandsOf operands_of_;
   std::vector<PackedWeights<T>> weights_;
   Barrier barrier_;

@@ -11,6 +11,34 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 // With 6 cells, a tile reads fewer weights per cell.
 template <int G> constexpr int kGatesAtOnce = !k32Registers ? 2 : G == 5 ? 3 : 4;
 
+// Packs a group of columns. Columns that do not exist are null. n of the units exist.
+template <class T>
+void pack_columns(const T* const (&from)[kDepth<T>], int64_t step, int64_t n, int units, T* to) {
+  constexpr int L = lanes<T>, D = kDepth<T>;
+  if (step != 1)
+    for (int d = 0; d < D; ++d)
+      for (int u = 0; u < units; ++u) to[u * D + d] = from[d] && u < n ? from[d][u * step] : T(0);
+  else if constexpr (D == 1)
+    for (int u = 0; u < units; u += L) store(to + u, load(from[0] + u, n - u));
+  else
+    for (int u = 0; u < units; u += L)
+      store_pairs(to + 2 * u, zip(from[0] + u, from[1] ? from[1] + u : nullptr, n - u));
+}
+
+// Packs the transposed weights of a tap, for `size` of its `channels` channels from `first` on, as [column][channel]. A
+// column is one gate of one unit. packed_index() gives the order. The weights of missing channels are zero.
+template <class T> void pack_transposed(
+    const Weights<const T>& weight, int hidden, int columns, int first, int channels, int size, T* to) {
+  constexpr int D = kDepth<T>;
+  for (int column = 0; column < columns; column += D) {
+    const int64_t step = weight.channel_stride;
+    const T* from[D];
+    for (int d = 0; d < D; ++d)
+      from[d] = column + d < columns ? weight.column(column + d, hidden) + first * step : nullptr;
+    pack_columns<T>(from, step, channels - first, size, to + (int64_t)column * size);
+  }
+}
+
 template <class T, int G> class ScanPacking {
  public:
   // Packs the weights as [block of units][group of gates][tap][channel][gate of the group][unit of the block]. A group
@@ -38,20 +66,13 @@ template <class T, int G> class ScanPacking {
         }
       }
   }
-  // Packs the transposed weights as [block of units][tap][column][unit of the block]. A column is one gate of one unit.
-  // packed_index() gives the order of columns and units.
+  // Packs the transposed weights as [block of units][tap][column][unit of the block].
   static void backward(int vectors, int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
-    const int units = L * vectors, columns = padded_channels<T>(G * hidden);
-    T* to = packed + (int64_t)b0 * taps * columns * units;
+    const int units = L * vectors;
+    T* to = packed + (int64_t)b0 * taps * padded_channels<T>(G * hidden) * units;
     for (int b = b0; b < b1; ++b)
-      for (int k = 0; k < taps; ++k, to += (int64_t)columns * units)
-        for (int column = 0; column < columns; column += D) {
-          const int64_t step = weight[k].channel_stride, u0 = (int64_t)b * units;
-          const T* from[D];
-          for (int d = 0; d < D; ++d)
-            from[d] = column + d < G * hidden ? weight[k].column(column + d, hidden) + u0 * step : nullptr;
-          pack_columns(from, step, hidden - u0, units, to + column * units);
-        }
+      for (int k = 0; k < taps; ++k, to += padded_channels<T>(G * hidden) * units)
+        pack_transposed(weight[k], hidden, G * hidden, b * units, hidden, units, to);
   }
 
  private:
@@ -72,17 +93,6 @@ template <class T, int G> class ScanPacking {
               reinterpret_cast<float*>(to + j * step), step);
       return j;
     }
-  }
-  // Packs a group of columns. Columns that do not exist are null. n of the units exist.
-  static void pack_columns(const T* const (&from)[D], int64_t step, int64_t n, int units, T* to) {
-    if (step != 1)
-      for (int d = 0; d < D; ++d)
-        for (int u = 0; u < units; ++u) to[u * D + d] = from[d] && u < n ? from[d][u * step] : T(0);
-    else if constexpr (D == 1)
-      for (int u = 0; u < units; u += L) store(to + u, load(from[0] + u, n - u));
-    else
-      for (int u = 0; u < units; u += L)
-        store_pairs(to + 2 * u, zip(from[0] + u, from[1] ? from[1] + u : nullptr, n - u));
   }
 };
 

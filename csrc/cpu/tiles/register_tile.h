@@ -23,22 +23,22 @@ template <int max, class F> INLINE void with_constant(int64_t count, const F& f)
   }
 }
 
-// Adds the products of R rows of values and N vectors of weights to acc[R][N]. Row m has the values of `count` channels
-// at p[m] + j. count is kDepth<T>, or less if a tap has no more channels.
-template <class T, int R, int N, int count = kDepth<T>> INLINE void multiply_channels(
-    const T* const* p, int64_t j, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
+// Adds the products of R rows of values and N vectors of weights to acc[R][N]. values(m) points to the values of row m,
+// which has `count` channels here. count is kDepth<T>, or less if a tap has no more channels.
+template <class T, int R, int N, int count = kDepth<T>, class Values>
+INLINE void multiply_channels(const Values& values, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
   if constexpr (kDepth<T> == 2) {
     Pairs v[N];
     UNROLL for (int n = 0; n < N; ++n) v[n] = load_pairs(w + n * spacing);
     UNROLL for (int m = 0; m < R; ++m) {
-      const Pairs s = broadcast_pair<count>(p[m] + j);
+      const Pairs s = broadcast_pair<count>(values(m));
       UNROLL for (int n = 0; n < N; ++n) acc[m][n] = add_products(acc[m][n], v[n], s);
     }
   } else {
     Vec<T> v[N];
     UNROLL for (int n = 0; n < N; ++n) v[n] = load(w + n * spacing);
     UNROLL for (int m = 0; m < R; ++m) {
-      const Vec<T> s = broadcast(p[m][j]);
+      const Vec<T> s = broadcast(*values(m));
       UNROLL for (int n = 0; n < N; ++n) acc[m][n] = multiply_add(v[n], s, acc[m][n]);
     }
   }
@@ -53,9 +53,10 @@ template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   constexpr int D = kDepth<T>;
   int64_t j = j0;
-  for (; j + D <= j1; j += D, w += step) multiply_channels<T, R, N>(p, j, w, spacing, acc);
+  const auto values = [&](int m) __attribute__((always_inline)) { return p[m] + j; };
+  for (; j + D <= j1; j += D, w += step) multiply_channels<T, R, N>(values, w, spacing, acc);
   if constexpr (D > 1)
-    if (j < j1) multiply_channels<T, R, N, 1>(p, j, w, spacing, acc), w += step;
+    if (j < j1) multiply_channels<T, R, N, 1>(values, w, spacing, acc), w += step;
   return w;
 }
 

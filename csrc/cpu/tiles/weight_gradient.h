@@ -7,37 +7,24 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr int kWeightRows = k32Registers ? 6 : 3;
 
-// Adds the weight gradients of n cells to `sum`, for R channels x N vectors of outputs. b is dy, as [cell][N][lanes].
-// For a 16-bit format, b is [pair of cells][N][lanes][2].
-template <class T, int R, int N>
-void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, Sum<T>* sum, int64_t columns) {
+// Adds the weight gradients of `rows` rows to `sum`, for R channels x N vectors of outputs. A row is a cell, or a pair
+// of cells for a 16-bit format. value(k, m) points to the values of channel m that the cells of row k read. dy is
+// [rows][N][lanes][cells of a row].
+template <class T, int R, int N, class Value>
+void weight_tile(int rows, const Value& value, const T* __restrict dy, Sum<T>* sum, int64_t columns) {
   constexpr int L = lanes<T>, D = kDepth<T>;
   Vec<T> acc[R][N];
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = load(sum + m * columns + v * L);
-  for (int k = 0; k < n; k += D, b += D * N * L) {
-    const T* p = tap[k] + channel;
-    if constexpr (D == 2) {
-      alignas(64) T values[2 * L * ((R + L - 1) / L)];
-      const T* second = k + 1 < n ? tap[k + 1] + channel : nullptr;
-      UNROLL for (int m = 0; m < R; m += L)
-          store_pairs(values + 2 * m, zip(p + m, second ? second + m : nullptr, R - m));
-      Pairs w[N];
-      UNROLL for (int v = 0; v < N; ++v) w[v] = load_pairs(b + v * 2 * L);
-      UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] =
-          add_products(acc[m][v], w[v], broadcast_pair<2>(values + 2 * m));
-    } else {
-      Vec<T> w[N];
-      UNROLL for (int v = 0; v < N; ++v) w[v] = load(b + v * L);
-      UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] =
-          multiply_add(w[v], broadcast(p[m]), acc[m][v]);
-    }
-  }
+  for (int k = 0; k < rows; ++k, dy += D * N * L)
+    multiply_channels<T, R, N>([&](int m) __attribute__((always_inline)) { return value(k, m); }, dy, D * L, acc);
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) store(sum + m * columns + v * L, acc[m][v]);
 }
 
 template <class T> struct WeightGradientTiles {
-  static constexpr int L = lanes<T>;
-  static constexpr int kL1Cells = 128;  // number of cells whose dy stays in the L1 cache
+  static constexpr int L = lanes<T>, D = kDepth<T>;
+  // The number of cells that one tile sums over. In float32, their dy fills the L1 cache. In a 16-bit format, dy comes
+  // from the L2 cache, which costs less than to read and write the sums more often.
+  static constexpr int kTileCells = D == 2 ? 512 : 128;
 
   // Returns the number of outputs, rounded up to whole vectors. accumulate() takes four vectors at a time, so a rest of
   // three is padded to four.
@@ -45,9 +32,19 @@ template <class T> struct WeightGradientTiles {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;
   }
+  static int64_t padded(int channels) { return (channels + L - 1) / L * L; }
+  // Returns the number of values from one channel of n transposed cells to the next.
+  static int64_t zipped_stride(int n) { return (n + 2 * L - 1) / (2 * L) * 2 * L; }
+  // Returns the room that accumulate() needs for dy and, in a 16-bit format, for the values that zip_cells() writes.
+  static int64_t scratch_size(int taps, const int* channels) {
+    int64_t size = kTileCells * 4 * L;
+    for (int k = 0; D == 2 && k < taps; ++k) size += kTileCells * padded(channels[k]);
+    return size;
+  }
   static void accumulate(const Cells<T>& cells, int outputs, int begin, int end, const T* dy, Sum<T>* sum, T* scratch) {
-    for (int i0 = 0; i0 < cells.count; i0 += kL1Cells) {
-      const int n = cells.count - i0 < kL1Cells ? cells.count - i0 : kL1Cells;
+    for (int i0 = 0; i0 < cells.count; i0 += kTileCells) {
+      const int n = cells.count - i0 < kTileCells ? cells.count - i0 : kTileCells;
+      if constexpr (D == 2) zip_cells(cells, i0, n, scratch + kTileCells * 4 * L);
       for (int c0 = begin; c0 < end;) {
         const int rest = (end - c0) / L;
         if (rest >= 4) weight_columns<4>(cells, i0, n, outputs, c0, dy, sum, scratch), c0 += 4 * L;
@@ -65,7 +62,7 @@ template <class T> struct WeightGradientTiles {
     for (int k = 0; k < n; ++k) {
       const T* from = dy_of(k);
       prefetch<N * L * sizeof(T)>(from + N * L);
-      if constexpr (kDepth<T> == 2) {
+      if constexpr (D == 2) {
         const T* second = ++k < n ? dy_of(k) : nullptr;
         if (second) prefetch<N * L * sizeof(T)>(second + N * L);
         UNROLL for (int v = 0; v < N; ++v) {
@@ -75,16 +72,41 @@ template <class T> struct WeightGradientTiles {
       } else
         UNROLL for (int v = 0; v < N; ++v) store(scratch + (k * N + v) * L, load(from + v * L, outputs - c0 - v * L));
     }
+    const int rows = (n + D - 1) / D;
+    const T* zipped = scratch + kTileCells * 4 * L;
+    const int64_t stride = zipped_stride(n);
     Sum<T>* s = sum + c0;
     for (int k = 0; k < cells.taps; ++k) {
       const T* const* tap = cells.tap + (int64_t)k * cells.count + i0;
       const int channels = cells.channels[k], tiles = (channels + max - 1) / max;
       for (int t = 0; t < tiles; ++t) {
         const int j0 = (int64_t)channels * t / tiles, j1 = (int64_t)channels * (t + 1) / tiles;
+        const auto value = [&](int row, int m) __attribute__((always_inline)) {
+          return D == 2 ? zipped + (j0 + m) * stride + 2 * row : tap[row] + j0 + m;
+        };
         with_constant<max>(
-            j1 - j0, [&](auto r) { weight_tile<T, r, N>(n, tap, j0, scratch, s + j0 * all_columns, all_columns); });
+            j1 - j0, [&](auto r) { weight_tile<T, r, N>(rows, value, scratch, s + j0 * all_columns, all_columns); });
       }
-      s += channels * all_columns;
+      s += channels * all_columns, zipped += stride * padded(channels);
+    }
+  }
+  // Writes the values that n cells read to `to`, as [tap][channel][cell]. A tap has padded() channels, and a channel
+  // has zipped_stride() values. Cells are transposed only once, because all columns of the gradient read them.
+  static void zip_cells(const Cells<T>& cells, int i0, int n, T* to) {
+    alignas(64) float block[L * L];
+    const int64_t stride = zipped_stride(n);
+    for (int k = 0; k < cells.taps; ++k) {
+      const T* const* tap = cells.tap + (int64_t)k * cells.count + i0;
+      const int channels = cells.channels[k];
+      for (int j = 0; j < channels; j += L, to += stride * L)
+        for (int i = 0; i < n; i += 2 * L) {
+          for (int l = 0; l < L && i + 2 * l < n; ++l) {
+            const T* const* pair = tap + i + 2 * l;
+            store_pairs(reinterpret_cast<T*>(block + l * L),
+                zip(pair[0] + j, i + 2 * l + 1 < n ? pair[1] + j : nullptr, channels - j));
+          }
+          transpose_block<float>(block, nullptr, L, reinterpret_cast<float*>(to + i), stride / 2);
+        }
     }
   }
   static void reduce(int sums, int64_t sum_stride, const Sum<T>* sum, int64_t channel_stride, int columns, int channels,
@@ -109,7 +131,7 @@ template <class T> struct WeightGradientTiles {
       }
   }
 
-  static constexpr WeightGradientKernels<T> kernels{columns, 4 * L, kL1Cells * 4 * L, reduce, accumulate};
+  static constexpr WeightGradientKernels<T> kernels{columns, 4 * L, scratch_size, reduce, accumulate};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

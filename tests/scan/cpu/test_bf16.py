@@ -73,7 +73,15 @@ def rounding_update(cell, z, c_up, c_left, top=None, peephole=None):
 @pytest.mark.parametrize("hidden", [5, 16, 33])
 @pytest.mark.parametrize("layer", ["row1", "row3", "bilstm", "stable"])
 def test_roundings(layer, hidden, ragged, level, monkeypatch):
-    maps = (3, 4, 5)
+    check_roundings(layer, hidden, (3, 4, 5), ragged, level, monkeypatch)
+
+
+@each_level
+def test_roundings_of_a_row_that_is_longer_than_a_tile_of_the_weight_gradient(level, monkeypatch):
+    check_roundings("row1", 17, (1, 2, 531), False, level, monkeypatch)
+
+
+def check_roundings(layer, hidden, maps, ragged, level, monkeypatch):
     options = dict(corners=(0, 1, 2, 3), merge="sum") if layer == "stable" else {}
     p = Problem("bf16", layer, hidden, maps, x=True, sizes=ragged_sizes(*maps) if ragged else None, **options)
     with using_instruction_set(level):

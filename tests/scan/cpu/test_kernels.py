@@ -7,10 +7,10 @@ import torch
 
 from helpers import child
 from helpers.checks import RATIO, assert_all_close, assert_close, randn64, subsets
-from helpers.scans import BACKENDS, OPS, each_kind, each_layer, gate_bias_channels, make_layer, results
+from helpers.scans import BACKENDS, KINDS, OPS, each_layer, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
 
-# (N, in channels, hidden, H, W, image channels). A row of 140 pixels is longer than kRunCells.
+# (N, in channels, hidden, H, W, image channels). A row of 140 pixels is longer than kRunCells of convolve_rows.h.
 SIZES = [
     (2, 3, 5, 4, 6, 1),
     (1, 6, 7, 9, 4, 3),
@@ -51,7 +51,7 @@ def test_sizes(name, size, dtype):
 
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 4])
-@each_kind
+@pytest.mark.parametrize("name", ["row1", *KINDS])
 def test_instruction_sets_and_threads(name, n, instruction_set, threads):
     layer = make_layer(name, 5, 40, dtype=torch.float32)
     compare(layer, torch.randn(n, *LARGE))
