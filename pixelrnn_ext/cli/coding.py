@@ -3,8 +3,9 @@
 import itertools
 import os
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from ..training.images import pixel_limit
 from ..training.progress import bar
 from .arguments import positive
 from .inputs import Model, add_checkpoint, add_timeout, check_data, classes_of, label_of
+
+# The command divides images of one size into groups of at most this number of values, because encoding takes about 20
+# bytes of memory for each value of a group. Another number would change the bytes of files.
+VALUES_PER_GROUP = 2**26
 
 
 def add_options(parser: ArgumentParser, more: str = "") -> None:
@@ -37,19 +42,55 @@ def read(names: list[str], model: Model, facts: Facts, max_pixels: int) -> list[
 
     A name is a picture file, a folder of pictures, or a split of a data set, such as mnist5k:test.
     """
-    parts = [part for name in names for part in _read_parts(name, model, facts, max_pixels)]
-    runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
+    parts = (part for name in names for part in _read_parts(name, model, facts, max_pixels))
     # torch.cat would copy the images of a store into memory.
     return [
         run[0] if len(run) == 1 else data.Split(torch.cat([part.images for part in run]), labels_of(run))
-        for run in runs
+        for run in _groups(piece for part in parts for piece in _pieces(part))
     ]
 
 
-def conditions(
-    names: list[str], labels: Tensor | None, counts: list[int], model: Model, facts: Facts
-) -> list[Tensor] | None:
-    """Returns the classes of each group of images as one-hot vectors, or None if the model takes no condition.
+def _groups(parts: Iterable[data.Split]) -> Iterator[list[data.Split]]:
+    run: list[data.Split] = []
+    values = 0
+    for part in parts:
+        values += part.images.numel()
+        if run and (values > VALUES_PER_GROUP or part.images.shape[1:] != run[0].images.shape[1:]):
+            yield run
+            run, values = [], part.images.numel()
+        run.append(part)
+    if run:
+        yield run
+
+
+def _pieces(part: data.Split) -> Iterator[data.Split]:
+    """Divides images into pieces that share their memory, of at most ``VALUES_PER_GROUP`` values or of one image."""
+    count = max(VALUES_PER_GROUP // part.images.shape[1:].numel(), 1)
+    labels = itertools.repeat(None) if part.labels is None else part.labels.split(count)
+    return map(data.Split, part.images.split(count), labels)
+
+
+class OneHot(Sequence[Tensor]):
+    """The classes of each group of images as one-hot vectors, which are made when they are read.
+
+    An image's vector takes 4 bytes a class, so the vectors of a large data set may not fit into memory.
+    """
+
+    def __init__(self, labels: Sequence[Tensor], classes: int) -> None:
+        self._labels, self._classes = labels, classes
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, group: Any) -> Any:
+        return self.select(group, slice(None))
+
+    def select(self, group: int, images: Tensor | slice) -> Tensor:
+        return data.conditions(self._labels[group][images], self._classes)
+
+
+def conditions(names: list[str], labels: Tensor | None, counts: list[int], model: Model, facts: Facts) -> OneHot | None:
+    """Returns the classes of each group of images, or None if the model takes no condition.
 
     ``names`` are the values of ``--label``: classes, or splits such as digits:test, which stand for the classes of
     their images. A single class applies to all images. If ``names`` is empty, ``labels`` has the number of each image's
@@ -68,7 +109,7 @@ def conditions(
     if len(labels) != sum(counts):
         expected = f"labels of {counted(sum(counts), 'image')}, or one class for all"
         raise ValueError(f"expected {expected}, got {len(labels)}")
-    return list(data.conditions(labels, len(classes)).split(counts))
+    return OneHot(labels.split(counts), len(classes))
 
 
 def _labels(name: str, classes: list[str], model: Model, facts: Facts) -> Tensor:

@@ -33,7 +33,10 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("images", type=non_empty, metavar="IMAGES", nargs="+", help=sources)
     add_out(parser, "file", "-o", metavar="FILE", help="the output")
     parser.add_argument(
-        "--streams", type=positive, metavar="N", help="parts per image size for threads to decode; by default of 8 KiB"
+        "--streams",
+        type=positive,
+        metavar="N",
+        help="parts per group of images for threads to decode; by default of 8 KiB",
     )
     parser.add_argument(
         "--verify", action=BooleanOptionalAction, default=True, help="decode and compare before writing (the default)"
@@ -56,7 +59,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     world = options.world
     codec = Codec(model, map=world.map)
     groups = world.first_then_others(lambda: coding.read(options.images, model, facts, options.max_pixels))
-    world.check_same("images", lambda: container.checksum([group.images.long() for group in groups]))
+    world.check_same("images", lambda: container.checksum(group.images for group in groups))
     images, counts = [group.images for group in groups], [len(group) for group in groups]
     conditions = coding.conditions(options.labels, coding.labels_of(groups), counts, model, facts)
     with rows_bar("encoding") as progress:
@@ -87,23 +90,25 @@ def _versus_likelihood(size: int, expected: float) -> str:
 
 
 def _verify(
-    codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, options: Namespace
+    codec: Codec, data: bytes, images: list[Tensor], conditions: coding.OneHot | None, options: Namespace
 ) -> None:
     with rows_bar("decoding") as progress:
-        decoded = codec.decompress_groups(
+        groups = codec.iterate_groups(
             data,
             conditions,
             max_bytes=2**63 - 1,
             batch_size=options.batch_size,
             progress=options.world.scaled(progress),
         )
-    if not all(map(torch.equal, (group.long() for group in images), decoded)):
+        # All groups are decoded, because other processes take part.
+        are_same = [torch.equal(group, decoded.to(group.dtype)) for group, decoded in zip(images, groups, strict=True)]
+    if not all(are_same):
         raise RuntimeError("expected to decode the same images, got others: nothing was written")
 
 
 @torch.no_grad()
 def _likelihood(
-    model: Model, images: list[Tensor], conditions: list[Tensor] | None, options: Namespace
+    model: Model, images: list[Tensor], conditions: coding.OneHot | None, options: Namespace
 ) -> float | None:
     """Returns -log2 of the probability of all images, or None if one has more than PIXELS_PER_PASS pixels."""
     sizes = [math.prod(group.shape[2:]) for group in images]
@@ -118,7 +123,7 @@ def _likelihood(
 
     def nats(batch: tuple[int, Tensor]) -> float:
         number, index = batch
-        condition = None if conditions is None else conditions[number][index].double()
+        condition = None if conditions is None else conditions.select(number, index).double()
         return -float(model.log_prob(images[number][index], condition).sum())
 
     total = 0.0

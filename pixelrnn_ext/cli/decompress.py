@@ -1,6 +1,7 @@
 import hashlib
 import os
 from argparse import ArgumentParser, Namespace
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from .._sentences import counted
 from ..codec import Codec, container
 from ..training.exact_images import check_model, encode_png
 from ..training.files import folder_atomically
-from ..training.progress import bar, rows_bar
+from ..training.progress import rows_bar
 from . import coding
 from .arguments import path, positive
 from .inputs import divided, load_model
@@ -44,22 +45,23 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     with _naming(options.file):
         counts = [group.images for group in container.read(data).groups]
     conditions = coding.conditions(options.labels, None, counts, model, facts)
+    count = sum(counts)
+    digits = len(str(count - 1))
     with _naming(options.file), rows_bar("decoding") as progress:
-        groups = codec.decompress_groups(
+        groups = codec.iterate_groups(
             data,
             conditions,
             max_bytes=options.max_bytes,
             batch_size=options.batch_size,
             progress=world.scaled(progress),
         )
-    if not world.is_first:
-        return 0
-    count = sum(counts)
-    digits = len(str(count - 1))
-    with folder_atomically(options.out) as made, bar("files", count, "writing") as shown:
-        for number, image in enumerate(image for group in groups for image in group):
-            (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
-            shown.update()
+        images = (image for group in groups for image in group)
+        if not world.is_first:
+            deque(images, maxlen=0)
+            return 0
+        with folder_atomically(options.out) as made:
+            for number, image in enumerate(images):
+                (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
     print(f"{counted(count, 'image')}: {options.out}")
     return 0
 

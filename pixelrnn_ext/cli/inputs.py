@@ -43,7 +43,7 @@ def add_data(parser: ArgumentParser, what: str) -> None:
     add("--image-column", metavar="NAME", help="hf: the column of the images, if there are several")
     add("--label-column", metavar="NAME", help="hf: the column of the classes, if there are several")
     add("--revision", help="hf: of a data set on a hub, by default the newest")
-    add("--streaming", action="store_true", default=None, help="hf: convert without keeping the library's files")
+    add("--streaming", action="store_true", default=None, help="hf: keep no files of the library; whole splits only")
 
 
 def add_device(parser: ArgumentParser) -> None:

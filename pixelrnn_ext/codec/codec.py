@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ..incremental.run import why_not_native
 from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
-from ..operators.operands import concrete_tensor
+from ..operators.operands import check_levels, concrete_tensor
 from ..sampling import Draws, Progress, Report, SamplerFunction
 from . import coding, container, self_check
 from .coding import ImageGroup, Intervals
@@ -26,6 +26,7 @@ from .model import fingerprint, prepared_copy, record_networks
 
 Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
+Result = TypeVar("Result")
 
 PROFILE = 0
 # A stream is a part of a file that is decoded independently. By default, a stream has about STREAM_BYTES bytes.
@@ -108,7 +109,8 @@ class Codec:
 
         Args:
             images: a tensor (N, C, H, W) of N images with C colours, H rows and W columns. The pixels are integers in
-                [0, levels). For images of several sizes, pass a sequence of such tensors.
+                [0, levels). For images of several sizes, pass a sequence of such tensors. Each tensor is a *group* of
+                the file. The codec takes memory for the values of one group, so several tensors of one size need less.
             condition: for a model with ``condition_channels``, a tensor that can be broadcast to
                 (N, condition_channels, H, W), or one such tensor for each tensor of images. The file does not contain
                 it, so decompressing needs it again.
@@ -122,10 +124,8 @@ class Codec:
         """
         if streams is not None:
             streams = integer("streams", streams)
-        tensors, groups = [], []
-        for sized, intervals in self._encoded(images, condition, batch_size, progress):
-            tensors.append(sized.images)
-            groups.append(self._group(sized, intervals, streams))
+        tensors, write = self._checked_images(images), partial(self._group, streams=streams)
+        groups = list(self._encoded(tensors, condition, batch_size, progress, write))
         return container.write(Contents(PROFILE, self.fingerprint, container.checksum(tensors), groups))
 
     @_no_torch_modes()
@@ -141,10 +141,11 @@ class Codec:
 
         Excludes the file's header and the bytes that end a stream. Arguments and errors are those of :meth:`compress`.
         """
-        found = [
-            torch.stack([part.bits() for part in parts]).sum(0)
-            for _, parts in self._encoded(images, condition, batch_size, progress)
-        ]
+
+        def add(_: ImageGroup, parts: list[Intervals]) -> Tensor:
+            return torch.stack([part.bits() for part in parts]).sum(0)
+
+        found = list(self._encoded(self._checked_images(images), condition, batch_size, progress, add))
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
     @_no_torch_modes()
@@ -172,9 +173,14 @@ class Codec:
                 has images of several sizes, which :meth:`decompress_groups` decodes.
         """
         contents = self._read(data)
-        if (got := len(contents.groups)) != 1:
-            raise ValueError(f"expected a file with images of one size, got {got} sizes: call decompress_groups")
-        return self._decoded(contents, condition, max_bytes, batch_size, progress)[0]
+        counts, sizes = [group.images for group in contents.groups], {group[1:3] for group in contents.groups}
+        if len(sizes) != 1:
+            raise ValueError(f"expected a file with images of one size, got {len(sizes)} sizes: call decompress_groups")
+        if len(counts) > 1 and isinstance(condition, Tensor):
+            self._model._check_condition(condition, sum(counts), *sizes.pop())
+            condition = condition.expand(sum(counts), -1, -1, -1).split(counts)
+        copies = min(len(counts), 2)
+        return _joined(list(self._decoded(contents, condition, max_bytes, batch_size, progress, copies)))
 
     @_no_torch_modes()
     def decompress_groups(
@@ -186,11 +192,33 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> list[Tensor]:
-        """Returns the images of a file that may have several sizes, one tensor for each size.
+        """Returns the images of a file that may have several sizes, one tensor for each tensor that was compressed.
 
         The arguments and errors are those of :meth:`decompress`, but several sizes are no error.
         """
-        return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
+        return list(self._decoded(self._read(data), condition, max_bytes, batch_size, progress, copies=1))
+
+    def iterate_groups(
+        self,
+        data: bytes | bytearray | memoryview,
+        condition: Tensor | Sequence[Tensor] | None = None,
+        *,
+        max_bytes: int = 2**32,
+        batch_size: int = 64,
+        progress: bool | Progress = False,
+    ) -> Iterator[Tensor]:
+        """Yields the tensors of :meth:`decompress_groups` one after the other, without keeping them.
+
+        The checksum of the images is compared after the last tensor, so use no image before the iteration ends.
+        ``max_bytes`` limits the memory for two tensors, because a loop still has one while the next one is decoded.
+        """
+        groups = self._decoded(self._read(data), condition, max_bytes, batch_size, progress, copies=0)
+        while True:
+            with _no_torch_modes():
+                images = next(groups, None)
+            if images is None:
+                return
+            yield images
 
     def _read(self, data: Bytes) -> Contents:
         contents = container.read(data)
@@ -201,22 +229,34 @@ class Codec:
             raise ValueError(f"expected a file that was written with this model, {expected}, got one of {got}")
         return contents
 
-    def _encoded(
-        self, images: Images, condition: Condition, batch_size: int, progress: bool | Progress
-    ) -> Iterator[tuple[ImageGroup, list[Intervals]]]:
-        self._check_threads()
-        batch_size = integer("batch_size", batch_size)
+    def _checked_images(self, images: Images) -> list[Tensor]:
         if not isinstance(images, Iterable):
             raise TypeError(f"expected a Tensor of images or several, got {type(images).__name__}")
-        tensors = [images] if isinstance(images, Tensor) else list(images)
-        for tensor in tensors:
-            self._model._check_images(tensor)
-        groups = self._image_groups([_on_cpu("images", t).long() for t in tensors], condition)
-        report = Report(progress, sum(group.rows for group in groups))
-        for group in groups:
+        found = []
+        for tensor in [images] if isinstance(images, Tensor) else images:
+            self._model._check_images(tensor, check=False)
+            found.append(_on_cpu("images", tensor))
+            check_levels("images", found[-1], self._model.levels)
+            # Batches bound the memory for several images, so only one image must fit.
+            self._model._check_images(found[-1][:1])
+        return found
+
+    def _encoded(
+        self,
+        tensors: list[Tensor],
+        condition: Condition,
+        batch_size: int,
+        progress: bool | Progress,
+        finish: Callable[[ImageGroup, list[Intervals]], Result],
+    ) -> Iterator[Result]:
+        """Yields the result of ``finish`` for each group. Only the intervals of one group are in memory."""
+        self._check_threads()
+        batch_size = integer("batch_size", batch_size)
+        report = Report(progress, _rows(tensors))
+        for group in self._image_groups(tensors, condition):
             indices = torch.arange(group.n).split(min(batch_size, self._images_at_once(group)))
             batches = self._map(partial(self._encode_batch, group, report), indices)
-            yield group, [Intervals(*(torch.cat(fields, 2) for fields in zip(*parts))) for parts in zip(*batches)]
+            yield finish(group, [Intervals(*(torch.cat(fields, 2) for fields in zip(*p))) for p in zip(*batches)])
         self._check_threads()
 
     def _encode_batch(self, group: ImageGroup, report: Report, index: Tensor) -> list[Intervals]:
@@ -226,15 +266,14 @@ class Codec:
 
     def _group(self, group: ImageGroup, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
-            intervals = torch.cat([part.stream_order(0, group.n) for part in parts])
             # The number of streams depends on the size of the encoded data. The images are encoded once only to get
             # this size, because an estimate would differ between machines, and so would the files.
-            size = len(self._encode(intervals))
+            size = len(self._encode(_joined([part.stream_order(0, group.n) for part in parts])))
             at_once = self._images_at_once(group)
             needed = -(-group.n // at_once) if at_once < container.BLOCK else 1
             streams = max(size // STREAM_BYTES, needed)
         data = [
-            self._encode(torch.cat([part.stream_order(*block) for block in container.blocks(*span) for part in parts]))
+            self._encode(_joined([part.stream_order(*block) for block in container.blocks(*span) for part in parts]))
             for span in container.stream_spans(group.n, min(streams, group.n))
         ]
         _, _, height, width = group.images.shape
@@ -244,37 +283,46 @@ class Codec:
         return columns.range_encode(intervals) if self._native else range_coder.encode(intervals)
 
     def _decoded(
-        self, contents: Contents, condition: Condition, max_bytes: int, batch_size: int, progress: bool | Progress
-    ) -> list[Tensor]:
+        self,
+        contents: Contents,
+        condition: Condition,
+        max_bytes: int,
+        batch_size: int,
+        progress: bool | Progress,
+        copies: int,
+    ) -> Iterator[Tensor]:
+        """Yields the images of each group.
+
+        ``copies`` is the number of copies of all images that the caller keeps. It is 0 for a caller that keeps the
+        images of a group only until it gets the next group.
+        """
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
         # A group without images counts as one image, so that the memory limit also refuses a huge height or width of
         # such a group.
-        image_bytes = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
+        group_bytes = [max(n, 1) * math.prod(size) * torch.int64.itemsize for n, *size in sizes]
+        image_bytes = copies * sum(group_bytes) or min(len(sizes), 2) * max(group_bytes, default=0)
         needed = image_bytes + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large_error(contents.groups, max_bytes, needed)
-        # The call of _image_groups raises an error if the argument ``condition`` does not fit the images. This happens
-        # before the images are allocated, so the call gets the tensors in ``empty`` instead. They have the images'
-        # shapes, but take no memory, because ``expand`` repeats a single element.
+        # The images are allocated when their group is decoded. Until then ``empty`` has tensors of their shapes that
+        # take no memory, because ``expand`` repeats a single element.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
-        groups = self._image_groups(empty, condition)
-        report = Report(progress, sum(group.rows for group in groups))
-        out = []
-        for group, g in zip(groups, contents.groups):
+        report, checksum = Report(progress, _rows(empty)), 0
+        for group, g in zip(self._image_groups(empty, condition), contents.groups):
             images = torch.empty(group.images.shape, dtype=torch.int64)
             batches = self._stream_batches(g, max_bytes - image_bytes, batch_size)
             # Another process returns the images that it has decoded. This process decodes into ``images`` itself.
             results = self._map(partial(self._decode, group, images, report), batches)
             for (spans, _), decoded in zip(batches, results, strict=True):
                 images[spans[0][0] : spans[-1][1]] = decoded
-            out.append(images)
+            checksum = container.checksum([images], checksum)
+            yield images
         self._check_threads()
-        if container.checksum(out) != contents.checksum:
+        if checksum != contents.checksum:
             raise ValueError(f"{coding.UNDECODABLE}: the images do not have the checksum that was written with them")
-        return out
 
     def _stream_batches(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[Span], Sequence[Bytes]]]:
         """Returns batches of streams to decode together in ``memory`` bytes, as ranges of images and streams."""
@@ -346,13 +394,19 @@ class Codec:
             condition = None if group.condition is None else self._grid.quantized(group.condition.double())
             return self._model._draw(sampler, draws, condition, report and report.next_part(group.rows))
 
-    def _image_groups(self, tensors: list[Tensor], condition: Condition) -> list[ImageGroup]:
-        conditions: list[Any] = list(condition) if isinstance(condition, (list, tuple)) else [condition]
-        if len(conditions) == 1:
-            conditions *= len(tensors)
-        if len(conditions) != len(tensors):
-            raise ValueError(f"expected a condition for each of {len(tensors)} sizes, got {len(conditions)}")
-        return [ImageGroup(images, self._checked_condition(images, c)) for images, c in zip(tensors, conditions)]
+    def _image_groups(self, tensors: list[Tensor], condition: Condition) -> Iterator[ImageGroup]:
+        """Checks all conditions before it yields the first group.
+
+        It keeps no condition, because a sequence may make a condition whenever it is read.
+        """
+        conditions: Sequence[Any] = condition if isinstance(condition, Sequence) else [condition]
+        if len(conditions) not in (1, len(tensors)):
+            raise ValueError(f"expected a condition for each of {len(tensors)} groups, got {len(conditions)}")
+        read = [(images, number % len(conditions)) for number, images in enumerate(tensors)]
+        for images, number in read:
+            self._checked_condition(images, conditions[number])
+        for images, number in read:
+            yield ImageGroup(images, self._checked_condition(images, conditions[number]))
 
     def _checked_condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
         condition = _on_cpu("a condition", condition) if isinstance(condition, Tensor) else condition
@@ -369,12 +423,21 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
     return tensor.cpu()
 
 
+def _joined(tensors: list[Tensor]) -> Tensor:
+    # torch.cat would copy a single tensor.
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _rows(tensors: list[Tensor]) -> int:
+    return sum(images.shape[0] * images.shape[2] for images in tensors)
+
+
 def _block(group: Group) -> int:
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 
 def _too_large_error(groups: list[Group], max_bytes: int, needed: int) -> ValueError:
     sizes = ", ".join(f"{counted(n, 'image')} of {height}x{width}" for n, height, width, _ in groups[:3])
-    more = f" and {counted(len(groups) - 3, 'size')} more" if len(groups) > 3 else ""
+    more = f" and {counted(len(groups) - 3, 'group')} more" if len(groups) > 3 else ""
     expected = f"a file that decodes within max_bytes {max_bytes}"
     return ValueError(f"expected {expected}, got one of {sizes}{more}, which needs {needed}")

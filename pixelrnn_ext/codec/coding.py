@@ -30,7 +30,7 @@ _PIXELS_PER_PASS = 2**14
 
 
 class ImageGroup(NamedTuple):
-    """Images of one size, int64 (N, C, H, W), and their condition, if the model takes one."""
+    """Images of one size, integers (N, C, H, W), and their condition, if the model takes one."""
 
     images: Tensor
     condition: Tensor | None
@@ -44,7 +44,8 @@ class ImageGroup(NamedTuple):
         return self.n * self.images.shape[2]
 
     def select(self, index: Tensor) -> "ImageGroup":
-        return ImageGroup(self.images[index], _select_condition(self.condition, index))
+        """Returns some images as int64, so that only those that are coded at once take 8 bytes a value."""
+        return ImageGroup(self.images[index].long(), _select_condition(self.condition, index))
 
 
 def _select_condition(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
@@ -68,7 +69,8 @@ class Intervals(NamedTuple):
     def stream_order(self, first: int, last: int) -> Tensor:
         """Orders the ``coded`` intervals by row, column, colour and image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
-        return values[coded]
+        # values[coded] would need four indices of 8 bytes for each value, and masked_select two.
+        return values.flatten().contiguous() if coded.all() else values.masked_select(coded)
 
 
 @dataclass

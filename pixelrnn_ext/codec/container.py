@@ -70,8 +70,8 @@ def blocks(first: int, last: int) -> list[Span]:
     return [(i, min(i + BLOCK, last)) for i in range(first, last, BLOCK)]
 
 
-def checksum(groups: Iterable[Tensor]) -> int:
-    crc = 0
+def checksum(groups: Iterable[Tensor], crc: int = 0) -> int:
+    """Returns the checksum of images that follow images with the checksum ``crc``."""
     for images in groups:
         crc = zlib.crc32(images.to("cpu", torch.int16).contiguous().numpy().astype("<i2", copy=False).data, crc)
     return crc

@@ -21,7 +21,7 @@ from ..operators.operands import check_levels
 from . import hub
 from .files import removed_if_empty
 from .folder import class_of, describe_files, list_names, names_of, read_folder, split_of
-from .images import MAX_PIXELS
+from .images import FITS, MAX_PIXELS
 from .optional import need
 from .progress import bar
 from .seeds import generator
@@ -246,6 +246,8 @@ def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
     # zipfile raises RuntimeError for an unknown compression or encryption.
     except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
+    if not len(data):
+        raise ValueError(f"expected images in {file}, got none")
     if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
         raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
     if labels.dtype.kind not in "iu" or labels.shape != data.shape[:1] or not ((labels >= 1) & (labels <= 1000)).all():
@@ -285,16 +287,12 @@ def _imagenet(side: int, path: str | None, cache: str | None = None) -> DataSet:
     def prepare() -> tuple[int, Callable[[Add], dict[str, Any]]]:
         return sum(map(_unpacked_size, files)), convert
 
-    store = find_or_make(_cache(cache), [f"imagenet{side}", stamps(files)], prepare)
+    store = find_or_make(Path(cache or cache_folder()), [f"imagenet{side}", stamps(files)], prepare)
     images, labels = store.tensors["train.images"], store.tensors["train.labels"]
     count = max(1, min(10_000, len(images) // 10))
     splits = _held_out(images, labels, count, store.tensors["test.images"], store.tensors["test.labels"])
     description, classes = f"imagenet{side} (test: the official validation images)", tuple(map(str, range(1, 1001)))
     return DataSet(f"imagenet{side}", description, 256, splits, classes, fingerprint={"sha256": store.sha256})
-
-
-def _cache(folder: str | None) -> Path:
-    return Path(folder) if folder else cache_folder()
 
 
 def _part(store: Store, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -303,16 +301,19 @@ def _part(store: Store, name: str, shape: Sequence[int], dtype: torch.dtype) -> 
     return torch.empty((0, *shape), dtype=dtype) if found is None else found
 
 
+def _note(read: str, skipped: int, first: str) -> str:
+    return f"{read}, {skipped} skipped as unreadable, the first: {first}" if skipped else read
+
+
 def _folder(
     where: str | None,
     image_size: Sequence[int] | None = None,
     fit: str = "crop",
     gray: bool = False,
-    strict: bool = False,
     max_pixels: int = MAX_PIXELS,
     files: dict[str, Any] | None = None,
-    workers: int = 0,
     cache: str | None = None,
+    **options: Any,
 ) -> DataSet:
     if not where:
         raise ValueError("expected folder:PATH, got no path")
@@ -321,19 +322,16 @@ def _folder(
     read = read_folder(
         path,
         (height, width),
-        cache=_cache(cache),
+        cache=Path(cache or cache_folder()),
         fit=fit,
         gray=gray,
-        strict=strict,
         max_pixels=max_pixels,
         only=None if files is None else names_of(files),
-        workers=workers,
+        **options,
     )
-    note = f"{len(read.names) or 'no'} images read"
-    if read.left_out:
-        note += f", {read.left_out} left out that the training has not seen"
-    if read.unreadable:
-        note += f", {len(read.unreadable)} skipped as unreadable, the first: {next(iter(read.unreadable.values()))}"
+    left_out = f", {read.left_out} left out that the training has not seen" if read.left_out else ""
+    first = next(iter(read.unreadable.values()), "")
+    note = _note(f"{len(read.names) or 'no'} images read{left_out}", len(read.unreadable), first)
     if not read.names:
         raise ValueError(f"expected images in {path}, got {note}")
     folders = {class_of(name) for name in read.names}
@@ -348,8 +346,8 @@ def _folder(
         splits[split] = Split(_part(read.store, split, (1 if gray else 3, height, width), torch.uint8), labels)
     shown = str(path).encode(errors="backslashreplace").decode()
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
-    options = dict(image_size=[height, width], fit=fit, gray=gray, max_pixels=max_pixels)
-    stored = dict(path=str(path), options=options, files=describe_files(read.names))
+    read_with = dict(image_size=[height, width], fit=fit, gray=gray, max_pixels=max_pixels)
+    stored = dict(path=str(path), options=read_with, files=describe_files(read.names))
     fingerprint: dict[str, str | None] | None = {"sha256": read.store.sha256} if read.store.sha256 else None
     return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored, fingerprint=fingerprint)
 
@@ -357,16 +355,14 @@ def _folder(
 def _hub(where: str | None, cache: str | None = None, **options: Any) -> DataSet:
     if not where:
         raise ValueError("expected hf:NAME or hf:PATH, got neither")
-    store, revision = hub.read(where, cache=_cache(cache), **options)
+    store, revision = hub.read(where, cache=Path(cache or cache_folder()), **options)
     facts = store.facts
     classes, shape = tuple(facts["classes"]), facts["shape"]
     splits = {}
     for split in SPLITS:
         labels = _part(store, f"{split}.labels", (), torch.long) if classes else None
         splits[split] = Split(_part(store, f"{split}.images", shape, torch.uint8), labels)
-    note = f"{sum(map(len, splits.values()))} images read"
-    if facts["skipped"]:
-        note += f", {facts['skipped']} skipped as unreadable, the first: {facts['first']}"
+    note = _note(f"{sum(map(len, splits.values()))} images read", facts["skipped"], facts["first"])
     channels, height, width = shape
     fit = f", {options.get('fit') or 'crop'}" if options.get("image_size") else ""
     description = f"hf:{where} ({height}x{width} {'gray' if channels == 1 else 'RGB'}{fit})"
@@ -439,6 +435,8 @@ def load(spec: str, **options: Any) -> DataSet:
     for option in options:
         if option not in source.options:
             raise ValueError(f"expected no {option.replace('_', '-')} for {name}, which does not take it")
+    if (fit := options.get("fit", FITS[0])) not in FITS:
+        raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
     return source.load(path or None, **options)
 
 

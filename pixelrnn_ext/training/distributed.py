@@ -39,10 +39,25 @@ class World:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
+        return self.begin_sum(values)()
+
+    def begin_sum(self, values: Tensor) -> Callable[[], Tensor]:
+        """Begins to sum ``values`` over all processes in the background. Returns a function that waits for the sum.
+
+        All processes must begin their exchanges in the same order. ``values`` on the CPU must not change meanwhile.
+        """
         values = values.detach().cpu()
-        if self.control is not None:
-            dist.all_reduce(values, group=self.control)
-        return values
+        work = None if self.control is None else dist.all_reduce(values, group=self.control, async_op=True)
+
+        def wait() -> Tensor:
+            try:
+                if work is not None:
+                    work.wait()
+            except RuntimeError as lost:
+                raise ProcessError(_LOST) from lost
+            return values
+
+        return wait
 
     def any(self, flag: bool) -> bool:
         """Returns whether ``flag`` is true in any process. All processes must call this method."""
@@ -136,7 +151,7 @@ class World:
                     raise error from lost
                 if stop():
                     raise AllInterrupted from lost
-                raise ProcessError("another process ended, or did not answer within --timeout seconds") from lost
+                raise ProcessError(_LOST) from lost
             return Outcomes(*zip(*outcomes)), stop.number
 
     def scaled(self, progress: Progress) -> Progress:
@@ -167,7 +182,7 @@ class World:
 
         def exchange() -> None:
             is_told = False
-            with suppress(RuntimeError):  # a process was killed, which the next exchange reports
+            with suppress(RuntimeError, ProcessError):  # a process was killed, which the next exchange reports
                 while True:
                     is_working = not ended.wait(self.alive)
                     working, interrupted = self.sum(torch.tensor([int(is_working), int(stop())]))
@@ -180,13 +195,24 @@ class World:
                         signal.pthread_kill(main, signal.SIGINT)  # another process, which waits, got a signal
 
         thread = threading.Thread(target=exchange, daemon=True)
+
+        def finish() -> None:
+            with stop:
+                ended.set()
+                thread.join()
+
         try:
             thread.start()
             yield
         finally:
-            ended.set()
-            with stop:
-                thread.join()
+            # A signal may come behind the block, before ``stop`` handles signals. ``finish`` then runs again, because
+            # an exchange of the thread would mix with the exchange that tells the other processes of the
+            # KeyboardInterrupt. After ``finish`` the thread sends no signal.
+            try:
+                finish()
+            except KeyboardInterrupt:
+                finish()
+                raise
             _raise_again(stop.number)
 
     def barrier(self) -> None:
@@ -195,6 +221,7 @@ class World:
 
 
 _INTERRUPTED = "interrupted"
+_LOST = "another process ended, or did not answer within --timeout seconds"
 
 
 class ProcessError(ChildProcessError):

@@ -70,6 +70,8 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         _inherit(temporary, target)
         os.rename(temporary, target)
     except OSError as error:
+        if error.errno is None:  # no error of the system, but one that the block has raised itself
+            raise
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
         # A folder that this call has not made is not removed, because another process may be using it.

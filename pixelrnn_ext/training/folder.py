@@ -22,7 +22,7 @@ import torch
 
 from .decoding import decoded
 from .files import write_atomically
-from .images import FITS, MAX_PIXELS, pixel_limit, read_image
+from .images import MAX_PIXELS, pixel_limit, read_image
 from .progress import bar
 from .store import Add, Store, digest_of, find, find_or_make, in_memory, stamps
 
@@ -163,8 +163,6 @@ def read_folder(
         ValueError: a file cannot be read, and ``strict`` is true.
         OtherFiles: a file named in ``only`` is missing or cannot be read.
     """
-    if fit not in FITS:
-        raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
     listed, unreadable = list_names(folder, cache)
     candidates = listed
     if only is not None:

@@ -13,7 +13,7 @@ import torch
 
 from .._sentences import reason
 from .decoding import CHUNK, decoded
-from .images import FITS, MAX_PIXELS, pixel_limit, read_image
+from .images import MAX_PIXELS, pixel_limit, read_image
 from .optional import need
 from .progress import bar
 from .store import Add, Convert, Store, find_or_make, stamps
@@ -53,8 +53,8 @@ def read(
         image_size: (height, width), to which ``fit`` fits the images. By default all have the size of the first one.
         strict: whether a record that cannot be used is an error. Otherwise it is skipped and counted.
     """
-    if fit not in FITS:
-        raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
+    if streaming and (parts := [expression for expression in splits or () if {*expression} & {*"[+"}]):
+        raise ValueError(f"expected --splits to name whole splits with --streaming, got {parts[0]}")
     datasets = need("datasets", INSTALL)
     builder, is_here = None, Path(where).is_dir()
     if Path(where).is_file():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,6 +119,7 @@ class Training:
         self.train_score: float | None = None
         self.images_per_second: float | None = None
         self._nats_since_log, self._steps_since_log = torch.zeros((), device=world.device), 0
+        self._write_entry: Callable[[], None] | None = None
 
     @property
     def images_at_once(self) -> int:
@@ -239,7 +241,7 @@ class Training:
                 progress.step += 1
                 self._bar.update(batch)
                 if progress.step % LOG_EVERY == 0:
-                    self._log_loss()
+                    self._log_loss(at_once=self.world.size == 1)
                 if progress.step % self.settings.save_every == 0:
                     self.save()
 
@@ -298,25 +300,38 @@ class Training:
         ddp = self.likelihood
         return ddp.no_sync() if isinstance(ddp, DistributedDataParallel) else nullcontext()
 
-    def _log_loss(self) -> None:
+    def _log_loss(self, at_once: bool = True) -> None:
+        """Writes the mean loss since the last entry of the log.
+
+        Without ``at_once``, the processes sum their losses while they go on, and the next call writes the entry.
+        """
+        write, self._write_entry = self._write_entry, None
+        if write:
+            write()
         if not self._steps_since_log:
             return
-        step = self.progress.step
-        nats = float(self.world.sum(self._nats_since_log)) / (self._steps_since_log * self.world.size)
-        self._check_finite("the loss", nats)
-        self.train_score = self.data.score(nats * math.prod(self.data.shape))
-        self.images_per_second = self._steps_since_log * self.settings.batch_size / (time.monotonic() - self._start)
-        if self.journal:
-            speed = round(self.images_per_second, 1)
-            self.journal.write("train", step, score=self.train_score, images_per_second=speed)
-        self._bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
-        self._nats_since_log.zero_()
-        self._steps_since_log, self._start = 0, time.monotonic()
+        # The next steps add to another tensor, because this one may still be exchanged.
+        total, self._nats_since_log = self._nats_since_log, torch.zeros_like(self._nats_since_log)
+        waiting, now = self.world.begin_sum(total), time.monotonic()
+        speed = self._steps_since_log * self.settings.batch_size / (now - self._start)
+        self._write_entry = partial(self._write_loss, waiting, self.progress.step, self._steps_since_log, speed)
+        self._steps_since_log, self._start = 0, now
+        if at_once:
+            self._log_loss()
 
-    def _check_finite(self, what: str, value: float) -> None:
+    def _write_loss(self, total: Callable[[], Tensor], step: int, steps: int, images_per_second: float) -> None:
+        nats = float(total()) / (steps * self.world.size)
+        self._check_finite("the loss", nats, step)
+        self.train_score = self.data.score(nats * math.prod(self.data.shape))
+        self.images_per_second = images_per_second
+        if self.journal:
+            self.journal.write("train", step, score=self.train_score, images_per_second=round(images_per_second, 1))
+        self._bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
+
+    def _check_finite(self, what: str, value: float, step: int | None = None) -> None:
         if not math.isfinite(value):
             last = "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
-            where = f"around step {self.progress.step}"
+            where = f"around step {self.progress.step if step is None else step}"
             raise FloatingPointError(f"{what} is {value} {where}; {last}; try a lower learning rate or clip")
 
     def _evaluation_is_due(self) -> bool:

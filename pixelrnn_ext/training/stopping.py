@@ -2,9 +2,8 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 
-from .distributed import ProcessError, World
+from .distributed import World
 
 # The seconds between two exchanges of the processes' flags. A signal ends a training within two exchanges.
 SECONDS = 0.5
@@ -21,7 +20,7 @@ class AgreedStop:
     def __init__(self, stop: Callable[[], bool], world: World) -> None:
         self._stop, self._world = stop, world
         self._begin, self._steps, self._done = time.monotonic(), 1, 0
-        self._exchange: tuple[dist.Work, torch.Tensor] | None = None
+        self._exchange: Callable[[], torch.Tensor] | None = None
 
     def __call__(self, at_once: bool = False) -> bool:
         """Returns whether to stop before the next step. All processes must call this method before each step.
@@ -44,9 +43,7 @@ class AgreedStop:
     def _begin_exchange(self) -> None:
         now = time.monotonic()
         values = torch.tensor([float(self._stop()), (now - self._begin) / max(self._done, 1)], dtype=torch.float64)
-        work = dist.all_reduce(values, group=self._world.control, async_op=True)
-        assert work is not None
-        self._exchange, self._begin, self._done = (work, values), now, 1
+        self._exchange, self._begin, self._done = self._world.begin_sum(values), now, 1
 
     def _end_exchange(self) -> bool:
         """Waits for the exchange that is pending, and chooses the number of steps until the next exchange.
@@ -55,11 +52,7 @@ class AgreedStop:
         """
         if self._exchange is None:
             return False
-        (work, values), self._exchange = self._exchange, None
-        try:
-            work.wait()
-        except RuntimeError as lost:
-            raise ProcessError("another process ended, or did not answer within --timeout seconds") from lost
-        stops, seconds = values.tolist()
+        exchange, self._exchange = self._exchange, None
+        stops, seconds = exchange().tolist()
         self._steps = min(max(int(SECONDS * self._world.size / max(seconds, 1e-9)), 1), MAX_STEPS)
         return stops > 0

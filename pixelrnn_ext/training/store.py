@@ -88,7 +88,10 @@ def find_or_make(cache: Path, key: object, prepare: Callable[[], tuple[int, Conv
     if found := find(cache, key):
         return found
     folder = _folder(cache, key)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(cache, error) from error
     with _locked(folder.with_name(f"{folder.name}.lock")) as is_alone:
         if found := find(cache, key):
             return found
@@ -105,14 +108,19 @@ def find_or_make(cache: Path, key: object, prepare: Callable[[], tuple[int, Conv
                 _write(temporary, key, convert)
         except _SourceError as error:
             raise error.original from None
-        except OSError:
+        except OSError as error:
             # Without locks, another process may have made the store meanwhile.
             if not find(cache, key):
-                raise
+                raise _unwritable(cache, error) from error
     found = find(cache, key)
     if found is None:
         raise OSError(f"expected the store that was written in {folder}, got another or a damaged one")
     return found
+
+
+def _unwritable(cache: Path, error: OSError) -> OSError:
+    got = f"{cache}, which could not be written ({os.strerror(error.errno or 0)})"
+    return OSError(error.errno, f"expected a place for the converted images, got {got}: --cache DIR names another one")
 
 
 class _SourceError(Exception):

@@ -1,9 +1,11 @@
 """Loads the data set of a checkpoint again. Reads only those files of a folder that the training has read."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._sentences import sentence
 from . import data
 from .checkpoint import Facts
 from .distributed import World
@@ -28,7 +30,8 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
 
     Args:
         spec: another data set, or the training's data set in a new place.
-        same: whether to refuse all data sets but the training's. If false, another folder may lack files.
+        same: whether to refuse all data sets but the training's, in its old place or, if the checkpoint has a digest
+            of the images, in a new one. If false, another folder may lack files.
         options: replace the training's options of :func:`data.load`. Those that change a folder's images are refused.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _stored_spec(facts)
@@ -37,11 +40,13 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
     before = data.absolute(before) if isinstance(before, str) else ""
     where = before if spec is None else data.absolute(spec)
     if not before.startswith("folder:") or not where.startswith("folder:"):
-        if same and where != before:
+        is_converted = where.startswith(CONVERTED) and where.partition(":")[0] == before.partition(":")[0]
+        # Files may move: check_same compares the digest of their images.
+        if same and where != before and not (is_converted and facts["data"].get("fingerprint")):
             raise ValueError(f"expected --data {before}, with which the training began, got {where}")
-        if spec is None or (where == before and where.startswith(CONVERTED)):
+        if spec is None or (is_converted and (same or where == before)):
             options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
-        loaded = data.load(where, **options)
+        loaded = _load(where, same and where == before, options)
         if where == before and not same and _is_other(facts, loaded):
             note = "not the images of the training: the data set has changed, or is read with other options"
             loaded = replace(loaded, notes=(*loaded.notes, note))
@@ -55,15 +60,23 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
     kept = {name: arguments[name] for name in RUN_OPTIONS if arguments.get(name) is not None}
     options = folder["options"] | kept | options
     try:
-        return data.load(where, **options, files=folder["files"])
-    except NotADirectoryError as error:
-        hint = "; --data folder:PATH says where the images of the training are now" if where == before else ""
-        raise NotADirectoryError(f"{error}{hint}") from error
+        return _load(where, where == before, options | dict(files=folder["files"]))
     except OtherFiles as error:
         if same or where == before:
             raise
         loaded = data.load(where, **options)
         return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {error}"))
+
+
+def _load(where: str, may_have_moved: bool, options: dict[str, Any]) -> data.DataSet:
+    try:
+        return data.load(where, **options)
+    except OSError as error:
+        name, _, path = where.partition(":")
+        if not (may_have_moved and os.path.isabs(path)) or os.path.isdir(path):
+            raise
+        hint = f"--data {name}:PATH says where the images of the training are now"
+        raise NotADirectoryError(f"{sentence(error).removesuffix('.')}; {hint}") from error
 
 
 def paths_again(facts: Facts, spec: str | None = None) -> list[Path]:
@@ -77,14 +90,13 @@ def paths_again(facts: Facts, spec: str | None = None) -> list[Path]:
 
 def check_same(facts: Facts, now: data.DataSet) -> None:
     before, stored = _folder(facts), facts["data"]
-    if _identity(before) == _identity(now.folder):
-        if _is_other(facts, now):
-            got = f"{now.description} with other pixels, labels or names of classes"
-            raise ValueError(f"expected the data of the training, {stored.get('description')}, got {got}")
+    are_same_files = _identity(before) == _identity(now.folder)
+    if are_same_files and not _is_other(facts, now):
         return
-    if before is None and stored.get("name") == "folder":
+    if not are_same_files and before is None and stored.get("name") == "folder":
         raise ValueError(OLD_FOLDER)
-    got = f"{now.description} with other files or options"
+    others = "pixels, labels or names of classes" if are_same_files else "files or options"
+    got = f"{now.description} with other {others}"
     raise ValueError(f"expected the data of the training, {stored.get('description')}, got {got}")
 
 
@@ -101,8 +113,7 @@ def _is_other(facts: Facts, now: data.DataSet) -> bool:
     before = facts["data"].get("fingerprint")
     if not isinstance(before, dict) or now.fingerprint is None:
         return False
-    is_same = before.get("sha256") == now.fingerprint["sha256"] and facts["data"]["classes"] == list(now.classes)
-    return not is_same
+    return (before.get("sha256"), facts["data"]["classes"]) != (now.fingerprint["sha256"], list(now.classes))
 
 
 def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:

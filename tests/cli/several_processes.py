@@ -16,7 +16,8 @@ from unittest.mock import patch
 
 import torch
 
-from pixelrnn_ext import cli, sampling
+from pixelrnn_ext import cli, codec, sampling
+from pixelrnn_ext.cli import coding
 from pixelrnn_ext.training import checkpoint, distributed, evaluation
 
 
@@ -52,6 +53,12 @@ def failure_of_a_process_without_work():
     return patch.object(evaluation, "check_fits", lambda *_: full_disk() if is_process(1) else None)
 
 
+def failure_of_decoding():
+    decode = codec.Codec._decode
+    fail = lambda *args: full_disk() if is_process(1) else decode(*args)  # noqa: E731
+    return patch.object(codec.Codec, "_decode", fail)
+
+
 def another_model():
     load = checkpoint.load_model
 
@@ -64,6 +71,7 @@ def another_model():
     return patch.object(checkpoint, "load_model", loaded)
 
 
+VALUES_PER_GROUP = 3000  # divides the 176 images of digits:test, which have 64 values each
 # {fault: (context manager, exit status)}
 FAULTS = {
     "none": (nullcontext, 0),
@@ -71,10 +79,12 @@ FAULTS = {
     "interrupted": (lambda: in_second_batch(2, lambda: signal.raise_signal(signal.SIGTERM)), 130),
     "waiting": (signal_to_a_waiting_process, 0),
     "idle": (failure_of_a_process_without_work, 2),
+    "undecoded": (failure_of_decoding, 2),
     "other": (another_model, 2),
 }
 
 if __name__ == "__main__":
+    coding.VALUES_PER_GROUP = VALUES_PER_GROUP
     with distributed.world("cpu") as here:
         # A process can join a group only once, so the commands use the existing one.
         distributed.world = lambda *_: nullcontext(here)

@@ -12,6 +12,7 @@ from helpers.tiny import save_untrained, tiny_checkpoint, tiny_data
 from pixelrnn_ext import cli, codec, models
 from pixelrnn_ext.cli import coding
 from pixelrnn_ext.cli import compress as command
+from pixelrnn_ext.codec import container
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.checkpoint import load_model
 
@@ -147,6 +148,35 @@ def test_a_conditional_model_needs_the_labels_again(trained, cwd, capsys, kind):
     assert (cwd / "again").read_bytes() == (cwd / "file").read_bytes()
 
 
+@pytest.mark.parametrize("images", ["digits:test", "digits:validation digits:test", "pictures digits:test"])
+def test_groups_of_a_few_images(trained, cwd, capsys, monkeypatch, images):
+    """Groups change the file, but neither the images nor the labels."""
+    write_pictures(cwd / "pictures", 17)
+    labels = label_options(images.replace("pictures", "1 2 7 1"))
+    given = labels if "pictures" in images else []
+    pixelrnn(f"compress {trained[0]} {images} -o whole", *given)
+    monkeypatch.setattr(coding, "VALUES_PER_GROUP", 64 * 50)
+    pixelrnn(f"compress {trained[0]} {images} -o divided --streams 2", *given)
+    groups = [container.read((cwd / name).read_bytes()).groups for name in ("whole", "divided")]
+    whole, divided = ([group.images for group in found] for found in groups)
+    assert sum(whole) == sum(divided) and max(divided) == 50 and len(divided) == len(whole) - 1 + -(-whole[-1] // 50)
+    for name in ("whole", "divided"):
+        pixelrnn(f"decompress {trained[0]} {name} -o {name}-images", *labels)
+    assert names_in(cwd / "whole-images") == names_in(cwd / "divided-images")
+    for name in names_in(cwd / "whole-images"):
+        assert (cwd / "whole-images" / name).read_bytes() == (cwd / "divided-images" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [(1, [1] * 6), (39, [1] * 6), (40, [2, 2, 1, 1]), (1000, [5, 1])], ids=str
+)
+def test_pictures_are_joined_to_groups(model, cwd, monkeypatch, values, expected):
+    monkeypatch.setattr(coding, "VALUES_PER_GROUP", values)
+    write_pictures(cwd / "pictures", sizes=[*[(4, 5)] * 5, (1, 7)])
+    groups = coding.read(["pictures"], *load_model(model), 10**6)
+    assert [len(group) for group in groups] == expected
+
+
 LABELS = "expected labels of 4 images, or one class for all, got"
 SPLIT = "expected a split of a data set, such as digits:test, got"
 
@@ -258,15 +288,15 @@ def test_the_classes_of_a_split_are_those_of_the_training(cwd, capsys, monkeypat
 
 
 def test_verify_writes_nothing_that_is_decoded_to_other_images(file, capsys, monkeypatch):
-    decompress, before = codec.Codec.decompress_groups, file.read_bytes()
+    decode, before = codec.Codec.iterate_groups, file.read_bytes()
 
     def others(*arguments, **options):
-        groups = decompress(*arguments, **options)
-        groups[-1][0, 0, 0, 0] ^= 1
-        return groups
+        for number, group in enumerate(decode(*arguments, **options)):
+            group[-1, 0, 0, 0] ^= number == 0
+            yield group
 
-    monkeypatch.setattr(codec.Codec, "decompress_groups", others)
-    compress = ["compress model -o file", "pictures/picture 2.png"]
+    monkeypatch.setattr(codec.Codec, "iterate_groups", others)
+    compress = ["compress model -o file", "pictures/picture 2.png", "pictures/picture 3.png"]
     for verifying in ([], ["--verify"]):
         sentence = error_of(capsys, *compress, *verifying)
         assert "expected to decode the same images" in sentence and file.read_bytes() == before
@@ -284,10 +314,10 @@ def test_nothing_is_printed_behind_a_file_on_the_standard_output(file, capfdbina
     ("name", "place", "function"),
     [
         ("compress", codec.Codec, "compress"),
-        ("compress", codec.Codec, "decompress_groups"),
+        ("compress", codec.Codec, "iterate_groups"),
         ("compress", command, "_likelihood"),
         ("compress", os, "fsync"),
-        ("decompress", codec.Codec, "decompress_groups"),
+        ("decompress", codec.Codec, "iterate_groups"),
         ("decompress", Path, "write_bytes"),
         ("decompress", os, "fsync"),
     ],
@@ -313,7 +343,7 @@ NO_PLACES = {
 @pytest.mark.parametrize("kind", NO_PLACES)
 def test_where_no_folder_is_made(file, cwd, capsys, monkeypatch, kind):
     # The command must refuse the output folder before it decodes.
-    monkeypatch.setattr(codec.Codec, "decompress_groups", None)
+    monkeypatch.setattr(codec.Codec, "iterate_groups", None)
     out, (make, expected) = cwd / kind, NO_PLACES[kind]
     make(out)
     before = names_in(cwd)

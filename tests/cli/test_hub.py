@@ -50,6 +50,20 @@ def test_a_training_goes_on_with_the_data_of_its_checkpoint_alone(tmp_path, caps
     assert capsys.readouterr().err.splitlines() == ["50 images read", other]
 
 
+def test_a_folder_may_move(tmp_path, capsys):
+    (tmp_path / "pq").rename(tmp_path / "moved")
+    moved = r"hf:.*/pq cannot be loaded: .*[^.]; --data hf:PATH says where the images of the training are now$"
+    assert re.match(moved, error_of(capsys, "train --resume --out run --steps 2"))
+    refused = "expected the data of the training, hf:.*pq .8x8 gray, crop., got hf:.*other .* with other pixels, labels"
+    for difference in (dict(change={5: png(pixels_of("other", 5))}), dict(names=("even", "uneven"))):
+        write_parquet(tmp_path / "other", **difference)
+        assert re.match(refused, error_of(capsys, "train --resume --out run --steps 2 --data hf:other"))
+    pixelrnn("train --resume --out run --steps 2 --data hf:moved")
+    assert "from step 1" in capsys.readouterr().out
+    pixelrnn("evaluate run")
+    assert capsys.readouterr().err == "50 images read\n"
+
+
 def test_a_training_of_parts_of_splits_goes_on(capsys):
     pixelrnn(f"train --data hf:pq --out parts {OPTIONS} --splits train[:80%] train[80%:90%] train[90%:]")
     assert "train 32, validation 4, test 4" in capsys.readouterr().out
@@ -88,4 +102,6 @@ def test_a_split_is_compressed_as_the_training_read_it(capsys):
 def test_a_split_to_compress_is_not_copied_into_memory(monkeypatch):
     split = data.Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
     monkeypatch.setattr(coding, "_load", lambda *_: split)
-    assert coding.read(["digits:test"], None, {}, 1)[0] is split
+    monkeypatch.setattr(coding, "VALUES_PER_GROUP", 16)
+    groups = coding.read(["digits:test"], None, {}, 1)
+    assert [group.images.data_ptr() for group in groups] == [image.data_ptr() for image in split.images]

@@ -11,6 +11,7 @@ import torch
 
 from helpers import child
 from pixelrnn_ext import cli
+from pixelrnn_ext.cli import coding
 from pixelrnn_ext.training import checkpoint
 
 from . import several_processes
@@ -32,6 +33,7 @@ FAULTS = {
     # The second batch of process 2 has the images 10 and 11.
     "part.png": "interrupted sample {model} --out part.png --count 14 --batch-size 2",
     "whole.png": "waiting sample {model} --out whole.png --count 2 --batch-size 2",
+    "no-images": "undecoded decompress {model} file --out no-images --label digits:test --batch-size 1",
     "no score": "idle evaluate {model} --batch-size 1000",
     "nor this": "other evaluate {model}",
 }
@@ -47,6 +49,7 @@ def folders(trained, tmp_path_factory):
     one, three = (tmp_path_factory.mktemp(name) for name in ("one", "three"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(one)
+        patch.setattr(coding, "VALUES_PER_GROUP", several_processes.VALUES_PER_GROUP)
         printed = []
         patch.setattr("builtins.print", lambda *words, **options: printed.append(" ".join(words)))
         assert [cli.main(split_command(command)) for command in commands("", COMMANDS, trained[0])] == [0] * 8
@@ -80,10 +83,10 @@ def test_one_process_prints_and_writes(folders):
     printed = done.stdout.splitlines()
     assert len(printed) == len(COMMANDS) + 1 and printed[-1] == "2 samples: whole.png", done.stdout
     said = [line for line in done.stderr.splitlines() if line.startswith("pixelrnn: ") or "interrupted" in line]
-    full, interrupted, idle, other, nowhere = said
+    full, interrupted, undecoded, idle, other, nowhere = said
     assert full == "pixelrnn: process 1: the disk: No space left on device"
     assert interrupted == "interrupted; 10 finished samples are in part.png"
-    assert idle == full
+    assert idle == undecoded == full and not (three / "no-images").exists()
     assert other == "pixelrnn: expected the same model in all processes, got another in process 2"
     assert re.fullmatch("pixelrnn: expected a checkpoint, .*, got nowhere", nowhere)
     assert not (three / "nothing.png").exists()

@@ -6,12 +6,19 @@ This runs in a new process, because in a test's own process the codec could reus
 import ctypes
 import json
 import sys
+import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
 from helpers.models import make_model
+from helpers.tiny import save_untrained
+from pixelrnn_ext import cli
+from pixelrnn_ext.cli import coding
 from pixelrnn_ext.codec import Codec
+from pixelrnn_ext.training import data
 
 LIBC = ctypes.CDLL(None)
 M_MMAP_THRESHOLD = -3
@@ -54,6 +61,19 @@ def decoding_takes(kind, n, height, width):
     few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
     codec.decompress(codec.compress(*few), few[1])
     return needed, growth(codec.decompress, file, condition, max_bytes=needed)
+
+
+def command_takes(kind, n):
+    """Returns the bytes that `pixelrnn compress` takes for ``n`` images of 32x32 pixels, in groups of 64 images."""
+    model = make_model(kind, hidden_channels=1, num_layers=1, head_channels=1)
+    split = data.Split(torch.randint(2, (n, 1, 32, 32), dtype=torch.uint8))
+    images = data.DataSet("digits", "digits", 2, dict.fromkeys(data.SPLITS, split))
+    coding.VALUES_PER_GROUP = 2**16
+    with tempfile.TemporaryDirectory() as folder, patch.object(data, "load", lambda spec: images):
+        path = save_untrained(Path(folder) / "model", model, [1, 32, 32])
+        command = ["compress", str(path), "digits:test", "--force", "--out"]
+        with redirect_stdout(sys.stderr):
+            return growth(cli.main, [*command, str(path.with_name("file"))])
 
 
 if __name__ == "__main__":

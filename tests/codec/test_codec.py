@@ -1,4 +1,6 @@
 import math
+import weakref
+import zlib
 
 import pytest
 import torch
@@ -138,9 +140,65 @@ def test_images_of_several_sizes():
     file = codec.compress(groups)
     assert all(map(torch.equal, codec.decompress_groups(file), groups))
     assert len(file) <= sum(ideal_bytes(model, images) for images in groups) * 1.001 + 27 + 2 * 3 + 6 * 2
-    with pytest.raises(ValueError, match="expected a file with images of one size, got 3 sizes"):
+    with pytest.raises(ValueError, match="expected a file with images of one size, got 2 sizes"):
         codec.decompress(file)
     assert codec.decompress_groups(codec.compress([])) == []
+
+
+@pytest.mark.parametrize("shape", [(6, 2, 5, 4), (6, 2, 1, 1), (1, 2, 5, 1)], ids=str)
+def test_several_groups_of_images_of_one_size(shape):
+    model, condition = model_of("row", condition_channels=2), torch.randn(shape)
+    images = images_of(model, 6)
+    codec, counts = Codec(model), [1, 4, 0, 1]
+    file = codec.compress(images.split(counts), condition.expand(6, -1, -1, -1).split(counts))
+    assert torch.equal(codec.decompress(file, condition), images)
+    with pytest.raises(ValueError, match="expected a condition broadcastable to"):
+        codec.decompress(file, condition.expand(6, -1, -1, -1)[:5])
+
+
+def test_the_memory_limit_counts_the_copies_of_the_images():
+    model = model_of()
+    images, codec = images_of(model, 6), Codec(model)
+
+    def needed(decode, *counts):
+        with pytest.raises(ValueError, match="within max_bytes 1, got one of ") as raised:
+            list(decode(codec.compress(images.split(counts)), max_bytes=1))
+        return int(str(raised.value).split()[-1]) / images.long().nbytes
+
+    alone = needed(codec.decompress_groups, 6)
+    assert needed(codec.decompress, 6) == needed(codec.iterate_groups, 6) == alone
+    divided = needed(codec.decompress_groups, 1, 4, 1)
+    assert needed(codec.decompress, 1, 4, 1) == divided + 1
+    assert needed(codec.iterate_groups, 1, 4, 1) == pytest.approx(divided + 2 * 4 / 6 - 1)
+
+
+def test_groups_are_decoded_one_by_one():
+    model = model_of()
+    codec, groups = Codec(model), [images_of(model), images_of(model, 2, 3, 3)]
+    file = bytearray(codec.compress(groups))
+    file[13] ^= 1  # in the checksum of the images
+    file[17:21] = zlib.crc32(file[21:], zlib.crc32(file[:17])).to_bytes(4, "little")
+    decoded = codec.iterate_groups(file)
+    with torch.device("meta"):  # must not reach the codec
+        first = next(decoded)
+    assert torch.equal(first, groups[0])
+    assert torch._C._is_torch_function_enabled()  # the caller's, between two groups
+    assert torch.equal(next(decoded), groups[1])
+    with pytest.raises(ValueError, match="the images do not have the checksum"):
+        next(decoded)
+
+
+def test_the_intervals_of_only_one_group_are_in_memory(monkeypatch):
+    model, group, values = model_of(), Codec._group, []
+
+    def watched(self, images, parts, streams):
+        assert not any(value() is not None for value in values)
+        values.extend(weakref.ref(part.values) for part in parts)
+        return group(self, images, parts, streams)
+
+    monkeypatch.setattr(Codec, "_group", watched)
+    model.compress([images_of(model)] * 3)
+    assert len(values) == 3
 
 
 def test_conditions_of_several_sizes():
@@ -149,7 +207,7 @@ def test_conditions_of_several_sizes():
     conditions = [torch.randn(2, 2, 5, 4), torch.randn(1, 2, 1, 1)]
     file = model.compress(groups, conditions)
     assert all(map(torch.equal, Codec(model).decompress_groups(file, conditions), groups))
-    with pytest.raises(ValueError, match="expected a condition for each of 2 sizes, got 3"):
+    with pytest.raises(ValueError, match="expected a condition for each of 2 groups, got 3"):
         model.compress(groups, [conditions[0]] * 3)
 
 
@@ -229,6 +287,16 @@ def progress_of(call, *arguments, **options):
     seen = []
     call(*arguments, progress=lambda *at: seen.append(at), **options)
     return seen
+
+
+def test_many_images_may_take_more_memory_than_there_is(monkeypatch):
+    """The codec computes them in batches."""
+    model = model_of()
+    images = images_of(model, 6)
+    monkeypatch.setattr("pixelrnn_ext.operators.operands.machine_memory", lambda: 2 * 3 * 8 * images.numel() - 1)
+    with pytest.raises(ValueError, match="images that fit into this machine's"):
+        model.double()._check_images(images)
+    round_trip(model, images)
 
 
 def test_progress():
@@ -338,7 +406,7 @@ def test_the_bytes_of_an_image_never_change(kind, expected):
 def test_a_file_that_is_too_large_says_of_what():
     model = model_of("pixelcnn")
     one, three = "1 image of 1x1", "1 image of 1x1, 2 images of 1x2, 3 images of 1x3"
-    for count, expected in (1, one), (3, three), (4, f"{three} and 1 size more"), (5, f"{three} and 2 sizes more"):
+    for count, expected in (1, one), (3, three), (4, f"{three} and 1 group more"), (5, f"{three} and 2 groups more"):
         file = model.compress([images_of(model, n, 1, n) for n in range(1, count + 1)])
         with pytest.raises(ValueError, match=f"got one of {expected}, which needs"):
             Codec(model).decompress_groups(file, max_bytes=1)

@@ -130,6 +130,16 @@ def test_encoding_keeps_no_maps_of_a_whole_image(kind):
 
 
 @linux
+@native
+@pytest.mark.sweep
+def test_compressing_more_groups_takes_no_more_memory():
+    """The images are in memory before. A copy of them of 8 bytes a value would be too much."""
+    few, many = 256, 4096
+    low, high = (memory("command_takes", "pixelcnn", images) for images in (few, many))
+    assert high - low < 4 * (many - few) * 32 * 32
+
+
+@linux
 @pytest.mark.parametrize(
     "kind,size",
     [

@@ -211,13 +211,14 @@ LABELS = "expected labels from 1 to 1000, one an image, in {file}"
     [
         (lambda file: file.write_bytes(b"PK not a zip"), NPZ),
         (lambda file: numpy.savez(file, images=[1]), NPZ),
+        (lambda file: write_batch(file, 0), "expected images in {file}, got none"),
         (lambda file: write_batch(file, 4, side=16), r"expected data of uint8 \(N, 3072\) in {file}, got .*768"),
         (damage_deflated, NPZ),
         (lambda file: write_batch(file, 4, labels=3), LABELS),
         (lambda file: write_batch(file, 1, labels=[1001]), LABELS),
         (lambda file: None, "No such file or directory: .*{file}"),
     ],
-    ids=["damaged", "other-keys", "other-size", "deflated", "scalar", "range", "missing"],
+    ids=["damaged", "other-keys", "empty", "other-size", "deflated", "scalar", "range", "missing"],
 )
 def test_imagenet_with_a_wrong_file(tmp_path, write, message):
     write_batch(tmp_path / "train_data_batch_1.npz", 3)

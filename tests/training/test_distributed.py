@@ -1,9 +1,11 @@
 """Two processes share each batch, and train a model as one process does."""
 
+import itertools
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from unittest.mock import Mock
@@ -13,7 +15,7 @@ import torch
 
 from helpers import child
 from helpers.pictures import write_named_pictures
-from helpers.tiny import SINGLE_PROCESS
+from helpers.tiny import SINGLE_PROCESS, tiny_training
 from pixelrnn_ext.training import checkpoint, distributed, journal, stopping
 from pixelrnn_ext.training.interrupt import Interrupt
 
@@ -118,11 +120,26 @@ def test_there_is_one_log(runs):
     for first, second in zip(*logs):
         assert second["score"] == pytest.approx(first["score"], rel=1e-9)
     for log in logs:
-        events = [("train", 9), ("validation", 9), ("train", 12), ("validation", 12), ("test", 12)]
-        assert [(entry["event"], entry["step"]) for entry in log] == events
+        events = ["train 4", "train 8", "train 9", "validation 9", "train 12", "validation 12", "test 12"]
+        assert [f"{entry['event']} {entry['step']}" for entry in log] == events
     assert also_printed.count("test: ") == 1 and "2 processes" in also_printed
     assert "torchrun --nproc-per-node 2 -m pixelrnn_ext train" in also_printed
     assert re.findall("test: .*", also_printed) == re.findall("test: .*", printed)
+
+
+def test_no_step_waits_for_the_sum_of_the_losses(tmp_path):
+    """An entry is written when the next one begins, and before a checkpoint."""
+    training, waited = tiny_training(tmp_path), []
+    training.journal, training._bar, training._start = Mock(), Mock(), 0.0
+    sums = lambda values: lambda: waited.append(training.progress.step) or 2 * values  # noqa: E731
+    training.world = Mock(size=2, begin_sum=sums)
+    for step, nats, at_once in ((4, 4.0, False), (8, 12.0, False), (9, 1.0, True)):
+        training.progress.step, training._steps_since_log = step, 1 if at_once else 4
+        training._nats_since_log += nats
+        training._log_loss(at_once)
+    assert waited == [8, 9, 9]
+    written = [(call.args[1], call.kwargs["score"]) for call in training.journal.write.call_args_list]
+    assert written == [(4, training.data.score(20.0)), (8, training.data.score(60.0)), (9, training.data.score(20.0))]
 
 
 def test_lstm2d_with_sizes(runs):
@@ -152,6 +169,24 @@ def test_a_signal_in_an_exchange_comes_after_it(monkeypatch):
         for result in world.map(str, range(3)):
             found.append(result)
     assert found == ["0", "other"] and gathered[-1] == ([], "interrupted")
+
+
+def test_a_signal_just_behind_a_block_does_not_leave_its_exchange_running(monkeypatch):
+    """The signal comes after the block, and before its handler."""
+    enter, calls = Interrupt.__enter__, itertools.count()
+
+    def entered(self):
+        if next(calls) == 0:
+            signal.raise_signal(signal.SIGINT)
+        return enter(self)
+
+    monkeypatch.setattr(Interrupt, "__enter__", entered)
+    monkeypatch.setattr(distributed.World, "sum", lambda self, values: values)
+    before = threading.active_count()
+    world = distributed.World(0, 2, torch.device("cpu"), object(), alive=0.01)
+    with pytest.raises(KeyboardInterrupt), world._patience():
+        pass
+    assert next(calls) == 2 and threading.active_count() == before
 
 
 PATIENT = """

@@ -127,9 +127,10 @@ def test_a_folder_is_there_when_it_is_whole(tmp_path, there):
     ("error", "message"),
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), r"made could not be written \(No space left"),
+        (ChildProcessError("another process ended"), "^another process ended$"),
         (KeyboardInterrupt(), "^$"),
     ],
-    ids=["full disk", "Ctrl-C"],
+    ids=["full disk", "another process", "Ctrl-C"],
 )
 @pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
 def test_no_half_folder(tmp_path, error, message, there):

@@ -199,6 +199,11 @@ def damaged_shard(parquet):
             dict(label_column="picture"),
             "expected --label-column to name a column of ClassLabel, of picture, kind",
         ),
+        (
+            None,
+            dict(streaming=True, splits=["train+test", "test", "test"]),
+            "expected --splits to name whole splits with --streaming, got train+test",
+        ),
         (None, dict(revision="main"), "expected no revision for a folder, got main"),
         (None, dict(fit="wide"), "expected fit to be one of crop, squash, cut, got 'wide'"),
     ],
@@ -209,6 +214,13 @@ def test_what_cannot_be_read_is_said_in_one_sentence(parquet, change, options, e
     with pytest.raises((OSError, ValueError), match=f"^{re.escape(expected.format(where=parquet))}.*$"):
         load(parquet, **options)
     assert not [path for path in (parquet.parent / "cache").glob("stores/*") if path.is_dir()]
+
+
+def test_parts_of_splits_are_refused_before_anything_is_streamed(library, monkeypatch):
+    monkeypatch.setattr(library, "load_dataset_builder", None)
+    expected = r"^expected --splits to name whole splits with --streaming, got train\[90%:\]$"
+    with pytest.raises(ValueError, match=expected):
+        data.load("hf:owner/name", streaming=True, splits=["train", "train[90%:]", "test"])
 
 
 def test_an_unknown_name_is_no_path(monkeypatch, tmp_path):

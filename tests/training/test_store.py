@@ -100,6 +100,25 @@ def test_a_disk_without_space_is_said_before_and_leaves_nothing_when_full(tmp_pa
     assert not [path for path in (tmp_path / "stores").iterdir() if path.is_dir()]
 
 
+@pytest.mark.parametrize("place", ["stores", "a store"])
+def test_a_disk_that_cannot_be_written_to_is_said_in_one_sentence(tmp_path, monkeypatch, place):
+    """A test may run as root, which may write to any folder. The disk of the second case had stores before."""
+    (tmp_path / "cache" / ("stores" if place == "a store" else "")).mkdir(parents=True)
+    mkdir = Path.mkdir
+
+    def read_only(path, *args, **options):
+        if (path.parent.name == "stores") == (place == "a store"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with pytest.raises(OSError, match="Read-only") as raised:
+        make(tmp_path / "cache")
+    got = f"{tmp_path}/cache, which could not be written (Read-only file system): --cache DIR names another one"
+    assert raised.value.strerror == f"expected a place for the converted images, got {got}"
+    assert raised.value.errno == errno.EROFS
+
+
 def make_slowly(cache, count):
     def slow(add):
         count.value += 1
