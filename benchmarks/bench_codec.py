@@ -28,7 +28,6 @@ from pixelrnn_ext import cli, likelihood
 from pixelrnn_ext._sentences import counted
 from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import Times, paired, progress, timed
-from pixelrnn_ext.cli.arguments import positive
 from pixelrnn_ext.codec import Codec, container
 from pixelrnn_ext.training import checkpoint, data, stored_data
 from pixelrnn_ext.training.exact_images import pixels_of
@@ -38,6 +37,7 @@ SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
 BATCH = 32  # limits the memory for logits
+TIMED_IMAGES = 64
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
@@ -102,13 +102,12 @@ def tiny_cases() -> list[Case]:
     ]
 
 
-def trained_case(name: str, run: str, count: int | None) -> Case:
+def trained_case(name: str, run: str) -> Case:
     model, facts = checkpoint.load_model(run)
     dataset = stored_data.load_again(facts)
     split = dataset.splits["test"]
-    images, labels = split.images[:count], split.labels
-    conditions = (data.conditions(labels[:count], len(dataset.classes)),) if model.condition_channels else ()
-    return Case(name, f"{dataset.name}, {len(images)} images", model, images, conditions)
+    conditions = (data.conditions(split.labels, len(dataset.classes)),) if model.condition_channels else ()
+    return Case(name, f"{dataset.name}, {len(split.images)} images", model, split.images, conditions)
 
 
 def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
@@ -116,12 +115,12 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
         yield from tiny_cases()
         return
     for run in [*px.models.PRETRAINED, *options.checkpoint]:
-        yield trained_case(Path(run).name, run, options.first)
+        yield trained_case(Path(run).name, run)
     for name, arguments in TRAININGS.items() if options.train else ():
         out = str(Path(folder) / name)
         if cli.main(["train", *arguments.split(), "--samples", "0", "--out", out]):
             raise SystemExit(f"bench_codec.py: the training of {name} failed")
-        yield trained_case(name, out, options.first)
+        yield trained_case(name, out)
 
 
 @torch.no_grad()
@@ -171,7 +170,7 @@ def measure_other_codecs(case: Case) -> list[Size]:
 
 @torch.no_grad()
 def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
-    codec, (images, *conditions) = Codec(case.model), case.select(0, options.images)
+    codec, (images, *conditions) = Codec(case.model), case.select(0, TIMED_IMAGES)
     count, condition = len(images), conditions[0] if conditions else None
     torch.set_num_threads(threads)
     compress = partial(codec.compress, images, *conditions, batch_size=count)
@@ -214,8 +213,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__, nargs="+", default=list(THREADS), help="default: 1 2")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="RUN", help="add a trained model")
     parser.add_argument("--train", action="store_true", help="add models trained on digits and photos: some minutes")
-    parser.add_argument("--images", type=positive, default=64, metavar="N", help="images to time (%(default)s)")
-    parser.add_argument("--first", type=positive, metavar="N", help="use only the first N test images")
     return parser.parse_args(argv)
 
 

@@ -27,6 +27,7 @@ from pixelrnn_ext.training.settings import Settings
 
 SHAPE = 3, 64, 64
 IMAGE_BYTES = 3 * 64 * 64
+STEPS = 50  # of a training that measures memory
 MAPPED, IN_MEMORY = "a store", "in memory"
 # Requirements: the MiB that a store may add to a training, the seconds to the first step, the seconds to list 200,000
 # files, and the least share of the speed of images in memory.
@@ -116,19 +117,15 @@ def listing(place: Path, files: int) -> dict[str, float]:
 def main(argv: list[str]) -> int:
     parser = make_parser(__doc__, default=torch.get_num_threads(), help="default: %(default)s")
     parser.add_argument("--gb", type=float, default=2, help="the size of the store (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=50, help="of the trainings that measure memory (%(default)s)")
     parser.add_argument("--files", type=non_negative, default=0, metavar="N", help="list a folder of N files, too")
     parser.add_argument("--no-speed", action="store_true", help="leave out the speed, which needs the images in memory")
-    parser.add_argument(
-        "--place", default=tempfile.gettempdir(), metavar="DIR", help="for temporary files: %(default)s"
-    )
     options = parser.parse_args(argv)
     check = options.scope == CHECK
-    images, steps = (64, 2) if check else (round(options.gb * 1e9 / IMAGE_BYTES), options.steps)
+    images, steps = (64, 2) if check else (round(options.gb * 1e9 / IMAGE_BYTES), STEPS)
     torch.set_num_threads(options.threads)
     px.keep_freed_memory()
     case, doubt, tables, verdicts = f"{images * IMAGE_BYTES / 1e9:.1f} GB", "", [], []
-    with tempfile.TemporaryDirectory(dir=options.place) as place:
+    with tempfile.TemporaryDirectory() as place:
         cache = Path(place) / "cache"
         made = timed(lambda: synthetic(cache, images))[1]
         _, alone = in_a_child(cache, 0, steps, options.threads)

@@ -16,7 +16,6 @@ from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext import sampling
 from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import Times, progress, wall_seconds
-from pixelrnn_ext.cli.arguments import positive
 
 NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"
 
@@ -92,7 +91,7 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
     with torch.no_grad():
         for clock in [clocks[INCREMENTAL]] if full else clocks.values():
             clock()
-        for _ in range(options.rounds or (1 if options.scope in (FULL, CHECK) else 3)):
+        for _ in range(1 if options.scope in (FULL, CHECK) else 3):
             for name, clock in clocks.items():
                 times[name].append(clock())
     pixels = case.images * case.side**2
@@ -106,7 +105,6 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
 def main(argv: list[str]) -> int:
     full = "draw every value by passes, of all models: many minutes"
     parser = make_parser(__doc__, full, default=torch.get_num_threads(), help="default: %(default)s")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="default: 3; 1 with --full or --check")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     px.keep_freed_memory()

@@ -1,6 +1,6 @@
-"""Times training steps (forward, backward, optimiser) of the paper's models, with native kernels and in PyTorch. Idle
-OpenMP threads sleep after 1000 spins, as in the command `pixelrnn`. GOMP_SPINCOUNT=300000 restores GNU OpenMP's
-default."""
+"""Times training steps (forward, backward, optimiser) of the paper's models, with native kernels, in JAX and in
+PyTorch. Idle OpenMP threads sleep after 1000 spins, as in the command `pixelrnn`. GOMP_SPINCOUNT=300000 restores GNU
+OpenMP's default."""
 
 import sys
 
@@ -9,11 +9,16 @@ from harness.alone import configure_like_command
 if __name__ == "__main__":
     configure_like_command()
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 import pixelrnn_ext as px
 from harness.busy import busy_core
+from harness.compiled import compile_blocks, why_not_compiled
+from harness.in_jax import JAX, training_step, why_no_jax
 from harness.options import CHECK, VERDICT, parse_model_options
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
@@ -21,7 +26,8 @@ from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
-NATIVE, REFERENCE = "native", "reference"
+NATIVE, COMPILED, REFERENCE = "native", "reference, compiled", "reference"
+LEARNING_RATE, STEPS_COMPARED = 1e-3, 4
 # REQUIRED has two limits for (model, images in a batch) on 2 cores. The first limit is the least speed-up of our
 # training step over a step in PyTorch. The second limit is the largest factor by which our step may become slower while
 # another process keeps a core busy.
@@ -30,7 +36,7 @@ REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
     """RMSProp is the optimiser of section 5.1 of the paper."""
-    optimiser = make_optimiser("rmsprop", model.parameters(), 1e-3)
+    optimiser = make_optimiser("rmsprop", model.parameters(), LEARNING_RATE)
 
     def run():
         optimiser.zero_grad(set_to_none=True)
@@ -42,12 +48,39 @@ def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
     return run
 
 
+def losses(run: Callable[[], Any]) -> list[float]:
+    """Returns the losses of the first steps. All but the first depend on the optimiser."""
+    return [float(run()) for _ in range(STEPS_COMPARED)]
+
+
+def mismatches(found: dict[str, list[float]]) -> list[str]:
+    expected = torch.tensor(found[REFERENCE])
+    return [
+        f"MISMATCH: expected the losses {found[REFERENCE]} of {REFERENCE}, got {got} of {name}"
+        for name, got in found.items()
+        if not torch.allclose(torch.tensor(got), expected, rtol=1e-5, atol=0)
+    ]
+
+
+def rivals(options, build, images: torch.Tensor) -> tuple[dict[str, Callable[[], Any]], list[str]]:
+    """Returns the steps of other compilers, and a note for each that is left out."""
+    reasons, steps = {JAX: why_no_jax()}, {JAX: lambda: training_step(build(), images, LEARNING_RATE)}
+    if not options.model.startswith("mnist-"):
+        reasons[JAX] = "harness/jax_training.py has the models of MNIST alone"
+    if options.compiled:
+        reasons[COMPILED] = why_not_compiled()
+        steps[COMPILED] = lambda: step(compile_blocks(build(backend=REFERENCE)), images)
+    notes = [f"Left out: {name} ({reason})." for name, reason in reasons.items() if reason]
+    return {name: make() for name, make in steps.items() if not reasons[name]}, notes
+
+
 def step_table(options, times: Times, loaded: Times, doubts: dict[str, str]) -> str:
-    header = ["model", "backend", "median ms a step", "images/s", f"faster than {REFERENCE}"]
+    header = ["model", "backend", "median ms a step", "images/s", f"time over {NATIVE}"]
     lines = []
     for backend in times:
-        quiet, faster = times.median(backend), times.ratio(REFERENCE, backend)
-        line = [options.model, backend, f"{1e3 * quiet:.1f}", f"{options.images / quiet:.0f}", f"{faster:.1f}"]
+        quiet = times.median(backend)
+        line = [options.model, backend, f"{1e3 * quiet:.1f}", f"{options.images / quiet:.0f}"]
+        line.append(f"{times.ratio(backend, NATIVE):.1f}")
         if loaded:
             line += [f"{1e3 * loaded.median(backend):.1f}", f"{loaded.median(backend) / quiet:.1f}"]
         lines.append([*line, doubts[backend]])
@@ -75,20 +108,19 @@ def verdicts(options, times: Times, loaded: Times) -> str:
 
 def main(argv: list[str]) -> int:
     flags = {
+        "compiled": f"time {REFERENCE} under torch.compile, too, which takes minutes to compile",
         "load": "time the steps also while another process keeps a core busy",
         "profile": "break the native step down by operator",
     }
     options, build, images = parse_model_options(argv, __doc__, "--batch-size", 16, **flags)
     check = options.scope == CHECK
-
-    def steps():
-        return {backend: step(build(backend=backend), images) for backend in (NATIVE, REFERENCE)}
-
-    losses = {backend: float(run()) for backend, run in steps().items()}
-    if abs(losses[NATIVE] - losses[REFERENCE]) > 1e-5 * losses[REFERENCE]:
-        print(f"MISMATCH: the first losses are {losses}")
+    others, notes = rivals(options, build, images)
+    runs = {name: step(build(backend=name), images) for name in (NATIVE, REFERENCE)}
+    runs = {NATIVE: runs[NATIVE], **others, REFERENCE: runs[REFERENCE]}
+    if wrong := mismatches({name: losses(run) for name, run in runs.items()}):
+        print(*wrong, sep="\n")
         return 1
-    runs, timing, loaded = steps(), {"seconds": 0.1, "fewest": 2} if check else {"seconds": 10, "limit": 60}, Times()
+    timing, loaded = {"seconds": 0.1, "fewest": 2} if check else {"seconds": 10, "limit": 60}, Times()
     times = paired(runs, **timing)
     if options.load or options.scope == VERDICT:
         with busy_core():
@@ -96,7 +128,8 @@ def main(argv: list[str]) -> int:
     doubts = {backend: "" if check else times.doubt(backend) for backend in times}
 
     tables = [step_table(options, times, loaded, doubts)]
-    notes = ["The first losses agreed to 1e-5. Ratios are medians over rounds that time both in turn."]
+    agreed = f"The losses of the first {STEPS_COMPARED} steps agreed to 1e-5."
+    notes = [f"{agreed} Ratios are medians over rounds that time both in turn.", *notes]
     if loaded:
         notes.append(
             "Under load: another process keeps a core busy. The ratio is that of the medians, both of this run."

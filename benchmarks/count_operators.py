@@ -123,14 +123,9 @@ def table(counter: OperatorCounter, names: int) -> str:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="mnist-diagonal")
-    parser.add_argument("--conditional", action="store_true", help="the class of an image is its condition")
-    parser.add_argument("--optimiser", default="rmsprop")
-    parser.add_argument("--ema", type=float, default=0.0)
-    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--names", type=int, default=8, help="how many operators to name in each phase (%(default)s)")
     options = parser.parse_args(arguments)
-    settings = dict(optimiser=options.optimiser, ema=options.ema, bf16=options.bf16)
-    counter, _ = count_step(options.model, conditional=options.conditional, **settings)
+    counter, _ = count_step(options.model)
     print(table(counter, options.names))
     print("waits for the GPU:", ", ".join(f"{n} {name}" for name, n in counter.waits.items()) or "none")
 

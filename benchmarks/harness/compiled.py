@@ -24,6 +24,18 @@ class Compiled(Differentiable):
         return run
 
 
+def why_not_compiled() -> str:
+    return "" if shutil.which(compiler()[0]) else "no C++ compiler"
+
+
+def compile_blocks(model: torch.nn.Module) -> torch.nn.Module:
+    """Compiles the blocks of a model. They are alike, so that torch.compile compiles one, and the others reuse it."""
+    torch._dynamo.reset()
+    for block in model.blocks:
+        block.compile(dynamic=False)
+    return model
+
+
 def compile_loop(loop: Differentiable) -> Compiled:
     @cache
     def compiled() -> Callable[..., Tensor]:
@@ -46,10 +58,10 @@ def _name(baseline: str) -> str:
 
 def _build(build: Callable[[Size, torch.dtype], Problem], baseline: str, size: Size, dtype: torch.dtype) -> Problem:
     problem = build(size, dtype)
-    if shutil.which(compiler()[0]):
-        problem.providers += [compile_loop(p) for p in problem.providers if p.name == baseline]
+    if reason := why_not_compiled():
+        problem.absent[_name(baseline)] = reason
     else:
-        problem.absent[_name(baseline)] = "no C++ compiler"
+        problem.providers += [compile_loop(p) for p in problem.providers if p.name == baseline]
     return problem
 
 

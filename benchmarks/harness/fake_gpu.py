@@ -42,7 +42,7 @@ def fake_gpu() -> Iterator[OperatorCounter]:
     Python code that they run on a GPU, with stand-ins for the compiled kernels. Real tensors may be mixed with fake
     ones.
     """
-    counter = OperatorCounter(("cuda",))
+    counter = OperatorCounter()
     counter.kernels, triton_kernels = gpu_kernels(counter.launched)
     make_subclass: Callable[..., Any] = torch.Tensor._make_subclass
 

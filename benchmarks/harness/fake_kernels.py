@@ -18,13 +18,13 @@ Implementations = dict[str, Callable[..., Any]]
 
 
 class FakeKernels:
-    """Stands in for the compiled CUDA operators that operators/scan/gpu.py calls.
+    """Stands in for the compiled CUDA operators that operators/scan/gpu.py calls for the layers of a PixelRNN.
 
-    Copies operands that are not contiguous, as the compiled operators do. With four gates and several directions, h and
-    its gradient lie in memory with the directions first. ``launched`` is called with each operator's name.
+    Copies operands that are not contiguous, as the compiled operators do. h and its gradient lie in memory with the
+    directions first. ``launched`` is called with each operator's name.
     """
 
-    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence's kernel reads
+    READ = "x", "weight_hh", "h0", "c0"  # operands that the recurrence's kernel reads
     # operators/scan/gpu.py reads these operators' schemas.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
@@ -35,33 +35,27 @@ class FakeKernels:
         self._launched("pixelrnn_ext::recurrence")
         s = Scan(*scan)
         s = s.with_operands({k: v.contiguous() for k, v in s.operands.items() if k in self.READ})
-        (directions, _, hidden, gates, _), maps = s.weight_hh.shape, s.x.shape[:4]
-        if gates == 4 and directions > 1:
-            h = _launch(s.x, (*maps, hidden)).permute(1, 2, 3, 0, 4)
-        else:
-            h = _launch(s.x, (*maps[1:], directions, hidden), s.sizes)
+        (_, _, hidden, gates, _), maps = s.weight_hh.shape, s.x.shape[:4]
+        h = s.x.new_empty(*maps, hidden).permute(1, 2, 3, 0, 4)
         return h, s.x.new_empty(*maps, hidden), s.x.new_empty(*maps, gates * hidden)
 
     def recurrence_backward(self, dh: Tensor, c: Tensor, gates: Tensor, *scan: Any) -> tuple[Tensor, ...]:
         self._launched("pixelrnn_ext::recurrence_backward")
         s = Scan(*scan)
         directions, images, height, width, hidden = c.shape
-        if s.weight_hh.shape[3] == 4 and directions > 1:
-            dh = dh.permute(3, 0, 1, 2, 4)
-        dh, c, gates, *_ = _dense(dh, c, gates, s.weight_hh, s.c0, s.peephole, s.sizes)
+        dh, c, gates, *_ = _dense(dh.permute(3, 0, 1, 2, 4), c, gates, s.weight_hh, s.c0)
         left = c.new_empty(directions, images, height if s.diagonal else width, hidden)
-        above = c.new_empty(directions, images * (s.weight_hh.shape[3] == 5), hidden)
-        return _launch(dh, gates.shape, s.sizes), left, above
+        return dh.new_empty(gates.shape), left, c.new_empty(directions, 0, hidden)
 
     def neighbour_states(self, h, h0, sizes, corners, diagonal, taps, first, count) -> Tensor:
         self._launched("pixelrnn_ext::neighbour_states")
         *maps, directions, hidden = _dense(h)[0].shape
-        return _launch(h, (directions, *maps, count, hidden))
+        return h.new_empty(directions, *maps, count, hidden)
 
     def border_sums(self, dx, sizes, corners, diagonal, taps) -> Tensor:
         self._launched("pixelrnn_ext::border_sums")
         directions, images, _, _, rows = _dense(dx)[0].shape
-        return _launch(dx, (directions, images, taps, rows))
+        return dx.new_empty(directions, images, taps, rows)
 
 
 class FakeTritonKernel:
@@ -77,21 +71,16 @@ class FakeTritonKernel:
         return self.launch
 
 
-def scan_kernels(launched: Callable[[str], None]) -> Implementations:
-    """Returns {operator's name: implementation that operators/scan/gpu.py registers}, on FakeKernels."""
-    implementations: Implementations = {}
-    torch.ops.fake_kernels = FakeKernels(launched)
-    with mock.patch("torch.library.impl", lambda name, _, kernel: implementations.update({name: kernel})):
-        gpu.register("fake_kernels", "cuda")
-    return {name.replace("fake_kernels", "pixelrnn_ext"): kernel for name, kernel in implementations.items()}
-
-
 def gpu_kernels(launched: Callable[[str], None]) -> tuple[Implementations, ModuleType | None]:
     """Returns the implementations of all operators on a GPU, and the module whose Triton kernels they launch.
 
     The module is None without triton. ``launched`` is called with the name of each of our compiled operators.
     """
-    implementations = scan_kernels(launched)
+    implementations: Implementations = {}
+    torch.ops.fake_kernels = FakeKernels(launched)
+    with mock.patch("torch.library.impl", lambda name, _, kernel: implementations.update({name: kernel})):
+        gpu.register("fake_kernels", "cuda")
+    implementations = {name.replace("fake_kernels", "pixelrnn_ext"): run for name, run in implementations.items()}
     try:
         from pixelrnn_ext.operators.masked_conv import gpu as convolution
         from pixelrnn_ext.operators.masked_conv import rules
@@ -104,8 +93,3 @@ def gpu_kernels(launched: Callable[[str], None]) -> tuple[Implementations, Modul
 
 def _dense(*operands: Any) -> list[Any]:
     return [t.contiguous() if isinstance(t, torch.Tensor) else t for t in operands]
-
-
-def _launch(like: Tensor, shape: tuple[int, ...], sizes: Tensor | None = None) -> Tensor:
-    """Allocates a kernel's output. With ``sizes``, torch zeroes it, because the kernel skips the padding."""
-    return like.new_empty(shape) if sizes is None else like.new_zeros(shape)

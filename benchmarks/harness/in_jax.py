@@ -41,11 +41,30 @@ class InJax(Differentiable):
         return self.named(jax_steps.to_torch(self.step("forward+backward")()))
 
 
+def why_no_jax() -> str:
+    if importlib.util.find_spec("jax") is None:
+        return "not installed: pip install jax"
+    return "" if hasattr(os, "sched_setaffinity") else "its threads can be limited on Linux alone"
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """Returns a weight (outputs, inputs, ..., taps) as JAX multiplies by it, (taps * inputs, outputs)."""
+    return weight.flatten(2).permute(2, 1, 0).flatten(0, 1) if weight.ndim > 1 else weight
+
+
+def training_step(model: torch.nn.Module, images: Tensor, learning_rate: float) -> Callable[[], Any]:
+    """Returns a training step of jax_training.py that begins with the parameters of ``model``."""
+    from . import jax_steps
+
+    jax_steps.start_client(torch.get_num_threads())
+    parameters = {name: _matrix(parameter) for name, parameter in model.named_parameters()}
+    return jax_steps.make_training_step(parameters, images, learning_rate)
+
+
 def _in_jax(loop: Differentiable, function: str, diagonal: bool, taps: int) -> InJax:
     """Returns a function of jax_scan.py with the inputs of ``loop``, in the layout in which it computes.
 
-    Maps (N, channels, H, W) become (N, H, W, channels), and weights (outputs, inputs, ..., taps) become (taps * inputs,
-    outputs).
+    Maps (N, channels, H, W) become (N, H, W, channels), and weights become matrices.
     """
 
     def run(*arrays: Any) -> Any:
@@ -53,9 +72,6 @@ def _in_jax(loop: Differentiable, function: str, diagonal: bool, taps: int) -> I
 
         geometry = jax_scan.DIAGONAL if diagonal else jax_scan.row(taps)
         return getattr(jax_scan, function)(geometry, *arrays)
-
-    def matrix(weight: Tensor) -> Tensor:
-        return weight.flatten(2).permute(2, 1, 0).flatten(0, 1) if weight.ndim > 1 else weight
 
     def shape_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
         if weight.ndim == 1:
@@ -68,7 +84,7 @@ def _in_jax(loop: Differentiable, function: str, diagonal: bool, taps: int) -> I
 
     x, *weights = loop.inputs
     x, dy = (m.permute(0, 2, 3, 1) for m in (x, loop.cotangent))
-    return InJax(JAX, run, [x, *map(matrix, weights)], dy, loop.names, to_common)
+    return InJax(JAX, run, [x, *map(_matrix, weights)], dy, loop.names, to_common)
 
 
 def _build(
@@ -81,10 +97,8 @@ def _build(
 ) -> Problem:
     problem = build(size, dtype)
     (loop,) = (p for p in problem.providers if p.name == BASELINE)
-    if importlib.util.find_spec("jax") is None:
-        problem.absent[JAX] = "not installed: pip install jax"
-    elif not hasattr(os, "sched_setaffinity"):
-        problem.absent[JAX] = "its threads can be limited on Linux alone"
+    if reason := why_no_jax():
+        problem.absent[JAX] = reason
     else:
         problem.providers.append(_in_jax(loop, function, diagonal, taps))
     return problem

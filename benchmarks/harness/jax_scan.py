@@ -54,28 +54,28 @@ def _cell_gradient(dh, dc, gates, c_before):
     return jnp.concatenate(dz, -1), dc * f
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def scan(xs, weights, shifts):
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def scan(xs, weights, c0s, shifts):
     """Scans the lines of each direction.
 
     Args:
         xs: for each direction the pre-activations without the recurrent product, (lines, N, cells, 4 * hidden).
         weights: for each direction (neighbours * hidden, 4 * hidden).
+        c0s: for each direction c before the first line, (N, cells, hidden). Before this line, h is zero.
 
     Returns:
         For each direction h, (lines, N, cells, hidden).
     """
-    return _forward(xs, weights, shifts)[0]
+    return _forward(xs, weights, c0s, shifts)[0]
 
 
-def _forward(xs, weights, shifts):
+def _forward(xs, weights, c0s, shifts):
     def line(states, x_line):
         new = [_cell(x + _neighbours(h, shifts) @ w, c) for (h, c), x, w in zip(states, x_line, weights)]
         kept = [(h, gates, c_before) for (_, h, gates), (_, c_before) in zip(new, states)]
         return [(h, c) for c, h, _ in new], kept
 
-    zeros = [jnp.zeros((*x.shape[1:3], x.shape[3] // 4), x.dtype) for x in xs]
-    kept = jax.lax.scan(line, [(zero, zero) for zero in zeros], xs)[1]
+    kept = jax.lax.scan(line, [(jnp.zeros_like(c0), c0) for c0 in c0s], xs)[1]
     return [h for h, _, _ in kept], (kept, weights)
 
 
@@ -95,11 +95,11 @@ def _backward(shifts, saved, dhs):
 
     items = [(dh, gates, c_before) for dh, (_, gates, c_before) in zip(dhs, kept)]
     zeros = [(jnp.zeros_like(dh[0]),) * 2 for dh in dhs]
-    dzs = jax.lax.scan(line, zeros, items, reverse=True)[1]
+    earlier, dzs = jax.lax.scan(line, zeros, items, reverse=True)
     dweights = [
         jnp.tensordot(_neighbours(h[:-1], shifts), dz[1:], ((0, 1, 2), (0, 1, 2))) for (h, _, _), dz in zip(kept, dzs)
     ]
-    return dzs, dweights
+    return dzs, dweights, [dc0 for _, dc0 in earlier]
 
 
 scan.defvjp(_forward, _backward)
@@ -108,14 +108,16 @@ scan.defvjp(_forward, _backward)
 def _to_lines(maps, diagonal):
     """Returns (lines, N, cells, channels).
 
-    On an anti-diagonal, the cells left and right of the image compute with zeros, and their results are not used.
+    On an anti-diagonal, the cells left and right of the image have gates that keep c and make h zero, and no gradient.
     """
     if not diagonal:
         return maps.transpose(1, 0, 2, 3)
     n, height, width, channels = maps.shape
     lines = height + width - 1
     # A row that is longer by one than the number of lines moves each row right by one more than the row above.
-    flat = jnp.pad(maps, ((0, 0), (0, 0), (0, height), (0, 0))).reshape(n, -1, channels)
+    outside = jnp.repeat(jnp.array([-jnp.inf, jnp.inf, 0, -jnp.inf], maps.dtype), channels // 4)
+    outside = jnp.broadcast_to(outside, (n, height, height, channels))
+    flat = jnp.concatenate([maps, outside], 2).reshape(n, -1, channels)
     return flat[:, : height * lines].reshape(n, height, lines, channels).transpose(2, 0, 1, 3)
 
 
@@ -127,23 +129,32 @@ def _to_maps(lines, diagonal, width):
     return jnp.pad(flat, ((0, 0), (0, height), (0, 0))).reshape(n, height, width + height, channels)[:, :, :width]
 
 
+def _scan_maps(geometry, xs, weights, c0s=None):
+    lines = [_to_lines(x, geometry.diagonal) for x in xs]
+    c0s = c0s or [jnp.zeros(w.shape[1] // 4, w.dtype) for w in weights]
+    c0s = [jnp.broadcast_to(c0, (*x.shape[1:3], *c0.shape)) for c0, x in zip(c0s, lines)]
+    return [_to_maps(h, geometry.diagonal, xs[0].shape[2]) for h in scan(lines, weights, c0s, geometry.shifts)]
+
+
 def recurrence(geometry, x, weight):
-    (h,) = scan([_to_lines(x, geometry.diagonal)], [weight], geometry.shifts)
-    return _to_maps(h, geometry.diagonal, x.shape[2])
+    return _scan_maps(geometry, [x], [weight])[0]
 
 
-def layer(geometry, x, *parameters):
+def layer(geometry, x, *parameters, h0s=(), c0s=()):
     """Computes a RowLSTM without a mask, or a DiagonalBiLSTM.
 
     ``parameters`` are weight_ih (taps * channels, 4 * hidden), weight_hh and the bias of each direction. The second
-    direction scans from the top right. Its map is moved down by one row.
+    direction scans from the top right. Its map is moved down by one row. A DiagonalBiLSTM may have states outside the
+    image, h0 and c0 of each direction, (hidden,).
     """
     weights_ih, weights_hh, biases = (list(parameters[i::3]) for i in range(3))
     inputs = x if geometry.diagonal else _neighbours(x, geometry.shifts)
     zs = [inputs @ w + b for w, b in zip(weights_ih, biases)]
     zs[1:] = [z[:, :, ::-1] for z in zs[1:]]
-    hs = scan([_to_lines(z, geometry.diagonal) for z in zs], weights_hh, geometry.shifts)
-    y, *reverse = [_to_maps(h, geometry.diagonal, x.shape[2]) for h in hs]
+    for i, h0 in enumerate(h0s):
+        above, left = jnp.split(weights_hh[i], 2)
+        zs[i] = zs[i].at[:, 0].add(h0 @ above).at[:, :, 0].add(h0 @ left)
+    y, *reverse = _scan_maps(geometry, zs, weights_hh, c0s)
     for h in reverse:
         y = y + jnp.pad(h[:, :-1, ::-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
     return y

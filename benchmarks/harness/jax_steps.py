@@ -48,6 +48,24 @@ def make_step(
     return _compiled(forward_backward, dy, *arrays)
 
 
+def make_training_step(
+    parameters: dict[str, torch.Tensor], images: torch.Tensor, learning_rate: float
+) -> Callable[[], Any]:
+    """Returns a compiled function that trains for one step, and returns the loss. ``parameters`` stay as they are."""
+    from .jax_training import step
+
+    arrays = {name: jax.numpy.array(t.detach().numpy()) for name, t in parameters.items()}
+    state, pixels = (arrays, jax.tree.map(jax.numpy.zeros_like, arrays)), jax.numpy.asarray(images.numpy())
+    run = jax.jit(partial(step, learning_rate=learning_rate), donate_argnums=0).lower(state, pixels).compile()
+
+    def next_step() -> Any:
+        nonlocal state
+        state, loss = jax.block_until_ready(run(state, pixels))
+        return loss
+
+    return next_step
+
+
 def to_torch(arrays: Sequence[Any]) -> list[torch.Tensor]:
     return [torch.from_numpy(np.array(array)) for array in arrays]
 

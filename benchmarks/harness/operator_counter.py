@@ -1,4 +1,4 @@
-"""Counts the operators that torch dispatches."""
+"""Counts the operators that torch dispatches on a GPU."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,24 +17,22 @@ _WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select",
 
 
 class OperatorCounter(TorchDispatchMode):
-    """Counts the operators that are dispatched while the mode is active.
+    """Counts the operators on CUDA tensors that are dispatched while the mode is active.
 
     Attributes:
         counts: maps (phase, kind, name) to a number. A kind is ``OPERATOR``, ``VIEW`` or ``ALLOCATION``.
         phase: the phase that is counted now.
         kernels: maps operators to Python implementations, whose operators are counted, too.
-        waits: the operators for which the CPU would wait for a GPU. With ``devices``, the counter answers 1 for a value
-            that it would have to read.
-        devices: the device types whose operators are counted, all by default.
+        waits: the operators for which the CPU would wait for the GPU. The counter answers 1 for a value that it would
+            have to read.
     """
 
-    def __init__(self, devices: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.waits: Counter[str] = Counter()
         self.phase: str = ""
         self.kernels: dict[str, Callable[..., Any]] = {}
-        self.devices: tuple[str, ...] = devices
 
     def launched(self, name: str) -> None:
         """Counts a call of a stand-in for a compiled operator, or for a Triton kernel."""
@@ -55,9 +53,8 @@ class OperatorCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func._schema.name, kwargs or {}
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        if name in self.kernels and self._is_counted(inputs):
-            if self.devices:
-                self.launched(name)
+        if name in self.kernels and _is_on_gpu(inputs):
+            self.launched(name)
             with self:
                 return self.kernels[name](*args)
         # Below autograd, composite operators such as matmul arrive here before torch has replaced them by their parts.
@@ -66,19 +63,20 @@ class OperatorCounter(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        if (self._is_counted(inputs) or name == "aten::_to_copy") and _waits(name, args, kwargs):
+        if (_is_on_gpu(inputs) or name == "aten::_to_copy") and _waits(name, args, kwargs):
             self.waits[name] += 1
-            if name == "aten::_local_scalar_dense" and self.devices:
+            if name == "aten::_local_scalar_dense":
                 return 1
         result = func(*args, **kwargs)
         results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         kind = None if _copies_nothing(name, inputs, results) else _kind(func, name)
-        if kind and self._is_counted([*inputs, *results]):
+        if kind and _is_on_gpu([*inputs, *results]):
             self.counts[self.phase, kind, name] += 1
         return result
 
-    def _is_counted(self, tensors: list[Tensor]) -> bool:
-        return not self.devices or any(t.device.type in self.devices for t in tensors)
+
+def _is_on_gpu(tensors: list[Tensor]) -> bool:
+    return any(t.device.type == "cuda" for t in tensors)
 
 
 def _kind(func: Any, name: str) -> str | None:

@@ -16,7 +16,9 @@ from .requirements import AnyTarget, verdict_table
 
 
 def header(script: str, argv: list[str], threads: Iterable[int]) -> dict[str, str]:
-    return environment(shlex.join(["python", f"benchmarks/{Path(script).name}", *argv]), threads)
+    found = environment(shlex.join(["python", f"benchmarks/{Path(script).name}", *argv]), threads)
+    jax = sys.modules.get("jax")
+    return found | ({"JAX": jax.__version__} if jax else {})
 
 
 def finish(

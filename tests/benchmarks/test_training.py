@@ -20,8 +20,8 @@ def test_a_training_step_under_load_is_judged():
     loaded, doubts = Times(native=[0.3, 0.3], reference=[2.4, 2.4]), {"native": "", "reference": ""}
     lines = [" ".join(line.split()) for line in bench_training.step_table(options, times, loaded, doubts).splitlines()]
     assert lines[2:] == [
-        "mnist-diagonal native 100.0 160 12.0 300.0 3.0",
-        "mnist-diagonal reference 1200.0 13 1.0 2400.0 2.0",
+        "mnist-diagonal native 100.0 160 1.0 300.0 3.0",
+        "mnist-diagonal reference 1200.0 13 12.0 2400.0 2.0",
     ]
     lines = [" ".join(line.split()) for line in bench_training.verdicts(options, times, loaded).splitlines()]
     assert lines[2].endswith(">= 11 12 met") and lines[3].endswith("<= 2.5 3 missed")
@@ -29,6 +29,12 @@ def test_a_training_step_under_load_is_judged():
     assert bench_training.verdicts(options, times, loaded).count(", unreliable") == 2
     options.images = 8
     assert "none" in bench_training.verdicts(options, times, loaded)
+
+
+def test_steps_with_other_losses_are_not_timed():
+    found = {"reference": [1.0, 0.9], "native": [1.0, 0.9], "JAX": [1.0, 0.9001]}
+    expected = "MISMATCH: expected the losses [1.0, 0.9] of reference, got [1.0, 0.9001] of JAX"
+    assert bench_training.mismatches(found) == [expected]
 
 
 LIKE_COMMAND = """
