@@ -141,7 +141,7 @@ plt.show()
 # upper corners, and sees every earlier pixel. (A layer may see its own pixel, as with mask B.)
 #
 # The package computes both layers in compiled kernels. `backend="reference"` computes the same in
-# short PyTorch (`px.reference`). The cell tests that the results agree within 1e-6, and that both see
+# short PyTorch (`px.reference`). The cell tests that the results agree within `1e-6`, and that both see
 # the same pixels.
 
 # %%

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -123,36 +122,35 @@ class Report:
 
     def seen_by(self, output: Sequence[int]) -> Tensor:
         """Returns on which inputs ``output`` (colour, row, column) was found to depend, as a bool tensor (C, H, W)."""
-        _colours, height, width = self.grid
-        if len(output) != 3 or not all(0 <= place < side for place, side in zip(output, self.grid)):
-            raise ValueError(f"expected an output (colour, row, column) in {self.grid}, got {tuple(output)}")
-        index = (output[0] * height + output[1]) * width + output[2]
+        index = self._index(output)
         seen = torch.zeros(len(self.as_input), dtype=torch.bool)
         seen[self.inputs] = self.by_change[:, index] > 0
         for row in (self.outputs == index).nonzero().flatten().tolist():
             seen |= self.by_derivative[row]
         return seen.view(self.grid)
 
+    def _index(self, output: Sequence[int]) -> int:
+        if len(output) != 3 or not all(0 <= place < side for place, side in zip(output, self.grid)):
+            raise ValueError(f"expected an output (colour, row, column) in {self.grid}, got {tuple(output)}")
+        _, height, width = self.grid
+        return (output[0] * height + output[1]) * width + output[2]
+
     def _value(self, index: int) -> Value:
         _, height, width = self.grid
         return Value(index // (height * width), index // width % height, index % width)
 
     def __str__(self) -> str:
-        values = math.prod(self.grid)
-        leaks, blind = (
-            counted(len(pairs), noun) for pairs, noun in ((self._late, "leak"), (self._blind, "blind spot"))
-        )
+        values = len(self.as_input)
+        leaks, blind = counted(self.leak_count, "leak"), counted(self.blind_spot_count, "blind spot")
         if self.leak_count:
             change = self.largest_change
             by = f"by up to {change:.2g} in any channel" if change else "as derivatives alone show"
-            leaks += f", {by}; the first: {Leak(*map(self._value, self._late[0].tolist()))}"
+            leaks += f", {by}; the first: {self.leaks[0]}"
         if self.blind_spot_count:
-            blind += f", the first: {BlindSpot(*map(self._value, self._blind[0].tolist()))}"
-        derivatives = (
-            f"derivatives of {len(self.outputs)} of {values} outputs" if len(self.outputs) else "no derivatives"
-        )
-        examined = f"examined: {derivatives}; changes of {len(self.inputs)} of {values} inputs"
-        return f"{leaks}\n{blind}\n{examined}"
+            blind += f", the first: {self.blind_spots[0]}"
+        derivatives = f"derivatives of {len(self.outputs)} of {values} outputs"
+        examined = derivatives if len(self.outputs) else "no derivatives"
+        return f"{leaks}\n{blind}\nexamined: {examined}; changes of {len(self.inputs)} of {values} inputs"
 
     def picture(self, at: Sequence[int] | None = None, scale: int = 8) -> Tensor:
         """Draws what an output depends on, as uint8 RGB (3, height, width).
@@ -165,24 +163,21 @@ class Report:
                 was examined.
             scale: pixels of the picture for each side of an input.
         """
-        colours, height, width = self.grid
         scale = integer("scale", scale)
         if at is None:
             count = self._late[:, 0].bincount(minlength=len(self.as_input))
             at = self._value(int(count.argmax()) if count.any() else int(self.inputs[-1]))
-        seen = self.seen_by(at)
-        place, row, column = at
-        index = (place * height + row) * width + column
-        blind = torch.zeros(len(self.as_input), dtype=torch.bool)
+        seen, index = self.seen_by(at).flatten(), self._index(at)
+        may_see, blind = self.as_input < self.as_output[index], torch.zeros_like(seen)
         blind[self._blind[self._blind[:, 0] == index, 1]] = True
-        may_see = (self.as_input < self.as_output[index]).view(self.grid)
-        panels = torch.tensor(LATER, dtype=torch.uint8).repeat(*self.grid, 1)
-        for flags, colour in ((seen & may_see, SEEN), (seen & ~may_see, LEAK), (blind.view(self.grid), BLIND)):
+        panels = torch.tensor(LATER, dtype=torch.uint8).repeat(len(seen), 1)
+        for flags, colour in ((seen & may_see, SEEN), (seen & ~may_see, LEAK), (blind, BLIND)):
             panels[flags] = torch.tensor(colour, dtype=torch.uint8)
-        panels = panels.permute(3, 0, 1, 2).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        panels = panels.T.unflatten(1, self.grid).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        place, row, column = at
         inner = [slice(side * scale + scale // 4, (side + 1) * scale - scale // 4) for side in (row, column)]
         panels[:, place, inner[0], inner[1]] = torch.tensor(OUTPUT, dtype=torch.uint8)[:, None, None]
-        bar = torch.full((3, colours, height * scale, scale), 128, dtype=torch.uint8)
+        bar = torch.full((*panels.shape[:3], scale), 128, dtype=torch.uint8)
         return torch.cat([panels, bar], 3).transpose(1, 2).flatten(2)[..., :-scale]
 
 

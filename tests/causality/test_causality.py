@@ -39,10 +39,44 @@ def test_a_blind_spot_is_reported_with_its_pixel(name):
     assert sentence in map(str, report.blind_spots)
 
 
+@pytest.mark.parametrize("name", faults.CENTRE)
+def test_public_implementations_see_as_much_as_readme_says(name):
+    """The earlier pixels of the centre of a 7x7 map are the first 24."""
+    make, shape, options, _ = (faults.LEAKS | faults.BLIND)[name]
+    torch.manual_seed(0)
+    field = check(make(), shape, raises=False, **options).seen_by((0, 3, 3)).flatten()
+    assert (field[25:].sum(), 24 - field[:24].sum()) == faults.CENTRE[name]
+
+
 def test_what_a_fault_does_not_touch_is_no_blind_spot():
-    assert ((0, 1, 0), (0, 0, 1)) not in check(faults.RowState(3), (1, 4, 5), layout="features").blind_spots
+    state = faults.RowState((-1, 0), (-1, 0, 1))
+    assert ((0, 1, 0), (0, 0, 1)) not in check(state, (1, 4, 5), layout="features").blind_spots
     assert ((0, 1, 1), (0, 0, 3)) not in check(faults.GatedPixelCNN(), (1, 4, 5), layout="flat").blind_spots
     check(faults.left_neighbour_by_flat_index, (1, 4, 4), layout="features", mask="A")
+    check(faults.conv(1, 2), (1, 4, 5), layout="features")  # masked once, and not trained
+
+
+def wrong_pixels(shape, **fault):
+    """Returns the pixels at which a SkewedLSTM differs from its layer."""
+    torch.manual_seed(0)
+    skewed, x = faults.SkewedLSTM(**fault).double(), torch.randn(2, 1, *shape, dtype=torch.float64)
+    return ((skewed(x) - skewed.layer(x)).abs().amax((0, 1)) > 1e-12).nonzero().tolist()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 4), (3, 5)], ids=["5x3", "4x4", "3x5"])
+def test_a_skewed_map_of_2w_minus_1_columns_is_wrong_for_h_more_than_w(shape):
+    assert wrong_pixels(shape) == []
+    wrong = [[3, 2], [4, 0], [4, 1], [4, 2]] if shape == (5, 3) else []
+    assert wrong_pixels(shape, square=True) == wrong
+
+
+def test_a_bias_in_the_skewed_padding_is_seen_by_comparison_alone():
+    """It is a wrong value and no leak: each output sees what it should, so that a check of causality is content."""
+    assert wrong_pixels((2, 3), bias_outside=True)[0] == [1, 0]
+    faulty, right = (
+        check(f, (1, 4, 5), layout="features") for f in (faults.SkewedLSTM(bias_outside=True), px.DiagonalLSTM(1, 2))
+    )
+    assert faulty.blind_spots == right.blind_spots
 
 
 def options_of(name, model):
@@ -58,17 +92,14 @@ def options_of(name, model):
 def test_the_models_of_this_package_are_right(name, colours):
     model = make_model(name, colours)
     shape = (model.image_channels, 4, 6)
-    options = faults.LOGITS | dict(levels=model.levels, dtype=torch.uint8) | options_of(name, model)
+    options = dict(layout=faults.LEVELS, levels=model.levels, dtype=torch.uint8) | options_of(name, model)
     assert check(model, shape, **options).leak_count == 0
 
 
-@pytest.mark.parametrize("colours", [1, 3])
-@pytest.mark.parametrize("make", [faults.PixelCNN, faults.GatedPixelCNN], ids=["plain", "gated"])
-def test_models_of_others_are_right(make, colours):
-    if make is faults.GatedPixelCNN:
-        check(make(), (1, 6, 5), layout="flat")
-    else:
-        check(make(colours), (colours, 6, 5), **faults.LOGITS)
+def test_models_of_others_are_right():
+    for colours in (1, 3):
+        check(faults.PixelCNN(colours), (colours, 6, 5), layout=faults.LEVELS)
+    check(faults.GatedPixelCNN(), (1, 6, 5), layout="flat")
 
 
 @pytest.mark.parametrize("variant", LSTM2D)

@@ -10,45 +10,94 @@ from torch.nn import functional
 import pixelrnn_ext as px
 
 
-def masked(conv, mask_type="B", image_channels=1, gates=1):
-    """Multiplies the weight of a convolution by its mask, once, as many implementations do."""
-    with torch.no_grad():
-        conv.weight *= px.masks.causal_mask(
-            mask_type,
-            conv.out_channels,
-            conv.in_channels,
-            conv.kernel_size,
-            image_channels=image_channels,
-            gates=gates,
-        )
-    return conv
-
-
-def conv(channels, features, kernel=3, mask_type="B", image_channels=1, gates=1):
+def conv(channels, features, kernel=3, mask_type="B", image_channels=1):
+    """Returns a convolution whose weight was multiplied by its mask once, as in many implementations."""
     size = (kernel, kernel) if isinstance(kernel, int) else kernel
     made = nn.Conv2d(channels, features, size, padding=[side // 2 for side in size])
-    return masked(made, mask_type, image_channels, gates)
+    with torch.no_grad():
+        made.weight *= px.masks.causal_mask(mask_type, features, channels, size, image_channels=image_channels)
+    return made
 
 
-class Directions(nn.Module):
-    """A Diagonal BiLSTM of two scans, of which the map from right to left is moved by ``move``."""
+class Apply(nn.Module):
+    """A function as a module."""
 
-    def __init__(self, move, mirror_back=True):
+    def __init__(self, function):
         super().__init__()
-        self.left, self.right = px.DiagonalLSTM(1, 2), px.DiagonalLSTM(1, 2)
-        self.move, self.mirror_back = move, mirror_back
+        self.function = function
 
     def forward(self, x):
-        right = self.right(x.flip(3))
-        return self.left(x) + self.move(right.flip(3) if self.mirror_back else right)
+        return self.function(x)
 
 
-def down(x, rows=1):
-    return functional.pad(x, (0, 0, rows, 0))[:, :, : x.shape[2]]
+class Sum(nn.ModuleList):
+    def forward(self, x):
+        return sum(part(x) for part in self)
 
 
-def up(x):
-    return functional.pad(x, (0, 0, 0, 1))[:, :, 1:]
+def moved(x, rows, columns=0):
+    """Moves maps down by ``rows`` and right by ``columns``. Zeros follow from outside."""
+    h, w = x.shape[2:]
+    far = abs(rows) + abs(columns)
+    return functional.pad(x, (far, far, far, far))[:, :, far - rows :, far - columns :][:, :, :h, :w]
+
+
+def bilstm(move, mirror_back=True, scan=lambda: px.DiagonalLSTM(1, 2)):
+    """Returns a Diagonal BiLSTM of two scans. The right-to-left map is mirrored back, then moved by ``move``."""
+    mirror = Apply(lambda x: x.flip(3))
+    return Sum([scan(), nn.Sequential(mirror, scan(), *[mirror] * mirror_back, Apply(move))])
+
+
+class SkewedLSTM(nn.Module):
+    """A Diagonal LSTM as many write it, a loop over the columns of a skewed map. Without a fault it is ``layer``.
+
+    Args:
+        square: the skewed map has 2 W - 1 columns, which is enough for H <= W.
+        late: the rows are cut out of the skewed map this many columns too late.
+        bias_outside: the bias is added to the skewed map, so that states grow in its padding.
+        below: a state reads the state below instead of the state above, as SAME padding of an even kernel does.
+        reverse: the scan goes through the skewed map from its last column to the first.
+    """
+
+    def __init__(self, *, square=False, late=0, bias_outside=False, below=False, reverse=False):
+        super().__init__()
+        self.layer = px.DiagonalLSTM(1, 2, initial_state="zero")
+        self.square, self.late, self.bias_outside, self.below, self.reverse = square, late, bias_outside, below, reverse
+
+    def forward(self, x):
+        n, _, height, width = x.shape
+        length = 2 * width - 1 if self.square else height + width - 1
+        bias = self.layer.bias[:, None, None]
+        gates = functional.conv2d(x, self.layer.weight_ih) + (0 if self.bias_outside else bias)
+        flat = functional.pad(gates, (0, length + 1 - width)).flatten(2)[..., : height * length]
+        lines = (flat.view(n, -1, height, length) + (bias if self.bias_outside else 0)).unbind(3)
+        h = c = x.new_zeros(n, 2, height)
+        states = []
+        for line in lines[::-1] if self.reverse else lines:
+            other = moved(h[..., None], -1 if self.below else 1)[..., 0]
+            recurrent = torch.stack([other, h], 1)
+            i, f, g, o = (line + torch.einsum("ghk,nkhr->ngr", self.layer.weight_hh, recurrent)).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            states.append(h)
+        y = torch.stack(states[::-1] if self.reverse else states, 3)
+        y = functional.pad(y.flatten(2), (0, height)).view(n, 2, height, length + 1)
+        return y[..., self.late : self.late + width]
+
+
+def carpedm20_diagonal_bilstm():
+    """Loses the last row of the right-to-left map instead of moving it down, and has states that read the row below."""
+    return bilstm(lambda x: functional.pad(x[:, :, :-1], (0, 0, 0, 1)), scan=lambda: SkewedLSTM(below=True))
+
+
+def rmsnorm_diagonal_bilstm():
+    """Reverses the skewed map instead of the image. The state above then lies two columns further right."""
+    return Sum([SkewedLSTM(), nn.Sequential(SkewedLSTM(reverse=True), Apply(lambda x: moved(x, 1, -1)))])
+
+
+def rmsnorm_row_lstm():
+    """Pads on the left alone, and masks the tap of the pixel itself."""
+    return RowState((-2, -1), (-2, -1, 0))
 
 
 class MisalignedGates(nn.Module):
@@ -81,28 +130,20 @@ def left_neighbour_by_flat_index(x):
     return x.flatten(2)[:, :, index] * (torch.arange(w) > 0)
 
 
-def diagonals_read_too_late(x):
-    """Sums along the rows of a skewed map, whose rows are then cut out one diagonal too late."""
-    *_, h, w = x.shape
-    skewed = torch.cat([functional.pad(x[:, :, r : r + 1], (r, h - r)) for r in range(h)], 2).cumsum(3)
-    return torch.stack([skewed[:, :, r, r + 1 : r + 1 + w] for r in range(h)], 2)
-
-
 class RowState(nn.Module):
-    """A Row LSTM without gates, whose state sees ``taps`` columns of the row above, from -1 on."""
+    """A Row LSTM without gates. Arguments are the columns, relative to a pixel's, of its inputs and states above."""
 
-    def __init__(self, taps):
+    def __init__(self, inputs, states):
         super().__init__()
-        self.taps = taps
+        self.inputs, self.states = inputs, states
 
     def forward(self, x):
-        rows, state = [], torch.zeros_like(x[:, :, 0])
-        before = functional.pad(x, (1, 0, 0, 0))[..., :-1]
-        for row in range(x.shape[2]):
-            padded = functional.pad(state, (1, 1))
-            state = x[:, :, row] + before[:, :, row] + sum(padded[..., k : k + x.shape[3]] for k in range(self.taps))
+        rows, state = [], torch.zeros_like(x[:, :, :1])
+        for row in x.split(1, 2):
+            state = sum(moved(row, 0, -column) for column in self.inputs)
+            state = state + (sum(moved(rows[-1], 0, -column) for column in self.states) if rows else 0)
             rows.append(state)
-        return torch.stack(rows, 2)
+        return torch.cat(rows, 2)
 
 
 class GatedPixelCNN(nn.Module):
@@ -120,7 +161,7 @@ class GatedPixelCNN(nn.Module):
         v = h = x
         for vertical, link, horizontal in zip(self.vertical, self.link, self.horizontal):
             stacked = vertical(functional.pad(v, (1, 1, 1, 0)))
-            gated = horizontal(h) + link(down(stacked))
+            gated = horizontal(h) + link(moved(stacked, 1))
             v, h = (torch.tanh(a) * torch.sigmoid(b) for a, b in (stacked.chunk(2, 1), gated.chunk(2, 1)))
         return self.head(h)
 
@@ -129,11 +170,9 @@ class PixelCNN(nn.Sequential):
     """A plain PixelCNN of masked ``nn.Conv2d``, with levels-first logits."""
 
     def __init__(self, colours=1, levels=4, layers=3, features=6, first="A"):
-        sizes = [(colours, features), *[(features, features)] * (layers - 1)]
         parts = []
-        for i, (channels, outputs) in enumerate(sizes):
-            kind = first if i == 0 else "B"
-            parts += [conv(channels, outputs, 3, kind, colours), nn.ELU()]
+        for i in range(layers):
+            parts += [conv(features if i else colours, features, 3, "B" if i else first, colours), nn.ELU()]
         super().__init__(*parts, conv(features, colours * levels, 1, "B", colours))
         self.colours = colours
 
@@ -141,88 +180,64 @@ class PixelCNN(nn.Sequential):
         return super().forward(x).unflatten(1, (self.colours, -1)).transpose(1, 2)
 
 
-class Flipped(nn.Module):
-    def __init__(self, axis):
-        super().__init__()
-        self.axis = axis
-
-    def forward(self, x):
-        return x.flip(self.axis)
-
-
-FEATURES = dict(layout="features")
-LOGITS = dict(layout="levels-first")
-
-
 def later(x):
-    return torch.nn.functional.pad(x, (0, 1))[..., 1:]
+    return moved(x, 0, -1)
 
 
 def trained_once(module):
-    """A step of gradient descent, after which a weight that was masked only once is unmasked."""
-    module.double()
-    module(torch.ones(1, 1, 4, 5, dtype=torch.float64)).sum().backward()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.sub_(0.1 * parameter.grad)
+    """Takes a step of gradient descent, which unmasks a weight that was masked only once."""
+    module.double()(torch.ones(1, 1, 4, 5, dtype=torch.float64)).sum().backward()
+    torch.optim.SGD(module.parameters(), lr=0.1).step()
     return module
 
 
-# {fault: (function, shape, options, first leak: (output, input))}
+def fault(make, output, input, shape=(1, 4, 5), layout="features", **options):
+    """Returns the function that makes a model, the arguments of check(), and an output with an input."""
+    return make, shape, dict(layout=layout, **options), (output, input)
+
+
+START, LEVELS = (0, 0, 0), "levels-first"
+# The output and the input are those of the first leak.
 LEAKS = {
-    "unmasked input": (lambda: nn.Conv2d(1, 2, 3, padding=1), (1, 4, 5), FEATURES, ((0, 0, 0), (0, 0, 1))),
-    "not shifted down": (lambda: Directions(nn.Identity()), (1, 4, 5), FEATURES, ((0, 0, 0), (0, 0, 1))),
-    "shifted up": (lambda: Directions(up), (1, 4, 5), FEATURES, ((0, 0, 0), (0, 0, 1))),
-    "not mirrored back": (
-        lambda: Directions(nn.Identity(), mirror_back=False),
-        (1, 4, 5),
-        FEATURES,
-        ((0, 0, 0), (0, 0, 4)),
+    "unmasked input": fault(lambda: nn.Conv2d(1, 2, 3, padding=1), START, (0, 0, 1)),
+    "not shifted down": fault(lambda: bilstm(lambda x: x), START, (0, 0, 1)),
+    "shifted up": fault(lambda: bilstm(lambda x: moved(x, -1)), START, (0, 0, 1)),
+    "not mirrored back": fault(lambda: bilstm(lambda x: x, mirror_back=False), START, (0, 0, 4)),
+    "mask B where A belongs": fault(lambda: PixelCNN(first="B"), START, START, layout=LEVELS),
+    "colours in the wrong order": fault(
+        lambda: nn.Sequential(Apply(lambda x: x.flip(1)), PixelCNN(3)), (1, 0, 0), (2, 0, 0), (3, 3, 4), LEVELS
     ),
-    "mask B where A belongs": (lambda: PixelCNN(first="B"), (1, 4, 5), LOGITS, ((0, 0, 0), (0, 0, 0))),
-    "colours in the wrong order": (
-        lambda: nn.Sequential(Flipped(1), PixelCNN(3)),
-        (3, 3, 4),
-        LOGITS,
-        ((1, 0, 0), (2, 0, 0)),
-    ),
-    "masks beside the gates": (MisalignedGates, (3, 3, 4), FEATURES, ((0, 0, 0), (1, 0, 0))),
-    "one pixel at the border": (lambda: lambda x: x.roll(1, 3), (1, 4, 5), FEATURES, ((0, 0, 0), (0, 0, 4))),
-    "one pixel at the border of 12x12": (
+    "masks beside the gates": fault(MisalignedGates, START, (1, 0, 0), (3, 3, 4)),
+    "one pixel at the border": fault(lambda: lambda x: x.roll(1, 3), START, (0, 0, 4)),
+    "one pixel at the border of 12x12": fault(
         lambda: lambda x: torch.cat([x[..., :11], x[..., 11:] + x[:, :, :, :1].roll(-1, 2)], 3),
+        (0, 0, 11),
+        (0, 1, 0),
         (1, 12, 12),
-        FEATURES,
-        ((0, 0, 11), (0, 1, 0)),
     ),
-    "H != W": (lambda: left_neighbour_by_flat_index, (1, 5, 3), FEATURES, ((0, 1, 1), (0, 1, 2))),
-    "1e-9": (lambda: lambda x: x + 1e-9 * later(x), (1, 4, 5), FEATURES, ((0, 0, 0), (0, 0, 1))),
-    "rounded integers": (
-        lambda: lambda x: x + (later(x) / 2).floor(),
-        (1, 4, 5),
-        FEATURES | dict(levels=8),
-        ((0, 0, 0), (0, 0, 1)),
-    ),
-    "even kernel": (lambda: same_padding_of_an_even_kernel, (1, 4, 5), FEATURES, ((0, 0, 0), (0, 1, 0))),
-    "view": (lambda: viewed_instead_of_permuted, (1, 3, 4), FEATURES, ((0, 0, 0), (0, 1, 2))),
-    "diagonals read too late": (lambda: diagonals_read_too_late, (1, 4, 5), FEATURES, ((0, 0, 0), (0, 0, 1))),
-    "masked once": (
-        lambda: trained_once(conv(1, 2)),
-        (1, 4, 5),
-        FEATURES,
-        ((0, 0, 0), (0, 0, 1)),
-    ),
+    "H != W": fault(lambda: left_neighbour_by_flat_index, (0, 1, 1), (0, 1, 2), (1, 5, 3)),
+    "1e-9": fault(lambda: lambda x: x + 1e-9 * later(x), START, (0, 0, 1)),
+    "rounded integers": fault(lambda: lambda x: x + (later(x) / 2).floor(), START, (0, 0, 1), levels=8),
+    "even kernel": fault(lambda: same_padding_of_an_even_kernel, START, (0, 1, 0)),
+    "view": fault(lambda: viewed_instead_of_permuted, START, (0, 1, 2), (1, 3, 4)),
+    "carpedm20 Diagonal BiLSTM": fault(carpedm20_diagonal_bilstm, START, (0, 0, 1), (1, 7, 7)),
+    "diagonals read too late": fault(lambda: SkewedLSTM(late=1), START, (0, 0, 1)),
+    "masked once": fault(lambda: trained_once(conv(1, 2)), START, (0, 0, 1)),
 }
 
-# {fault: (function, shape, options, a blind spot: (output, input))}
+# The input is in a blind spot of the output.
 BLIND = {
-    "narrow kernel": (lambda: px.MaskedConv2d(1, 2, 3, "B"), (1, 3, 5), FEATURES, ((0, 0, 2), (0, 0, 0))),
-    "state without its right neighbour": (lambda: RowState(2), (1, 4, 5), FEATURES, ((0, 1, 0), (0, 0, 1))),
-    "blind triangle": (lambda: PixelCNN(layers=5), (1, 4, 5), LOGITS, ((0, 1, 1), (0, 0, 3))),
-    "not mirrored back": (
-        lambda: Directions(down, mirror_back=False),
-        (1, 4, 5),
-        FEATURES,
-        ((0, 1, 0), (0, 0, 1)),
+    "narrow kernel": fault(lambda: px.MaskedConv2d(1, 2, 3, "B"), (0, 0, 2), START, (1, 3, 5)),
+    "state without its right neighbour": fault(lambda: RowState((-1, 0), (-1, 0)), (0, 1, 0), (0, 0, 1)),
+    "blind triangle": fault(lambda: PixelCNN(layers=5), (0, 1, 1), (0, 0, 3), layout=LEVELS),
+    "not mirrored back": fault(lambda: bilstm(lambda x: moved(x, 1), mirror_back=False), (0, 1, 0), (0, 0, 1)),
+    "H != W": fault(lambda: left_neighbour_by_flat_index, (0, 1, 1), (0, 1, 0), (1, 3, 5)),
+    "skewed map of 2W - 1 columns": fault(
+        lambda: bilstm(lambda x: moved(x, 1), scan=lambda: SkewedLSTM(square=True)), (0, 3, 2), (0, 3, 1), (1, 5, 3)
     ),
-    "H != W": (lambda: left_neighbour_by_flat_index, (1, 3, 5), FEATURES, ((0, 1, 1), (0, 1, 0))),
+    "rmsnorm Row LSTM": fault(rmsnorm_row_lstm, (0, 3, 3), (0, 2, 3), (1, 7, 7)),
+    "rmsnorm Diagonal BiLSTM": fault(rmsnorm_diagonal_bilstm, (0, 3, 3), (0, 1, 4), (1, 7, 7)),
 }
+
+# {fault: (later inputs that the output at the centre of 7x7 sees, earlier inputs that it misses)}, as in README
+CENTRE = {"carpedm20 Diagonal BiLSTM": (7, 21), "rmsnorm Row LSTM": (0, 13), "rmsnorm Diagonal BiLSTM": (0, 5)}

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
 from emulator.control import SCHEDULES
-from helpers.checks import assert_close
+from helpers.checks import RATIO, assert_close
 from helpers.models import COLOURS, WIRED_MODELS, generator, make_model, random_images
 from helpers.only_steps import OnlySteps
 from helpers.root import ROOT
@@ -24,16 +24,10 @@ from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Draw, Encode, Linear, Pointwise, Tap
 from pixelrnn_ext.operators import columns, library
 
-# These are the largest allowed errors of logits, relative to the logits that PyTorch computes in the same dtype.
-# PyTorch's logits have rounding errors, too.
-RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
-
 
 @pytest.fixture
-def emulator(monkeypatch):
-    from helpers.emulated.sampling import use_emulated_gpu  # its import needs a CUDA compiler
-
-    return use_emulated_gpu(monkeypatch)
+def emulator(use_gpu):
+    return use_gpu()
 
 
 # {name: number of thread blocks that draw an image in one launch}. None stands for a separate launch for each stage,
@@ -42,15 +36,13 @@ WAYS = {"stages": None, "block": 1, "2-blocks": 2, "8-blocks": 8}
 
 
 @pytest.fixture(params=["stages", "block", "2-blocks"])
-def way(request, monkeypatch):
+def way(request, use_gpu, monkeypatch):
     """Makes the sampler draw in one of the ways of WAYS, and fails the test if the sampler draws in another way.
 
     Yields the object that controls the emulator on which the sampler's kernels run.
     """
-    from helpers.emulated.sampling import use_emulated_gpu
-
     blocks, taken = WAYS[request.param], set()
-    emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
+    emulator = use_gpu(blocks=blocks)
     for name in ("run", "draw_rows"):
         monkeypatch.setattr(columns, name, recorded(getattr(columns, name), taken))
     yield emulator
@@ -288,11 +280,9 @@ def run_images(rows, buffers, steps):
 @pytest.mark.emulated
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize(("name", "images"), [("stages", 2), ("stages", 5), ("block", 2), ("2-blocks", 2)])
-def test_random_programs(name, images, seed, monkeypatch):
+def test_random_programs(name, images, seed, use_gpu):
     """Dependent random steps must give the same results in the planner's order as one by one."""
-    from helpers.emulated.sampling import use_emulated_gpu
-
-    use_emulated_gpu(monkeypatch, blocks=WAYS[name])
+    use_gpu(blocks=WAYS[name])
     results = []
     for runner in (run_images if WAYS[name] else run_stages, lambda rows, buffers, steps: EagerRow(rows, steps).run()):
         rows, buffers, steps = random_program(seed, images)
@@ -495,10 +485,8 @@ def compare_values(height, width, units, channels):
 @pytest.mark.parametrize(
     ("kernel", "blocks", "mutants"), [("block_sampler_float32", 1, 5), ("cluster_sampler_float32", 2, 96)]
 )
-def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, monkeypatch):
-    from helpers.emulated.sampling import use_emulated_gpu
-
-    emulator = use_emulated_gpu(monkeypatch, blocks=blocks)
+def test_every_barrier_push_and_wait_is_needed(kernel, blocks, mutants, use_gpu):
+    emulator = use_gpu(blocks=blocks)
     # In a cluster, the kernel keeps weights in a ring buffer of equal pieces, called stages. The weights of the network
     # in compare_values(2, 1, 4, 0) fill an odd number of stages, which is less than the number of stages in the ring
     # buffer.
@@ -551,11 +539,9 @@ def test_a_row_of_many_launches_is_not_captured(planner, monkeypatch):
 
 
 @pytest.mark.emulated
-def test_a_gpu_without_clusters(monkeypatch):
+def test_a_gpu_without_clusters(emulator):
     """The driver may report that no cluster can run."""
-    from helpers.emulated.sampling import use_emulated_gpu
-
-    emulator, model = use_emulated_gpu(monkeypatch), from_name("cifar10-row")
+    model = from_name("cifar10-row")
     try:
         emulator.set_device("sm_90", multiprocessors=132, gpc=4)
         [plan] = px.sampling_plan(model, 16, (3, 32, 32))

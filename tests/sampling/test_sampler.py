@@ -2,7 +2,6 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pytest
 import torch
@@ -187,18 +186,11 @@ def begin_capture(monkeypatch):
         monkeypatch.setattr(module, "is_capturing", lambda device: True)
 
 
-@pytest.fixture
-def emulated(monkeypatch):
-    from helpers.emulated.sampling import use_emulated_gpu  # its import needs a CUDA compiler
-
-    return partial(use_emulated_gpu, monkeypatch)
-
-
 @pytest.mark.emulated
 @pytest.mark.parametrize("blocks", [1, 2], ids="{}-blocks".format)
 @pytest.mark.parametrize("name", ["row", "multiscale-diagonal"])
-def test_only_launches_are_captured(name, blocks, emulated, monkeypatch):
-    emulated(blocks=blocks)
+def test_only_launches_are_captured(name, blocks, use_gpu, monkeypatch):
+    use_gpu(blocks=blocks)
     model = make_model(name, "rgb", torch.float32, condition_channels=2)
     first, other = (condition[:2] for condition in conditions("label", torch.float32))
     known = dict(given=random_images(model, 2, 4, 4), known=torch.arange(16).view(4, 4) % 3 == 0)
@@ -226,8 +218,8 @@ def test_only_launches_are_captured(name, blocks, emulated, monkeypatch):
     [(1, "expected a drawing before the capture of a CUDA graph"), (None, "expected a plan of the way 'images'")],
     ids=["first", "stages"],
 )
-def test_what_cannot_be_captured(blocks, message, emulated, monkeypatch):
-    emulated(blocks=blocks)
+def test_what_cannot_be_captured(blocks, message, use_gpu, monkeypatch):
+    use_gpu(blocks=blocks)
     sampler = px.Sampler(make_model("row"), 1, (1, 2, 2))
     begin_capture(monkeypatch)
     monkeypatch.setattr(draws, "_check_device", lambda device, **operands: None)

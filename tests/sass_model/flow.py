@@ -1,6 +1,5 @@
 """Finds the loop over the lines of a scan (rows or anti-diagonals) in machine code, and a warp's path through it."""
 
-import re
 from dataclasses import dataclass
 
 import networkx
@@ -33,44 +32,27 @@ def line_loop(kernel):
 class Rule:
     """Decides whether a warp takes the branches whose source line ("file:line text") contains `pattern`.
 
-    The rule begins at branch number `first`. `way` is "taken", "not", a repeated pattern such as "ttn" (taken twice,
-    then not), or the number of passes of the innermost loop that contains `pattern`.
+    The rule begins at branch number `first`. It takes the branches, or makes `passes` passes of the innermost loop that
+    contains `pattern`.
     """
 
     pattern: str
-    way: str
+    passes: int | None = None
     first: int = 1
 
-    @classmethod
-    def parse(cls, text):
-        pattern, _, way = text.rpartition("=")
-        if not pattern or not re.fullmatch(r"taken|not|[tn]+|[1-9]\d*", way):
-            raise FlowError(f"expected a rule PATTERN=taken, not, ttn or a number of passes, got {text}")
-        if m := re.fullmatch(r"(.*)#(\d+)", pattern):
-            return cls(m[1], way, int(m[2]))
-        return cls(pattern, way)
-
-    @property
-    def passes(self):
-        return self.way.isdecimal()
-
     def decision(self):
-        if self.passes:
-            return [True] * (int(self.way) - 1) + [False]
-        return {"taken": [True], "not": [False]}.get(self.way) or [c == "t" for c in self.way]
+        return [True] * (self.passes - 1) + [False] if self.passes else [True]
 
 
 class Path:
     """The path of a warp through a kernel's loop over lines.
 
-    At a branch without a rule, the warp stays in the loop, and jumps over code that contains a call. `undecided` is
-    {index of such a branch: assumed decision}.
+    At a branch without a rule, the warp stays in the loop, jumps over code that contains a call, and runs other code.
     """
 
     def __init__(self, kernel, rules=()):
         self.kernel = kernel
         self.loop, self.start = line_loop(kernel)
-        self.undecided = {}
         ruled = {}
         for rule in rules:
             branches = self.branches_of(rule)
@@ -102,17 +84,7 @@ class Path:
         loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
             return [target in loop]
-        if self.kernel.calls_between(n + 1, n + 7):
-            return [True]
-        if self.kernel.calls_between(target, target + 6):
-            return [False]
-        if target == self.start:
-            self.undecided[n] = "a `continue`: not taken"
-        elif target <= n:
-            self.undecided[n] = "an inner loop: one pass"
-        else:
-            self.undecided[n] = f"guards {target - n - 1} instructions: they run"
-        return [False]
+        return [self.kernel.calls_between(n + 1, n + 7)]
 
 
 def facts(kernel):

@@ -27,21 +27,21 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     found = []
     if kernel.backward:
         if not has_one_tile(kernel):
-            found.append(flow.Rule(TILE_LOOP, str(tiles)))
+            found.append(flow.Rule(TILE_LOOP, tiles))
         elif kernel.kind == "cluster":
-            found.append(flow.Rule(ONE_TILE, "taken"))
+            found.append(flow.Rule(ONE_TILE))
         if kernel.tiles_or_units == 0:
-            found.append(flow.Rule(CELL_LOOP, str(cells)))
+            found.append(flow.Rule(CELL_LOOP, cells))
         if kernel.gates == 5:
-            found.append(flow.Rule(OTHER_FORMULAS, "taken"))
+            found.append(flow.Rule(OTHER_FORMULAS))
     elif kernel.tiles_or_units > 1 and (
         turns := -(-tiles // tiles_at_once(kernel))
     ) < kernel.tiles_or_units // tiles_at_once(kernel):
         # The compiler unrolls the loop over tiles, so the loop has a branch before each turn except the first. The warp
         # leaves the loop at the branch whose number, counted from 1, is `turns`.
-        found.append(flow.Rule(TILE_GUARD, "taken", first=turns))
+        found.append(flow.Rule(TILE_GUARD, first=turns))
     if kernel.held == "s":
-        found.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
+        found.append(flow.Rule(PAIR_LOOP, pair_passes))
     return found
 
 

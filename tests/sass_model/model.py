@@ -6,6 +6,7 @@ Ampere. All else comes from the kernel's machine code.
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import flow, sass
 
@@ -46,11 +47,9 @@ class Warp:
     pc: int
     ready: float = 0  # earliest cycle of the next issue
     clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
-    issued: int = 0
     visits: Counter = field(default_factory=Counter)  # {index of a branch: how often the warp came to it in this line}
-    lines: list = field(default_factory=list)  # (cycle, instructions issued so far) at each line's start
-    # (cycle, index of the instruction) of the arrival at a block's barrier.
-    arrived: tuple | None = None
+    lines: list = field(default_factory=list)  # cycle of each line's start
+    arrived: bool = False  # at a block's barrier
     cluster_arrivals: list = field(default_factory=list)
     cluster_waits: int = 0
     stored: float = 0  # cycle in which the last store to another block arrives
@@ -58,91 +57,67 @@ class Warp:
     phases: list = field(default_factory=list)
 
 
-@dataclass
-class Line:
+class Line(NamedTuple):
     cycles: float
-    instructions: int
-    mix: Counter  # {name of an instruction: how often one warp issues it}
-    waits: list  # (cycles, index of the waiting instruction, reason), the longest first
-    pipes: dict  # {pipe: cycles in which it is occupied}
-    undecided: dict  # {index of a branch: assumed decision}
-
-    @property
-    def products(self):
-        return self.mix["HMMA"] or self.mix["FFMA"]
+    products: int  # multiply instructions that one warp issues
 
 
 class Walk:
-    def __init__(self, kernel, path, warps, latency):
+    def __init__(self, kernel, path, warps):
         self.code, self.path = kernel.code, path
         self.kernel = kernel
-        self.latency = {**LATENCY, **latency}
         self.warps = [Warp(path.start) for _ in range(warps)]
         self.last = self.warps[0]
         self.issue_free, self.pipe_free = 0.0, defaultdict(float)
-        self.waits, self.busy, self.mix = Counter(), Counter(), Counter()
+        self.mix = Counter()  # {name of an instruction: how often the first warp issues it in the last line}
 
     def run(self, lines, limit=400_000):
         self.lines = lines
         for _ in range(limit):
             if all(len(w.lines) > lines for w in self.warps):
                 break
-            candidates = [(*self.earliest(w), w is not self.last, k) for k, w in enumerate(self.warps) if not w.arrived]
-            when, reason, _, k = min(candidates, key=lambda c: (c[0], c[2], c[3]), default=(NEVER, "", 0, 0))
+            candidates = [(self.earliest(w), w is not self.last, k) for k, w in enumerate(self.warps) if not w.arrived]
+            when, _, k = min(candidates, default=(NEVER, 0, 0))
             if when == NEVER:
                 raise flow.FlowError(f"{self.kernel.name}: all warps wait at a barrier that is not complete")
-            self.issue(self.warps[k], when, reason)
+            self.issue(self.warps[k], when)
         else:
             raise flow.FlowError(f"{self.kernel.name}: expected a line to end; an inner loop needs a rule")
         # A line starts when its last warp starts. This need not be the same warp each time, so two lines are averaged.
-        starts = [max(w.lines[n][0] for w in self.warps) for n in (lines - 2, lines)]
-        before, after = (self.warps[0].lines[n][1] for n in (lines - 1, lines))
-        waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
-        return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.undecided)
+        first, last = (max(w.lines[n] for w in self.warps) for n in (lines - 2, lines))
+        return Line((last - first) / 2, self.mix["HMMA"] or self.mix["FFMA"])
 
     def earliest(self, w):
         i = self.code[w.pc]
-        when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
-        if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:
-            when, reason = clear, "scoreboard"
-        if i.name in PIPE_OF and (free := self.pipe_free[PIPE_OF[i.name][0]]) > when:
-            when, reason = free, "pipe"
+        when = max(w.ready, self.issue_free, *(w.clear[b] for b in SCOREBOARDS[i.wait]))
+        if i.name in PIPE_OF:
+            when = max(when, self.pipe_free[PIPE_OF[i.name][0]])
         if i.name == "UCGABAR_WAIT":
-            complete = self.completion("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
+            when = max(when, self.completion("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER)
         elif i.waits_for_mbarrier:
             if not w.phases and len(w.lines) > 1:
                 raise flow.FlowError(f"{self.kernel.name}: a warp waits at an mbarrier, and arrives at none")
-            complete = self.completion("phases", len(w.phases) - 1)
-        else:
-            return when, reason
-        return (when, reason) if when >= complete else (complete, "barrier")
+            when = max(when, self.completion("phases", len(w.phases) - 1))
+        return when
 
     def completion(self, times, phase):
         if phase < 0:
             return 0
         return max(getattr(v, times)[phase] if len(getattr(v, times)) > phase else NEVER for v in self.warps)
 
-    def is_measured(self, w):
-        return w is self.warps[0] and len(w.lines) == self.lines
-
-    def issue(self, w, when, reason):
+    def issue(self, w, when):
         i = self.code[w.pc]
         if w.pc == self.path.start:
-            w.lines.append((when, w.issued))
+            w.lines.append(when)
             w.visits.clear()
-        if counted := self.is_measured(w):
-            self.mix[i.name] += 1
-            self.waits[w.pc, reason] += max(0, when - w.ready)
+        self.mix[i.name] += w is self.warps[0] and len(w.lines) == self.lines
         self.last, self.issue_free = w, when + 1
-        w.issued += 1
         w.ready = when + max(i.stall, 1)
         if i.name in PIPE_OF:
             pipe, cycles = PIPE_OF[i.name]
             self.pipe_free[pipe] = when + cycles
-            if counted:
-                self.busy[pipe] += cycles * len(self.warps)
         if i.write != sass.NO_SCOREBOARD:
-            w.clear[i.write] = max(w.clear[i.write], when + self.latency.get(i.name, OTHER_LATENCY))
+            w.clear[i.write] = max(w.clear[i.write], when + LATENCY.get(i.name, OTHER_LATENCY))
         if i.read != sass.NO_SCOREBOARD:
             w.clear[i.read] = max(w.clear[i.read], when + OPERANDS_READ)
         self.synchronise(w, i, when)
@@ -151,8 +126,6 @@ class Walk:
     def synchronise(self, w, i, when):
         if i.name == "MEMBAR":
             w.ready += FENCE
-            if self.is_measured(w):
-                self.waits[w.pc, "barrier"] += FENCE
         elif i.name == "UCGABAR_ARV":
             w.cluster_arrivals.append(when)
         elif i.name == "UCGABAR_WAIT":
@@ -162,13 +135,10 @@ class Walk:
         elif i.name == "SYNCS" and not i.waits_for_mbarrier:
             w.phases.append(max(w.stored, when + BLOCK_BARRIER))
         elif i.name == "BAR":
-            w.arrived = when, w.pc
+            w.arrived = True
             if all(v.arrived for v in self.warps):
-                release = when + BLOCK_BARRIER
                 for v in self.warps:
-                    if self.is_measured(v):
-                        self.waits[v.arrived[1], "barrier"] += release - v.arrived[0]
-                    v.arrived, v.ready = None, max(v.ready, release)
+                    v.arrived, v.ready = False, max(v.ready, when + BLOCK_BARRIER)
 
     def next_index(self, w, i):
         if i.name == "BSYNC":
@@ -182,7 +152,7 @@ class Walk:
         return self.kernel.target_of(w.pc)
 
 
-def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
+def walk(kernel, *, warps=1, rules=(), lines=5):
     """Simulates `warps` warps of one scheduler for `lines` lines. `cycles` is the mean of the last two lines. The
-    counts and the waits are of the last line."""
-    return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)
+    counts are of the last line."""
+    return Walk(kernel, flow.Path(kernel, rules), warps).run(lines)

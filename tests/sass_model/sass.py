@@ -49,7 +49,6 @@ def nvdisasm():
 
 @dataclass
 class Instruction:
-    address: int
     predicate: str
     opcode: str
     text: str
@@ -98,7 +97,7 @@ class Kernel:
         return after
 
 
-_INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@(!?U?P[\dT]+)\s+)?(.*?)\s*;?\s*/\* 0x([0-9a-f]+) \*/")
+_INSTRUCTION = re.compile(r"\s*/\*[0-9a-f]{4,}\*/\s+(?:@(!?U?P[\dT]+)\s+)?(.*?)\s*;?\s*/\* 0x([0-9a-f]+) \*/")
 _SECOND_WORD = re.compile(r"\s*/\* 0x([0-9a-f]+) \*/")
 _POSITION = re.compile(r'\s*//## File "([^"]+)", line (\d+)')
 _LABEL = re.compile(r"\s*(\.L_[\w$]+|\$[\w$]+):")
@@ -128,7 +127,7 @@ def parse(lines):
             kernel.code.append(_instruction(*pending, int(second[1], 16), positions))
             labels, pending, after_code = [], None, True
         elif m := _INSTRUCTION.match(line):
-            pending = int(m[1], 16), m[2] or "", m[3]
+            pending = m[1] or "", m[2]
         elif m := _POSITION.match(line):
             positions = (() if after_code else positions) + ((m[1], int(m[2])),)
             after_code = False
@@ -137,11 +136,10 @@ def parse(lines):
     return found
 
 
-def _instruction(address, predicate, text, second_word, positions):
+def _instruction(predicate, text, second_word, positions):
     control = second_word >> 41
     target = re.search(r"`\(([^)]+)\)", text)
     return Instruction(
-        address,
         predicate,
         opcode=text.split()[0].rstrip(";"),
         text=text,

@@ -7,10 +7,11 @@ import pytest
 
 from helpers import nvrtc
 from helpers.root import ROOT
-from sass_model import flow, model, sass
+from sass_model import model, sass
+from sass_model.flow import Rule
 
 # Branches taken if eight lanes share each sum, and one pass computes all outputs of a step.
-COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
+COMMON = [Rule("block sampler: lanes", 1), Rule("block sampler: more taps")]
 
 
 @pytest.mark.emulated
@@ -21,7 +22,7 @@ COMMON = ["block sampler: lanes=1", "block sampler: more taps=taken"]
         # The modelled cell step has two taps (inputs). The modelled linear step has one tap, and two pointwise steps
         # are fused with it.
         ("rounds_of_cells", COMMON, 1000),
-        ("rounds_of_linear_steps", [*COMMON, "if (r.taps() > 1)=taken"], 700),
+        ("rounds_of_linear_steps", [*COMMON, Rule("if (r.taps() > 1)")], 700),
     ],
     ids=["cell", "linear"],
 )
@@ -29,7 +30,5 @@ def test_cycles_of_a_round(kernel, rules, most):
     if sass.version() != sass.PINNED:
         pytest.skip(f"the bounds are for NVRTC {sass.PINNED}, this is {sass.version()}")
     [compiled] = nvrtc.compile_kernels([ROOT / "tests/sass_model/block_rounds.cu"])
-    cycles = model.walk(
-        sass.kernels(compiled.cubin)[kernel], warps=1, rules=[flow.Rule.parse(rule) for rule in rules]
-    ).cycles
+    cycles = model.walk(sass.kernels(compiled.cubin)[kernel], warps=1, rules=rules).cycles
     assert most / 2 < cycles <= most

@@ -5,10 +5,19 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import assert_all_close, assert_close, cotangent_of, native, randn64
+from helpers.checks import (
+    OperatorRecorder,
+    assert_all_close,
+    assert_close,
+    cotangent_of,
+    launches_kernel,
+    native,
+    randn64,
+)
 from helpers.scans import KINDS, LAYERS, LSTM2D, MASKED, each_backend, gate_bias_channels, halves, make_layer, results
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
+from pixelrnn_ext.operators import backends
 from pixelrnn_ext.operators.backends import kernel_dtype
 
 # This decorator runs a test on one layer of each kind. It is for tests in which neither the cell's formula nor the
@@ -153,6 +162,18 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
 def test_layers_run_on_the_meta_device(name):
     layer = make_layer(name, device="meta", directions=1)
     assert layer(torch.empty(2, 2, 4, 5, device="meta", dtype=torch.float64)).shape == (2, 3, 4, 5)
+
+
+@native
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_pass_calls_one_operator_and_copies_nothing(device, monkeypatch):
+    """The device "meta" stands in for a GPU."""
+    monkeypatch.setattr(backends, "why_not_native", lambda device: None)
+    layer, x = px.DiagonalLSTM(8, 16, device=device), torch.randn(2, 8, 5, 6, device=device, requires_grad=True)
+    cotangent = torch.randn(2, 16, 5, 6, device=device)
+    with OperatorRecorder(launches_kernel) as recorder:
+        torch.autograd.grad(layer(x), [x, *layer.parameters()], cotangent)
+    assert recorder.names == ["scan", "scan_gradients"]
 
 
 READS_ITS_OUTPUT = {

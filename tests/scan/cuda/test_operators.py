@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
-from helpers.checks import OperatorRecorder, assert_close
+from helpers.checks import OperatorRecorder, assert_close, launches_kernel
 from helpers.scans import KINDS, OPS, Problem
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan, state_dtype
 
@@ -281,11 +281,6 @@ def test_sums_over_the_border(dtype, scan, gates, gpu):
             expected = border_sums(dx, sizes, corners, diagonal, taps)
             assert_close("border sums", expected, got.cpu(), 1e-14 if dtype == torch.float64 else 1e-6)
             assert torch.equal(got, gpu.ops.border_sums(*on_gpu))
-
-
-def launches_kernel(function):
-    without = "_unsafe_view", "new_empty", "empty_like", "promote_types"
-    return not function.is_view and function.overloadpacket.__name__ not in without
 
 
 @pytest.mark.parametrize(
