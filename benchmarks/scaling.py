@@ -1,6 +1,6 @@
 """Predicts how training scales to several GPUs, by arithmetic. No GPU has run this, and NCCL has not been run.
 
-`PYTHONPATH=tests python benchmarks/scaling.py` prints the tables. `--write` puts them into docs/several_gpus.md. The
+`PYTHONPATH=tests python benchmarks/scaling.py` prints the table. `--write` puts it into docs/several_gpus.md. The
 times of scans are the planner's estimates for an H100, so this needs a C++ compiler.
 """
 
@@ -110,7 +110,7 @@ class Model:
         return self.step_seconds(images) / (n if joint else 1) / max(step, gloo_seconds(n) / LOG_EVERY)
 
 
-def tables(core: Any) -> str:
+def table(core: Any) -> str:
     models = {name: Model(name, core) for name in CONFIGURATIONS}
     lines = []
     for model in models.values():
@@ -125,7 +125,7 @@ def tables(core: Any) -> str:
 
 def document(core: Any) -> str:
     before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
-    return f"{before}{begin}\n{tables(core)}\n\n{END}{rest.partition(END)[2]}"
+    return f"{before}{begin}\n{table(core)}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":
@@ -134,4 +134,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         DOCUMENT.write_text(document(core.load()))
     else:
-        print(tables(core.load()))
+        print(table(core.load()))

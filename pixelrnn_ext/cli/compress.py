@@ -101,7 +101,10 @@ def _verify(
             progress=options.world.scaled(progress),
         )
         # All groups are decoded, because other processes take part.
-        are_same = [torch.equal(group, decoded.to(group.dtype)) for group, decoded in zip(images, groups, strict=True)]
+        are_same = [
+            all(torch.equal(image.long(), other) for image, other in zip(group, decoded, strict=True))
+            for group, decoded in zip(images, groups, strict=True)
+        ]
     if not all(are_same):
         raise RuntimeError("expected to decode the same images, got others: nothing was written")
 

@@ -11,7 +11,7 @@ from helpers import child
 from helpers.root import ROOT
 
 
-def test_the_document_has_the_tables(core):
+def test_the_document_has_the_table(core):
     written = scaling.DOCUMENT.read_text()
     assert scaling.BEGIN in written and scaling.document(core) == written, (
         "run `PYTHONPATH=tests python benchmarks/scaling.py --write`"
