@@ -181,6 +181,7 @@ def _parse_split(text: str) -> tuple[str, str] | None:
 def _load(spec: str, split: str, model: Model, facts: Facts) -> data.Split:
     dataset = stored_data.load_again(facts, spec)
     check_data(dataset, model, facts)
+    dataset.check_not_empty(split)
     return dataset.splits[split]
 
 

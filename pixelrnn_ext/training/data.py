@@ -6,9 +6,10 @@ The images are bytes in memory, or in files that are mapped into memory (store.p
 import importlib.util
 import math
 import os
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ..operators.operands import check_levels
 from . import hub
-from .files import removed_if_empty
+from .files import check_numbered, removed_if_empty
 from .folder import class_of, describe_files, list_names, names_of, read_folder, split_of
 from .images import FITS, MAX_PIXELS
 from .optional import need
@@ -30,6 +31,7 @@ from .store import Add, Store, find_or_make, stamps
 SPLITS = hub.SPLITS
 BINARISATIONS = ("static", "dynamic")
 _DIGITS = tuple("0123456789")
+BATCHES = 10  # files of training images of downsampled ImageNet
 
 # scikit-image's photographs, and the factors by which to reduce them. Both motorcycle pictures show the same scene, so
 # they are in one split.
@@ -265,13 +267,25 @@ def _unpacked_size(file: Path) -> int:
         return 0
 
 
+def _batches(folder: Path) -> list[Path]:
+    """Returns the files of training images in order. A smaller copy of the data set has the first ones alone."""
+    names = [str(file) for file in folder.glob("train_data_batch_*.npz")]
+    if not names:
+        raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
+    # A name without a number counts as batch 0, which does not exist.
+    found = {name: re.search(r"train_data_batch_(\d+)[^/]*$", name) for name in names}
+    numbered = {name: int(number[1]) if number else 0 for name, number in found.items()}
+    last = min(max(1, *numbered.values()), BATCHES)
+    check_numbered(numbered, range(1, last + 1), str(folder / "train_data_batch_"), ".npz")
+    return [Path(name) for name in sorted(names, key=numbered.__getitem__)]
+
+
 def _imagenet(side: int, path: str | None, cache: str | None = None) -> DataSet:
     if not path:
         raise ValueError(f"expected imagenet{side}:PATH, got no path")
     folder = Path(path)
-    files = sorted(folder.glob("train_data_batch_*.npz"), key=lambda file: (len(file.name), file.name))
-    if not files:
-        raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
+    files = _batches(folder)
+    notes = () if len(files) == BATCHES else (f"{len(files)} of {BATCHES} batches of training images read",)
     files.append(folder / "val_data.npz")
     os.stat(files[-1])  # raises an error before hours of converting the other files
 
@@ -292,7 +306,8 @@ def _imagenet(side: int, path: str | None, cache: str | None = None) -> DataSet:
     count = max(1, min(10_000, len(images) // 10))
     splits = _held_out(images, labels, count, store.tensors["test.images"], store.tensors["test.labels"])
     description, classes = f"imagenet{side} (test: the official validation images)", tuple(map(str, range(1, 1001)))
-    return DataSet(f"imagenet{side}", description, 256, splits, classes, fingerprint={"sha256": store.sha256})
+    fingerprint = {"sha256": store.sha256}
+    return DataSet(f"imagenet{side}", description, 256, splits, classes, notes=notes, fingerprint=fingerprint)
 
 
 def _part(store: Store, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -366,8 +381,16 @@ def _hub(where: str | None, cache: str | None = None, **options: Any) -> DataSet
     channels, height, width = shape
     fit = f", {options.get('fit') or 'crop'}" if options.get("image_size") else ""
     description = f"hf:{where} ({height}x{width} {'gray' if channels == 1 else 'RGB'}{fit})"
+    notes = (note, *_same_records(options.get("splits") or ()))
     fingerprint = {"sha256": store.sha256, "revision": revision}
-    return DataSet("hf", description, 256, splits, classes, notes=(note,), fingerprint=fingerprint)
+    return DataSet("hf", description, 256, splits, classes, notes=notes, fingerprint=fingerprint)
+
+
+def _same_records(expressions: Sequence[str]) -> Iterator[str]:
+    for expression in dict.fromkeys(expressions):
+        splits = [split for split, other in zip(SPLITS, expressions) if other == expression]
+        if len(splits) > 1:
+            yield f"{' and '.join(splits)} are the same records, {expression}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import platform
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,13 +42,30 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error}){kept}") from error
 
 
+def check_numbered(files: Mapping[str, int], numbers: range, before: str, after: str, digits: int = 1) -> None:
+    """Raises an error unless each of ``numbers`` has one file, and no file has another number.
+
+    ``files`` maps the name of each file to its number. A missing file's number has at least so many ``digits``, and
+    stands between ``before`` and ``after``.
+    """
+    found: dict[int, str] = {}
+    for file, number in sorted(files.items()):
+        if number not in numbers or number in found:
+            got = f"{file} beside {found[number]}" if number in found else file
+            raise ValueError(f"expected one file of each number from {numbers.start} to {numbers.stop - 1}, got {got}")
+        found[number] = file
+    for number in numbers:
+        if number not in found:
+            raise FileNotFoundError(f"{before}{number:0{digits}}{after} is missing")
+
+
 def remove_temporary(folder: Path, names: str = "*") -> None:
     """Removes temporary files and folders of killed processes from a folder.
 
     ``names`` is a glob pattern. No process may be writing such a file or folder.
     """
     for leftover in folder.glob(f".{names}.tmp"):
-        _remove(leftover)
+        remove(leftover)
 
 
 @contextmanager
@@ -101,13 +118,14 @@ def _temporary(path: Path) -> Path:
         process = leftover.name.removeprefix(prefix).removesuffix(".tmp")
         # In a container that starts again, this process may have the number of the one that was killed.
         if process.isdecimal() and (int(process) == os.getpid() or not _is_running(int(process))):
-            _remove(leftover)
+            remove(leftover)
     return path.with_name(f"{prefix}{os.getpid()}.tmp")
 
 
-def _remove(leftover: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file or folder, if that is possible."""
     with suppress(OSError):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _replace(path: Path, data: bytes | memoryview) -> None:

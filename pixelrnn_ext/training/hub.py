@@ -1,5 +1,6 @@
 """Reads data sets of the library ``datasets``: of a hub, or of files on this machine."""
 
+import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import torch
 
 from .._sentences import reason
 from .decoding import CHUNK, decoded
+from .files import check_numbered
 from .images import MAX_PIXELS, pixel_limit, read_image
 from .optional import need
 from .progress import bar
@@ -72,7 +74,9 @@ def read(
     else:
         files = [Path(str(file)) for part in (builder.config.data_files or {}).values() for file in part]
     content = stamps(sorted(files)) if is_here else builder and builder.hash
-    key = ["hf", where, content, revision, splits, image_column, label_column]
+    # Older versions made stores of splits that overlap. They have another key.
+    disjoint = splits and ["disjoint", *splits]
+    key = ["hf", where, content, revision, disjoint, image_column, label_column]
     key += [image_size, fit, gray, max_pixels]
 
     def prepare() -> tuple[int, Convert]:
@@ -89,7 +93,7 @@ def read(
             sets = {"train": sets}
         whole = streaming and builder is not None
         names = _expressions(sets, splits)
-        parts = [_select(sets, name, whole) for name in names]
+        parts = [_whole(sets, name) for name in names] if whole else _select(sets, names)
         features = parts[0].features or {}
         if any(part.features != features for part in parts):
             raise ValueError(f"expected the same columns and classes in {', '.join(names)}, got others in hf:{where}")
@@ -220,20 +224,35 @@ def _expressions(sets: Any, splits: Sequence[str] | None) -> Sequence[str]:
     raise ValueError(f"expected {expected}, since the splits are {', '.join(sets)}")
 
 
-def _select(sets: Any, expression: str, streaming: bool) -> Any:
-    datasets = need("datasets", INSTALL)
-    if streaming:
-        if expression not in sets:
-            expected = f"whole splits with --streaming, of {', '.join(sets)}"
-            raise ValueError(f"expected --splits to name {expected}, got {expression}")
-        return sets[expression]
-    try:
-        parts = datasets.ReadInstruction.from_spec(expression).to_absolute({name: len(sets[name]) for name in sets})
-    except (ValueError, AssertionError) as error:
-        raise ValueError(
-            f"expected --splits of {', '.join(sets)}, or parts of them, got {expression}: {error}"
-        ) from error
-    return datasets.concatenate_datasets([sets[part.splitname].select(range(part.from_, part.to)) for part in parts])
+def _whole(sets: Any, name: str) -> Any:
+    if name not in sets:
+        expected = f"whole splits with --streaming, of {', '.join(sets)}"
+        raise ValueError(f"expected --splits to name {expected}, got {name}")
+    return sets[name]
+
+
+def _select(sets: Any, expressions: Sequence[str]) -> list[Any]:
+    """Returns the records of each expression. Two expressions that are not the same must not share a record."""
+    datasets, counts = need("datasets", INSTALL), {name: len(sets[name]) for name in sets}
+    chosen = {}
+    for expression in expressions:
+        try:
+            chosen[expression] = datasets.ReadInstruction.from_spec(expression).to_absolute(counts)
+        except (ValueError, AssertionError) as error:
+            expected = f"--splits of {', '.join(sets)}, or parts of them"
+            raise ValueError(f"expected {expected}, got {expression}: {error}") from error
+    for (one, parts), (other, others) in itertools.combinations(chosen.items(), 2):
+        for a, b in itertools.product(parts, others):
+            if a.splitname == b.splitname and max(a.from_, b.from_) < min(a.to, b.to):
+                got = f"{one} and {other}, which share records of {a.splitname}"
+                raise ValueError(f"expected --splits that do not overlap, got {got}")
+    # The library refuses to select no record at the end of a split.
+    return [
+        datasets.concatenate_datasets(
+            [sets[part.splitname].select(range(part.from_, part.to) or range(0)) for part in chosen[expression]]
+        )
+        for expression in expressions
+    ]
 
 
 def _column(features: Any, kind: str, name: str | None, option: str, may_lack: bool = False) -> Any:
@@ -248,18 +267,17 @@ def _column(features: Any, kind: str, name: str | None, option: str, may_lack: b
 
 
 def _check_shards(files: dict[str, Sequence[str]]) -> None:
-    """Raises FileNotFoundError if a file such as NAME-00001-of-00003.parquet is missing.
+    """Raises an error if a file such as NAME-00001-of-00003.parquet is missing or has a copy beside it.
 
-    The library would read the other files alone.
+    The library would read the files that are there.
     """
-    shards: dict[tuple[str, str, str], set[int]] = {}
-    for file in (file for part in files.values() for file in part):
-        # Some hubs put a hash of the content behind the number, another one in each file.
-        if found := re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})(?:-[^./]*)?(\.[^/]*)", str(file)):
-            shards.setdefault((found[1], found[3], found[4]), set()).add(int(found[2]))
-    for (start, count, end), numbers in shards.items():
-        if missing := set(range(int(count))) - numbers:
-            raise FileNotFoundError(f"{start}-{min(missing):05}-of-{count}{end} is missing")
+    shards: dict[tuple[str, str, str], dict[str, int]] = {}
+    for file in (str(file) for part in files.values() for file in part):
+        # Some hubs put a hash of the content behind the number, another one in each file. Browsers put " (1)" there.
+        if found := re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})[^./]*(\.[^/]*)", file):
+            shards.setdefault((found[1], found[3], found[4]), {})[file] = int(found[2])
+    for (start, count, end), numbered in shards.items():
+        check_numbered(numbered, range(int(count)), f"{start}-", f"-of-{count}{end}", digits=5)
 
 
 class _Errors(logging.Handler):

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .files import folder_atomically, remove_temporary
+from .files import folder_atomically, remove, remove_temporary
 from .optional import need
 
 FACTS = "store.json"
@@ -91,13 +91,13 @@ def find_or_make(cache: Path, key: object, prepare: Callable[[], tuple[int, Conv
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(cache, error) from error
+        raise _unwritable(folder.parent if folder.parent.is_file() else cache, error) from error
     with _locked(folder.with_name(f"{folder.name}.lock")) as is_alone:
         if found := find(cache, key):
             return found
         if is_alone:
             remove_temporary(folder.parent, f"{folder.name}.*")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         size, convert = prepare()
         free = shutil.disk_usage(folder.parent).free
         if size > free:

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.cli import parser
 from pixelrnn_ext.operators import library
-from pixelrnn_ext.training import builder, checkpoint
+from pixelrnn_ext.training import builder, checkpoint, data
 
 from .command_line import MODEL, change_facts, error_of, exit_output
 
@@ -66,6 +67,25 @@ def test_bad_input_is_one_sentence(paths, capsys, arguments, message):
     assert re.search(message.format(**paths), sentence), sentence
     assert sentence.startswith("expected ") or message.startswith("^")
     assert not paths["new"].exists()
+
+
+EMPTY_SPLIT = {
+    "train --data digits --model row --out {new}": data.SPLITS,
+    "evaluate {trained} --split train": ["train"],
+    "complete {trained} --out {new} --split validation": ["validation"],
+    "compress {trained} digits:test --label 3 --out {new}": ["test"],
+}
+
+
+@pytest.mark.parametrize("command", EMPTY_SPLIT)
+def test_an_empty_split_is_one_sentence(paths, capsys, monkeypatch, command):
+    digits, splits = data.load("digits"), EMPTY_SPLIT[command]
+    empty = data.Split(digits.splits["test"].images[:0], digits.splits["test"].labels[:0])
+    for split in splits:
+        changed = replace(digits, splits=digits.splits | {split: empty})
+        monkeypatch.setattr(data, "load", lambda *_, changed=changed, **__: changed)
+        expected = f"expected images for {', '.join(splits)}, got {changed.counts} of {digits.description}"
+        assert error_of(capsys, command.format(**paths)) == expected
 
 
 INTEGER = "expected an integer >= {} of 64 bits, got '{}'"

@@ -1,5 +1,6 @@
 import functools
 import http.client
+import itertools
 import re
 import subprocess
 import sys
@@ -113,13 +114,25 @@ def write_idx(file, array):
     file.write_bytes(header + array.tobytes())
 
 
-def test_mnist_from_its_files(tmp_path):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    random = numpy.random.default_rng(0)
+def drawn(count, *shape, change=None, levels=256):
+    """Returns random images and labels, of which ``change`` is a "pixel", a "label" or None."""
+    images = numpy.random.default_rng(count).integers(0, levels, (count, *shape), dtype=numpy.uint8)
+    labels = numpy.arange(count, dtype=numpy.uint8) % 10
+    images.flat[0] = levels - 1 if change == "pixel" else 0
+    labels[0] = 7 if change == "label" else 0
+    return images, labels
+
+
+def write_mnist(folder, monkeypatch=None, change=None):
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
     for half, count in (("train", 60), ("t10k", 20)):
-        write_idx(raw / f"{half}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=numpy.uint8))
-        write_idx(raw / f"{half}-labels-idx1-ubyte", random.integers(0, 10, count, dtype=numpy.uint8))
+        for kind, array in zip(("images-idx3", "labels-idx1"), drawn(count, 28, 28, change=change)):
+            write_idx(raw / f"{half}-{kind}-ubyte", array)
+
+
+def test_mnist_from_its_files(tmp_path):
+    write_mnist(tmp_path)
     loaded = data.load(f"mnist:{tmp_path}")
     assert sizes_of(loaded) == (50, 10, 20)
     assert loaded.levels == 2 and loaded.shape == (1, 28, 28) and loaded.splits["train"].labels.shape == (50,)
@@ -191,15 +204,44 @@ def damage_deflated(file):
     file.write_bytes(content)
 
 
-def test_imagenet(tmp_path):
-    for number, count in ((1, 12), (2, 7), (10, 11)):
-        write_batch(tmp_path / f"train_data_batch_{number}.npz", count)
-    write_batch(tmp_path / "val_data.npz", 5)
-    loaded = data.load(f"imagenet32:{tmp_path}", cache=tmp_path / "cache")
-    assert sizes_of(loaded) == (27, 3, 5)
-    assert loaded.splits["train"].labels.tolist() == [*range(12), *range(7), *range(8)]
+def write_imagenet(folder, *names, side=32):
+    for name, count in zip(names, itertools.count(2)):
+        write_batch(folder / f"train_data_batch_{name}.npz", count, side)
+    write_batch(folder / "val_data.npz", 5, side)
+
+
+FEWER = "3 of 10 batches of training images read"
+
+
+@pytest.mark.parametrize(("side", "last", "notes"), [(32, 10, ()), (64, 3, (FEWER,))], ids=["whole", "smaller"])
+def test_imagenet(tmp_path, side, last, notes):
+    write_imagenet(tmp_path, *range(1, last + 1), side=side)
+    loaded = data.load(f"imagenet{side}:{tmp_path}", cache=tmp_path / "cache")
+    labels = [label for batch in range(2, last + 2) for label in range(batch)]
+    held_out = max(1, len(labels) // 10)
+    assert loaded.notes == notes and sizes_of(loaded) == (len(labels) - held_out, held_out, 5)
+    assert loaded.splits["train"].labels.tolist() == labels[:-held_out]
     first = numpy.load(tmp_path / "train_data_batch_1.npz")["data"][0]
-    assert loaded.splits["train"].images[0, 1, 0, 2] == first[1024 + 2]
+    assert loaded.splits["train"].images[0, 1, 0, 2] == first[side * side + 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((1, 3), "^{folder}/train_data_batch_2.npz is missing$"),
+        ((7,), "^{folder}/train_data_batch_1.npz is missing$"),
+        ((1, "1 (1)"), "to 1, got {folder}/train_data_batch_1.npz beside {folder}/train_data_batch_1 [(]1[)].npz$"),
+        ((*range(1, 12),), "^expected one file of each number from 1 to 10, got {folder}/train_data_batch_11.npz$"),
+        (("one",), "^expected one file of each number from 1 to 1, got {folder}/train_data_batch_one.npz$"),
+    ],
+    ids=["gap", "only 7", "copy", "11", "no number"],
+)
+@pytest.mark.parametrize("side", [32, 64])
+def test_missing_and_copied_batches_of_imagenet_are_refused(tmp_path, side, names, message):
+    write_imagenet(tmp_path, *names, side=side)
+    with pytest.raises((ValueError, OSError), match=message.format(folder=tmp_path)):
+        data.load(f"imagenet{side}:{tmp_path}", cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 NPZ = "expected an .npz file with data and labels, got {file}"

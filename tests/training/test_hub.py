@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import pytest
 import torch
@@ -72,6 +73,8 @@ def test_images_and_labels_of_every_kind_of_files(tmp_path, library, source):
     loaded = load(write(tmp_path / "source", library), **options)
     assert loaded.shape == (3, 8, 8) and loaded.classes == ("even", "odd") and loaded.levels == 256
     assert loaded.description == f"hf:{tmp_path}/source (8x8 RGB)"
+    same = ("validation and test are the same records, test",) if "splits" in options else ()
+    assert loaded.notes == (f"{60 if same else 50} images read", *same)
     train = [("train", number) for number in numbers_of("train", order)]
     test = [("test", number) for number in numbers_of("test", order)]
     expected = (train, test, test) if "splits" in options else (train[:36], train[36:], test)
@@ -154,6 +157,10 @@ def missing_shard(parquet):
     (parquet / "train-00001-of-00002.parquet").unlink()
 
 
+def copied_shard(parquet):
+    shutil.copy(parquet / "train-00001-of-00002.parquet", parquet / "train-00001-of-00002 (1).parquet")
+
+
 def damaged_shard(parquet):
     os.truncate(parquet / "train-00001-of-00002.parquet", 600)
 
@@ -162,6 +169,12 @@ def damaged_shard(parquet):
     ("change", "options", "expected"),
     [
         (missing_shard, {}, "hf:{where} cannot be loaded: {where}/train-00001-of-00002.parquet is missing"),
+        (
+            copied_shard,
+            {},
+            "hf:{where} cannot be loaded: expected one file of each number from 0 to 1, got "
+            "{where}/train-00001-of-00002.parquet beside {where}/train-00001-of-00002 (1).parquet",
+        ),
         (damaged_shard, {}, "hf:{where} cannot be loaded: Failed to read file '{where}/train-00001-of-00002.parquet'"),
         (
             damaged_shard,
@@ -182,6 +195,11 @@ def damaged_shard(parquet):
             None,
             dict(splits=["train[:x]", "test", "test"]),
             "expected --splits of train, test, or parts of them, got train[",
+        ),
+        (
+            None,
+            dict(splits=["train[:30]", "test+train[29:]", "train[:30]"]),
+            "expected --splits that do not overlap, got train[:30] and test+train[29:], which share records of train",
         ),
         (
             None,
@@ -214,6 +232,11 @@ def test_what_cannot_be_read_is_said_in_one_sentence(parquet, change, options, e
     with pytest.raises((OSError, ValueError), match=f"^{re.escape(expected.format(where=parquet))}.*$"):
         load(parquet, **options)
     assert not [path for path in (parquet.parent / "cache").glob("stores/*") if path.is_dir()]
+
+
+def test_a_split_may_be_empty(parquet):
+    loaded = load(parquet, splits=["train[:30]", "train[30:]", "train[40:]"])
+    assert loaded.counts == "train 30, validation 10, test 0"
 
 
 def test_parts_of_splits_are_refused_before_anything_is_streamed(library, monkeypatch):

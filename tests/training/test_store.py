@@ -51,6 +51,7 @@ def test_a_store_is_made_once_and_its_file_never_changes(tmp_path):
 DAMAGE = {
     "truncated": lambda made: os.truncate(made / "images", 23),
     "longer": lambda made: os.truncate(made / "images", 25),
+    "a file": lambda made: shutil.rmtree(made) or made.touch(),
     "missing": lambda made: (made / "labels").unlink(),
     "no description": lambda made: (made / store.FACTS).write_text("{"),
     "other shape": lambda made: (made / store.FACTS).write_text(
@@ -117,6 +118,15 @@ def test_a_disk_that_cannot_be_written_to_is_said_in_one_sentence(tmp_path, monk
     got = f"{tmp_path}/cache, which could not be written (Read-only file system): --cache DIR names another one"
     assert raised.value.strerror == f"expected a place for the converted images, got {got}"
     assert raised.value.errno == errno.EROFS
+
+
+@pytest.mark.parametrize("file", ["cache", "cache/stores"])
+def test_a_file_in_the_place_of_the_stores_is_said_in_one_sentence(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    expected = f"expected a place for the converted images, got {tmp_path}/{file}, which could not be written"
+    with pytest.raises(OSError, match=expected):
+        make(tmp_path / "cache", None)
 
 
 def make_slowly(cache, count):
