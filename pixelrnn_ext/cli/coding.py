@@ -18,7 +18,7 @@ from ..training.exact_images import read_exact
 from ..training.images import pixel_limit
 from ..training.progress import bar
 from .arguments import positive
-from .inputs import Model, add_checkpoint, add_timeout, check_data, classes_of, label_of
+from .inputs import Model, add_checkpoint, add_timeout, check_data, classes_of, label_of, say_notes
 
 # The command divides images of one size into groups of at most this number of values, because encoding takes about 20
 # bytes of memory for each value of a group. Another number would change the bytes of files.
@@ -182,6 +182,7 @@ def _load(spec: str, split: str, model: Model, facts: Facts) -> data.Split:
     dataset = stored_data.load_again(facts, spec)
     check_data(dataset, model, facts)
     dataset.check_not_empty(split)
+    say_notes(dataset)
     return dataset.splits[split]
 
 

@@ -47,6 +47,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             model=models.to_config(model),
             parameters=builder.count_parameters(model),
             step=step,
+            notes=dataset.notes,
             checkpoint=str(checkpoint.resolve(options.checkpoint)),
             versions=versions(),
         )

@@ -1,5 +1,6 @@
 """Options that several commands share: CHECKPOINT, ``--data`` and ``--device``."""
 
+import os
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -102,10 +103,15 @@ def load_data(options: Namespace, model: Model, facts: Facts) -> data.DataSet:
     stored_data.check_same_everywhere(dataset, world)
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
-    if (dataset.folder or dataset.fingerprint) and world.is_first:
+    say_notes(dataset)
+    return dataset
+
+
+def say_notes(dataset: data.DataSet) -> None:
+    """Prints the notes of a data set in the first process alone."""
+    if os.environ.get("RANK", "0") == "0":
         for note in dataset.notes:
             print(note, file=sys.stderr)
-    return dataset
 
 
 def classes_of(model: Model, facts: Facts) -> list[str]:

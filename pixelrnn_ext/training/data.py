@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ class DataSet:
             None if the images stay the same.
         notes: lines that a training prints about the data, such as how many files were skipped.
         folder: a folder's absolute path, the options with which it was read, and the result of folder.describe_files.
-        fingerprint: the ``"sha256"`` of the images and labels of a store, and the ``"revision"`` of a data set of a
-            hub. None if the images are in memory only.
+        store: the store of the images, whose digest is that of the data set. None if the splits are hashed.
+        revision: of a data set of a hub.
 
     Raises:
         ValueError: a pixel value is outside [0, levels).
@@ -94,7 +94,8 @@ class DataSet:
     intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
     folder: dict[str, Any] | None = None
-    fingerprint: dict[str, str | None] | None = None
+    store: Store | None = None
+    revision: str | None = None
 
     def __post_init__(self) -> None:
         for split, part in self.splits.items():
@@ -102,9 +103,21 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        facts = dict(name=self.name, description=self.description, shape=self.shape, classes=self.classes)
-        more = dict(folder=self.folder, fingerprint=self.fingerprint)
-        return facts | {name: value for name, value in more.items() if value is not None}
+        described: dict[str, Any] = dict(name=self.name, description=self.description, shape=self.shape)
+        facts = described | dict(classes=self.classes, fingerprint=self.fingerprint)
+        return facts if self.folder is None else facts | dict(folder=self.folder)
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """The ``"sha256"`` of pixels and labels, and the ``"revision"`` of a data set of a hub.
+
+        It is computed when a checkpoint is written or compared, because hashing takes a second for a gigabyte.
+        """
+        tensors = {"intensities": self.intensities}
+        for split, part in self.splits.items():
+            tensors |= {f"{split}.images": part.images, f"{split}.labels": part.labels}
+        store = self.store or Store({name: tensor for name, tensor in tensors.items() if tensor is not None}, {})
+        return {"sha256": store.sha256} | ({"revision": self.revision} if self.revision else {})
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -306,8 +319,7 @@ def _imagenet(side: int, path: str | None, cache: str | None = None) -> DataSet:
     count = max(1, min(10_000, len(images) // 10))
     splits = _held_out(images, labels, count, store.tensors["test.images"], store.tensors["test.labels"])
     description, classes = f"imagenet{side} (test: the official validation images)", tuple(map(str, range(1, 1001)))
-    fingerprint = {"sha256": store.sha256}
-    return DataSet(f"imagenet{side}", description, 256, splits, classes, notes=notes, fingerprint=fingerprint)
+    return DataSet(f"imagenet{side}", description, 256, splits, classes, notes=notes, store=store)
 
 
 def _part(store: Store, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -363,8 +375,7 @@ def _folder(
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
     read_with = dict(image_size=[height, width], fit=fit, gray=gray, max_pixels=max_pixels)
     stored = dict(path=str(path), options=read_with, files=describe_files(read.names))
-    fingerprint: dict[str, str | None] | None = {"sha256": read.store.sha256} if read.store.sha256 else None
-    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored, fingerprint=fingerprint)
+    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=stored, store=read.store)
 
 
 def _hub(where: str | None, cache: str | None = None, **options: Any) -> DataSet:
@@ -382,8 +393,7 @@ def _hub(where: str | None, cache: str | None = None, **options: Any) -> DataSet
     fit = f", {options.get('fit') or 'crop'}" if options.get("image_size") else ""
     description = f"hf:{where} ({height}x{width} {'gray' if channels == 1 else 'RGB'}{fit})"
     notes = (note, *_same_records(options.get("splits") or ()))
-    fingerprint = {"sha256": store.sha256, "revision": revision}
-    return DataSet("hf", description, 256, splits, classes, notes=notes, fingerprint=fingerprint)
+    return DataSet("hf", description, 256, splits, classes, notes=notes, store=store, revision=revision)
 
 
 def _same_records(expressions: Sequence[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from . import checkpoint
 from .distributed import World
 from .evaluation import split_score
 from .files import write_atomically
-from .stored_data import load_again
+from .stored_data import check_same, load_again
 
 
 def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = False) -> Path:
@@ -29,6 +29,7 @@ def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = F
         raise ValueError(f"expected a name that no model has, got {name!r} of {folder}: --force replaces it")
     model, facts = checkpoint.load_model(run)
     data, world = load_again(facts), World(0, 1, torch.device("cpu"))
+    check_same(facts, data)
     scores = {split: round(split_score(model, data, split, world), 4) for split in ("validation", "test")}
     arguments = {key: value for key, value in facts["arguments"].items() if key != "out"}
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}

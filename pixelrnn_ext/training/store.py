@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,12 +36,22 @@ Convert = Callable[[Add], dict[str, Any]]
 class Store:
     """Tensors by name, and the facts that the conversion returned.
 
-    ``sha256`` is a digest of names, types, shapes and bytes of the tensors, or None if the tensors are in memory only.
+    ``known_sha256`` is the ``sha256`` that the conversion computed, or None if the tensors are in memory only.
     """
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
-    sha256: str | None = None
+    known_sha256: str | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """A digest of names, types, shapes and bytes of the tensors. It is the same in memory and in files."""
+        return self.known_sha256 or _fingerprint(
+            {
+                name: _described(tensor, len(tensor)) | dict(sha256=hashlib.sha256(_bytes(tensor)).hexdigest())
+                for name, tensor in self.tensors.items()
+            }
+        )
 
 
 def in_memory(convert: Convert) -> Store:
@@ -143,11 +154,11 @@ class _Writer:
         try:
             if name not in self._open:
                 self._open[name] = self._stack.enter_context((self._folder / name).open("wb")), hashlib.sha256()
-                self.tensors[name] = dict(dtype=str(rows.dtype).removeprefix("torch."), shape=[0, *rows.shape[1:]])
+                self.tensors[name] = _described(rows, 0)
             file, digest = self._open[name]
             shape = self.tensors[name]["shape"]
             assert shape[1:] == list(rows.shape[1:])
-            content = rows.contiguous().numpy().data
+            content = _bytes(rows)
             file.write(content)
         except OSError as error:
             self.error = error
@@ -172,6 +183,14 @@ def _write(folder: Path, key: object, convert: Convert) -> None:
         writer.finish()
     described = dict(key=key, tensors=writer.tensors, facts=facts, sha256=_fingerprint(writer.tensors))
     (folder / FACTS).write_text(json.dumps(described))
+
+
+def _described(rows: Tensor, count: int) -> dict[str, Any]:
+    return dict(dtype=str(rows.dtype).removeprefix("torch."), shape=[count, *rows.shape[1:]])
+
+
+def _bytes(rows: Tensor) -> memoryview:
+    return rows.contiguous().numpy().data
 
 
 def _fingerprint(tensors: dict[str, dict[str, Any]]) -> str:

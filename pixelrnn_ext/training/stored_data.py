@@ -13,8 +13,6 @@ from .folder import OtherFiles, names_of
 
 # Options of a run, which change no image.
 RUN_OPTIONS = ("cache", "workers")
-# Data sets that are converted, and read again with the options of the training.
-CONVERTED = ("hf:", "imagenet")
 # Options that change the images of a folder, not only which files count as unreadable.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD_FOLDER = (
@@ -26,12 +24,14 @@ OLD_FOLDER = (
 def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
     """Loads the data set with which a checkpoint was trained, or another data set.
 
-    Files that were added to the training's folder later are left out. A note in the result says so.
+    Files that were added to the training's folder later are left out. A note in the result says so. Another note says
+    that a data set of the training's name has other images, labels or classes than the checkpoint.
 
     Args:
         spec: another data set, or the training's data set in a new place.
         same: whether to refuse all data sets but the training's, in its old place or, if the checkpoint has a digest
-            of the images, in a new one. If false, another folder may lack files.
+            of the images, in a new one. The caller then compares the images by check_same. If false, another folder
+            may lack files.
         options: replace the training's options of :func:`data.load`. Those that change a folder's images are refused.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _stored_spec(facts)
@@ -39,33 +39,33 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
         raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
     before = data.absolute(before) if isinstance(before, str) else ""
     where = before if spec is None else data.absolute(spec)
-    if not before.startswith("folder:") or not where.startswith("folder:"):
-        is_converted = where.startswith(CONVERTED) and where.partition(":")[0] == before.partition(":")[0]
+    has_its_name, why = where.partition(":")[0] == before.partition(":")[0], ""
+    if has_its_name and where.startswith("folder:"):
+        if folder is None:
+            raise ValueError(OLD_FOLDER)
+        for name in IMAGE_OPTIONS:
+            used, wanted = _readable(folder["options"][name]), _readable(options.get(name))
+            if wanted not in (None, used):
+                expected = f"--{name.replace('_', '-')} {used}, with which the training began"
+                raise ValueError(f"expected {expected}, got {wanted}")
+        kept = {name: arguments[name] for name in RUN_OPTIONS if arguments.get(name) is not None}
+        options = folder["options"] | kept | options
+        try:
+            loaded = _load(where, where == before, options | dict(files=folder["files"]))
+        except OtherFiles as error:
+            if same or where == before:
+                raise
+            loaded, why = data.load(where, **options), str(error)
+    else:
         # Files may move: check_same compares the digest of their images.
-        if same and where != before and not (is_converted and facts["data"].get("fingerprint")):
+        if same and where != before and not (has_its_name and facts["data"].get("fingerprint")):
             raise ValueError(f"expected --data {before}, with which the training began, got {where}")
-        if spec is None or (is_converted and (same or where == before)):
+        if spec is None or (has_its_name and (same or where == before)):
             options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
         loaded = _load(where, same and where == before, options)
-        if where == before and not same and _is_other(facts, loaded):
-            note = "not the images of the training: the data set has changed, or is read with other options"
-            loaded = replace(loaded, notes=(*loaded.notes, note))
-        return loaded
-    if folder is None:
-        raise ValueError(OLD_FOLDER)
-    for name in IMAGE_OPTIONS:
-        used, wanted = _readable(folder["options"][name]), _readable(options.get(name))
-        if wanted not in (None, used):
-            raise ValueError(f"expected --{name.replace('_', '-')} {used}, with which the training began, got {wanted}")
-    kept = {name: arguments[name] for name in RUN_OPTIONS if arguments.get(name) is not None}
-    options = folder["options"] | kept | options
-    try:
-        return _load(where, where == before, options | dict(files=folder["files"]))
-    except OtherFiles as error:
-        if same or where == before:
-            raise
-        loaded = data.load(where, **options)
-        return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {error}"))
+    if not why and not same and has_its_name and _is_other(facts, loaded):
+        why = "the data set has changed, or is read with other options"
+    return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {why}")) if why else loaded
 
 
 def _load(where: str, may_have_moved: bool, options: dict[str, Any]) -> data.DataSet:
@@ -104,14 +104,13 @@ def check_same_everywhere(now: data.DataSet, world: World) -> None:
     if now.folder is not None:
         digest = now.folder["files"]["digest"]
         world.check_same(f"files in {now.folder['path']}", lambda: digest)
-    if now.fingerprint is not None:
-        world.check_same(f"images of {now.description}", lambda: now.fingerprint)
+    world.check_same(f"images of {now.description}", lambda: now.fingerprint)
 
 
 def _is_other(facts: Facts, now: data.DataSet) -> bool:
-    """Returns whether a checkpoint stores another fingerprint. A checkpoint of an older version stores none."""
+    """Returns whether a checkpoint stores another fingerprint. A checkpoint of an older version may store none."""
     before = facts["data"].get("fingerprint")
-    if not isinstance(before, dict) or now.fingerprint is None:
+    if not isinstance(before, dict):
         return False
     return (before.get("sha256"), facts["data"]["classes"]) != (now.fingerprint["sha256"], list(now.classes))
 

@@ -1,4 +1,5 @@
 import io
+import json
 import re
 import shutil
 import sys
@@ -9,8 +10,7 @@ from PIL import Image
 
 from helpers.pictures import NAMES, write_named_pictures
 from pixelrnn_ext import cli
-from pixelrnn_ext.training import checkpoint
-from pixelrnn_ext.training.folder import names_of
+from pixelrnn_ext.training import checkpoint, folder
 
 from .command_line import change_facts, error_of, pixelrnn
 
@@ -66,7 +66,7 @@ def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
     assert evaluate(capsys, root / "run", "--image-size", "8", "--fit", "crop", "--strict")[0] == headline
     stored = checkpoint.load(root / "run" / checkpoint.LAST)[1]["data"]
     assert stored["classes"] == ["cats", "dogs"] and stored["folder"]["path"] == str(root / "pictures")
-    assert names_of(stored["folder"]["files"]) == sorted(NAMES)
+    assert folder.names_of(stored["folder"]["files"]) == sorted(NAMES)
 
 
 FEWER = "expected the 24 files of the training in {pictures}, got"
@@ -150,6 +150,18 @@ def test_another_folder_is_said_to_be_another(cwd, capsys):
         (["evaluate", "run"], "folder:few", "expected images for test, got train 2, validation 0, test 0 of "),
     ):
         assert error_of(capsys, *command, "--data", where).startswith(sentence)
+
+
+@pytest.mark.parametrize("in_memory", [folder.IN_MEMORY, 0], ids=["in memory", "mapped"])
+def test_changed_pictures_are_noticed(cwd, capsys, monkeypatch, in_memory):
+    monkeypatch.setattr(folder, "IN_MEMORY", in_memory)
+    assert evaluate(capsys, "run", "--cache", "cache")[1] == ["24 images read"]
+    Image.new("L", (8, 8)).save("pictures/cats/0.png")
+    out, notes = evaluate(capsys, "run", "--cache", "cache", "--json")
+    other = "not the images of the training: the data set has changed, or is read with other options"
+    assert notes == json.loads(out)["notes"] == ["24 images read", other]
+    refused = "expected the data of the training, .* with other pixels, labels or names of classes"
+    assert re.match(refused, error_of(capsys, "train --resume --out run --cache cache"))
 
 
 def test_max_pixels(cwd, capsys):

@@ -3,6 +3,7 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -117,6 +118,9 @@ def test_a_training_becomes_a_pretrained_model(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=f"expected a name that no model has, got 'tiny' of {tmp_path}: --force"):
         export(training.out, "tiny", tmp_path)
     assert export(training.out, "tiny", tmp_path, force=True) == path
+    monkeypatch.setattr("pixelrnn_ext.training.export.load_again", lambda facts: replace(tiny_data(), classes=()))
+    with pytest.raises(ValueError, match="expected the data of the training, .* with other pixels, labels or names"):
+        export(training.out, "tiny", tmp_path, force=True)
     best, _ = checkpoint.load_model(training.out)
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in best.state_dict().items())
 

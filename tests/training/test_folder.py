@@ -182,18 +182,3 @@ def test_other_data_is_found_as_before(tmp_path, monkeypatch):
     for other in ("mnist:there", "folder:here", "digits"):
         with pytest.raises(ValueError, match=f"expected --data {here}, with which the training began, got {other[:5]}"):
             load_again(facts, other, same=True)
-
-
-@pytest.mark.parametrize(("fingerprint", "may_move"), [({}, False), ({"fingerprint": {"sha256": "0"}}, True)])
-@pytest.mark.parametrize("name", ["hf", "imagenet32"])
-def test_files_may_move_whose_digest_is_in_the_checkpoint(tmp_path, monkeypatch, name, fingerprint, may_move):
-    monkeypatch.setattr(data, "load", lambda *args, **options: (*args, options))
-    arguments = {"data": f"{name}:{tmp_path}/here", "image_size": [8, 8]}
-    facts = {"data": {"name": name, "classes": [], **fingerprint}, "arguments": arguments}
-    there = f"{name}:{tmp_path}/there"
-    if may_move:
-        assert load_again(facts, there, same=True) == (there, dict(image_size=[8, 8]))
-    else:
-        with pytest.raises(ValueError, match=f"expected --data {name}:.*/here, with which the training began"):
-            load_again(facts, there, same=True)
-    assert load_again(facts, there) == (there, {})
