@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from .._command import FAILED, INTERRUPTED
 from .._sentences import reason, sentence
-from ..training.distributed import ProcessError
+from ..training.distributed import LostProcess, ProcessError
 from ..training.optional import MissingPackage
 from . import outputs
 from .parser import make
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
             print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except ProcessError as error:
-        if os.environ["RANK"] == "0":
+        # The process that was lost may be the first one.
+        if os.environ["RANK"] in ("0", "1" if isinstance(error, LostProcess) else "0"):
             print(f"{prog}: {sentence(error)}", file=sys.stderr)
         return FAILED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:

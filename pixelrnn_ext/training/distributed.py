@@ -1,9 +1,13 @@
+import gc
+import importlib
 import os
+import re
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,11 +24,11 @@ Result = TypeVar("Result")
 TIMEOUT, MAX_TIMEOUT = 1800, 10**6  # seconds
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
     """The ``size`` processes of a command, of which this is number ``rank``.
 
-    ``control`` is a process group for tensors on the CPU, or None for a single process. While a process loads data, it
+    ``control`` is a process group for tensors on the CPU. A single process has none. While a process loads data, it
     tells the others every ``alive`` seconds that it still works.
     """
 
@@ -47,21 +51,21 @@ class World:
         All processes must begin their exchanges in the same order. ``values`` on the CPU must not change meanwhile.
         """
         values = values.detach().cpu()
-        work = None if self.control is None else dist.all_reduce(values, group=self.control, async_op=True)
+        if self.size == 1:
+            return lambda: values
+        with exchanging():
+            work = dist.all_reduce(values, group=self.control, async_op=True)
 
         def wait() -> Tensor:
-            try:
-                if work is not None:
-                    work.wait()
-            except RuntimeError as lost:
-                raise ProcessError(_LOST) from lost
+            with exchanging():
+                work.wait()
             return values
 
         return wait
 
     def any(self, flag: bool) -> bool:
         """Returns whether ``flag`` is true in any process. All processes must call this method."""
-        return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
+        return flag if self.size == 1 else bool(self.sum(torch.tensor(int(flag))))
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yields ``work(item)`` for all items in their order, like the built-in ``map``.
@@ -70,7 +74,7 @@ class World:
         results must be on the CPU. If an item fails, all processes raise an error after the results before this item.
         So the caller must iterate to the end, or it misses an error.
         """
-        if self.control is None:
+        if self.size == 1:
             yield from map(work, items)
             return
         items, number = list(items), None
@@ -98,10 +102,10 @@ class World:
         try:
             yield
         except (Exception, KeyboardInterrupt) as raised:
-            if self.control is None:
+            if self.size == 1:
                 raise
             error = raised
-        if self.control is not None:
+        if self.size > 1:
             self._agree(None, error)
 
     @contextmanager
@@ -115,13 +119,13 @@ class World:
         except (ProcessError, AllInterrupted):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            if self.control is None:
+            if self.size == 1:
                 raise
             self._agree(None, error)
 
     def check_same(self, what: str, digest: Callable[[], object]) -> None:
         """Raises an error in all processes unless ``digest()`` is the same in all."""
-        if self.control is None:
+        if self.size == 1:
             return
         values = self._agree(digest(), None)
         others = [rank for rank, other in enumerate(values) if other != values[0]]
@@ -151,7 +155,7 @@ class World:
                     raise error from lost
                 if stop():
                     raise AllInterrupted from lost
-                raise ProcessError(_LOST) from lost
+                raise LostProcess from lost
             return Outcomes(*zip(*outcomes)), stop.number
 
     def scaled(self, progress: Progress) -> Progress:
@@ -175,7 +179,7 @@ class World:
         A thread of each process exchanges whether all blocks have ended, and whether a process that waits has got a
         signal, which then interrupts the blocks. Meanwhile the block must exchange nothing.
         """
-        if self.control is None:
+        if self.size == 1:
             yield
             return
         ended, stop = threading.Event(), Interrupt()
@@ -216,16 +220,36 @@ class World:
             _raise_again(stop.number)
 
     def barrier(self) -> None:
-        if self.control is not None:
-            dist.barrier(group=self.control)
+        if self.size > 1:
+            with exchanging():
+                dist.barrier(group=self.control)
 
 
 _INTERRUPTED = "interrupted"
-_LOST = "another process ended, or did not answer within --timeout seconds"
+# torch raises a RuntimeError with a text of gloo if a connection breaks, and a DistError if one of NCCL's does.
+_GLOO = re.compile(r"\bgloo/|^Gloo ")
 
 
 class ProcessError(ChildProcessError):
     """An error of one process, which all processes raise."""
+
+
+class LostProcess(ProcessError):
+    """Raised in all other processes after one of them was killed or did not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("another process ended, or did not answer within --timeout seconds")
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """Makes a ``with`` block raise LostProcess if an exchange fails in it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or _GLOO.search(str(error)):
+            raise LostProcess from error
+        raise
 
 
 class AllInterrupted(KeyboardInterrupt):
@@ -289,15 +313,42 @@ def world(device: str = "auto", timeout: int = TIMEOUT) -> Iterator[World]:
         return
     limit = timedelta(seconds=timeout)
     on_gpu = torch.cuda.is_available() and device != "cpu"
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
-    try:
-        group = dist.new_group(backend="gloo", timeout=limit)
-        assert isinstance(group, dist.ProcessGroup)
-        here = World(dist.get_rank(), size, torch.device("cpu"), group, min(World.alive, timeout / 4))
-        with here.fail_together():  # a device may be missing in one process only
-            here = replace(here, device=choose_device(device))
-            if on_gpu:
-                torch.cuda.set_device(here.device)
-        yield here
-    finally:
-        dist.destroy_process_group()
+    # DistributedDataParallel imports this module, whose functions have the default group as a default argument: the one
+    # that exists at the import, which would then never end.
+    importlib.import_module("torch.distributed.nn.functional")
+    with exchanging():
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
+        here = World(dist.get_rank(), size, torch.device("cpu"), alive=min(World.alive, timeout / 4))
+        try:
+            here.control = dist.new_group(backend="gloo", timeout=limit)  # type: ignore[assignment]
+            with here.fail_together():  # a device may be missing in one process only
+                here.device = choose_device(device)
+                if on_gpu:
+                    torch.cuda.set_device(here.device)
+            yield here
+        except BaseException as error:
+            _clear_locals(error)
+            raise
+        finally:
+            _end_groups(here)
+
+
+def _end_groups(world: World) -> None:
+    """Ends the process groups and their threads.
+
+    A group's threads end when nothing refers to the group. A thread that still runs while Python ends may abort the
+    process, because it needs Python to release the tensors of its last exchange. All processes end their groups in the
+    same order, since a group may wait for an exchange that another process has not begun, until this process ends, too.
+    """
+    if world.control is not None:
+        dist.destroy_process_group(world.control)
+        world.control = None
+    gc.collect()
+    dist.destroy_process_group()
+
+
+def _clear_locals(error: BaseException | None) -> None:
+    """Clears the local variables of the functions that ``error`` has ended, because they may refer to a group."""
+    if error is not None:
+        traceback.clear_frames(error.__traceback__)
+        _clear_locals(error.__cause__ or error.__context__)

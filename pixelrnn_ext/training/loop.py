@@ -109,8 +109,7 @@ class Training:
             settings.optimiser, self.parameters, settings.learning_rate, settings.weight_decay
         )
         self.loss: nn.Module = Likelihood(self.model)
-        # Compiling self.loss in place also compiles the module that DistributedDataParallel wraps.
-        self.likelihood: nn.Module = DistributedDataParallel(self.loss) if world.size > 1 else self.loss
+        self.likelihood: nn.Module = self.loss
         self.compiled: bool | None = None
         self.progress: Progress = Progress()
         self.resumed: bool = False
@@ -200,7 +199,13 @@ class Training:
                 if self.world.is_first:
                     stack.enter_context(output.locked(self.out, self.facts.get("command", "a training")))
                     self._begin(stack)
-            return self._run(stop)
+            if self.world.size > 1:
+                # Compiling self.loss in place also compiles the module that DistributedDataParallel wraps.
+                self.likelihood = DistributedDataParallel(self.loss)
+            try:
+                return self._run(stop)
+            finally:
+                self.likelihood = self.loss  # DistributedDataParallel keeps a process group from ending
 
     def _compile(self) -> None:
         left = self.steps - self.progress.step

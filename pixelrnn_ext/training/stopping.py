@@ -28,7 +28,7 @@ class AgreedStop:
         With ``at_once``, the answer counts signals until now, and no exchange is left pending.
         """
         world = self._world
-        if world.control is None:
+        if world.size == 1:
             return self._stop()
         if self._exchange and self._done < self._steps and not at_once:
             self._done += 1

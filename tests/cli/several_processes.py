@@ -1,4 +1,4 @@
-"""Program that test_several_processes.py starts by torchrun. It runs each line of a file as a command.
+"""Program that test_several_processes.py starts in three processes. It runs each line of a file as a command.
 
 The first word of a line names a fault, or is "none".
 """
@@ -94,4 +94,5 @@ if __name__ == "__main__":
             with fault():
                 status = cli.main(command)
             assert status == expected, (status, line)
-    sys.exit(cli.main(["evaluate", "nowhere"]))
+        status = cli.main(["evaluate", "nowhere"])
+    sys.exit(status)

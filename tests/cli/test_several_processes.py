@@ -56,15 +56,12 @@ def folders(trained, tmp_path_factory):
     (one / "score").write_text(printed[0])
     lines = [*commands("none ", COMMANDS, trained[0]), *commands("", FAULTS, trained[0])]
     (three / "commands").write_text("\n".join(lines))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", several_processes.__file__]
-    environment = child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, "commands"]
-    return one, three, subprocess.run(command, cwd=three, env=environment, capture_output=True, text=True)
+    return one, three, child.processes(3, several_processes.__file__, "commands", cwd=three)
 
 
 def test_the_score_is_the_same_to_the_bit(folders):
     one, _, done = folders
-    assert json.loads(done.stdout.splitlines()[0]) == json.loads((one / "score").read_text())
+    assert json.loads(done.stdout[0].splitlines()[0]) == json.loads((one / "score").read_text())
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "score"])
@@ -80,9 +77,12 @@ def test_files_are_the_same(folders, name):
 
 def test_one_process_prints_and_writes(folders):
     _, three, done = folders
-    printed = done.stdout.splitlines()
-    assert len(printed) == len(COMMANDS) + 1 and printed[-1] == "2 samples: whole.png", done.stdout
-    said = [line for line in done.stderr.splitlines() if line.startswith("pixelrnn: ") or "interrupted" in line]
+    assert done.status == [2, 2, 2] and not any(done.stdout[1:]), done
+    printed = done.stdout[0].splitlines()
+    assert len(printed) == len(COMMANDS) + 1 and printed[-1] == "2 samples: whole.png", done
+    said = [
+        line for line in "".join(done.stderr).splitlines() if line.startswith("pixelrnn: ") or "interrupted" in line
+    ]
     full, interrupted, undecoded, idle, other, nowhere = said
     assert full == "pixelrnn: process 1: the disk: No space left on device"
     assert interrupted == "interrupted; 10 finished samples are in part.png"
