@@ -107,7 +107,9 @@ def _progress_in_words(folder: Path) -> str | None:
     if length:
         epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
         done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"
-    finished = any((entry["event"], entry["step"]) == ("test", step) for entry in read(folder))
+    last_event = "test" if facts.get("arguments", {}).get("test", True) else "validation"
+    is_last_step = not length or step == length["steps"]
+    finished = is_last_step and any((entry["event"], entry["step"]) == (last_event, step) for entry in read(folder))
     return f"{done}, {'finished' if finished else 'unfinished'}"
 
 

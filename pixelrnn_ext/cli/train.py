@@ -56,7 +56,7 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
 WIDTH = ("hidden_channels", "parameters")
 LENGTH = ("steps", "epochs")
 # Options that --resume may change. --data is one, because a folder of images may have moved.
-MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
+MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend", "test"}
 MAY_CHANGE |= {"data", "streaming", *data.FOLDER_OPTIONS}
 # --resume may change these options to the value that is given here, and to no other.
 MAY_BECOME = (("compile", "off"),)
@@ -69,6 +69,9 @@ def add(parser: ArgumentParser) -> None:
     add_out(parser, "training", metavar="DIR", help="folder of checkpoints, log and pictures; all machines must see it")
     parser.add_argument(
         "--tensorboard", action=BooleanOptionalAction, default=False, help="also log to tensorboard in --out"
+    )
+    parser.add_argument(
+        "--test", action=BooleanOptionalAction, default=True, help="score the test split at the end (yes)"
     )
     begin = parser.add_mutually_exclusive_group()
     resume = "go on with the training in --out, with its options; auto: begin one if there is none"
@@ -106,7 +109,7 @@ def _flag(name: str) -> str:
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Trains a model. Then computes the test score of the checkpoint that has the best validation score."""
+    """Trains a model. Then scores the best checkpoint on the test split, except with ``--no-test``."""
     # A package must not turn out to be missing after hours of training.
     for package in ("filelock", "safetensors.torch", "tqdm"):
         need(package)
@@ -167,6 +170,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
                 go_on = f"{command.split(' train ')[0]} train --out {shlex.quote(options.out)} --resume"
                 say(f"stopped after step {training.progress.step}; to go on: {go_on}")
                 return INTERRUPTED
+        if not options.test:
+            return 0
         world.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), world.device)
         score = split_score(best, dataset, "test", world, training.images_at_once)

@@ -153,7 +153,7 @@ def test_options_that_a_model_takes(name):
 
 BEGAN_WITH = "with which the training began, got"
 BEGAN_WITHOUT = "without which the training began: --resume goes on with its options"
-OLDER = ("shift", "weight_decay", "compile")  # options that older checkpoints lack
+OLDER = ("shift", "weight_decay", "compile", "test")  # options that older checkpoints lack
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,19 @@ def test_a_finished_training_that_is_started_again_prints_its_test_score(copied,
     assert_same_checkpoints(trained[0], copied)
 
 
+def test_no_test_leaves_the_test_split_unscored_until_resume_asks_for_it(tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("pixelrnn_ext.cli.train.split_score", None)
+        assert train(tmp_path, "--no-test", "--steps", "1") == 0
+        pixelrnn("train", "--out", tmp_path, "--resume", "--steps", "2")
+    assert "test:" not in capsys.readouterr().out
+    assert [entry["event"] for entry in journal.read(tmp_path)] == ["train", "validation"] * 2
+    pixelrnn("info", tmp_path)
+    assert "step 2 of 2, finished" in capsys.readouterr().out
+    pixelrnn("train", "--out", tmp_path, "--resume", "--test")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("test: ")
+
+
 def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
     assert train(tmp_path, "--compile", "auto", "--steps", "2") == 0
     said = capsys.readouterr().out
