@@ -10,12 +10,16 @@ from .stack import PixelCNN, PixelRNN
 
 _CLASSES: dict[str, type[AutoregressiveModel]] = {cls.__name__: cls for cls in (PixelRNN, PixelCNN, MultiScalePixelRNN)}
 
-_MNIST: dict[str, Any] = dict(model="PixelRNN", layer="diagonal", image_channels=1, levels=2, head_channels=32)
+_MNIST: dict[str, Any] = dict(image_channels=1, levels=2, head_channels=32)
+_MNIST_DIAGONAL: dict[str, Any] = dict(model="PixelRNN", layer="diagonal", **_MNIST)
 _RGB: dict[str, Any] = dict(image_channels=3, levels=256, head_channels=1024)
 _RGB_ROW: dict[str, Any] = dict(model="PixelRNN", layer="row", **_RGB)
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "mnist-diagonal": dict(hidden_channels=16, num_layers=7, **_MNIST),
-    "mnist-diagonal-1-layer": dict(hidden_channels=32, num_layers=1, **_MNIST),
+    "mnist-diagonal": dict(hidden_channels=16, num_layers=7, **_MNIST_DIAGONAL),
+    "mnist-diagonal-1-layer": dict(hidden_channels=32, num_layers=1, **_MNIST_DIAGONAL),
+    # The paper does not say how wide these two models are. They have about as many parameters as mnist-diagonal.
+    "mnist-row": dict(model="PixelRNN", layer="row", hidden_channels=15, num_layers=7, **_MNIST),
+    "mnist-pixelcnn": dict(model="PixelCNN", hidden_channels=26, num_layers=7, **_MNIST),
     "cifar10-row": dict(hidden_channels=128, num_layers=12, **_RGB_ROW),
     "cifar10-diagonal": dict(model="PixelRNN", layer="diagonal", hidden_channels=128, num_layers=12, **_RGB),
     "cifar10-pixelcnn": dict(model="PixelCNN", hidden_channels=128, num_layers=15, **_RGB),
