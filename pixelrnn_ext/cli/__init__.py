@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from .._command import FAILED, INTERRUPTED
 from .._sentences import reason, sentence
 from ..training.distributed import LostProcess, ProcessError
+from ..training.interrupt import SIGNALS, ignore_signals, is_main_thread
 from ..training.optional import MissingPackage
 from . import outputs
 from .parser import make
@@ -23,7 +23,11 @@ from .parser import make
 __all__ = ["main"]
 
 
-def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
+def main(argv: list[str] | None = None, prog: str = "pixelrnn", *, ends_process: bool = False) -> int:
+    """Runs a command, and returns the exit status.
+
+    With ``ends_process``, the process ignores SIGINT and SIGTERM after the command, so that the exit status stays.
+    """
     argv = sys.argv[1:] if argv is None else argv
     # Makes Python escape the characters that the terminal cannot show, as Python does by default on stderr.
     if hasattr(sys.stdout, "reconfigure"):
@@ -32,7 +36,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         options = make(prog).parse_args(argv)
         command = f"{_torchrun_command() or prog} {shlex.join(argv)}"
         outputs.check(options)
-        with _one_line_warnings(prog), _terminates_by_interrupt():
+        with _one_line_warnings(prog), _terminates_by_interrupt(ends_process):
             return int(options.run(options, command, argv[1:]))
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
@@ -65,17 +69,22 @@ def _one_line_warnings(prog: str) -> Iterator[None]:
 
 
 @contextmanager
-def _terminates_by_interrupt() -> Iterator[None]:
+def _terminates_by_interrupt(ends_process: bool) -> Iterator[None]:
     """Makes SIGTERM end a command as Ctrl-C does, so that it keeps what is finished. A scheduler sends SIGTERM."""
-    is_main = threading.current_thread() is threading.main_thread()  # other threads cannot set a handler
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if not is_main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if ends_process:
+            ignore_signals()
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _torchrun_command() -> str | None:

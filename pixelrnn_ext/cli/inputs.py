@@ -15,6 +15,7 @@ from ..operators import backends
 from ..training import checkpoint, data, distributed, images, stored_data
 from ..training.builder import check_fits
 from ..training.checkpoint import Facts
+from ..training.interrupt import ignore_signals
 from .arguments import folder, non_negative, positive, size
 
 Model = models.AutoregressiveModel
@@ -70,7 +71,9 @@ def divided(run: Command) -> Command:
     def connected(options: Namespace, command: str, argv: list[str]) -> int:
         with distributed.world(options.device, options.timeout) as world, world.end_together():
             options.world = world
-            return run(options, command, argv)
+            status = run(options, command, argv)
+            ignore_signals()  # while the world ends
+            return status
 
     return connected
 

@@ -12,7 +12,7 @@ from .._command import INTERRUPTED
 from ..operators import backends, library
 from ..training import builder, checkpoint, data, distributed, output, stored_data
 from ..training.evaluation import split_score
-from ..training.interrupt import Interrupt
+from ..training.interrupt import Interrupt, ignore_signals
 from ..training.journal import TENSORBOARD
 from ..training.loop import Training
 from ..training.optional import need
@@ -175,6 +175,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         world.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), world.device)
         score = split_score(best, dataset, "test", world, training.images_at_once)
+        with world.fail_together():
+            ignore_signals()  # in all processes, before one of them says that the training is finished
         step = facts["progress"]["step"]
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)

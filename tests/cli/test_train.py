@@ -5,15 +5,18 @@ import signal
 import sys
 from unittest.mock import Mock
 
+import pytest
 import torch
 
 from helpers import child
 from helpers.pictures import names_in
 from helpers.tiny import assert_same_checkpoints
-from pixelrnn_ext.training import checkpoint, journal, output
+from pixelrnn_ext.training import checkpoint, distributed, journal, output
 from pixelrnn_ext.training.loop import Training
 
 from .command_line import MODEL, error_of, pixelrnn, train
+
+SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 def test_train_says_what_it_does(trained):
@@ -61,6 +64,23 @@ def test_no_test_leaves_the_test_split_unscored_until_resume_asks_for_it(tmp_pat
     assert "step 2 of 2, finished" in capsys.readouterr().out
     pixelrnn("train", "--out", tmp_path, "--resume", "--test")
     assert capsys.readouterr().out.splitlines()[-1].startswith("test: ")
+
+
+@pytest.mark.parametrize("command", ["train --resume auto --out", "evaluate"])
+def test_signals_after_the_score_leave_the_exit_status(copied, capsys, monkeypatch, command):
+    connect, handlers = distributed.world, [*map(signal.getsignal, SIGNALS)]
+
+    @contextlib.contextmanager
+    def world(*arguments):
+        with connect(*arguments) as here:
+            yield here
+            for number in SIGNALS:
+                signal.raise_signal(number)
+
+    monkeypatch.setattr(distributed, "world", world)
+    pixelrnn(command, copied)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("test: ")
+    assert [*map(signal.getsignal, SIGNALS)] == handlers
 
 
 def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
