@@ -1,5 +1,10 @@
 """Helpers for messages to users: counts with their nouns, and the first line of an error."""
 
+import re
+
+# Allocators of torch name their source file, and an error code.
+_ALLOCATION = re.compile(r"DefaultCPUAllocator: .*tried to allocate (\d+) bytes")
+
 
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
@@ -10,7 +15,10 @@ def reason(error: BaseException | str) -> str:
 
     The later lines of torch's errors only say where in torch the error was raised.
     """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if found := _ALLOCATION.search(line):
+        return f"expected sizes that fit into this machine's memory, got a tensor of {found[1]} bytes"
+    return line
 
 
 def sentence(error: BaseException) -> str:

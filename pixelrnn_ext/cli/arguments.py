@@ -1,6 +1,9 @@
 """Types of command-line options: functions with which argparse parses and checks a value."""
 
+import re
 from argparse import ArgumentTypeError
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -27,15 +30,44 @@ def path(text: str) -> Path:
     return Path(non_empty(text))
 
 
+def input_file(text: str) -> Path:
+    """Parses a path. "-" is standard input."""
+    return Path("/dev/stdin") if text == "-" else path(text)
+
+
+def output_file(text: str) -> Path:
+    """Parses a path. "-" is standard output."""
+    return Path("/dev/stdout") if text == "-" else path(text)
+
+
+def output_folder(text: str) -> str:
+    """Returns the path as a string, because ``train`` stores its options as JSON."""
+    if text == "-":
+        raise ArgumentTypeError("expected a folder, got -, which is standard output: ./- is a folder of this name")
+    return non_empty(text)
+
+
+def device(text: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", text):
+        raise ArgumentTypeError(f"expected a device auto, cpu, cuda or cuda:NUMBER, got {text!r}")
+    return text
+
+
 def positive(text: str) -> int:
     return _integer(text, 1)
+
+
+def up_to(maximum: int) -> Callable[[str], int]:
+    """Returns the type of integers from 1 to ``maximum``."""
+    return partial(_integer, minimum=1, maximum=maximum)
 
 
 def non_negative(text: str) -> int:
     return _integer(text, 0)
 
 
-def _integer(text: str, minimum: int) -> int:
-    if not text.isdecimal() or not minimum <= int(text) < 2**63:
-        raise ArgumentTypeError(f"expected an integer >= {minimum} of 64 bits, got {text!r}")
+def _integer(text: str, minimum: int, maximum: int = 2**63 - 1) -> int:
+    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+        allowed = f">= {minimum} of 64 bits" if maximum == 2**63 - 1 else f"from {minimum} to {maximum}"
+        raise ArgumentTypeError(f"expected an integer {allowed}, got {text!r}")
     return int(text)

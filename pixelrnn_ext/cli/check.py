@@ -1,4 +1,5 @@
 import importlib
+import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
@@ -9,7 +10,7 @@ from .. import causality
 from .._sentences import reason
 from ..training import grid
 from .arguments import non_negative, positive
-from .outputs import add_out
+from .outputs import add_out, say
 from .pictures import check_out
 
 SUMMARY = "check that a function of your own is causal"
@@ -20,6 +21,7 @@ EXAMPLES = (
 
 
 DTYPES = ("float64", "float32", "int64", "uint8")
+MAX_VALUES = 2**22  # a check takes about 5 KiB of memory for each value of an image
 
 
 def add(parser: ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         seed=options.seed,
         raises=False,
     )
-    print(report)
+    say(str(report), options.out)
     if options.out:
         grid.write_grid(options.out, report.picture()[None] / 255, 1)
     return 1 if report.leak_count else 0
@@ -64,7 +66,10 @@ def _shape(text: str) -> list[int]:
     sides = text.split("x")
     if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
         raise ArgumentTypeError(f"expected a shape such as 1x28x28 (channels x height x width), got {text!r}")
-    return [int(side) for side in sides]
+    shape = [int(side) for side in sides]
+    if math.prod(shape) > MAX_VALUES:
+        raise ArgumentTypeError(f"expected a shape of at most {MAX_VALUES} values, got {text!r}")
+    return shape
 
 
 def _name(text: str) -> tuple[str, str]:

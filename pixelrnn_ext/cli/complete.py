@@ -31,6 +31,9 @@ def add(parser: ArgumentParser) -> None:
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Draws hidden parts of images. The picture has rows of original images, visible parts and completed images."""
     pictures.check_out(options.out, animate=options.animate)
+    if options.hide not in drawing.HIDDEN_AREAS and not Path(options.hide).exists():
+        expected = f"{', '.join(drawing.HIDDEN_AREAS)} or an image file"
+        raise FileNotFoundError(f"expected --hide to be {expected}, got {options.hide}")
     model, facts = load_model(options)
     dataset = load_data(options, model, facts)
     split = dataset.splits[options.split]

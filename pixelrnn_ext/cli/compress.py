@@ -31,7 +31,7 @@ def add(parser: ArgumentParser) -> None:
     coding.add_options(parser, "; a split in IMAGES has its labels")
     sources = "picture files, folders of them, sorted by name, or a split of a data set, such as mnist5k:test"
     parser.add_argument("images", type=non_empty, metavar="IMAGES", nargs="+", help=sources)
-    add_out(parser, "file", "-o", metavar="FILE", help="the output")
+    add_out(parser, "file", "-o", metavar="FILE", help="the output; -: standard output")
     parser.add_argument(
         "--streams",
         type=positive,

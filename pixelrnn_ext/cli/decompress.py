@@ -12,7 +12,7 @@ from ..training.exact_images import check_model, encode_png
 from ..training.files import folder_atomically
 from ..training.progress import rows_bar
 from . import coding
-from .arguments import path, positive
+from .arguments import input_file, positive
 from .inputs import divided, load_model
 from .outputs import add_out, check_writable
 
@@ -26,7 +26,7 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     coding.add_options(parser)
-    parser.add_argument("file", type=path, metavar="FILE", help="a file that compress wrote")
+    parser.add_argument("file", type=input_file, metavar="FILE", help="a file that compress wrote; -: standard input")
     add_out(parser, "folder", "-o", metavar="DIR", help="a new or empty folder")
     limit = "memory for decoding (%(default)s); a file that needs more is refused"
     parser.add_argument("--max-bytes", type=positive, default=2**32, metavar="N", help=limit)
@@ -35,7 +35,7 @@ def add(parser: ArgumentParser) -> None:
 @divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Decodes a file that compress wrote with the same CHECKPOINT. Writes numbered PNG files to a new folder."""
-    _check_folder(options.out)
+    _check_folder(Path(options.out))
     model, facts = load_model(options)
     check_model(model.image_channels, model.levels)
     world = options.world
@@ -59,7 +59,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         if not world.is_first:
             deque(images, maxlen=0)
             return 0
-        with folder_atomically(options.out) as made:
+        with folder_atomically(Path(options.out)) as made:
             for number, image in enumerate(images):
                 (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
     print(f"{counted(count, 'image')}: {options.out}")

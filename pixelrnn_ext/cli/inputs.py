@@ -16,7 +16,7 @@ from ..training import checkpoint, data, distributed, images, stored_data
 from ..training.builder import check_fits
 from ..training.checkpoint import Facts
 from ..training.interrupt import ignore_signals
-from .arguments import folder, non_negative, positive, size
+from .arguments import device, folder, non_negative, positive, size
 
 Model = models.AutoregressiveModel
 Command: TypeAlias = Callable[[Namespace, str, list[str]], int]
@@ -49,7 +49,7 @@ def add_data(parser: ArgumentParser, what: str) -> None:
 
 
 def add_device(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; by default a GPU, if any")
+    parser.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU, if any")
     add_timeout(parser)
 
 

@@ -15,11 +15,9 @@ from . import arguments, coding
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str, required: bool = True) -> None:
     """Adds ``--out``, and ``--force`` unless the output is a new folder.
 
-    ``writes`` is a key of ``REPLACED``.
+    ``writes`` is a key of ``REPLACED``. A file may be "-", which is standard output.
     """
-    # When a command trains a model, the value of --out stays a string, because checkpoints store options as JSON, which
-    # has no path type.
-    kind = arguments.non_empty if writes == "training" else arguments.path
+    kind = arguments.output_file if writes == "file" else arguments.output_folder
     parser.add_argument(*flags, "--out", type=kind, required=required, metavar=metavar, help=help)
     parser.set_defaults(writes=writes)
     if writes != "folder":
@@ -42,11 +40,13 @@ def check_file(path: Path) -> None:
         check_writable(target.parent)
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+    if not creates and os.isatty(1) and path.samefile("/dev/stdout"):
+        raise ValueError(f"expected --out to name a file or a pipe, got {path}, which is a terminal")
 
 
-def say(line: str, out: Path) -> None:
+def say(line: str, out: Path | None) -> None:
     """Prints a line to stderr if ``--out`` is a pipe, a device or stdout, otherwise to stdout."""
-    print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)
+    print(line, file=sys.stdout if out is None or files.is_replaceable(out) else sys.stderr)
 
 
 def _data_files(options: Namespace) -> list[Path]:

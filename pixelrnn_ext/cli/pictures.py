@@ -19,7 +19,8 @@ from .outputs import add_out, check_file, say
 
 def add_options(parser: ArgumentParser, count: int) -> None:
     add_checkpoint(parser)
-    add_out(parser, "file", metavar="FILE.png", help="the picture: PNG, .jpg, lossless .webp, or .gif, an animation")
+    formats = "the picture: PNG, .jpg, lossless .webp, or .gif, an animation; -: standard output"
+    add_out(parser, "file", metavar="FILE.png", help=formats)
     option = parser.add_argument
     option("--animate", action="store_true", help="write a GIF of the drawing, even into a pipe; the default for .gif")
     option("--count", type=positive, default=count, help="number of images (%(default)s)")

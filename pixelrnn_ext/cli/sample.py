@@ -33,12 +33,12 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     model, facts = load_model(options)
     _, *size = facts["data"]["shape"]
     shape = (model.image_channels, *(options.size or size))
+    columns = options.columns or math.ceil(options.count**0.5)
+    grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
     condition = drawing.cycled_classes(options.count, model.condition_channels)
     if options.label is not None:
         classes = classes_of(model, facts)
         condition = data.conditions(torch.full((options.count,), label_of(options.label, classes)), len(classes))
-    columns = options.columns or math.ceil(options.count**0.5)
-    grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
         return torch.full_like(drawn, 0.5), drawn

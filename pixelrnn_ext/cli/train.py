@@ -17,7 +17,7 @@ from ..training.journal import TENSORBOARD
 from ..training.loop import Training
 from ..training.optional import need
 from ..training.settings import POSITIVE, Settings
-from .arguments import non_negative, positive
+from .arguments import non_negative, positive, up_to
 from .evaluate import headline, versions
 from .info import parameters_in_words
 from .inputs import add_data, add_device, data_options, select_options, why_slow
@@ -35,15 +35,15 @@ EXAMPLES = (
 NOT_STORED = {"run", "writes", "resume", "overwrite", "force", "timeout"}
 
 
-def _count(help: str) -> dict[str, Any]:
-    return dict(type=positive, help=help)
+def _count(help: str, maximum: int = 2**16) -> dict[str, Any]:
+    return dict(type=up_to(maximum), help=help)
 
 
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "hidden_channels": _count("h; the maps have 2h channels (16)"),
-    "parameters": _count("approximate number, instead of --hidden-channels"),
+    "parameters": _count("approximate number, instead of --hidden-channels", 10**12),
     "layer": dict(choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"),
-    "num_layers": _count("blocks (7)"),
+    "num_layers": _count("blocks (7)", 10**4),
     "head_channels": _count("of the 1x1 convolutions before the logits (32)"),
     "kernel_size": _count("of the Row LSTM, or of PixelCNN's blocks (3)"),
     "factor": _count("multiscale: how much smaller the small image is (2)"),

@@ -16,6 +16,7 @@ SIDE, MARGIN, GRAY = 64, 2, 128
 # Pillow's name of a format, options for the best quality, and the longest side in pixels.
 _Format = tuple[str, dict[str, Any], int]
 _JPEG: _Format = ("JPEG", dict(quality=100, subsampling=0), 65_500)
+MAX_PIXELS = 2**30  # of a picture, which takes 3 bytes for each
 ANIMATED = ".gif"
 FORMATS: dict[str, _Format] = {
     ".png": ("PNG", {}, 2**31 - 1),
@@ -56,9 +57,11 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int, *,
     zoom = _zoom(height, width)
     rows = math.ceil(count / columns)
     sides = [images * (zoom * side + MARGIN) + MARGIN for images, side in ((rows, height), (columns, width))]
+    got = "x".join(map(str, sides))
     if max(sides) > longest:
-        got = "x".join(map(str, sides))
         raise ValueError(f"expected a picture of sides up to {longest}, as {name} can have, got one of {got}: {path}")
+    if math.prod(sides) > MAX_PIXELS:
+        raise ValueError(f"expected a picture of at most {MAX_PIXELS} pixels, got one of {got}: {path}")
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:

@@ -1,4 +1,3 @@
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,8 +8,10 @@ from .optimiser import OPTIMISERS, SCHEDULES
 # A range of numbers: its description in error messages, and its check.
 Range = tuple[str, Callable[[Any], bool]]
 POSITIVE: Range = (">= 1", lambda value: value >= 1)
-NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)
-RATE: Range = ("> 0 and finite", lambda value: 0 < value < math.inf)
+# An optimiser multiplies these numbers in float32, whose largest number is 3.4e38.
+NOT_NEGATIVE: Range = (">= 0 and <= 1e30", lambda value: 0 <= value <= 1e30)
+RATE: Range = ("> 0 and <= 1e30", lambda value: 0 < value <= 1e30)
+SAMPLES: Range = ("in [0, 10000]", lambda value: 0 <= value <= 10**4)
 DECAY: Range = ("in [0, 1)", lambda value: 0 <= value < 1)
 SEED: Range = ("in [0, 2**63)", lambda value: 0 <= value < 2**63)
 
@@ -45,7 +46,7 @@ class Settings:
     flip: bool = _setting(False, "mirror images at random")
     shift: int = _setting(0, "largest random move of an image (%(default)s)", NOT_NEGATIVE, metavar="PIXELS")
     seed: int = _setting(0, "(%(default)s)", SEED)
-    samples: int = _setting(16, "in the picture after each epoch (%(default)s; 0: no picture)", NOT_NEGATIVE)
+    samples: int = _setting(16, "in the picture after each epoch (%(default)s; 0: no picture)", SAMPLES)
     save_every: int = _setting(1000, "steps between checkpoints inside an epoch (%(default)s)", POSITIVE)
 
     def __post_init__(self) -> None:

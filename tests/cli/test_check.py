@@ -47,6 +47,12 @@ def test_a_leak_is_status_1_and_drawn(homework, capsys):
         assert picture.size == (64, 48) and (214, 39, 40) in {color for _, color in picture.getcolors()}
 
 
+def test_a_picture_on_the_standard_output_has_no_text(homework, capfdbinary):
+    pixelrnn("check", f"{homework}:leaky", *SHAPE, "--out", "-", status=1)
+    printed = capfdbinary.readouterr()
+    assert printed.out.startswith(b"\x89PNG") and printed.out[-8:-4] == b"IEND" and b"29 leaks" in printed.err
+
+
 def test_no_leak_is_status_0(homework, capsys):
     pixelrnn("check", f"{homework}:causal", *SHAPE)
     assert capsys.readouterr().out.startswith("0 leaks\n")

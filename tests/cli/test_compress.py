@@ -304,10 +304,19 @@ def test_verify_writes_nothing_that_is_decoded_to_other_images(file, capsys, mon
     assert file.read_bytes() != before
 
 
-def test_nothing_is_printed_behind_a_file_on_the_standard_output(file, capfdbinary):
-    pixelrnn("compress model pictures -o /dev/stdout")
+def test_nothing_is_printed_behind_a_file_on_the_standard_output(file, cwd, capfdbinary):
+    pixelrnn("compress model pictures -o -")
     printed = capfdbinary.readouterr()
     assert printed.out == file.read_bytes() and printed.err.startswith(b"4 images, ")
+    before = os.dup(0)
+    try:
+        with open(file, "rb") as stream:
+            os.dup2(stream.fileno(), 0)
+        pixelrnn("decompress model - -o out")
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert len(names_in(cwd / "out")) == 4 and "-" not in names_in(cwd)
 
 
 @pytest.mark.parametrize(

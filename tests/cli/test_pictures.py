@@ -114,7 +114,7 @@ def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, caps
 
 
 def test_nothing_is_printed_behind_a_picture_on_the_standard_output(trained, capfdbinary):
-    pixelrnn("sample", trained[0], "--out", "/dev/stdout", "--count", "1", "--size", "2x2")
+    pixelrnn("sample", trained[0], "--out", "-", "--count", "1", "--size", "2x2")
     printed = capfdbinary.readouterr()
     assert printed.out.startswith(b"\x89PNG") and printed.out[-8:-4] == b"IEND"
     plan, done = printed.err.decode().splitlines()

@@ -17,8 +17,9 @@ from pixelrnn_ext.training.folder import describe_files
 from .command_line import change_facts, error_of, pixelrnn
 
 # Options whose text is not a path.
-WORDS = {"--label", "--device", "--model", "--only", "--splits", "--image-column", "--label-column", "--revision"}
-FREE_TEXT = (None, str, arguments.path, arguments.non_empty, data.absolute)
+WORDS = {"--label", "--model", "--only", "--splits", "--image-column", "--label-column", "--revision"}
+PATHS = arguments.non_empty, arguments.input_file, arguments.output_file, arguments.output_folder
+FREE_TEXT = (None, str, data.absolute, *PATHS)
 PARSER = parser.make("pixelrnn")
 (SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS = SUBPARSERS.choices
