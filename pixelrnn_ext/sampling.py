@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import likelihood
 from ._arguments import integer
+from ._dynamo import never_compiled
 from .incremental.drawing import Drawing
 from .incremental.draws import Draws, Progress, checked_draws, checked_size
 from .incremental.graph import is_capturing
@@ -59,6 +60,7 @@ class Sampler:
         torch.Size([2, 1, 28, 28])
     """
 
+    @never_compiled
     def __init__(
         self,
         model: SampledModel,
@@ -81,6 +83,7 @@ class Sampler:
         """The plan of each network of the model, as :func:`sampling_plan` returns it."""
         return [drawing.plan for drawing in self._drawings]
 
+    @never_compiled
     @torch.no_grad()
     def draw(
         self,
@@ -133,6 +136,7 @@ class Sampler:
                 self._thread = 0
 
 
+@never_compiled
 def sampling_plan(
     model: SampledModel, n: int, shape: tuple[int, int, int], *, capability: tuple[int, int] | None = None
 ) -> list[SamplingPlan]:
@@ -206,6 +210,7 @@ def _plan(
     return drawings
 
 
+@never_compiled
 def incremental(
     model: PixelModel,
     draws: Draws,
@@ -231,6 +236,7 @@ def incremental(
         return drawing.draw(draws, None, progress)
 
 
+@never_compiled
 def logit_map(
     model: PixelModel, images: Tensor, condition: Tensor | None = None, ways: Collection[str] = WAYS
 ) -> Tensor:

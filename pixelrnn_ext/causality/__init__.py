@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._arguments import integers
+from .._dynamo import never_compiled
 from ..masks import check_mask_type
 from .evidence import Changes, by_derivatives
 from .function import LAYOUTS, CheckedFunction
@@ -21,6 +22,7 @@ __all__ = ["LAYOUTS", "BlindSpot", "CausalityError", "Leak", "Report", "check", 
 ALL, SOME = 8 * 8 * 3, 64
 
 
+@never_compiled
 def check(
     f: Callable[[Tensor], Tensor],
     shape: Sequence[int],
@@ -91,6 +93,7 @@ def check(
     return report
 
 
+@never_compiled
 def receptive_field(
     f: Callable[[Tensor], Tensor],
     shape: Sequence[int],

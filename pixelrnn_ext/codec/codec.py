@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._arguments import integer
+from .._dynamo import never_compiled
 from .._sentences import counted
 from ..incremental import range_coder
 from ..incremental.grid import PROFILES
@@ -72,6 +73,7 @@ class Codec:
         True
     """
 
+    @never_compiled
     def __init__(self, model: Any, *, map: Callable[..., Iterable[Any]] = map) -> None:
         if not all(hasattr(model, name) for name in ("logit_map", "levels", "_draw")) and not hasattr(model, "factor"):
             raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
@@ -95,6 +97,7 @@ class Codec:
                 self_check.check(backend, self._grid)
         self._costs: list[coding.MemoryCost] = []
 
+    @never_compiled
     @_no_torch_modes()
     def compress(
         self,
@@ -128,6 +131,7 @@ class Codec:
         groups = list(self._encoded(tensors, condition, batch_size, progress, write))
         return container.write(Contents(PROFILE, self.fingerprint, container.checksum(tensors), groups))
 
+    @never_compiled
     @_no_torch_modes()
     def bits(
         self,
@@ -148,6 +152,7 @@ class Codec:
         found = list(self._encoded(self._checked_images(images), condition, batch_size, progress, add))
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
+    @never_compiled
     @_no_torch_modes()
     def decompress(
         self,
@@ -182,6 +187,7 @@ class Codec:
         copies = min(len(counts), 2)
         return _joined(list(self._decoded(contents, condition, max_bytes, batch_size, progress, copies)))
 
+    @never_compiled
     @_no_torch_modes()
     def decompress_groups(
         self,

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .. import functional
-from .._dynamo import outside_dynamo
 from .._recordable import Recorded, op_name
 from .._sentences import reason
 from .wrappers import check_unsharded, plain_name, uncompiled
@@ -162,7 +161,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
     Raises TypeError if the network has more than layers, ReLUs and sums. Also raises it if an operation changes a value
     in place that a later operation reads.
     """
-    operations, images, condition, logits = outside_dynamo(_call)(model, conditional)
+    operations, images, condition, logits = _call(model, conditional)
     _remove_in_place(operations)
     output = logits.args[0]
     needed = {output}
@@ -195,7 +194,7 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 def check_hooks(model: nn.Module, conditional: bool) -> None:
     """Raises TypeError if a hook changes the images, the condition or the logits of a multi-scale model."""
-    _, images, condition, logits = outside_dynamo(_call)(model, conditional)
+    _, images, condition, logits = _call(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
+from .._dynamo import never_compiled
 from .._recordable import Recorded
 from ..codec import Codec
 from ..incremental import recording
@@ -64,6 +65,7 @@ class AutoregressiveModel(nn.Module):
         """
         return likelihood.bits_per_dim(self.log_prob(images, condition, check=check), math.prod(images.shape[1:]))
 
+    @never_compiled
     @torch.no_grad()
     def sample(
         self,
@@ -121,6 +123,7 @@ class AutoregressiveModel(nn.Module):
         on_plan = sampling.plan_to_stderr if progress is True else lambda plan: None
         return self._draw(partial(sampling.incremental, on_plan=on_plan), draws, condition, call)
 
+    @never_compiled
     def compress(
         self,
         images: Tensor | Sequence[Tensor],
@@ -144,6 +147,7 @@ class AutoregressiveModel(nn.Module):
         """
         return Codec(self).compress(images, condition, streams=streams, batch_size=batch_size, progress=progress)
 
+    @never_compiled
     def decompress(
         self,
         data: bytes | bytearray | memoryview,

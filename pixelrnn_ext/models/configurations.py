@@ -4,6 +4,7 @@ import copy
 import inspect
 from typing import Any
 
+from .._dynamo import never_compiled
 from .autoregressive import AutoregressiveModel
 from .multiscale import MultiScalePixelRNN
 from .stack import PixelCNN, PixelRNN
@@ -28,6 +29,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@never_compiled
 def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
     """Returns an untrained model with the architecture of one of the paper's models (section 5).
 
@@ -59,6 +61,7 @@ def to_config(model: AutoregressiveModel) -> dict[str, Any]:
     return {"model": kind} | {name: copy.copy(getattr(model, name)) for name in arguments}
 
 
+@never_compiled
 def from_config(config: dict[str, Any]) -> AutoregressiveModel:
     """Returns an untrained model from a dictionary that :func:`to_config` made. Raises ValueError for anything else."""
     name = config.get("model") if isinstance(config, dict) else None

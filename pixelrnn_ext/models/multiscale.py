@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .._arguments import integer
+from .._dynamo import never_compiled
 from .._recordable import Recorded
 from ..incremental import recording
 from ..sampling import Draws, Progress, Report, SamplerFunction
@@ -118,6 +119,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
             return recording.record_multi_scale(images, condition)
         return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
+    @never_compiled
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Returns the same logits as :meth:`forward`, but computes both models pixel by pixel, as sampling does."""
         recording.check_hooks(self, condition is not None)

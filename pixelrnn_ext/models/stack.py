@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .. import sampling
 from .._arguments import integer, odd_sides
+from .._dynamo import never_compiled
 from .._recordable import Recorded
 from ..incremental import recording
 from ..layers import MaskedConv2d
@@ -77,6 +78,7 @@ class _Stack(AutoregressiveModel):
         x = self.scaled(pixels).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
+    @never_compiled
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Returns the same logits as :meth:`forward`, but computes the network pixel by pixel, as sampling does."""
         self._check_inputs(images, condition, check)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._dynamo import never_compiled
 from .autoregressive import AutoregressiveModel
 from .configurations import from_config
 
@@ -20,6 +21,7 @@ TABLE = "models.json"
 PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
 
 
+@never_compiled
 def pretrained(name: str) -> AutoregressiveModel:
     """Returns a trained model that comes with the package, on the CPU, in eval mode.
 

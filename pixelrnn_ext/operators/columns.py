@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._dynamo import outside_dynamo
 from .._sentences import reason
 from . import library
 
@@ -50,7 +49,7 @@ def launches(tensors: list[Tensor], code: list[int], margin: int) -> int:
 def _plan(operator: Callable[..., Any], *arguments: Any) -> Any:
     """Calls a planner. Raises CannotRun if it refuses the program."""
     try:
-        return outside_dynamo(operator)(*arguments)
+        return operator(*arguments)
     except RuntimeError as error:
         sentence = reason(error)
         if sentence.startswith("run_columns: "):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
+from .._dynamo import never_compiled
 from ..models import trained
 from .files import write_atomically
 from .optional import need
@@ -236,6 +237,7 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
     raise FileNotFoundError(f"expected {expected}, got {path}")
 
 
+@never_compiled
 def load_model(
     path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[models.AutoregressiveModel, dict[str, Any]]:

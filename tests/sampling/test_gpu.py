@@ -153,14 +153,6 @@ def test_no_images(emulator):
 
 
 @pytest.mark.emulated
-def test_a_compiled_caller(way):
-    model = make_model("diagonal")
-    draw = partial(model.sample, 2, (1, 3, 3))
-    expected = draw(generator=generator())
-    assert torch.equal(torch.compile(lambda: draw(generator=generator()), backend="eager")(), expected)
-
-
-@pytest.mark.emulated
 @pytest.mark.parametrize("dtype", RATIO, ids=str)
 def test_an_image_has_the_same_bits_in_every_batch(dtype, way):
     model = make_model("diagonal", "rgb", dtype)
