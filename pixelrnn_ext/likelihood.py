@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .operators import columns
 from .operators import likelihood as operators
 
 
@@ -46,13 +47,37 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     A value is the first level whose cumulative probability, computed in float64, exceeds the value's number in
     ``uniform``. ``logits`` are (..., levels), or (..., 1) for two levels. ``uniform`` is (...) of float64 in [0, 1).
     ``temperature`` divides the logits, and 0 gives the most likely value.
+
+    Raises:
+        FloatingPointError: a probability is NaN, since a logit is NaN or infinity, or all logits are minus infinity. On
+            a GPU, which the call does not wait for, this is a device error.
     """
+    values = draw_or_mark(logits, uniform, temperature)
+    check_drawn(values, "the logits")
+    return values
+
+
+def draw_or_mark(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """Does the same as :func:`draw`, but a value is -1 if a probability is NaN, as in the compiled kernels."""
     logits = logits.double()
     if logits.shape[-1] == 1:
         logits = F.pad(logits, (1, 0))
+    below_top = logits - logits.amax(-1, keepdim=True)
     if temperature == 0:
-        return logits.argmax(-1)
-    weights = ((logits - logits.amax(-1, keepdim=True)) / temperature).exp()
-    cumulative = weights.cumsum(-1)
+        return logits.argmax(-1).masked_fill(below_top.sum(-1).isnan(), -1)
+    cumulative = (below_top / temperature).exp().cumsum(-1)
     passed = cumulative[..., :-1] <= uniform.unsqueeze(-1) * cumulative[..., -1:]
-    return passed.sum(-1)
+    return passed.sum(-1).masked_fill(cumulative[..., -1].isnan(), -1)
+
+
+def check_drawn(values: Tensor, network: str) -> None:
+    """Raises FloatingPointError if a value is -1, which marks that ``network`` gave NaN as a probability.
+
+    On a GPU this is a device error instead, so that the CPU does not wait for the values.
+    """
+    expected = f"expected {network} to give probabilities"
+    if columns.is_gpu(values.device):
+        torch.ops.aten._assert_async.msg((values >= 0).all(), expected)
+    elif (values < 0).any():
+        why = "a weight or the condition is not finite, or too large"
+        raise FloatingPointError(f"{expected}, got NaN: {why}")

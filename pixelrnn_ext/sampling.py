@@ -103,6 +103,7 @@ class Sampler:
 
         Raises:
             TypeError, ValueError: an argument does not fit.
+            FloatingPointError: as in ``model.sample``.
             RuntimeError: the model's parameters or buffers have changed, or ``progress`` calls this method. Or a CUDA
                 graph captures the call, but the way of a plan is not "images", an argument is not on the GPU, or there
                 was no call before the capture.
@@ -271,8 +272,9 @@ def _by_passes(
         for c in range(width):
             for k in range(colours):
                 logits = model(images[:, :, :bottom], above)[:, :, k, r, c]
-                value = likelihood.draw(logits, draws.uniform[:, k, r, c], draws.temperature)
+                value = likelihood.draw_or_mark(logits, draws.uniform[:, k, r, c], draws.temperature)
                 images[:, k, r, c] = torch.where(draws.known[:, k, r, c], images[:, k, r, c], value)
+                likelihood.check_drawn(images[:, k, r, c], draws.network)
         if progress:
             progress(r + 1, height)
     return images

@@ -89,7 +89,7 @@ template <class T> class RowRun {
   }
 
   // Returns the pixel value, or the last level if the value is outside the levels from 0 to the last level. The values
-  // are checked before the steps run, but an earlier step may have overwritten this value since then.
+  // are checked before the steps run, but draw() may return -1, and an earlier step may have overwritten this value.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     return 0 <= value && value <= last_level(s) ? value : last_level(s);
   }
@@ -122,15 +122,18 @@ template <class T> class RowRun {
   }
 
   // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py). At temperature
-  // 0 it returns the most likely value. A single logit is that of the value 1, and the value 0 then has the logit 0.
+  // 0 it returns the most likely value. A single logit is that of the value 1, and the value 0 then has the logit 0. If
+  // a probability is NaN, it returns -1: then a logit is NaN, or the largest one, which is infinite, minus itself is.
   int64_t draw(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);
     const auto largest = std::max_element(levels_.begin(), levels_.end());
-    if (run_.temperature == 0) return largest - levels_.begin();
     const double top = *largest;
     double sum = 0;
-    for (double& level : levels_) level = sum += std::exp((level - top) / run_.temperature);
+    for (double& level : levels_)
+      level = sum += run_.temperature == 0 ? level - top : std::exp((level - top) / run_.temperature);
+    if (std::isnan(sum)) return -1;
+    if (run_.temperature == 0) return largest - levels_.begin();
     const double passed = uniform * sum;
     int64_t value = 0;
     while (value + 1 < int64_t(levels_.size()) && levels_[value] <= passed) ++value;

@@ -18,7 +18,7 @@ template <class T> using CellMath = typename CellMathOf<T>::Type;
 template <class T> PIXELRNN_DEVICE T rectified(T y, bool relu) { return relu && y < T(0) ? T(0) : y; }  // NaN stays NaN
 
 // Returns the first value whose cumulative probability exceeds `uniform` (pixelrnn_ext/likelihood.py), or at
-// temperature 0 the most likely value. All lanes of a warp call this together.
+// temperature 0 the most likely value, or -1 if a probability is NaN. All lanes of a warp call this together.
 template <class T> PIXELRNN_DEVICE int draw(
     const T* logits, int count, int last_level, int lane, double uniform, double temperature) {
   // A single logit is that of the value 1. The value 0 has the logit 0.
@@ -34,8 +34,10 @@ template <class T> PIXELRNN_DEVICE int draw(
     const int other = __shfl_xor_sync(~0u, best, distance);
     if (other_top > top || (other_top == top && other < best)) top = other_top, best = other;
   }
-  if (temperature == 0) return best;
-  const auto weight = [&](int value) { return ::exp((logit(value) - top) / temperature); };
+  const auto weight = [&](int value) {
+    const double below_top = logit(value) - top;
+    return temperature == 0 ? below_top : ::exp(below_top / temperature);
+  };
   double sum = 0;
   for (int i = first; i < end; ++i) sum += weight(i);
   double cumulative = sum;
@@ -44,7 +46,8 @@ template <class T> PIXELRNN_DEVICE int draw(
     if (lane >= distance) cumulative += before;
   }
   const double total = __shfl_sync(~0u, cumulative, 31);
-  if (!(total > 0)) return 0;  // only if a logit is NaN
+  if (total != total) return -1;
+  if (temperature == 0) return best;
   const double passed = uniform * total;
   const double before = __shfl_up_sync(~0u, cumulative, 1);
   cumulative = lane ? before : 0;

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Size, Tensor
 
+from ..likelihood import check_drawn
 from .block import ImageSampler
 from .draws import Draws, Progress
 from .graph import is_capturing
@@ -52,10 +53,12 @@ class Drawing:
     def draw(self, draws: Draws, condition: Tensor | None, progress: Progress | None = None) -> Tensor:
         """Returns the images. If ``condition`` is not None, its values replace the constructor's condition.
 
-        ``progress`` is called with (rows done, rows) after every row, or on a GPU after every launch.
+        ``progress`` is called with (rows done, rows) after every row, or on a GPU after every launch. Raises the error
+        of :func:`pixelrnn_ext.likelihood.draw` if a probability is NaN.
         """
         values, height, done = [], draws.values.shape[2], 0
         for values_of_rows, _ in self.rows(draws, condition, False):
+            check_drawn(values_of_rows, draws.network)
             values.append(values_of_rows)
             done += values_of_rows.shape[2]
             if progress:

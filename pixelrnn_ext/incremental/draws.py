@@ -23,6 +23,7 @@ class Draws(NamedTuple):
     known: Tensor  # bool: which values are known
     values: Tensor  # int64; a sampler reads only the known ones
     temperature: float
+    network: str = "the network"  # what error messages call the network that draws
 
 
 def checked_size(model: PixelModel, n: int, shape: tuple[int, int, int], temperature: float) -> torch.Size:
@@ -67,7 +68,7 @@ def checked_draws(
     else:
         values, is_known = _known_values(model, size, given, known)
     uniform, is_known, values = (tensor.to(target) for tensor in (uniform_numbers(size, generator), is_known, values))
-    return Draws(uniform, is_known, values, float(temperature))
+    return Draws(uniform, is_known, values, float(temperature), type(model).__name__)
 
 
 def uniform_numbers(size: torch.Size, generator: torch.Generator | None) -> Tensor:

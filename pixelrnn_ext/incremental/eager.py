@@ -81,7 +81,7 @@ def _pointwise(row: EagerRow, s: Pointwise) -> None:
 
 
 def _draw(row: EagerRow, s: Draw) -> None:
-    _write_value(row, s, likelihood.draw(_logits(row, s), row.read(s.uniform)[:, s.colour], s.temperature))
+    _write_value(row, s, likelihood.draw_or_mark(_logits(row, s), row.read(s.uniform)[:, s.colour], s.temperature))
 
 
 def _encode(row: EagerRow, s: Encode) -> None:

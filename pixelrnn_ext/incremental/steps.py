@@ -68,7 +68,7 @@ class Pointwise(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Draws the value of one colour, int64, by likelihood.draw. A known value stays as it is.
+    """Draws the value of one colour, int64, by likelihood.draw_or_mark. A known value stays as it is.
 
     The step also writes ``scaled[value]`` to ``image``, which the network reads. ``scaled`` is (levels,).
     """

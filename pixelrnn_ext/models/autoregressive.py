@@ -110,6 +110,8 @@ class AutoregressiveModel(nn.Module):
 
         Raises:
             TypeError, ValueError: an argument does not fit.
+            FloatingPointError: a probability is NaN, for example since a weight or the condition is. On a GPU this is a
+                device error.
             RuntimeError: a CUDA graph captures the call.
 
         Example:

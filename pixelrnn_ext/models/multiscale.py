@@ -151,13 +151,13 @@ class MultiScalePixelRNN(AutoregressiveModel):
         rows = draws.values.shape[2]
         report = Report(progress or False, rows // self.factor + rows)
         uniform, known, values = (t[..., :: self.factor, :: self.factor] for t in draws[:3])
-        small_draws = Draws(uniform, known, values, draws.temperature)
+        small_draws = Draws(uniform, known, values, draws.temperature, f"{draws.network}.small_model")
         small_condition, small_rows = self._small_condition(condition), report.next_part(rows // self.factor)
         small_images = self.small_model._draw(sampler, small_draws, small_condition, small_rows)
         known, values = draws.known.clone(), draws.values.clone()
         known[..., :: self.factor, :: self.factor] = True
         values[..., :: self.factor, :: self.factor] = small_images
-        large_draws = draws._replace(known=known, values=values)
+        large_draws = draws._replace(known=known, values=values, network=f"{draws.network}.large_model")
         large_condition = self._large_condition(small_images, condition)
         return self.large_model._draw(sampler, large_draws, large_condition, report.next_part(rows))
 

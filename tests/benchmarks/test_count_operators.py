@@ -7,7 +7,9 @@ import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 import count_operators
+from harness.fake_gpu import fake_gpu
 from helpers.checks import native
+from pixelrnn_ext import likelihood
 from pixelrnn_ext.models import stack
 
 triton = pytest.importorskip("triton")  # the first layer's convolution has kernels only with triton
@@ -47,6 +49,14 @@ def test_no_step_waits_for_the_gpu(model, rgb, conditional, settings):
     groups, states = training.optimiser.param_groups, training.optimiser.state.values()
     assert {t.device.type for t in (*(g["lr"] for g in groups), *(s["step"] for s in states))} == {"cuda"}
     assert all(group["capturable"] for group in groups)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_draw_does_not_wait_for_the_gpu(temperature):
+    with fake_gpu() as counter:
+        logits, uniform = torch.zeros(3, 2, device="cuda"), torch.zeros(3, dtype=torch.float64, device="cuda")
+        likelihood.draw(logits, uniform, temperature)
+    assert counter.total("", "operator") and not counter.waits
 
 
 @pytest.mark.parametrize(

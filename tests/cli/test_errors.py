@@ -261,6 +261,18 @@ def test_an_error_of_torchs_allocator_is_a_sentence():
     assert reason(raised.value) == expected
 
 
+@pytest.mark.parametrize("command", ["sample", "complete"])
+def test_no_picture_is_drawn_from_probabilities_that_are_nan(trained, tmp_path, capsys, command):
+    """All parameters are finite, but the logits overflow."""
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    tensors |= {name: torch.full_like(tensor, 3e38) for name, tensor in tensors.items() if "model.head." in name}
+    checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
+    assert cli.main([command, str(tmp_path / checkpoint.LAST), "--out", str(tmp_path / "new.png")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("pixelrnn: expected PixelRNN to give probabilities, got NaN: ")
+    assert not (tmp_path / "new.png").exists()
+
+
 def test_torchrun_says_an_error_once(capsys, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

@@ -259,6 +259,14 @@ def test_draw_has_the_frequencies_of_the_distribution(levels, temperature):
     assert (values.diff() >= 0).all()
 
 
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("logits", [[0.0, math.nan], [INF, 0.0], [-INF, -INF], [INF], [math.nan]], ids=str)
+def test_no_value_is_drawn_from_probabilities_that_are_nan(logits, temperature):
+    uniform = torch.zeros(2, dtype=torch.float64)
+    with pytest.raises(FloatingPointError, match="^expected the logits to give probabilities, got NaN: "):
+        likelihood.draw(torch.tensor([[0.0] * len(logits), logits]), uniform, temperature)
+
+
 def test_draw_at_temperature_zero_is_the_most_likely_value():
     logits, uniform = torch.randn(2, 3, 5), torch.rand(2, 3, dtype=torch.float64)
     assert torch.equal(likelihood.draw(logits, uniform, 0), logits.argmax(-1))

@@ -75,7 +75,7 @@ def test_threads_share_a_sampler():
 
 
 def test_an_interrupted_drawing_leaves_the_sampler_as_it_was():
-    sampler = px.Sampler(make_model("row"), 2, (1, 4, 6))
+    sampler = px.Sampler(make_model("row", condition_channels=2), 2, (1, 4, 6), condition=torch.ones(1, 2, 1, 1))
     expected = sampler.draw(generator=generator())
 
     def interrupt(done, rows):
@@ -84,6 +84,8 @@ def test_an_interrupted_drawing_leaves_the_sampler_as_it_was():
 
     with pytest.raises(KeyboardInterrupt):
         sampler.draw(generator=generator(1), progress=interrupt)
+    with pytest.raises(FloatingPointError, match="expected PixelRNN to give probabilities, got NaN"):
+        sampler.draw(condition=torch.full((1, 2, 1, 1), torch.nan))
     assert torch.equal(sampler.draw(generator=generator()), expected)
 
 

@@ -15,6 +15,13 @@ from pixelrnn_ext.incremental.steps import Draw
 from pixelrnn_ext.operators import columns, library
 
 BACKENDS = ["auto", "reference"]
+BAD = [torch.nan, torch.inf]  # logits that make probabilities NaN
+NETWORKS = [
+    ("row", "PixelRNN"),
+    ("pixelcnn", "PixelCNN"),
+    ("multiscale-diagonal", "MultiScalePixelRNN.small_model"),
+    ("multiscale-diagonal", "MultiScalePixelRNN.large_model"),
+]
 
 # Largest errors relative to the largest float64 logit. A logit sums about 1000 products, so its error is about
 # sqrt(1000) = 32 units of rounding, which is 32 * 2^-24 = 2e-6 in float32.
@@ -161,6 +168,8 @@ def test_draw_step(runner, temperature, levels, logits):
     all_logits = rows.buffer(2 * logits).normal_(std=3)
     all_logits[3] = 0
     all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
+    all_logits[7, :, 0] = all_logits[8, :, -1] = torch.nan
+    all_logits[9, :, 0], all_logits[10] = torch.inf, -torch.inf
     uniform = buffers["uniform"].uniform_()
     uniform[5], uniform[6] = 0, 1 - 2**-53
     scaled = torch.linspace(-1, 1, levels, dtype=torch.float64)
@@ -168,11 +177,34 @@ def test_draw_step(runner, temperature, levels, logits):
     buffers["values"][2:, :3] = levels - 1
     draws = [Draw(all_logits, scaled=scaled, colour=k, temperature=temperature, **buffers) for k in range(2)]
     runner(rows, draws).run()
-    expected = likelihood.draw(all_logits.unflatten(2, (2, logits)), uniform, temperature)
+    expected = likelihood.draw_or_mark(all_logits.unflatten(2, (2, logits)), uniform, temperature)
     expected[buffers["known"]] = levels - 1
     assert torch.equal(buffers["values"][1:], expected[1:])
     assert torch.equal(buffers["image"][1:], scaled[expected[1:]])
     assert not buffers["values"][:1].any()
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("bad", BAD, ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "network"), NETWORKS)
+def test_probabilities_of_nan_are_refused(name, network, backend, bad, temperature):
+    model = make_model(name, "rgb", backend=backend)
+    _, *part = network.split(".")
+    model.get_submodule(*part or [""]).head[-1].bias.data[1] = bad
+    size = 2, (3, 4, 4)
+    known = dict(given=torch.zeros(1, dtype=torch.int64), known=torch.ones(1, dtype=torch.bool))
+    draws = sampling.checked_draws(model, *size, None, temperature, None, None)
+    assert not model.sample(*size, temperature=temperature, **known).any()
+    for draw in (
+        partial(model.sample, *size, temperature=temperature),
+        sampling.Sampler(model, *size, temperature=temperature).draw,
+        partial(model._draw, sampling.naive, draws, None),
+        partial(model._draw, sampling.cropped, draws, None),
+    ):
+        with pytest.raises(FloatingPointError, match=f"^expected {network} to give probabilities, got NaN: "):
+            draw()
 
 
 def test_a_model_of_bfloat16_samples_in_float32():
