@@ -6,7 +6,7 @@ All samplers take the same arguments. If they get the same uniform numbers, they
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ class Sampler:
 
     On a GPU, a CUDA graph can capture :meth:`draw`. Threads may share a Sampler, which draws one batch after the other.
     On a GPU they must then use one CUDA stream.
+
+    A copy by :mod:`copy` or :mod:`pickle` plans and packs anew, and draws the same images. A deep copy has its own
+    model.
 
     Args:
         model: a PixelRNN, a PixelCNN or a MultiScalePixelRNN. If its parameters or buffers change, a new Sampler is
@@ -78,6 +81,20 @@ class Sampler:
         self._state = [tensor.clone() for tensor in _state_bytes(model)]
         self._lock, self._thread = threading.Lock(), 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, because the packed weights point to each other's memory."""
+        self._check_unchanged()
+        n, *shape = self._size
+        options = {"temperature": self._temperature, "condition": self._condition}
+        return {"model": self._model, "n": n, "shape": tuple(shape)} | options
+
+    def __setstate__(self, arguments: dict[str, Any]) -> None:
+        Sampler.__init__(self, **arguments)
+
+    def _check_unchanged(self) -> None:
+        if not _equal(self._state, _state_bytes(self._model)):
+            raise RuntimeError("expected the parameters and buffers with which the Sampler was made, got changed ones")
+
     @property
     def plans(self) -> list[SamplingPlan]:
         """The plan of each network of the model, as :func:`sampling_plan` returns it."""
@@ -112,8 +129,8 @@ class Sampler:
         model, call = self._model, progress_callback(progress)
         if self._thread == threading.get_ident():
             raise RuntimeError("expected progress not to draw with the same Sampler, got a call of draw")
-        if not is_capturing(next(model.parameters()).device) and not _equal(self._state, _state_bytes(model)):
-            raise RuntimeError("expected the parameters and buffers with which the Sampler was made, got changed ones")
+        if not is_capturing(next(model.parameters()).device):
+            self._check_unchanged()
         if condition is None:
             condition = self._condition
         model._check_condition(condition, n, height, width)

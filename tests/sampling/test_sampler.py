@@ -1,5 +1,7 @@
 """Tests px.Sampler, which draws several batches with one plan."""
 
+import copy
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,6 +65,22 @@ def test_a_condition_that_changes_in_place_is_read_again():
 def test_plans(name):
     model = make_model(name)
     assert px.Sampler(model, 2, (1, 4, 4)).plans == px.sampling_plan(model, 2, (1, 4, 4))
+
+
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda sampler: pickle.loads(pickle.dumps(sampler))}
+
+
+@pytest.mark.parametrize("name", ["diagonal", "multiscale-row"])
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_draws_the_same_images(kind, name):
+    model = make_model(name, "rgb", condition_channels=2)
+    sampler = px.Sampler(model, 3, (3, 4, 6), temperature=0.8, condition=conditions("label")[0])
+    expected, copied = sampler.draw(generator=generator()), COPIES[kind](sampler)
+    if kind != "copy":
+        next(model.parameters()).data.zero_()  # the copy has its own model
+        with pytest.raises(RuntimeError, match="expected the parameters and buffers with which the Sampler was made"):
+            COPIES[kind](sampler)
+    assert torch.equal(copied.draw(generator=generator()), expected)
 
 
 def test_threads_share_a_sampler():
