@@ -1,6 +1,8 @@
 """Calls the function that a user checks, and brings its maps into one form."""
 
 import copy
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -63,11 +65,24 @@ class CheckedFunction:
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """Enables derivatives in a ``with`` block, and afterwards gives torch's random generators their state back."""
+        """Enables derivatives in a ``with`` block, and afterwards gives torch's random generators their state back.
+
+        Before and after the block, the same images must have the same maps.
+        """
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
-            self.output_colours: Tensor = self._probe()
+            images = self.draw(self.batch)
+            # A second copy of a module does not know what the first copy keeps of its first images. Lazy parameters get
+            # the same random numbers.
+            fresh = copy.deepcopy(self._f) if isinstance(self._f, nn.Module) else self._f
+            state = torch.get_rng_state()
+            maps = self._values(images)
+            self._f = fresh
+            torch.set_rng_state(state)
+            self.output_colours: Tensor = self._colours(maps.shape[1])
+            self._check_mixing(images, maps)
             yield
+            self._check_repeats(images, maps)
 
     def restart(self) -> None:
         """Makes the next draws those of a new object."""
@@ -101,7 +116,18 @@ class CheckedFunction:
         if not isinstance(maps, Tensor) or maps.layout != torch.strided or maps.is_nested or maps.is_meta:
             got = maps.layout if isinstance(maps, Tensor) else type(maps).__name__
             raise ValueError(f"expected f to return a dense tensor, got {got}")
-        return self._as_feature_maps(maps, len(images)).clone()  # the function may return the same memory again
+        return self._as_feature_maps(maps, len(images))
+
+    def gradient(self, maps: Tensor, images: Tensor, cotangent: Tensor) -> Tensor | None:
+        """Returns the gradient with respect to images, or None if there is none or if it is not finite."""
+        if not maps.requires_grad:
+            return None
+        try:
+            (gradient,) = torch.autograd.grad(maps, images, cotangent, allow_unused=True)
+        except Exception as error:  # a user's function may have any backward pass
+            text = f"{type(error).__name__}: {reason(error)}"
+            raise ValueError(f"expected f to have derivatives, but its backward pass raised {text}") from error
+        return None if gradient is None or not gradient.isfinite().all() else gradient
 
     def _as_feature_maps(self, maps: Tensor, count: int) -> Tensor:
         colours, *size = self.grid
@@ -119,31 +145,79 @@ class CheckedFunction:
             raise ValueError(f"expected f to return {expected}, got {maps.dtype}")
         if maps.isnan().any():
             raise ValueError("expected f to return numbers, got NaN")
-        return maps.transpose(1, 2).flatten(1, 2) if self._layout == "levels-first" else maps
+        if self._layout == "levels-first":
+            maps = maps.transpose(1, 2)
+        # A copy, since the function may return the same memory again.
+        copied = maps.clone(memory_format=torch.contiguous_format)
+        return copied.flatten(1, 2) if self._layout == "levels-first" else copied
 
-    def _probe(self) -> Tensor:
-        """Checks that the maps of an image depend on this image alone. Returns the colour of each channel of a map."""
-        images = self.draw(self.batch)
-        middle = self.batch // 2
-        others = images.clone()
-        others[middle] = self.changed(images[middle : middle + 1])[0]
+    def _values(self, images: Tensor) -> Tensor:
         with torch.no_grad():
-            first, again = self(images), self(images)
-            if not torch.equal(first, again):
-                raise self.differs()
-            kept = torch.arange(self.batch) != middle
-            if not torch.equal(first[kept], self(others)[kept]):
-                why = "batch normalisation in training mode, for example, does so"
-                raise ValueError(f"expected f to compute each image of a batch alone, got maps that mix them: {why}")
-        channels, colours = first.shape[1], self.grid[0]
+            return self(images)
+
+    def _check_repeats(self, images: Tensor, maps: Tensor) -> None:
+        if not torch.equal(self._values(images), maps):
+            raise self.differs()
+
+    def _check_mixing(self, images: Tensor, maps: Tensor) -> None:
+        """Checks that the maps of an image do not change with another image of the batch."""
+        for moves in self._moves():
+            others = images.clone()
+            others[moves] = self.changed(images[moves])
+            if not torch.equal(self._values(others)[~moves], maps[~moves]):
+                raise self._mixing(images, maps, others, moves)
+
+    def check_mixing_by_derivatives(self) -> None:
+        """Checks that the maps of an image have no derivative with respect to another image of the batch."""
+        for moves in self._moves() if self.is_real else ():
+            images = self.draw(self.batch).requires_grad_()
+            maps = self(images)
+            cotangent = self.draw_cotangent(maps)
+            cotangent[moves] = 0
+            gradient = self.gradient(maps, images, cotangent)
+            if gradient is not None and gradient[moves].any():
+                mixed = gradient.flatten(1).any(1).cpu() & moves
+                raise self.mixes(int(mixed.nonzero()[0]))
+
+    def _moves(self) -> Iterator[Tensor]:
+        """Yields which images of a batch to change together, bool (batch,).
+
+        In 7 calls instead of 32, every image changes while any other image does not: the set of the calls in which an
+        image changes is no part of another image's set.
+        """
+        changes = next(n for n in itertools.count() if math.comb(n, n // 2) >= self.batch)
+        codes = [*itertools.islice(itertools.combinations(range(changes), changes // 2), self.batch)]
+        for change in range(changes):
+            yield torch.tensor([change in code for code in codes])
+
+    def _mixing(self, images: Tensor, maps: Tensor, others: Tensor, moves: Tensor) -> ValueError:
+        """Returns the error of a function whose maps of some images changed with the images that move."""
+        for _ in range(8):  # a dropout of few values may spare some calls
+            self._check_repeats(images, maps)
+        for i in moves.nonzero().flatten().tolist():
+            images = images.clone()
+            images[i] = others[i]
+            if not torch.equal(self._values(images)[~moves], maps[~moves]):
+                return self.mixes(i)
+        return self.differs()
+
+    def _colours(self, channels: int) -> Tensor:
+        """Returns the colour of each channel of a map."""
         if self._layout == "features":
-            return colour_groups(channels, colours)
-        return torch.arange(colours).repeat_interleave(channels // colours)
+            return colour_groups(channels, self.grid[0])
+        return torch.arange(self.grid[0]).repeat_interleave(channels // self.grid[0])
 
     @staticmethod
     def differs() -> ValueError:
         expected = "the same maps for the same images"
-        return ValueError(f"expected f to return {expected}, got others at another call: is dropout active?")
+        causes = "is dropout active, or does f remember earlier calls?"
+        return ValueError(f"expected f to return {expected}, got others at another call: {causes}")
+
+    @staticmethod
+    def mixes(image: int) -> ValueError:
+        got = f"maps of other images that depend on image {image}"
+        cause = "batch normalisation in training mode, for example, does so"
+        return ValueError(f"expected f to compute each image of a batch alone, got {got}: {cause}")
 
     def _named(self, images: Tensor) -> str:
         values = "normally distributed" if self._levels is None else f"integers in [0, {self._levels})"

@@ -1,11 +1,13 @@
 """Tests that px.causality finds planted leaks and blind spots with their pixels, and accuses nothing that is right."""
 
+import copy
 import pickle
 import re
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
 from helpers import faults
@@ -154,6 +156,24 @@ class Unbackward(torch.autograd.Function):
         raise RuntimeError("no")
 
 
+class Remembering(nn.Module):
+    """Adds the last pixels of its first images for ever."""
+
+    def forward(self, x):
+        self.first = getattr(self, "first", x.flip(3))
+        return x + self.first
+
+
+class Tiring(nn.Module):
+    """Computes something else from its tenth call on, which is the first call with changed values."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x if self.calls < 10 else 2 * x
+
+
 class Uncopied(nn.Identity):
     def __deepcopy__(self, memo):
         raise RuntimeError("it holds a lock")
@@ -163,6 +183,7 @@ def raise_(error):
     raise error
 
 
+ALONE = "expected f to compute each image of a batch alone, got maps of other images that depend on image"
 NOT_CHECKED = {
     "raises": (lambda x: x[:, 5], "expected f to take images .*, but it raised IndexError"),
     "shape": (
@@ -176,8 +197,13 @@ NOT_CHECKED = {
         "expected f to return torch.float64, the dtype of its images, .*, got torch.float32",
     ),
     "differs": (nn.Sequential(nn.Dropout()), "expected f to return the same maps for the same images"),
-    "batch": (nn.BatchNorm2d(1, track_running_stats=False), "expected f to compute each image of a batch alone"),
-    "next image": (lambda x: x + x.roll(1, 0), "expected f to compute each image of a batch alone"),
+    "batch": (nn.BatchNorm2d(1), ALONE),
+    "first image": (lambda x: x + x[:1], f"{ALONE} 0:"),
+    "last image": (lambda x: x + x[-1:], f"{ALONE} 31:"),
+    "an image of another": (lambda x: torch.cat([x[:30], x[30:31] + x[7:8], x[31:]]), f"{ALONE} 7:"),
+    "derivative of an image": (lambda x: x + 1e-20 * x[:1], f"{ALONE} 0:"),
+    "memory of the first": (Remembering(), "expected f to return the same maps for the same images"),
+    "another at the end": (Tiring(), "expected f to return the same maps for the same images"),
     "sparse": (lambda x: x.to_sparse(), "expected f to return a dense tensor, got torch.sparse_coo"),
     "exit": (lambda x: raise_(SystemExit(1)), "expected f to take images .*, but it raised SystemExit: 1"),
     "backward": (Unbackward.apply, "expected f to have derivatives, but its backward pass raised RuntimeError: no"),
@@ -187,9 +213,12 @@ NOT_CHECKED = {
 
 @pytest.mark.parametrize("name", NOT_CHECKED)
 def test_what_cannot_be_checked_is_said_and_not_accused(name):
+    """An error leaves a module's statistics as they were, too."""
     f, sentence = NOT_CHECKED[name]
+    state = copy.deepcopy(f.state_dict()) if isinstance(f, nn.Module) else {}
     with pytest.raises(ValueError, match=f"^{sentence}"):
         check(f, (1, 3, 4), layout="features")
+    assert all(torch.equal(before, f.state_dict()[key]) for key, before in state.items())
 
 
 WRONG = {
@@ -229,6 +258,33 @@ def test_a_receptive_field_of_integers_and_of_real_numbers():
     assert field[0].int().tolist() == [[0, 0], [1, 0]]
     with pytest.raises(ValueError, match=re.escape("expected at to be (colour, row, column) in (1, 2, 2), got (0, 2,")):
         receptive_field(embedded, (1, 2, 2), (0, 2, 0), layout="features", levels=4, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(("seed", "is_whole"), [(3, True), (22, True), (20, False)])
+def test_a_receptive_field_of_a_model_with_relus_that_are_off(seed, is_whole, recwarn):
+    torch.manual_seed(seed)
+    model = px.PixelCNN(image_channels=1, levels=2, hidden_channels=2, num_layers=1, head_channels=2)
+    field = receptive_field(model, (1, 4, 5), (0, 3, 2), layout=faults.LEVELS, levels=2, dtype=torch.uint8).flatten()
+    assert field[:17].all() == is_whole and field.any() and not field[17:].any()
+    sentence = "the last of 64 images still showed new inputs of the output (0, 3, 2): the receptive field may have "
+    assert [str(warning.message) for warning in recwarn] == [sentence + "more inputs"] * (not is_whole)
+
+
+class LargestTensor(TorchDispatchMode):
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+def test_a_receptive_field_needs_the_memory_of_one_batch():
+    with LargestTensor() as largest:
+        options = dict(layout="flat", levels=4, dtype=torch.uint8)
+        receptive_field(lambda x: x.repeat(1, 16, 1, 1), (1, 16, 16), (0, 8, 8), **options)
+    assert largest.elements == 32 * 16 * 16 * 16
 
 
 def test_the_report_says_what_was_examined():
