@@ -1,7 +1,6 @@
 """Tests the implementations of other compilers, which the layers' benchmarks time beside ours."""
 
 import importlib.util
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,48 +11,16 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import bench_diag
-import bench_row
 import bench_training
-import pixelrnn_ext as px
-from harness import compiled, in_jax, report
-from pixelrnn_ext.benchmark.problems import Size, worst_error
-
-CASES = {case.kind: case for case in bench_diag.CASES + bench_row.CASES}.values()
+from harness import compiled
+from helpers import child
+from helpers.tiny import tiny_model
 
 
-@pytest.fixture
-def jax_steps():
-    pytest.importorskip("jax", reason="the bench extra brings jax")
-    return importlib.import_module("harness.jax_steps")
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
-def test_jax_computes_the_reference(case, jax_steps):
-    problem = case.build(Size(2, 5, 3, 4), torch.float64)
-    (provider,) = (p for p in problem.providers if p.name == in_jax.JAX)
-    error, where = worst_error(provider.results(), problem.reference())
-    assert error < 1e-12, where
-    whole, parts = provider.step("forward+backward")(), provider.step("backward")()
-    assert [a.shape for a in whole[1:]] == [a.shape for a in parts]
-    assert provider.step("forward")()[0].shape == whole[0].shape
-
-
-def tiny_model():
-    """Returns a model in float64 whose states outside the image are not zero."""
-    torch.manual_seed(0)
-    model = px.from_name("mnist-diagonal", hidden_channels=3, num_layers=2, head_channels=5, backend="reference")
-    with torch.no_grad():
-        for parameter in model.double().parameters():
-            parameter.normal_(std=0.5)
-    return model, torch.randint(2, (2, 1, 4, 3), dtype=torch.uint8)
-
-
-def test_jax_trains_like_the_reference(jax_steps):
-    model, images = tiny_model()
-    rival = in_jax.training_step(model, images, bench_training.LEARNING_RATE)
-    expected = bench_training.losses(bench_training.step(model, images))
-    assert bench_training.losses(rival) == pytest.approx(expected, rel=1e-12, abs=0)
-    assert report.header("bench_training.py", [], [1])["JAX"] == importlib.import_module("jax").__version__
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="the bench extra brings jax")
+def test_jax_in_a_process_of_its_own(tmp_path):
+    """A process that has imported JAX has its threads, and warns when a later test forks."""
+    child.run_tests(Path(__file__).with_name("with_jax.py"), "", tmp_path, {})
 
 
 @pytest.mark.sweep
@@ -67,20 +34,6 @@ def test_compiled_blocks_train_like_the_reference_and_are_compiled_once(monkeypa
     )
     assert got == pytest.approx(expected, rel=1e-12, abs=0)
     assert compiles.frame_count == 1
-
-
-def workers():
-    """Returns the identifiers of the threads of XLA's clients."""
-    return {task.name for task in Path("/proc/self/task").iterdir() if "Eigen" in (task / "comm").read_text()}
-
-
-def test_jax_has_as_many_threads_as_torch(jax_steps):
-    cores = os.sched_getaffinity(0)
-    for threads in {1, len(cores)}:
-        jax_steps.start_client.cache_clear()
-        before = workers()
-        jax_steps.start_client(threads)
-        assert len(workers() - before) == threads and os.sched_getaffinity(0) == cores
 
 
 def test_what_is_not_installed_is_left_out_with_a_reason(monkeypatch):

@@ -80,3 +80,13 @@ def save_untrained(path, model, shape, classes=()):
     }
     checkpoint.save(path, {f"model.{name}": tensor for name, tensor in model.state_dict().items()}, facts)
     return path
+
+
+def tiny_model():
+    """Returns a model in float64 whose states outside the image are not zero."""
+    torch.manual_seed(0)
+    model = models.from_name("mnist-diagonal", hidden_channels=3, num_layers=2, head_channels=5, backend="reference")
+    with torch.no_grad():
+        for parameter in model.double().parameters():
+            parameter.normal_(std=0.5)
+    return model, torch.randint(2, (2, 1, 4, 3), dtype=torch.uint8)
