@@ -152,7 +152,8 @@ def test_lines_are_drawn_whole_and_to_one_scale(digits):
         (["--out", "nowhere/lines.png"], "in a folder that exists"),
     ],
 )
-def test_what_cannot_be_is_said_before_training(capsys, arguments, message):
+def test_what_cannot_be_is_said_before_training(capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)  # the folder of the checkout may be read-only
     with pytest.raises(SystemExit) as ended:
         text_line.main(arguments)
     assert ended.value.code == 2
