@@ -61,9 +61,9 @@ def decoded(count: int, decode: Callable[[range], list[Record]], workers: int = 
         >>> list(decoded(3, lambda numbers: [10 * number for number in numbers]))
         [0, 10, 20]
     """
-    # DataLoader forks this process, which may have threads of torch and of a process group. A fork keeps only the thread
-    # that forks, so a lock that another thread holds stays locked. Yet a worker only seeds torch's generator, which no
-    # other thread uses meanwhile, and decodes with Pillow, numpy and pyarrow. It ends without Python's exit.
+    # DataLoader forks this process, which may have threads of torch and of a process group. A fork copies none of these
+    # threads, so a lock that one of them holds would stay locked in a worker. But a worker only decodes by Pillow, numpy
+    # and pyarrow, and seeds torch's generator, which no other thread uses meanwhile.
     # DataLoader draws a seed for its workers. Without a generator of its own, it would change torch's random state.
     options: dict[str, Any] = dict(collate_fn=_unchanged, generator=Generator(), worker_init_fn=_begin_worker)
     try:
