@@ -132,7 +132,7 @@ def receptive_field(
         field, is_quiet = field_of(function, Value(*at))
     if not is_quiet:
         text = f"the last of {sum(ADDITIONS)} images still showed new inputs of the output {at}"
-        warnings.warn(f"{text}: the receptive field may have more inputs", stacklevel=2)
+        warnings.warn(f"{text}: the receptive field may have more inputs", stacklevel=3)
     return field.view(function.grid)
 
 

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn", *, ends_process:
             print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except ProcessError as error:
-        # The process that was lost may be the first one.
+        # The first process prints an error of all. If the first one may be lost, the second one prints, too.
         if os.environ["RANK"] in ("0", "1" if isinstance(error, LostProcess) else "0"):
             print(f"{prog}: {sentence(error)}", file=sys.stderr)
         return FAILED
@@ -84,7 +84,8 @@ def _terminates_by_interrupt(ends_process: bool) -> Iterator[None]:
             ignore_signals()
         else:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # None is a handler that C code has set
+                    signal.signal(number, handler)
 
 
 def _torchrun_command() -> str | None:

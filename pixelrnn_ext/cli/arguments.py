@@ -67,7 +67,7 @@ def non_negative(text: str) -> int:
 
 
 def _integer(text: str, minimum: int, maximum: int = 2**63 - 1) -> int:
-    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+    if not (text.isdecimal() and len(text) < 20 and minimum <= int(text) <= maximum):
         allowed = f">= {minimum} of 64 bits" if maximum == 2**63 - 1 else f"from {minimum} to {maximum}"
         raise ArgumentTypeError(f"expected an integer {allowed}, got {text!r}")
     return int(text)

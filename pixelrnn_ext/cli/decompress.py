@@ -39,6 +39,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     model, facts = load_model(options)
     check_model(model.image_channels, model.levels)
     world = options.world
+    if world.size > 1 and options.file == Path("/dev/stdin"):
+        raise ValueError("expected a file, which each process can read, got -, which only one of them could")
     codec = Codec(model, map=world.map)
     data = options.file.read_bytes()
     world.check_same("file", lambda: hashlib.sha256(data).hexdigest())

@@ -171,6 +171,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
                 say(f"stopped after step {training.progress.step}; to go on: {go_on}")
                 return INTERRUPTED
         if not options.test:
+            with world.fail_together():
+                ignore_signals()
             return 0
         world.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), world.device)

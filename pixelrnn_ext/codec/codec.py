@@ -81,7 +81,7 @@ class Codec:
             raise ValueError(f"expected a model of at most {range_coder.MAX_LEVELS} levels, got {model.levels}")
         device = next(model.parameters()).device
         if device.type != "cpu":
-            warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
+            warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=3)
         self._map = map
         self._grid = PROFILES[PROFILE]
         backends = {getattr(module, "backend", "auto") for module in model.modules()}

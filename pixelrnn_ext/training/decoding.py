@@ -62,8 +62,8 @@ def decoded(count: int, decode: Callable[[range], list[Record]], workers: int = 
         [0, 10, 20]
     """
     # DataLoader forks this process, which may have threads of torch and of a process group. A fork copies none of these
-    # threads, so a lock that one of them holds would stay locked in a worker. But a worker only decodes by Pillow, numpy
-    # and pyarrow, and seeds torch's generator, which no other thread uses meanwhile.
+    # threads, so a lock that one of them holds would stay locked in a worker. But a worker only decodes by Pillow,
+    # numpy and pyarrow, and seeds torch's generator, which no other thread uses meanwhile.
     # DataLoader draws a seed for its workers. Without a generator of its own, it would change torch's random state.
     options: dict[str, Any] = dict(collate_fn=_unchanged, generator=Generator(), worker_init_fn=_begin_worker)
     try:

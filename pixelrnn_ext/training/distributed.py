@@ -313,8 +313,8 @@ def world(device: str = "auto", timeout: int = TIMEOUT) -> Iterator[World]:
         return
     limit = timedelta(seconds=timeout)
     on_gpu = torch.cuda.is_available() and device != "cpu"
-    # DistributedDataParallel imports this module, whose functions have the default group as a default argument: the one
-    # that exists at the import, which would then never end.
+    # DistributedDataParallel imports this module. Its functions have a default argument that is the default group at
+    # the time of the import. Imported later than here, they would keep this world's group for ever.
     importlib.import_module("torch.distributed.nn.functional")
     with exchanging():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
@@ -337,18 +337,22 @@ def _end_groups(world: World) -> None:
     """Ends the process groups and their threads.
 
     A group's threads end when nothing refers to the group. A thread that still runs while Python ends may abort the
-    process, because it needs Python to release the tensors of its last exchange. All processes end their groups in the
-    same order, since a group may wait for an exchange that another process has not begun, until this process ends, too.
+    process, because it needs Python to release the tensors of its last exchange. The end of a group waits for an
+    exchange that another process has not begun, until the other process has ended the same group. So all processes end
+    their groups in the same order.
     """
-    if world.control is not None:
-        dist.destroy_process_group(world.control)
+    try:
+        if world.control is not None:
+            dist.destroy_process_group(world.control)
+    finally:
         world.control = None
-    gc.collect()
-    dist.destroy_process_group()
+        gc.collect()
+        dist.destroy_process_group()
 
 
-def _clear_locals(error: BaseException | None) -> None:
+def _clear_locals(error: BaseException) -> None:
     """Clears the local variables of the functions that ``error`` has ended, because they may refer to a group."""
-    if error is not None:
+    errors = [error]
+    for error in errors:  # the list grows in the loop
         traceback.clear_frames(error.__traceback__)
-        _clear_locals(error.__cause__ or error.__context__)
+        errors += [cause for cause in (error.__cause__, error.__context__) if cause and cause not in errors]

@@ -74,8 +74,8 @@ def read(
     else:
         files = [Path(str(file)) for part in (builder.config.data_files or {}).values() for file in part]
     content = stamps(sorted(files)) if is_here else builder and builder.hash
-    # Older versions made stores of splits that overlap. They have another key.
-    disjoint = splits and ["disjoint", *splits]
+    # Older versions made stores of parts of splits that overlap. They have another key.
+    disjoint = splits and [*["disjoint" for split in splits if "[" in split or "+" in split][:1], *splits]
     key = ["hf", where, content, revision, disjoint, image_column, label_column]
     key += [image_size, fit, gray, max_pixels]
 

@@ -60,11 +60,13 @@ def load_again(facts: Facts, spec: str | None = None, *, same: bool = False, **o
         # Files may move: check_same compares the digest of their images.
         if same and where != before and not (has_its_name and facts["data"].get("fingerprint")):
             raise ValueError(f"expected --data {before}, with which the training began, got {where}")
-        if spec is None or (has_its_name and (same or where == before)):
+        # Another data set of a hub has splits and columns of its own.
+        if spec is None or (has_its_name and (same or where == before or not where.startswith("hf:"))):
             options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
         loaded = _load(where, same and where == before, options)
     if not why and not same and has_its_name and _is_other(facts, loaded):
-        why = "the data set has changed, or is read with other options"
+        change = "the data set has changed" if where == before else "it is another data set"
+        why = f"{change}, or is read with other options"
     return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {why}")) if why else loaded
 
 

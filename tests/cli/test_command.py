@@ -68,15 +68,21 @@ def test_an_import_that_fails_ends_the_command_in_one_line(tmp_path, command, na
     assert (done.returncode, done.stderr) == (status, f"{said.format(name=name)}\n")
 
 
+# A thread that never ends, and sends a signal when the main thread has ended.
+THREAD = "lambda: (threading.main_thread().join(), os.kill(os.getpid(), signal.SIGTERM), threading.Event().wait())"
+
+
+@pytest.mark.parametrize("thread", ["int", THREAD], ids=["", "thread"])
 @pytest.mark.parametrize(("number", "status", "said"), [(0, 0, ""), (signal.SIGINT, 130, "interrupted\n")], ids=str)
-def test_signals_while_python_ends_leave_the_exit_status(number, status, said):
+def test_signals_while_python_ends_leave_the_exit_status(number, status, said, thread):
     program = f"""
-import atexit, os, signal, sys
+import atexit, os, signal, sys, threading
 from pixelrnn_ext import __main__
 from pixelrnn_ext.cli import info
 info.run = lambda *_: os.kill(os.getpid(), {number:d}) or 0
 for number in (signal.SIGINT, signal.SIGTERM):
     atexit.register(os.kill, os.getpid(), number)
+threading.Thread(target={thread}).start()
 sys.exit(__main__.main())
 """
     done = child.python("-c", program)

@@ -38,6 +38,7 @@ def group_threads():
 def watched(*options):
     try:
         with world(*options) as here:
+            assert group_threads()
             cycle = [here.control]  # as in an error that refers to its own traceback
             cycle.append(cycle)
             del cycle
