@@ -68,15 +68,17 @@ def test_an_import_that_fails_ends_the_command_in_one_line(tmp_path, command, na
     assert (done.returncode, done.stderr) == (status, f"{said.format(name=name)}\n")
 
 
-# A thread that never ends, and sends a signal when the main thread has ended.
-THREAD = "lambda: (threading.main_thread().join(), os.kill(os.getpid(), signal.SIGTERM), threading.Event().wait())"
+# A thread that never ends. When the main thread has ended, it sends signals, of which the first one may come just
+# before the main thread begins to wait for this thread, which the signal then does not wake.
+SIGNALS = "map(lambda _: os.kill(os.getpid(), 15) or time.sleep(0.01), iter(int, 1))"
+THREAD = f"lambda: (threading.main_thread().join(), *{SIGNALS})"
 
 
 @pytest.mark.parametrize("thread", ["int", THREAD], ids=["", "thread"])
 @pytest.mark.parametrize(("number", "status", "said"), [(0, 0, ""), (signal.SIGINT, 130, "interrupted\n")], ids=str)
 def test_signals_while_python_ends_leave_the_exit_status(number, status, said, thread):
     program = f"""
-import atexit, os, signal, sys, threading
+import atexit, os, signal, sys, threading, time
 from pixelrnn_ext import __main__
 from pixelrnn_ext.cli import info
 info.run = lambda *_: os.kill(os.getpid(), {number:d}) or 0
