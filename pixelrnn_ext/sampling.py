@@ -42,8 +42,8 @@ class Sampler:
     On a GPU, a CUDA graph can capture :meth:`draw`. Threads may share a Sampler, which draws one batch after the other.
     On a GPU they must then use one CUDA stream.
 
-    A copy by :mod:`copy` or :mod:`pickle` plans and packs anew, and draws the same images. A deep copy has its own
-    model.
+    A copy by ``copy`` or ``pickle`` plans and packs anew, and draws the same images, unless hooks were
+    registered meanwhile. A deep copy has its own model.
 
     Args:
         model: a PixelRNN, a PixelCNN or a MultiScalePixelRNN. If its parameters or buffers change, a new Sampler is
