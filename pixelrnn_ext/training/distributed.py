@@ -320,7 +320,7 @@ def world(device: str = "auto", timeout: int = TIMEOUT) -> Iterator[World]:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=limit)
         here = World(dist.get_rank(), size, torch.device("cpu"), alive=min(World.alive, timeout / 4))
         try:
-            here.control = dist.new_group(backend="gloo", timeout=limit)  # type: ignore[assignment]
+            here.control = _new_group(limit)
             with here.fail_together():  # a device may be missing in one process only
                 here.device = choose_device(device)
                 if on_gpu:
@@ -331,6 +331,12 @@ def world(device: str = "auto", timeout: int = TIMEOUT) -> Iterator[World]:
             raise
         finally:
             _end_groups(here)
+
+
+def _new_group(timeout: timedelta) -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
 
 
 def _end_groups(world: World) -> None:
