@@ -81,6 +81,13 @@ def test_impossible_and_undefined_levels(levels, place, instruction_set):
             assert (got[:, place] == 0).sum() >= 2  # exactly zero for the other values
 
 
+def test_an_impossible_value_of_two_levels():
+    logits = torch.full((1, 1, 1, 1, 2), -INF, requires_grad=True)
+    got = likelihood.log_prob(logits, torch.tensor([[[[0, 1]]]]))
+    assert got.tolist() == [[[[0, -INF]]]]
+    assert torch.autograd.grad(got[..., 0].sum(), logits)[0].tolist() == torch.zeros(1, 1, 1, 1, 2).tolist()
+
+
 @pytest.mark.parametrize("levels", [2, 5, 17])
 def test_log_prob_of_values_has_all_derivatives(levels):
     logits, values = random_logits(levels)
