@@ -27,7 +27,7 @@ def log_prob(logits: Tensor, values: Tensor) -> Tensor:
         raise ValueError(f"expected values of shape {(n, *rest)}, got {tuple(values.shape)}")
     if count == 1:
         wide = logits.squeeze(1).to(torch.promote_types(logits.dtype, torch.float32))
-        # F.binary_cross_entropy_with_logits would give NaN for the value 0 and a logit of minus infinity.
+        # F.binary_cross_entropy_with_logits would give NaN for a logit of minus infinity.
         return F.logsigmoid(wide * (2 * values.to(wide.dtype) - 1))
     # A model's logits are contiguous with the levels last, because the model's maps are in channels_last format.
     by_pixel, values = logits.permute(0, 3, 4, 2, 1), values.long().permute(0, 2, 3, 1)

@@ -56,8 +56,10 @@ class CheckedFunction:
         self.is_real: bool = dtype.is_floating_point
         if levels is None and not self.is_real:
             raise ValueError(f"expected levels for images of {dtype}, got none")
-        if self._levels and not self.is_real and self._levels > (most := torch.iinfo(dtype).max + 1):
-            raise ValueError(f"expected at most {most} levels for images of {dtype}, got {levels}")
+        # From 0 to this number, the dtype has every integer.
+        largest = int(2 / torch.finfo(dtype).eps) if self.is_real else torch.iinfo(dtype).max
+        if self._levels and self._levels > largest + 1:
+            raise ValueError(f"expected at most {largest + 1} levels for images of {dtype}, got {levels}")
         self._dtype, self._layout, self._seed = dtype, layout, integer("seed", seed, 0)
         self._f, self._device = f, torch.device("cpu")
         if isinstance(f, nn.Module):

@@ -225,10 +225,8 @@ WRONG = {
     "layout": (dict(layout="levels"), "expected layout to be one of levels-first, flat, features, got 'levels'"),
     "mask": (dict(layout="flat", mask="C"), "expected mask_type to be 'A' or 'B', got 'C'"),
     "levels": (dict(layout="flat", dtype=torch.uint8), "expected levels for images of torch.uint8, got none"),
-    "int8": (
-        dict(layout="flat", dtype=torch.int8, levels=256),
-        "expected at most 128 levels for images of torch.int8, got 256",
-    ),
+    "int8": (dict(layout="flat", dtype=torch.int8, levels=256), "expected at most 128 levels for images of torch.int8"),
+    "bfloat16": (dict(layout="flat", dtype=torch.bfloat16, levels=258), "expected at most 257 levels for images of"),
     "colours": (dict(layout="flat", image_channels=2), "expected at least one channel for each of 2 image_channels"),
     "order": (dict(layout="flat", order=torch.zeros(3, 4).long()), r"expected order to be integers \(3, 4\), another"),
 }

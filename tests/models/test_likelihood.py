@@ -85,7 +85,7 @@ def test_an_impossible_value_of_two_levels():
     logits = torch.full((1, 1, 1, 1, 2), -INF, requires_grad=True)
     got = likelihood.log_prob(logits, torch.tensor([[[[0, 1]]]]))
     assert got.tolist() == [[[[0, -INF]]]]
-    assert torch.autograd.grad(got[..., 0].sum(), logits)[0].tolist() == torch.zeros(1, 1, 1, 1, 2).tolist()
+    assert not torch.autograd.grad(got[..., 0].sum(), logits)[0].any()
 
 
 @pytest.mark.parametrize("levels", [2, 5, 17])
