@@ -63,8 +63,11 @@ class Journal:
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
-            if self._board:
-                self._board.begin(self.common | entry for entry in self.entries)
+            self._begin_board()
+
+    def _begin_board(self) -> None:
+        if self._board:
+            self._board.begin(self.common | entry for entry in self.entries)
 
     def close(self) -> None:
         if self._board:
@@ -80,33 +83,39 @@ class Journal:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
-        if self._board:
+        if self._board and self._board.is_open:
             self._board.write(entry)
+        else:
+            self._begin_board()
 
 
 class Board:
-    """Writes the entries of a log as TensorBoard scalars.
+    """Writes the entries of a log as TensorBoard scalars, all into one file.
 
-    Flushes each entry, so that none is lost if the process is killed.
+    TensorBoard reads several files in the order of the clock, which may have been set back between them. Each entry is
+    flushed, so that none is lost if the process is killed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: Any = None
-        self._purge: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._writer is not None
 
     def begin(self, entries: Iterable[Entry]) -> None:
         """Replaces all events, because a resumed training may repeat steps."""
+        self.close()
         for old in self._folder.glob(EVENTS):
             old.unlink()
-        self._purge = 0  # makes a running TensorBoard forget earlier events
         for entry in entries:
             self.write(entry)
 
     def write(self, entry: Entry) -> None:
         if self._writer is None:
-            self._writer = need(*TENSORBOARD).SummaryWriter(str(self._folder / BOARD), purge_step=self._purge)
-            self._purge = None
+            # purge_step makes a running TensorBoard forget earlier events.
+            self._writer = need(*TENSORBOARD).SummaryWriter(str(self._folder / BOARD), purge_step=0)
         self._writer.add_scalar(f"{entry.get('unit', 'score')}/{entry['event']}", entry["score"], entry["step"])
         if "images_per_second" in entry:
             self._writer.add_scalar("images per second", entry["images_per_second"], entry["step"])

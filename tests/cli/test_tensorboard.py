@@ -1,4 +1,7 @@
+import itertools
 import signal
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,8 +33,14 @@ def check_scalars(out):
 
 
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
-    """TensorBoard shows all steps of the log once, even after a crash or steps without --tensorboard."""
-    pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
+    """TensorBoard shows all steps of the log once, even after a crash or steps without --tensorboard.
+
+    The clock is set back all the time. TensorBoard reads files in the order of their times.
+    """
+    writer = pytest.importorskip(
+        "tensorboard.summary.writer.event_file_writer", reason="the tensorboard extra brings tensorboard"
+    )
+    monkeypatch.setattr(writer, "time", SimpleNamespace(time=partial(next, itertools.count(2 * 10**9, -1))))
     resume = ["train", "--out", str(tmp_path), "--resume"]
     step, actions = Training._step, {}
 

@@ -190,6 +190,8 @@ def test_the_names_in_a_large_folder_are_kept_until_it_changes(pictures, tmp_pat
         patch.setattr(os, "scandir", None)
         assert folder.list_names(pictures, cache) == (names, {})
     (pictures / "dogs" / "x.png").rename(pictures / "dogs" / "y.png")
+    changed = (pictures / "dogs").stat().st_mtime_ns
+    monkeypatch.setattr(time, "time_ns", lambda: changed + 10**9)
     assert "dogs/y.png" in folder.list_names(pictures, cache)[0]
     with monkeypatch.context() as patch:
         # The list of a folder that has changed just now is not kept, because a second change may have the same time.
