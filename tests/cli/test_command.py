@@ -68,10 +68,11 @@ def test_an_import_that_fails_ends_the_command_in_one_line(tmp_path, command, na
     assert (done.returncode, done.stderr) == (status, f"{said.format(name=name)}\n")
 
 
-# A thread that never ends. When the main thread has ended, it sends signals, of which the first one may come just
-# before the main thread begins to wait for this thread, which the signal then does not wake.
+# A thread that never ends. When the command is done, it sends signals, of which the first one may come just before the
+# main thread begins to wait for this thread, which the signal then does not wake. It does not join the main thread,
+# because Python's end and such a join may meet in an AssertionError.
 SIGNALS = "map(lambda _: os.kill(os.getpid(), 15) or time.sleep(0.01), iter(int, 1))"
-THREAD = f"lambda: (threading.main_thread().join(), *{SIGNALS})"
+THREAD = f"lambda: (done.wait(), *{SIGNALS})"
 
 
 @pytest.mark.parametrize("thread", ["int", THREAD], ids=["", "thread"])
@@ -84,8 +85,11 @@ from pixelrnn_ext.cli import info
 info.run = lambda *_: os.kill(os.getpid(), {number:d}) or 0
 for number in (signal.SIGINT, signal.SIGTERM):
     atexit.register(os.kill, os.getpid(), number)
+done = threading.Event()
 threading.Thread(target={thread}).start()
-sys.exit(__main__.main())
+status = __main__.main()
+done.set()
+sys.exit(status)
 """
     done = child.python("-c", program)
     assert (done.returncode, done.stderr) == (status, said)
