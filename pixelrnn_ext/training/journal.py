@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +62,11 @@ class Journal:
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
-            self._begin_board()
+            self._show()
 
-    def _begin_board(self) -> None:
+    def _show(self) -> None:
         if self._board:
-            self._board.begin(self.common | entry for entry in self.entries)
+            self._board.show(self.entries)
 
     def close(self) -> None:
         if self._board:
@@ -83,42 +82,36 @@ class Journal:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
-        if self._board and self._board.is_open:
-            self._board.write(entry)
-        else:
-            self._begin_board()
+        self._show()
 
 
 class Board:
-    """Writes the entries of a log as TensorBoard scalars, all into one file.
+    """Writes the entries of a log as TensorBoard scalars.
 
-    TensorBoard reads several files in the order of the clock, which may have been set back between them. Each entry is
-    flushed, so that none is lost if the process is killed.
+    Flushes each entry, so that none is lost if the process is killed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, unit: str) -> None:
+        self._folder, self._unit = folder, unit
         self._writer: Any = None
 
-    @property
-    def is_open(self) -> bool:
-        return self._writer is not None
+    def show(self, entries: list[Entry]) -> None:
+        """Appends the last entry to the open file. If none is open, replaces all events by a file of all entries.
 
-    def begin(self, entries: Iterable[Entry]) -> None:
-        """Replaces all events, because a resumed training may repeat steps."""
-        self.close()
-        for old in self._folder.glob(EVENTS):
-            old.unlink()
-        for entry in entries:
-            self.write(entry)
-
-    def write(self, entry: Entry) -> None:
+        A resumed training may repeat steps. TensorBoard reads several files in the order of the clock, which may have
+        been set back between them.
+        """
+        new = entries[-1:]
         if self._writer is None:
+            for old in self._folder.glob(EVENTS):
+                old.unlink()
             # purge_step makes a running TensorBoard forget earlier events.
             self._writer = need(*TENSORBOARD).SummaryWriter(str(self._folder / BOARD), purge_step=0)
-        self._writer.add_scalar(f"{entry.get('unit', 'score')}/{entry['event']}", entry["score"], entry["step"])
-        if "images_per_second" in entry:
-            self._writer.add_scalar("images per second", entry["images_per_second"], entry["step"])
+            new = entries
+        for entry in new:
+            self._writer.add_scalar(f"{entry.get('unit', self._unit)}/{entry['event']}", entry["score"], entry["step"])
+            if "images_per_second" in entry:
+                self._writer.add_scalar("images per second", entry["images_per_second"], entry["step"])
         self._writer.flush()
 
     def close(self) -> None:

@@ -219,7 +219,7 @@ class Training:
         if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
         output.remove_left_over(self.out)
-        board = Board(self.out) if self.tensorboard else None
+        board = Board(self.out, self.data.unit) if self.tensorboard else None
         self.journal = Journal(self.out, self.progress.step, board, data=self.data.description, unit=self.data.unit)
         stack.callback(self.journal.close)
         self._gallery = Gallery(self.out, self.data, self.settings.samples, self.settings.seed, self.say)

@@ -37,9 +37,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
 
     The clock is set back all the time. TensorBoard reads files in the order of their times.
     """
-    writer = pytest.importorskip(
-        "tensorboard.summary.writer.event_file_writer", reason="the tensorboard extra brings tensorboard"
-    )
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer", reason="an extra brings it")
     monkeypatch.setattr(writer, "time", SimpleNamespace(time=partial(next, itertools.count(2 * 10**9, -1))))
     resume = ["train", "--out", str(tmp_path), "--resume"]
     step, actions = Training._step, {}
