@@ -30,17 +30,32 @@ template <class T> struct LikelihoodTiles {
     return lane < typename Simd<T>::I{} + decltype(lane[0] + 0)(n) ? V{} : v;
   }
 
+  // Adds the exponentials in the order of vectors of 64 bytes on every instruction set. So AVX2, AVX-512 and NEON give
+  // the same bits.
   static void normalise(int64_t rows, int64_t levels, const T* logits, S* normaliser) {
-    const int64_t last = levels - L;
+    constexpr int kVectors = 64 / PIXELRNN_VECTOR_BYTES, kLanes = kVectors * L;
+    static_assert(kLanes <= kMinLevels);
+    const int64_t last = levels - L, last_lanes = levels - kLanes;
     for (int64_t row = 0; row < rows; ++row, logits += levels, normaliser += 2) {
-      V highest = load(logits + last), total{};
+      V highest = load(logits + last), totals[kVectors]{};
       for (int64_t i = 0; i < last; i += L) highest = max(highest, load(logits + i));
       const S top = reduce(highest, [](V a, V b) { return max(a, b); });
+      const auto exp_at = [&](int64_t i) __attribute__((always_inline)) { return exp(load(logits + i) - top); };
       int64_t i = 0;
-      for (; i <= last; i += L) total += exp(load(logits + i) - top);
-      if (i < levels) total += without_first(exp(load(logits + last) - top), i - last);
+      for (; i <= last_lanes; i += kLanes) UNROLL for (int n = 0; n < kVectors; ++n) totals[n] += exp_at(i + n * L);
+      if (i < levels) {
+        UNROLL for (int n = 0; n < kVectors; ++n) {
+          const int64_t k = last_lanes + n * L;
+          totals[n] += without_first(exp_at(k), i - k);
+        }
+      }
+      S sums[kVectors];
+      UNROLL for (int n = 0; n < kVectors; ++n) sums[n] = reduce(totals[n], [](V a, V b) { return a + b; });
+      for (int n = 1; n < kVectors; n *= 2) {
+        for (int k = 0; k < kVectors; k += 2 * n) sums[k] += sums[k + n];
+      }
       normaliser[0] = top;
-      normaliser[1] = reduce(total, [](V a, V b) { return a + b; });
+      normaliser[1] = sums[0];
     }
   }
 
