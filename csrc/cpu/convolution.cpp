@@ -95,7 +95,7 @@ template <class T> class Band {
 template <class T> class BandCells {
  public:
   BandCells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
-      : band_(band), pieces_(pieces), width_(width) {
+      : band_(band), pieces_(pieces), width_(width), has_bias_(bias) {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
@@ -115,13 +115,15 @@ template <class T> class BandCells {
       }
       i += n;
     }
-    return {count, int(channels_.size()), channels_.data(), tap_.data(), nullptr, nullptr, cell_.data(), nullptr, 0};
+    return {count, int(channels_.size()), channels_.data(), tap_.data(), nullptr, nullptr, cell_.data(), nullptr, 0,
+        has_bias_};
   }
 
  private:
   const Band<T>& band_;
   const std::vector<Piece> pieces_;
   const int width_;
+  const bool has_bias_;
   std::vector<int> channels_;
   std::vector<const T*> tap_;
   std::vector<int64_t> cell_;
@@ -148,12 +150,14 @@ template <class T> struct PackedChannels {
   std::vector<int64_t> first;
   int64_t depth = 0;
 
-  PackedChannels(const std::vector<Piece>& pieces, int channels, bool bias) {
+  // A block of the packed weights has a multiple of depth_step channels.
+  PackedChannels(const std::vector<Piece>& pieces, int channels, bool bias, int depth_step) {
     for (const Piece& piece : pieces) {
       for (int i = 0; i < piece.pixels; ++i) first.push_back(depth + i * int64_t(channels));
       depth += padded_channels<T>(piece.pixels * int64_t(channels));
     }
     if (bias) first.push_back(depth), depth += padded_channels<T>(1);
+    depth = padded(depth, depth_step);
   }
 };
 
@@ -166,7 +170,8 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   const int sources = transposed ? s.out_channels : s.in_channels;
   const int results = transposed ? s.in_channels : s.out_channels;
   const int taps = s.live_taps(), all_taps = s.kernel_height * s.kernel_width;
-  const PackedChannels<T> channels(transposed ? pieces_behind(s) : pieces_before(s), sources, bias);
+  const auto pieces = transposed ? pieces_behind(s) : pieces_before(s);
+  const PackedChannels<T> channels(pieces, sources, bias, k.depth_step);
   const int64_t depth = channels.depth;
   const LiveWeights is_live(s);
   std::vector<int> first{0};
@@ -217,9 +222,10 @@ template <class T> class Product {
       : s_(s),
         k_(k),
         results_(results),
-        depth_(PackedChannels<T>(pieces, band.channels(), bias).depth),
+        depth_(PackedChannels<T>(pieces, band.channels(), bias, k.depth_step).depth),
         packed_(packed),
         cells_(band, pieces, s.width, bias),
+        scratch_(buffer<T>(k.scratch_size(int(cells_.channels().size()), cells_.channels().data()))),
         direct_(s.channels_last || results == 1) {
     if (!direct_) map_ = buffer<T>(int64_t(band_rows) * s.width * results);
   }
@@ -234,7 +240,7 @@ template <class T> class Product {
  private:
   void tiles(int c0, int n, bool relu, T* y) {
     const auto cells = cells_.at(c0, n, [&](int row) { return row * s_.width; });
-    convolve_rows(k_, cells, results_, packed_, depth_, relu, y);
+    convolve_rows(k_, cells, results_, packed_, depth_, relu, y, scratch_.get());
   }
 
   const Convolution& s_;
@@ -243,6 +249,7 @@ template <class T> class Product {
   const int64_t depth_;
   const T* packed_;
   BandCells<T> cells_;
+  const Buffer<T> scratch_;
   const bool direct_;
   Buffer<T> map_;
 };

@@ -89,6 +89,10 @@ template <class T> __attribute__((always_inline)) inline int64_t packed_depth(in
   for (int k = 0; k < taps; ++k) depth += padded_channels<T>(channels[k]);
   return depth;
 }
+// Returns n, rounded up to a multiple of `step`.
+__attribute__((always_inline)) constexpr int64_t padded(int64_t n, int64_t step) {
+  return (n + step - 1) / step * step;
+}
 template <class T>
 __attribute__((always_inline)) constexpr int64_t packed_index(int64_t channel, int64_t output, int64_t outputs) {
   return channel / kDepth<T> * kDepth<T> * outputs + output * kDepth<T> + channel % kDepth<T>;

@@ -31,6 +31,7 @@ template <class T> class InputGradient {
       for (int i = 0; i < s_.directions; ++i)
         for (int k = 0; k < s_.input_taps; ++k, to += padded_channels<T>(s_.columns()) * size)
           k_.pack_transposed(weight_ih_.at(i, k), s_.hidden, s_.columns(), first, s_.input_channels, size, to);
+      std::fill(to, packed_.get() + depth() * (first + size), T(0));
     }
   }
   // Writes rows r0 <= r < r1 of the input gradient, except pixels outside the images. Row 0 is the first row of image
@@ -43,14 +44,18 @@ template <class T> class InputGradient {
         taps.push_back({dx[i], s_.columns(), s_.columns(), {0, s_.corner[i].right ? -left : left}, zeros_.data()});
       }
     LineCells<T> cells(from_top_left_, 0, image, taps, -1, true);
+    const auto channels = taps.channels();
+    const auto scratch = buffer<T>(k_.scratch_size(int(channels.size()), channels.data()));
     const int64_t step = std::max(1, kRunCells / s_.width);
     for (int64_t r = r0; r < r1; r += step)
-      convolve_rows(
-          k_, cells.lines(r, std::min(r1, r + step)), s_.input_channels, packed_.get(), depth(), false, dinput);
+      convolve_rows(k_, cells.lines(r, std::min(r1, r + step)), s_.input_channels, packed_.get(), depth(), false,
+          dinput, scratch.get());
   }
 
  private:
-  int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * padded_channels<T>(s_.columns()); }
+  int64_t depth() const {
+    return padded(int64_t(s_.directions) * s_.input_taps * padded_channels<T>(s_.columns()), k_.depth_step);
+  }
 
   const Shape& s_;
   Shape from_top_left_;

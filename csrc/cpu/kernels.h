@@ -1,9 +1,15 @@
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "../columns/steps.h"
 #include "../formula.h"
 #include "formats.h"
+
+// The kernels for AMX need GCC 11 or Clang 12.
+#if defined(__x86_64__) && defined(__linux__) && (__has_include(<amxbf16intrin.h>) || __has_include(<amxintrin.h>))
+#define PIXELRNN_HAS_AMX
+#endif
 
 namespace pixelrnn::cpu {
 
@@ -40,6 +46,7 @@ template <class T> struct Cells {
   // A chain is a sequence of cells along which c is carried. to_next is the index of the chain's next cell minus the
   // index of this cell. While a kernel computes a cell, it prefetches the operands of the chain's next cell.
   int64_t to_next;
+  bool has_bias;  // whether the last tap is a constant 1, whose weights are a bias
   // The remaining members are only for LSTM2d, whose cells also read c of the cell above.
   const Sum<T>* const* carry_up;  // [cells] pointers to c [hidden] of the cell above
   const Sum<T>* const* dc_below;  // [cells] gradient of c [hidden] from the cell below; only in the backward
@@ -52,7 +59,8 @@ template <class T> struct Cells {
 // the fifth gates, if any, of all units.
 enum class Pass { kForward, kBackward };
 template <class T, class Maps>
-using ScanTile = void (*)(const Cells<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&);
+using ScanTile = void (*)(
+    const Cells<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&, T* scratch);
 
 // The feature maps of one scan direction, as [images][pixels][values]. A pixel has `hidden` values in h and c. It has
 // gates * hidden values in x, gates and dx.
@@ -80,21 +88,33 @@ template <class T> struct ScanKernels {
   // The size of a tile: block_units() returns its number of hidden units, max_cells() the largest number of its cells.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
+  // The approximate number of cells of a line that a thread computes at once, if the images are small.
+  int cells_at_once;
   // Packs blocks b0 <= b < b1 of hidden units, from the weights of all taps, in the order in which the tiles read them.
   // For the backward pass the weights are transposed.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   ScanTile<T, ForwardMaps<T>> forward;
   ScanTile<T, BackwardMaps<T>> backward;
+  // The number of values of a tile's argument `scratch`, 64-byte aligned memory that no other thread uses.
+  int64_t (*scratch_size)(int taps, const int* channels);
+  // The packed weights of a block have a multiple of depth_step channels. The last of them may be padding.
+  int depth_step;
 };
 
 template <class T> struct ConvolutionKernels {
-  // convolve() computes y [cells][outputs] for the block of outputs that begins at output o0. block_outputs() returns
-  // the size of this block. The values that a cell reads at all taps (kernel positions) are multiplied by `packed`, the
-  // weights [channels of all taps][outputs of the block].
+  // convolve() computes call_outputs() outputs of y [cells][outputs], from output o0 on. These outputs are one or
+  // several blocks. block_outputs() returns the size of the block that begins at output o0. The values that a cell
+  // reads at all taps (kernel positions) are multiplied by `packed`, the weights [block][channels of all taps][outputs
+  // of the block].
   int (*block_outputs)(int outputs, int o0);
+  int (*call_outputs)(int outputs, int o0);
   int max_cells;
-  void (*convolve)(const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
+  void (*convolve)(
+      const Cells<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y, T* scratch);
+  // These members have the meaning of those of ScanKernels.
+  int64_t (*scratch_size)(int taps, const int* channels);
+  int depth_step;
   // Packs the weights of one tap of a scan for the input gradient, which multiplies `columns` values of a cell by them.
   // packed is [columns][block_outputs], in the order of packed_index(). The block begins at output o0.
   void (*pack_transposed)(
@@ -182,12 +202,25 @@ template <class T> struct Kernels {
 };
 
 // Returns the kernels of an instruction set, which is given by its level. On x86-64, level 0 is the baseline, level 1
-// is AVX2 with FMA, level 2 is AVX-512, and level 3 is AVX-512 with AVX512-BF16. On AArch64, level 0 is the baseline
-// and level 1 is NEON. Other processors have only the baseline. Only level 3 has instructions for bfloat16. At other
-// levels the kernels for Bf16 are those of the baseline. They are slow, and only tests call them.
+// is AVX2 with FMA, level 2 is AVX-512, level 3 is AVX-512 with AVX512-BF16, and level 4 is AVX-512 with AMX-BF16. On
+// AArch64, level 0 is the baseline and level 1 is NEON. Other processors have only the baseline. Only levels 3 and 4
+// have instructions for bfloat16. At other levels the kernels for Bf16 are those of the baseline. They are slow, and
+// only tests call them.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
+
+// The highest level that this processor has.
+constexpr int kAmx = 4;
 int best_instruction_set();
-inline bool multiplies_bfloat16(int level) { return level == 3; }
+// The level that computes fastest on this processor. It depends on the processor alone, so that a program computes the
+// same bits each time.
+int default_instruction_set();
+// Returns the level that computes bfloat16 where a caller has chosen `level`. It is another level only if `level` is
+// kAmx and Linux does not let this process use AMX. The first call with kAmx asks Linux for the permission, which holds
+// for the whole process. After that, a thread needs a larger alternate signal stack (sigaltstack).
+int bfloat16_level(int level);
+inline bool multiplies_bfloat16(int level) { return bfloat16_level(level) >= 3; }
+// Says why this process does not use AMX. Empty if it does, or if it has not asked for the permission yet.
+std::string why_no_amx();
 
 }  // namespace pixelrnn::cpu

@@ -38,7 +38,9 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   void add_bias(Weights<const T> weight = {}, int direction = 0) {
     const T* one = &Format<T>::one;
     this->push_back({one, 1, 0, {0, 0}, one, weight.at(direction, 0)});
+    has_bias = true;
   }
+  bool has_bias = false;  // the bias is the last tap
 
   std::vector<int> channels() const {
     std::vector<int> n;
@@ -143,7 +145,7 @@ template <class T> class LineCells {
   void resize(int n) { tap_.resize(n * taps_.size()), cell_.resize(n); }
   Cells<T> cells(int n) const {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
-        int64_t(sense_) * g_.line_stride, carry_up_.data(), dc_below_.data(), dc_up_.data()};
+        int64_t(sense_) * g_.line_stride, taps_.has_bias, carry_up_.data(), dc_below_.data(), dc_up_.data()};
   }
   // Stores the addresses of the values that the `count` active cells of line t of image b read. Each tap (a neighbour
   // that a cell reads) has an array with one address for each of n cells, which may belong to several images. The

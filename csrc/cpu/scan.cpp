@@ -173,10 +173,11 @@ void merge_rows(const Shape& s, const Kernels<T>& k, Merge merge, const T* h, T*
 
 // Calls f(share, first image, count) for small groups of the images of shares s0 <= s < s1. A share is one thread's
 // part of the images.
-template <class F> void for_own_images(const Shape& s, const Split& split, int s0, int s1, const F& f) {
+template <class F>
+void for_own_images(const Shape& s, const Split& split, int at_once, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
     for (int64_t image = split.first(q), end = split.first(q + 1); image < end;) {
-      const int images = int(std::min<int64_t>(images_at_once(s), end - image));
+      const int images = int(std::min<int64_t>(at_once, end - image));
       f(q, image, images);
       image += images;
     }
@@ -220,8 +221,9 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
   const bool own_images = split.is_balanced();
   const auto scans = [&](int s0, int s1) {
     if (!own_images) return sweep.run(s0, s1);
-    for_own_images(s, split, s0, s1, [&](int, int64_t image, int images) {
-      for (int i = 0; i < s.directions; ++i) sweep.scan_images(i, operands_of(i, image), image, images);
+    const int at_once = images_at_once(s, tiles.cells_at_once);
+    for_own_images(s, split, at_once, s0, s1, [&](int q, int64_t image, int images) {
+      for (int i = 0; i < s.directions; ++i) sweep.scan_images(q, i, operands_of(i, image), image, images);
       merge(image * s.height, (image + images) * s.height);
     });
   };
@@ -240,7 +242,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   // holds dx, and has room only for the images that the threads compute at the same time.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
-  const int at_once = std::min(images_at_once(s), (s.images - 1) / shares + 1);
+  const auto& tiles = k.scan[s.gates - 4];
+  const int at_once = std::min(images_at_once(s, tiles.cells_at_once), (s.images - 1) / shares + 1);
   const int64_t dx_size = s.pixels() * s.columns();
   const auto own_dx = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * at_once : s.images));
   const auto dx_of = [&](int q, int i, int64_t image) {
@@ -250,7 +253,6 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 
   const BackwardScan<T> scan(s, a);
   const auto operands_of = [&](int i, int64_t image) { return scan.operands(i, image, dx_of(0, i, image)); };
-  const auto& tiles = k.scan[s.gates - 4];
   Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, tiles, tiles.backward, team, operands_of);
   const WeightSums<T> sums(s, k.weight_gradient, a.dweights, shares, own_images);
   const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : Weights<const T>());
@@ -275,11 +277,11 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   };
   const auto scans = [&](int s0, int s1) {
     if (!own_images) return sweep.run(s0, s1);
-    for_own_images(s, split, s0, s1, [&](int q, int64_t image, int images) {
+    for_own_images(s, split, at_once, s0, s1, [&](int q, int64_t image, int images) {
       const int64_t rows = int64_t(images) * s.height;
       for (int i = 0; i < s.directions; ++i) {
         T* dx = dx_of(q, i, image);
-        sweep.scan_images(i, scan.operands(i, image, dx), image, images);
+        sweep.scan_images(q, i, scan.operands(i, image, dx), image, images);
         scan.write_gradients(i, image, images, dx);
         sums.add_rows(q, i, weight_operands(dx, i, image), image, 0, rows);
       }

@@ -20,6 +20,11 @@ std::string instruction_set_name(int64_t level) {
   return cpu::instruction_set_name(int(level));
 }
 
+int64_t best_instruction_set() { return cpu::best_instruction_set(); }
+
+// Returns whether kernels multiply bfloat16 without a conversion to float32. May ask Linux for AMX.
+bool multiplies_bfloat16() { return cpu::multiplies_bfloat16(instruction_set); }
+
 bool set_threads_at_once(bool value) { return std::exchange(concurrent_shares, value); }
 
 }  // namespace
@@ -27,11 +32,17 @@ bool set_threads_at_once(bool value) { return std::exchange(concurrent_shares, v
 
 STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def("set_instruction_set(int level) -> int");
+  m.def("best_instruction_set() -> int");
   m.def("instruction_set_name(int level) -> str");
+  m.def("multiplies_bfloat16() -> bool");
+  m.def("why_no_amx() -> str");
   m.def("set_threads_at_once(bool value) -> bool");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("set_instruction_set", TORCH_BOX(&pixelrnn::set_instruction_set));
+  m.impl("best_instruction_set", TORCH_BOX(&pixelrnn::best_instruction_set));
   m.impl("instruction_set_name", TORCH_BOX(&pixelrnn::instruction_set_name));
+  m.impl("multiplies_bfloat16", TORCH_BOX(&pixelrnn::multiplies_bfloat16));
+  m.impl("why_no_amx", TORCH_BOX(&pixelrnn::cpu::why_no_amx));
   m.impl("set_threads_at_once", TORCH_BOX(&pixelrnn::set_threads_at_once));
 }

@@ -9,7 +9,7 @@
 
 namespace pixelrnn {
 
-inline int instruction_set = cpu::best_instruction_set();
+inline int instruction_set = cpu::default_instruction_set();
 // Whether torch's parallel loop runs all shares of its work at the same time, as OpenMP does. A thread pool may start
 // some only after others have ended.
 inline bool concurrent_shares = true;

@@ -7,7 +7,7 @@ import torch
 
 from .. import machine, models
 from ..models import trained
-from ..operators.library import build_config
+from ..operators import library
 from ..training import checkpoint
 from ..training.builder import count_parameters
 from ..training.data import score_of, unit_of
@@ -23,7 +23,8 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     if path := getattr(options, "checkpoint", None):
         facts = _training_facts(path)
     else:
-        version, *others = build_config().items()
+        library.multiplies_bfloat16()  # asks Linux for AMX, so that the answer is printed
+        version, *others = library.build_config().items()
         facts = dict([version, *machine.facts().items(), *others])
     width = max(map(len, facts)) + 1
     for key, value in facts.items():

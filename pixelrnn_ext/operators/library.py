@@ -28,7 +28,7 @@ VERSION = BUILD["version"] or "unknown"
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
 # Maps a library to a hash of its operators' schemas (csrc/operators). A library that was built from other sources has
 # another hash. After you change a schema, build the library, and copy the new hash from the error message.
-SCHEMAS = {"_C": "cb2befcc", "_C_cuda": "538b511c"}
+SCHEMAS = {"_C": "40fcc0f5", "_C_cuda": "538b511c"}
 
 
 def _folder() -> Path:
@@ -129,7 +129,7 @@ _why_no_planner = _load_cuda()
 # (csrc/cpu/kernels.h).
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
-    _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)
+    _best = torch.ops.pixelrnn_ext.best_instruction_set()
     _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_best + 1)))
     if not _threads_run_at_once():
         torch.ops.pixelrnn_ext.set_threads_at_once(False)
@@ -197,11 +197,34 @@ def _set_instruction_set(name: str, source: str) -> None:
 
 
 def multiplies_bfloat16() -> bool:
-    return instruction_set() == "avx512_bf16"
+    """Returns whether the CPU kernels multiply bfloat16. Otherwise they compute in float32, and round the results.
+
+    The first call may ask Linux for AMX (csrc/cpu/instruction_set.cpp), so only computations in bfloat16 call this.
+    """
+    return _why_no_native is None and torch.ops.pixelrnn_ext.multiplies_bfloat16()
 
 
 # Makes torch.compile treat the function's result as a constant. precision.py explains this attribute.
 multiplies_bfloat16._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def bfloat16() -> str | None:
+    """Says how the CPU kernels compute bfloat16, and why. None if there are no kernels."""
+    chosen = instruction_set()
+    if chosen is None:
+        return None
+    why_no_amx = torch.ops.pixelrnn_ext.why_no_amx()
+    if chosen == "amx_bf16" and not why_no_amx:
+        return "multiplied by amx_bf16"
+    if multiplies_bfloat16():
+        return f"multiplied by avx512_bf16 ({why_no_amx or 'AMX was not chosen'})"
+    if chosen not in (_default, "amx_bf16"):
+        why = f"{chosen} was chosen, which has no instructions for it"
+    elif "avx512_bf16" in _available:
+        why = f"on this processor that is faster than avx512_bf16; {why_no_amx}"
+    else:
+        why = "this processor has no AVX512-BF16"
+    return f"converted to float32 ({why})"
 
 
 def set_instruction_set(name: str) -> None:
@@ -213,9 +236,10 @@ def build_config() -> dict[str, object]:
 
     The call initialises NVIDIA's driver. After that, a process that is forked from this one cannot use CUDA.
 
-    ``why_no_cuda`` is None if the CUDA kernels are loaded. ``why_no_gpu`` is None if they can run on a GPU of this
-    machine. ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads are an OpenMP team.
-    Threads of another kind may not run at the same time, so with them a scan of few images uses fewer threads.
+    ``bfloat16`` says how a CPU computes bfloat16. ``why_no_cuda`` is None if the CUDA kernels are loaded.
+    ``why_no_gpu`` is None if they can run on a GPU of this machine. ``csrc`` is a hash of the kernels' sources.
+    ``openmp`` tells whether torch's threads are an OpenMP team. Threads of another kind may not run at the same time,
+    so with them a scan of few images uses fewer threads.
     """
     return {
         "version": VERSION,
@@ -227,6 +251,7 @@ def build_config() -> dict[str, object]:
         "openmp": _threads_run_at_once(),
         "instruction_set": instruction_set(),
         "instruction_sets": _available,
+        "bfloat16": bfloat16(),
         "cuda": BUILD["cuda"],
         "cuda_archs": BUILD["cuda_archs"],
         "csrc": BUILD.get("csrc"),
@@ -235,5 +260,6 @@ def build_config() -> dict[str, object]:
     }
 
 
+_default = instruction_set()
 if _available and os.environ.get(_VARIABLE):
     _set_instruction_set(os.environ[_VARIABLE], _VARIABLE)

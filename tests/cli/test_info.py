@@ -88,7 +88,7 @@ def test_info_is_the_default_and_names_what_a_bug_report_needs(info, capsys):
     printed = info()
     assert printed["system"].startswith(platform.system()) and printed["python"] == platform.python_version()
     assert printed["torch"] == torch.__version__ and "logical cores" in printed["processor"]
-    assert {"version", "gpus", "compiler", "instruction_set", "cuda", "why_no_cuda"} <= printed.keys()
+    assert {"version", "gpus", "compiler", "instruction_set", "bfloat16", "cuda"} <= printed.keys()
     pixelrnn("info")
     printed = capsys.readouterr().out
     assert cli.main([]) == 0 and capsys.readouterr().out == printed

@@ -34,12 +34,13 @@ inline constexpr const char* kTypeName = sizeof(T) == 4   ? "float"
 inline int64_t checks = 0;
 inline bool short_list = false, best_only = false;
 
-// Returns the levels with kernels of their own. Level 3 has only kernels for bfloat16. Levels 1 and 2 have none for it.
+// Returns the levels with kernels of their own. Levels 3 and 4 have only kernels for bfloat16. Levels 1 and 2 have none
+// for it.
 template <class T = float> std::vector<int> levels() {
-  const int best = cpu::best_instruction_set(), top = sizeof(T) == 2 ? (best == 3 ? 3 : 0) : std::min(best, 2);
-  std::vector<int> all;
-  for (int i = best_only ? top : 0; i <= top; i += sizeof(T) == 2 ? 3 : 1) all.push_back(i);
-  return all;
+  const int best = cpu::best_instruction_set();
+  std::vector<int> all{0};
+  for (int i = sizeof(T) == 2 ? 3 : 1; i <= (sizeof(T) == 2 ? best : std::min(best, 2)); ++i) all.push_back(i);
+  return best_only ? std::vector<int>{all.back()} : all;
 }
 
 inline std::string where = "arguments";

@@ -32,11 +32,14 @@ def cpu_has(*features):
 
 # A CPU without AVX-512 runs the AVX-512 kernels by AVX2 instructions.
 ON_AVX2 = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
-AVX512_SOURCES = {"avx512", "instruction_set"}  # source files that depend on ON_AVX2
+# A CPU without AMX runs the AMX kernels by AVX2 instructions, too.
+EMULATED_AMX = ("-DPIXELRNN_EMULATED_AMX", "-Wno-psabi")
+WITHOUT = (*ON_AVX2, *EMULATED_AMX * (not cpu_has("amx_tile", "amx_bf16", "avx512_bf16")))
+SOURCES = {"avx512": ON_AVX2, "amx_bf16": EMULATED_AMX, "instruction_set": (*ON_AVX2, *EMULATED_AMX)}
 # These flags also build a shared library, which needs -fPIC.
-ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *ON_AVX2)
+ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *WITHOUT)
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
-OPTIMISED = ("-O2", *ON_AVX2)
+OPTIMISED = ("-O2", *WITHOUT)
 TORCH = ("-DTORCH_TARGET_VERSION=0x020b000000000000", *(f"-isystem{path}" for path in cpp_extension.include_paths()))
 STATIC = (*OPTIMISED, "-static")  # without shared libraries, which a program in QEMU would not find
 
@@ -61,7 +64,8 @@ def compile_objects(compiler, flags, sources):
     """Omits flags that do not affect a source, so that builds with different flags share its cached object."""
 
     def compiled(source):
-        unused = {"-static", *ON_AVX2 * (source.stem not in AVX512_SOURCES), *[UNFUSED] * (source.stem != "scan")}
+        unused = {"-static", *ON_AVX2, *EMULATED_AMX, *[UNFUSED] * (source.stem != "scan")}
+        unused -= {*SOURCES.get(source.stem, ())}
         used = [flag for flag in flags if flag not in unused]
         return build_cache.compile([compiler, "-std=c++17", *used, "-pthread", "-c"], source, ".o")
 
@@ -211,6 +215,17 @@ def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
     here = hashes(GCC, OPTIMISED, ("short",))
     assert_same_bits(here["avx512"], here["avx2"])
     assert_same_bits(on_aarch64["neon"], here["avx2"])
+
+
+@pytest.mark.sweep
+@needs(GCC)
+@pytest.mark.skipif(not cpu_has("amx_tile", "amx_bf16", "avx512_bf16"), reason="no AMX")
+def test_the_emulated_tiles_have_the_bits_of_amx():
+    """The emulation tests the AMX kernels on a CPU without AMX. Here it can be compared with the instructions."""
+    program = build_cache.compile([GCC, "-std=c++17", "-O2", "-w"], ROOT / "tests/native/amx_products.cpp", "")
+    assert call([program], timeout=60) == "512000 sums are equal\n"
+    real, emulated = (hashes(GCC, flags, ("short",))["amx_bf16"] for flags in (OPTIMISED, (*OPTIMISED, *EMULATED_AMX)))
+    assert len(real) >= 100 and real == emulated
 
 
 @pytest.mark.parametrize("compiler", [pytest.param(name, marks=needs(name), id=name) for name in (GCC, CLANG)])

@@ -22,7 +22,18 @@ template <int count> INLINE Pairs broadcast_pair(const Bf16* p) {
   return int(pair) - Pairs{};
 }
 
+// The emulated instructions treat denormal numbers as zero. These functions return the first or second numbers of pairs
+// as vectors of float.
+INLINE Vec<float> flushed(Vec<float> v) {
+  const auto x = (Pairs)v;
+  return (Vec<float>)((x & 0x7f800000) != 0 ? x : x & int(0x80000000));
+}
+INLINE Vec<float> first_numbers(Pairs x) { return flushed((Vec<float>)(x << 16)); }
+INLINE Vec<float> second_numbers(Pairs x) { return flushed((Vec<float>)(x & int(0xffff0000))); }
+
 #if defined(PIXELRNN_BF16)
+// Returns the first n < 32 numbers at p, and zeros.
+INLINE Pairs load_pairs(const Bf16* p, int64_t n) { return (Pairs)_mm512_maskz_loadu_epi16((1u << n) - 1, p); }
 // Returns the pairs (a[i], b[i]) for i < n <= 16, and zero in the other lanes. b may be null, which means zeros.
 INLINE Pairs zip(const Bf16* a, const Bf16* b, int64_t n) {
   const auto numbers = [&](const Bf16* p) __attribute__((always_inline)) {
@@ -35,6 +46,11 @@ INLINE Vec<float> add_products(Vec<float> sum, Pairs a, Pairs b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 #else
+INLINE Pairs load_pairs(const Bf16* p, int64_t n) {
+  Bf16 numbers[2 * lanes<Bf16>] = {};
+  for (int64_t i = 0; i < n; ++i) numbers[i] = p[i];
+  return load_pairs(numbers);
+}
 INLINE Pairs zip(const Bf16* a, const Bf16* b, int64_t n) {
   Pairs pairs{};
   for (int64_t i = 0; i < n && i < lanes<Bf16>; ++i)
@@ -42,15 +58,10 @@ INLINE Pairs zip(const Bf16* a, const Bf16* b, int64_t n) {
   return pairs;
 }
 // Computes what the instruction VDPBF16PS computes: it adds the product of the second numbers first, and rounds after
-// each addition. It treats denormal numbers as zero, and so does this function.
+// each addition.
 INLINE Vec<float> add_products(Vec<float> sum, Pairs a, Pairs b) {
-  const auto flushed = [](Pairs x) __attribute__((always_inline)) {
-    return (Vec<float>)((x & 0x7f800000) != 0 ? x : x & int(0x80000000));
-  };
-  const auto first = [&](Pairs x) __attribute__((always_inline)) { return flushed(x << 16); };
-  const auto second = [&](Pairs x) __attribute__((always_inline)) { return flushed(x & int(0xffff0000)); };
-  sum = flushed((Pairs)multiply_add(second(a), second(b), flushed((Pairs)sum)));
-  return flushed((Pairs)multiply_add(first(a), first(b), sum));
+  sum = flushed(multiply_add(second_numbers(a), second_numbers(b), flushed(sum)));
+  return flushed(multiply_add(first_numbers(a), first_numbers(b), sum));
 }
 #endif
 

@@ -32,7 +32,7 @@ template <class T> struct ConvolutionTiles {
     return kFourVectors && left > 3 * L ? 4 * L : left > L ? 2 * L : L;
   }
   static void convolve(
-      const Cells<T>& cells, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
+      const Cells<T>& cells, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y, T*) {
     const int block = block_outputs(outputs, o0);
     if constexpr (kFourVectors)
       if (block == 4 * L) return convolve_block<4, kRows>(cells, first, count, outputs, o0, packed, relu, y);
@@ -50,8 +50,10 @@ template <class T> struct ConvolutionTiles {
     }
   }
 
-  static constexpr ConvolutionKernels<T> kernels{block_outputs, kConvolutionCells, convolve, pack_transposed<T>,
-      Transposition<T>::copy, Transposition<T>::transpose};
+  static int64_t scratch_size(int, const int*) { return 0; }
+
+  static constexpr ConvolutionKernels<T> kernels{block_outputs, block_outputs, kConvolutionCells, convolve,
+      scratch_size, kDepth<T>, pack_transposed<T>, Transposition<T>::copy, Transposition<T>::transpose};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

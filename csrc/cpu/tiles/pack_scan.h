@@ -39,14 +39,15 @@ template <class T> void pack_transposed(
   }
 }
 
-template <class T, int G> class ScanPacking {
+// P is the number of gates that the forward multiplies at a time. The channels of a block are padded with zeros to a
+// multiple of `depth_step`.
+template <class T, int G, int P = kGatesAtOnce<G>, int depth_step = kDepth<T>> class ScanPacking {
  public:
   // Packs the weights as [block of units][group of gates][tap][channel][gate of the group][unit of the block]. A group
-  // has up to kGatesAtOnce gates. packed_index() gives the order of channels, gates and units.
+  // has up to P gates. packed_index() gives the order of channels, gates and units.
   static void forward(
       int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
-    constexpr int P = kGatesAtOnce<G>;
-    const int64_t all = packed_depth<T>(taps, channels);
+    const int64_t depth = packed_depth<T>(taps, channels), all = padded(depth, depth_step);
     for (int b = b0; b < b1; ++b)
       for (int g = 0; g < G; ++g) {
         const int64_t u = (int64_t)b * L;
@@ -64,15 +65,20 @@ template <class T, int G> class ScanPacking {
           for (int j = 0; j < padded_channels<T>(channels[k]); ++j)
             for (int l = j < channels[k] ? units : 0; l < L; ++l) to[packed_index<T>(j, l, step)] = T(0);
         }
+        for (int64_t j = 0; j < all - depth; ++j)
+          for (int l = 0; l < L; ++l) to[packed_index<T>(j, l, step)] = T(0);
       }
   }
   // Packs the transposed weights as [block of units][tap][column][unit of the block].
   static void backward(int vectors, int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
     const int units = L * vectors;
-    T* to = packed + (int64_t)b0 * taps * padded_channels<T>(G * hidden) * units;
-    for (int b = b0; b < b1; ++b)
+    const int64_t all = padded(taps * padded_channels<T>(G * hidden), depth_step) * units;
+    for (int b = b0; b < b1; ++b) {
+      T* to = packed + b * all;
       for (int k = 0; k < taps; ++k, to += padded_channels<T>(G * hidden) * units)
         pack_transposed(weight[k], hidden, G * hidden, b * units, hidden, units, to);
+      for (T* end = packed + (b + 1) * all; to < end; ++to) *to = T(0);
+    }
   }
 
  private:

@@ -1,7 +1,8 @@
 // All CPU kernels of one instruction set. Before a file includes this header, it selects the instruction set and
 // defines PIXELRNN_ISA (a namespace), PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS. With PIXELRNN_BF16, there
-// are only kernels for bfloat16, which use the instructions of AVX512-BF16. With PIXELRNN_BASELINE, there are kernels
-// for all formats, and those for bfloat16 compute the same without the instructions.
+// are only kernels for bfloat16, which use the instructions of AVX512-BF16. With PIXELRNN_AMX, AMX computes their
+// products. With PIXELRNN_BASELINE, there are kernels for all formats, and those for bfloat16 compute the same as
+// AVX512-BF16 without its instructions.
 //
 // Headers of this folder must not call inline functions of the standard library. The linker keeps only one copy of such
 // a function, which may contain instructions that this machine lacks.
@@ -12,6 +13,11 @@
 #include "scan.h"
 #include "simd.h"
 #include "weight_gradient.h"
+#if defined(PIXELRNN_AMX)
+#include "amx_convolution.h"
+#include "amx_scan.h"
+#include "amx_weight_gradient.h"
+#endif
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
@@ -47,16 +53,24 @@ template <class T> struct Table {
     return nullptr;
   }
 
-  static constexpr Kernels<T> kernels{{ScanTiles<T, 4>::kernels, ScanTiles<T, 5>::kernels},
-      ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, LikelihoodTiles<T>::kernels, columns(),
-      grid_columns(), sum, rounding(), activation};
+#if defined(PIXELRNN_AMX)
+  template <int G> using Scan = AmxScan<G>;
+  using Convolution = AmxConvolution;
+  using WeightGradient = AmxWeightGradient;
+#else
+  template <int G> using Scan = ScanTiles<T, G>;
+  using Convolution = ConvolutionTiles<T>;
+  using WeightGradient = WeightGradientTiles<T>;
+#endif
+  static constexpr Kernels<T> kernels{{Scan<4>::kernels, Scan<5>::kernels}, Convolution::kernels,
+      WeightGradient::kernels, LikelihoodTiles<T>::kernels, columns(), grid_columns(), sum, rounding(), activation};
 };
 template <class T> const Kernels<T>& table() { return Table<T>::kernels; }
-#if !defined(PIXELRNN_BF16)
+#if !defined(PIXELRNN_BF16) && !defined(PIXELRNN_AMX)
 template const Kernels<float>& table();
 template const Kernels<double>& table();
 #endif
-#if defined(PIXELRNN_BF16) || defined(PIXELRNN_BASELINE)
+#if defined(PIXELRNN_BF16) || defined(PIXELRNN_AMX) || defined(PIXELRNN_BASELINE)
 template const Kernels<Bf16>& table();
 #endif
 

@@ -91,7 +91,8 @@ template <class T> struct WeightGradientTiles {
     }
   }
   // Writes the values that n cells read to `to`, as [tap][channel][cell]. A tap has padded() channels, and a channel
-  // has zipped_stride() values. Cells are transposed only once, because all columns of the gradient read them.
+  // has zipped_stride() values, of which the last may be zeros. Cells are transposed only once, because all columns of
+  // the gradient read them.
   static void zip_cells(const Cells<T>& cells, int i0, int n, T* to) {
     alignas(64) float block[L * L];
     const int64_t stride = zipped_stride(n);
@@ -100,10 +101,11 @@ template <class T> struct WeightGradientTiles {
       const int channels = cells.channels[k];
       for (int j = 0; j < channels; j += L, to += stride * L)
         for (int i = 0; i < n; i += 2 * L) {
-          for (int l = 0; l < L && i + 2 * l < n; ++l) {
+          for (int l = 0; l < L; ++l) {
             const T* const* pair = tap + i + 2 * l;
+            const int left = n - i - 2 * l;
             store_pairs(reinterpret_cast<T*>(block + l * L),
-                zip(pair[0] + j, i + 2 * l + 1 < n ? pair[1] + j : nullptr, channels - j));
+                left > 0 ? zip(pair[0] + j, left > 1 ? pair[1] + j : nullptr, channels - j) : Pairs{});
           }
           transpose_block<float>(block, nullptr, L, reinterpret_cast<float*>(to + i), stride / 2);
         }
