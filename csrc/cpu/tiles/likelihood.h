@@ -18,10 +18,19 @@ template <class T> struct LikelihoodTiles {
     VectorMath<S>::exp_parts(max(V{} - limit, x), s, q);
     return x < -limit ? V{} : s * q + s;
   }
-  template <class F> static INLINE S reduce(V v, const F& combine) {
-    using Lanes = Shuffle<S>;
-    UNROLL for (int n = 1; n < L; n *= 2) v = combine(Lanes::even(v, v), Lanes::odd(v, v));
-    return v[0];
+  // Computes e^(x - top) for a vector of logits, none of which is above `top`.
+  static INLINE V exp_below(S top, const T* logits) { return exp(load(logits) - top); }
+
+  // Combines the lanes of N vectors pairwise, as if they were one vector.
+  template <int N, class F> static INLINE S reduce(const V* v, const F& combine) {
+    if constexpr (N > 1) {
+      return combine(reduce<N / 2>(v, combine), reduce<N / 2>(v + N / 2, combine));
+    } else {
+      using Lanes = Shuffle<S>;
+      V lanes = *v;
+      UNROLL for (int n = 1; n < L; n *= 2) lanes = combine(Lanes::even(lanes, lanes), Lanes::odd(lanes, lanes));
+      return lanes[0];
+    }
   }
   // Replaces the first n lanes by zero.
   static INLINE V without_first(V v, int64_t n) {
@@ -39,23 +48,18 @@ template <class T> struct LikelihoodTiles {
     for (int64_t row = 0; row < rows; ++row, logits += levels, normaliser += 2) {
       V highest = load(logits + last), totals[kVectors]{};
       for (int64_t i = 0; i < last; i += L) highest = max(highest, load(logits + i));
-      const S top = reduce(highest, [](V a, V b) { return max(a, b); });
-      const auto exp_at = [&](int64_t i) __attribute__((always_inline)) { return exp(load(logits + i) - top); };
+      const S top = reduce<1>(&highest, [](V a, V b) { return max(a, b); });
       int64_t i = 0;
-      for (; i <= last_lanes; i += kLanes) UNROLL for (int n = 0; n < kVectors; ++n) totals[n] += exp_at(i + n * L);
+      for (; i <= last_lanes; i += kLanes)
+        UNROLL for (int n = 0; n < kVectors; ++n) totals[n] += exp_below(top, logits + i + n * L);
       if (i < levels) {
         UNROLL for (int n = 0; n < kVectors; ++n) {
           const int64_t k = last_lanes + n * L;
-          totals[n] += without_first(exp_at(k), i - k);
+          totals[n] += without_first(exp_below(top, logits + k), i - k);
         }
       }
-      S sums[kVectors];
-      UNROLL for (int n = 0; n < kVectors; ++n) sums[n] = reduce(totals[n], [](V a, V b) { return a + b; });
-      for (int n = 1; n < kVectors; n *= 2) {
-        for (int k = 0; k < kVectors; k += 2 * n) sums[k] += sums[k + n];
-      }
       normaliser[0] = top;
-      normaliser[1] = sums[0];
+      normaliser[1] = reduce<kVectors>(totals, [](auto a, auto b) { return a + b; });
     }
   }
 
@@ -64,7 +68,7 @@ template <class T> struct LikelihoodTiles {
     const int64_t last = levels - L;
     for (int64_t row = 0; row < rows; ++row, logits += levels, dlogits += levels, normaliser += 2) {
       const S top = normaliser[0], scale = -dlog_prob[row] / normaliser[1];
-      const auto others = [&](int64_t i) __attribute__((always_inline)) { return exp(load(logits + i) - top) * scale; };
+      const auto others = [&](int64_t i) __attribute__((always_inline)) { return exp_below(top, logits + i) * scale; };
       for (int64_t i = 0; i < last; i += L) store(dlogits + i, others(i));
       store(dlogits + last, others(last));
       // Computes the vector with the value's own level again, because the stored one has been rounded to T.
