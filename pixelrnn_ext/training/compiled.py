@@ -108,5 +108,13 @@ def options_for(device: torch.device) -> dict[str, Any]:
     return {"deterministic": True} | ({"triton.cudagraphs": True} if device.type == "cuda" else {})
 
 
+def overwrites_outputs(device: torch.device) -> bool:
+    """Returns whether the next call of a compiled function overwrites the outputs and gradients of this call.
+
+    CUDA graphs do so, because they keep both in their own memory pool. Tests replace this function.
+    """
+    return bool(options_for(device).get("triton.cudagraphs"))
+
+
 def _add_one_if_compiled(x: Tensor) -> Tensor:
     return x + 1 if torch.compiler.is_compiling() else x

@@ -280,8 +280,11 @@ class Training:
         rate = optimiser.learning_rate(settings.learning_rate, settings.schedule, step, self.steps, settings.warmup)
         optimiser.set_learning_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
+        losses = []
         with self._without_exchange():
-            losses = [self._add_gradients(*part) for part in parts]
+            for part in parts:
+                losses.append(self._add_gradients(*part))
+                self._keep_gradients()
         nats = sum(losses, self._add_gradients(*last_part))
         if settings.clip:
             optimiser.clip_gradients(self.parameters, settings.clip)
@@ -299,6 +302,20 @@ class Training:
                 nats = nats / settings.accumulate
         nats.backward()
         return nats.detach()
+
+    def _keep_gradients(self) -> None:
+        """Copies the gradients that the next part of the batch would overwrite (compiled.overwrites_outputs).
+
+        An unused parameter keeps no gradient, not one of zero, by which an optimiser would decay it.
+        """
+        if not self.compiled or not compiled.overwrites_outputs(self.world.device):
+            return
+        used = [parameter for parameter in self.parameters if parameter.grad is not None]
+        gradients = [cast(Tensor, parameter.grad) for parameter in used]
+        copies = [torch.empty_like(gradient) for gradient in gradients]
+        torch._foreach_copy_(copies, gradients)
+        for parameter, copy in zip(used, copies):
+            parameter.grad = copy
 
     def _without_exchange(self) -> AbstractContextManager[None]:
         """The processes exchange gradients only in the backward pass of the last part."""

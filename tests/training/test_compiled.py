@@ -3,7 +3,14 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from helpers.tiny import SINGLE_PROCESS, assert_same_checkpoints, resumed_training, stop_before, tiny_training
+from helpers.tiny import (
+    SINGLE_PROCESS,
+    assert_same,
+    assert_same_checkpoints,
+    resumed_training,
+    stop_before,
+    tiny_training,
+)
 from pixelrnn_ext.training import checkpoint, compiled
 from pixelrnn_ext.training.distributed import World
 
@@ -49,6 +56,31 @@ def resumed(out, **options):
     return training, [line for line in said if not line.startswith("epoch")]
 
 
+class Pool:
+    """Stands in for a compiled loss whose CUDA graphs have a memory pool: a call overwrites the last call's outputs."""
+
+    def __init__(self, loss):
+        self._forward, self._outputs = loss.forward, []
+        for parameter in loss.parameters():
+            parameter.register_hook(self.in_pool)
+
+    def in_pool(self, output):
+        self._outputs.append(output.detach().clone())
+        return self._outputs[-1].view_as(output)  # AccumulateGrad keeps a new view as it is
+
+    def __call__(self, *inputs):
+        for output in self._outputs:
+            output.fill_(torch.nan)
+        loss = self._forward(*inputs)
+        self._outputs = [loss.detach()]
+        return loss
+
+
+def compile_to_pool(loss, step, device):
+    loss.forward = Pool(loss)
+    step()
+
+
 def stored(out, name=checkpoint.LAST):
     return checkpoint.load(out / name)[1]["compiled"]
 
@@ -72,6 +104,25 @@ def test_a_resumed_compiled_training_is_the_same_to_the_bit(tmp_path, pays):
     # A compiled training stores tensors under the same names as an uncompiled one, without torch.compile's prefix.
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
     assert "forward" not in vars(eager.loss) and "forward" in vars(straight.loss)
+
+
+def test_parts_of_a_batch_do_not_overwrite_gradients_in_the_pool_of_cuda_graphs(tmp_path, monkeypatch):
+    def steps(compile):
+        training = tiny_training(tmp_path, **OPTIONS, batch_size=6, accumulate=3, compile=compile)
+        unused = torch.ones(2, requires_grad=True)
+        training.parameters.append(unused)
+        training.optimiser.add_param_group({"params": [unused]})
+        training._compile()
+        losses = [float(training._step(step)) for step in range(3)]
+        assert unused.tolist() == [1, 1] and bool(training.compiled) is (compile == "on")
+        return losses, training.model.state_dict()
+
+    losses, expected = steps("off")
+    monkeypatch.setattr(compiled, "_compile", compile_to_pool)
+    monkeypatch.setattr(compiled, "overwrites_outputs", lambda device: True)
+    pooled_losses, got = steps("on")
+    assert pooled_losses == losses
+    assert_same(expected, got)
 
 
 @pytest.mark.parametrize(("seconds", "compiles"), [(30 / 0.07 / 6 * 1.01, True), (30 / 0.07 / 6 * 0.99, False)])
@@ -132,6 +183,7 @@ def test_a_switch_that_turns_compiling_off_is_seen(tmp_path):
 
 def test_cuda_graphs_are_for_gpus():
     mode = torch._inductor.list_mode_options("reduce-overhead")
+    assert compiled.overwrites_outputs(torch.device("cuda")) and not compiled.overwrites_outputs(torch.device("cpu"))
     assert compiled.options_for(torch.device("cuda")) == {"deterministic": True} | mode
     assert compiled.options_for(torch.device("cpu")) == {"deterministic": True}
 
