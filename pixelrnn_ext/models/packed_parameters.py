@@ -16,11 +16,13 @@ from .blocks import RecurrentBlock
 
 
 class PackedParameters:
-    """Packs the parameters of a model's blocks, and keeps the packer for the next call. A copy packs anew."""
+    """Packs the parameters of a model's blocks, and keeps a packer of each device. A copy packs anew.
+
+    ``nn.DataParallel`` shares this object between replicas on several GPUs, which threads call at the same time.
+    """
 
     def __init__(self) -> None:
-        self._key: Any = None
-        self._packer: Packer | None = None
+        self._packers: dict[torch.device, tuple[Any, Packer]] = {}
 
     def __reduce__(self) -> tuple[type["PackedParameters"], tuple[()]]:
         return PackedParameters, ()
@@ -52,11 +54,13 @@ class PackedParameters:
         if len({t.requires_grad for t in present}) > 1:
             return None
         maskings = [Masking(layer.mask_type, layer.image_channels, 4) for layer in layers]
-        key = type(x), x.device, maskings, [None if t is None else t.shape for t in parameters]
-        if self._packer is None or self._key != key:
+        key = type(x), maskings, [None if t is None else t.shape for t in parameters]
+        kept_key, packer = self._packers.get(x.device, (None, None))
+        if packer is None or kept_key != key:
             with torch.inference_mode(False):  # a backward cannot save a tensor of inference mode
-                self._packer, self._key = Packer(directions, maskings), key
-        return self._packer(directions, result_dtype(x))
+                packer = Packer(directions, maskings)
+            self._packers[x.device] = key, packer
+        return packer(directions, result_dtype(x))
 
 
 def _has_gpu_kernels(x: Tensor, backend: str) -> bool:

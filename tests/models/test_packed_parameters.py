@@ -3,8 +3,11 @@
 Only a GPU packs them at once. Here a CPU does, so its kernels show the values.
 """
 
+import contextlib
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -88,6 +91,28 @@ def test_copies_pack_anew(packers):
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         check(other)
     assert len(set(map(id, packers))) == 3
+
+
+def test_replicas_in_threads_each_use_the_packer_of_their_device(packers, monkeypatch):
+    """nn.DataParallel copies a module's attributes to its replicas, so these share one PackedParameters."""
+    model, both_have_packed, inference_mode = make(), threading.Barrier(2), torch.inference_mode
+    replicas = [model, copy.deepcopy(model).to("meta")]
+
+    @contextlib.contextmanager
+    def until_both_have_packed(mode):
+        with inference_mode(mode):
+            yield
+        both_have_packed.wait(5)
+
+    def pack(replica):
+        x = torch.zeros(1, 12, 4, 5, dtype=torch.float64, device=next(replica.parameters()).device)
+        return {operand.device for operands in model._packed(replica.blocks, "auto", x) for operand in operands[:2]}
+
+    monkeypatch.setattr(torch, "inference_mode", until_both_have_packed)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            assert list(pool.map(pack, replicas)) == [{torch.device("cpu")}, {torch.device("meta")}]
+    assert len(packers) == 6 and len(set(map(id, packers))) == 2
 
 
 def other_mask(model):
