@@ -78,7 +78,7 @@ class Sampler:
         model._check_condition(condition, size[0], *size[2:])
         self._model, self._size, self._temperature, self._condition = model, size, float(temperature), condition
         self._drawings = _plan(model, size, self._temperature, condition)
-        self._state = [tensor.clone() for tensor in _state_bytes(model)]
+        self._state = _State(model)
         self._lock, self._thread = threading.Lock(), 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Sampler:
         Sampler.__init__(self, **arguments)
 
     def _check_unchanged(self) -> None:
-        if not _equal(self._state, _state_bytes(self._model)):
+        if not self._state.equals(_State(self._model)):
             raise RuntimeError("expected the parameters and buffers with which the Sampler was made, got changed ones")
 
     @property
@@ -196,15 +196,22 @@ def _check_model(model: object) -> None:
         raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
 
 
-def _state_bytes(model: SampledModel) -> list[Tensor]:
-    """Returns the bytes of each parameter and buffer. In-place changes of ``.data`` leave no other trace."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return [tensor.detach().contiguous().flatten().view(torch.uint8) for tensor in tensors]
+class _State:
+    """A copy of a model's parameters and buffers. A comparison of two copies waits once for a GPU, not for each tensor.
 
+    It compares bytes, because in-place changes of ``.data`` leave no other trace.
+    """
 
-def _equal(left: list[Tensor], right: list[Tensor]) -> bool:
-    pairs = zip(left, right)
-    return len(left) == len(right) and all(a.device == b.device and torch.equal(a, b) for a, b in pairs)
+    def __init__(self, model: SampledModel) -> None:
+        tensors = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
+        self._facts = [(tensor.device, tensor.dtype, tensor.shape) for tensor in tensors]
+        by_device: dict[torch.device, list[Tensor]] = {}
+        for tensor in tensors:
+            by_device.setdefault(tensor.device, []).append(tensor.contiguous().flatten().view(torch.uint8))
+        self._bytes = [torch.cat(parts) for parts in by_device.values()]
+
+    def equals(self, other: "_State") -> bool:
+        return self._facts == other._facts and all(map(torch.equal, self._bytes, other._bytes))
 
 
 def _plan(

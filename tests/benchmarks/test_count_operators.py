@@ -7,9 +7,10 @@ import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 import count_operators
+import pixelrnn_ext as px
 from harness.fake_gpu import fake_gpu
 from helpers.checks import native
-from pixelrnn_ext import likelihood
+from pixelrnn_ext import likelihood, sampling
 from pixelrnn_ext.models import stack
 
 triton = pytest.importorskip("triton")  # the first layer's convolution has kernels only with triton
@@ -57,6 +58,13 @@ def test_a_draw_does_not_wait_for_the_gpu(temperature):
         logits, uniform = torch.zeros(3, 2, device="cuda"), torch.zeros(3, dtype=torch.float64, device="cuda")
         likelihood.draw(logits, uniform, temperature)
     assert counter.total("", "operator") and not counter.waits
+
+
+def test_a_sampler_waits_once_to_compare_all_parameters():
+    with fake_gpu() as counter, torch.device("cuda"):
+        model = px.PixelRNN("row", image_channels=1, levels=2, **SMALL)
+        assert sampling._State(model).equals(sampling._State(model))
+    assert counter.waits.total() == 1
 
 
 @pytest.mark.parametrize(
