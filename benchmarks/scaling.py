@@ -1,4 +1,4 @@
-"""Predicts how training scales to several GPUs, by arithmetic. No GPU has run this, and NCCL has not been run.
+"""Predicts how training scales to several GPUs, by arithmetic, without a GPU or NCCL.
 
 `PYTHONPATH=tests python benchmarks/scaling.py` prints the table. `--write` puts it into docs/several_gpus.md. The
 times of scans are the planner's estimates for an H100, so this needs a C++ compiler.

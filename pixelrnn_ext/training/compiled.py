@@ -16,7 +16,7 @@ from .distributed import World
 
 CHOICES = ("auto", "on", "off")
 # The share of an eager step that compiling saves, and the seconds that it takes. Both are estimates from mnist-diagonal
-# with two threads on a CPU. No GPU has been measured.
+# with two threads on a CPU.
 SHARE_SAVED, COMPILATION = 0.07, 30.0
 TIMED_STEPS = 3
 

@@ -44,7 +44,7 @@ CUresult check_block(Call& call, const Function& f, int64_t threads, int64_t sha
   if (shared < 0 || shared > f.max_dynamic) return refuse_shared(shared, f.max_dynamic);
   return CUDA_SUCCESS;
 }
-// No GPU has confirmed yet which cluster sizes give CUDA_ERROR_INVALID_CLUSTER_SIZE.
+// It is an assumption which cluster sizes give CUDA_ERROR_INVALID_CLUSTER_SIZE.
 CUresult check_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
