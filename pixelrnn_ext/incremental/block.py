@@ -35,7 +35,7 @@ class ImageSampler:
         self._program = program = Program(network.rows)
         main, mirrored = map(program.compile_steps, (pixel_steps(network, value_steps), network.mirrored_steps()))
         self._programs = columns.Programs(main, mirrored, before_row=[], after_row=[], margin=network.rows.margin)
-        self._uploaded: Tensor | None = None
+        self._kept: Tensor | None = None
         self.why_not: str | None = None
         try:
             self._plan()  # a first check without row steps, whose maps may take much memory
@@ -70,16 +70,16 @@ class ImageSampler:
             uniform, known, values: contiguous (N, C, H, W). The kernel writes the unknown values to ``values``.
             logits: (H, W, N, channels), to which the kernel writes all logits, or None.
         """
-        program, programs, blocks = self._program, self._programs, self.team.blocks
+        program = self._program
         captured = is_capturing(self._rows.device)
-        if self._uploaded is None:
+        if self._kept is None:
             if captured:
                 raise RuntimeError("expected a drawing before the capture of a CUDA graph, to load the plan, got none")
-            self._uploaded = columns.upload_rows(program.tensors, programs, self._height, blocks)
+            self._kept = columns.upload_rows(program.tensors, self._programs, self._height, self.team.blocks)
         maps = uniform, known, values, logits
         for first in range(0, self._height, self.rows_per_launch):
             last = min(self._height, first + self.rows_per_launch)
-            columns.draw_rows(program.tensors, programs, blocks, self._uploaded, maps, program.temperature, first, last)
+            columns.draw_rows(program.tensors, self._kept, maps, program.temperature, first, last)
             if last < self._height and not captured:
                 wait(self._rows.device)
             yield first, last

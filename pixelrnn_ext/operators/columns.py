@@ -91,22 +91,23 @@ def plan_rows(tensors: list[Tensor], programs: Programs, height: int, capability
 
 
 def upload_rows(tensors: list[Tensor], programs: Programs, height: int, blocks: int) -> Tensor:
-    """Copies the compiled programs to a tensor on the GPU. :func:`draw_rows` takes this tensor as ``plan``."""
+    """Plans the programs and copies the plan to the GPU. Returns a tensor that owns it, for :func:`draw_rows`."""
     return torch.ops.pixelrnn_ext.upload_rows(tensors, *programs, height, blocks)
 
 
 def draw_rows(
     tensors: list[Tensor],
-    programs: Programs,
-    blocks: int,
     plan: Tensor,
     maps: tuple[Tensor, Tensor, Tensor, Tensor | None],
     temperature: float,
     first_row: int,
     last_row: int,
 ) -> None:
-    """``maps`` are uniform, known, values, logits (csrc/operators/cuda/columns.h)."""
-    torch.ops.pixelrnn_ext.draw_rows(tensors, *programs, blocks, plan, *maps, temperature, first_row, last_row)
+    """``maps`` are uniform, known, values, logits (csrc/operators/cuda/columns.h).
+
+    Raises RuntimeError if ``plan`` does not come from :func:`upload_rows` for these tensors.
+    """
+    torch.ops.pixelrnn_ext.draw_rows(tensors, plan, *maps, temperature, first_row, last_row)
 
 
 @functools.cache

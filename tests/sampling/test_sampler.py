@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
@@ -230,6 +231,31 @@ def test_only_launches_are_captured(name, blocks, use_gpu, monkeypatch):
     known["given"][:] = model.levels
     with pytest.raises(RuntimeError, match=re.escape(f"expected given values in [0, {model.levels}) where known")):
         sampler.draw(generator=generator(), **known)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("blocks", [1, 2], ids="{}-blocks".format)
+def test_a_kept_plan_draws_with_its_own_tensors_alone(blocks, use_gpu, monkeypatch):
+    use_gpu(blocks=blocks)
+    draw_rows, calls = columns.draw_rows, []
+    monkeypatch.setattr(columns, "draw_rows", lambda *arguments: (calls.append(arguments), draw_rows(*arguments)))
+    for name in ("row", "row", "diagonal"):
+        px.Sampler(make_model(name), 1, (1, 2, 2)).draw(generator=generator())
+    (tensors, plan, *rest), (same_sizes, *_), (other_sizes, *_) = calls
+    draw_rows(tensors, plan, *rest)
+    expected = "expected the plan that upload_rows returned for these tensors, got "
+    for others in (same_sizes, other_sizes, tensors[:-1], [*tensors, tensors[0]], [t[:0] for t in tensors]):
+        with pytest.raises(RuntimeError, match=expected + "the plan of others"):
+            draw_rows(others, plan, *rest)
+    for other in (plan.clone(), torch.zeros_like(plan), plan[:-1], plan.view(torch.int8), tensors[0]):
+        with pytest.raises(RuntimeError, match=expected + "other bytes"):
+            draw_rows(tensors, other, *rest)
+    owned = [StorageWeakRef(tensor.untyped_storage()) for tensor in tensors]
+    calls.clear()
+    del tensors, others, other
+    assert not any(storage.expired() for storage in owned)
+    del plan
+    assert all(storage.expired() for storage in owned)
 
 
 @pytest.mark.emulated

@@ -1,5 +1,8 @@
 #include "columns.h"
 
+#include <cstring>
+#include <memory>
+
 #include "../../cuda/columns.h"
 #include "../../cuda/estimate.h"
 #include "../../cuda/resident.h"
@@ -56,6 +59,49 @@ template <class T> int64_t memory_bytes(const BlockPlan<T>& plan) {
   return stream_offset(plan) + plan.stream_values * int64_t(sizeof(T));
 }
 
+// Returns the address, dtype and sizes of each tensor, which are all that a plan knows of it.
+std::vector<int64_t> facts_of(const std::vector<Tensor>& tensors) {
+  std::vector<int64_t> facts;
+  for (const Tensor& t : tensors) {
+    const auto sizes = t.sizes();
+    facts.insert(facts.end(), {int64_t(reinterpret_cast<intptr_t>(t.const_data_ptr())), int64_t(t.scalar_type()),
+                                  int64_t(t.is_contiguous()), t.dim()});
+    facts.insert(facts.end(), sizes.begin(), sizes.end());
+  }
+  return facts;
+}
+
+// The plan of upload_rows() for draw_rows(). It owns the tensors to which it points, so that no other tensors can get
+// their addresses. Python holds it as a tensor of bytes, on the CPU.
+template <class T> struct KeptPlan {
+  const KeptPlan* self = this;  // a copy of the bytes, which owns nothing, has another address
+  BlockPlan<T> plan;
+  std::vector<Tensor> tensors;
+  std::vector<int64_t> facts;
+  Tensor memory;  // on the GPU
+
+  // Moves a plan to the tensor that owns it.
+  static Tensor keep(std::unique_ptr<KeptPlan> kept) {
+    KeptPlan* const p = kept.get();
+    Tensor bytes = stable::from_blob(p, {int64_t(sizeof(KeptPlan))}, {1},
+        stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Byte, [p](void*) { delete p; });
+    kept.release();
+    return bytes;
+  }
+
+  // Returns the plan in a tensor that keep() has returned for the same tensors. Otherwise throws an error.
+  static const BlockPlan<T>& of(const Tensor& bytes, const std::vector<Tensor>& tensors) {
+    const bool can_be_kept = bytes.is_cpu() && bytes.scalar_type() == ScalarType::Byte && bytes.is_contiguous() &&
+                             bytes.numel() == int64_t(sizeof(KeptPlan));
+    const auto* kept = can_be_kept ? static_cast<const KeptPlan*>(bytes.const_data_ptr()) : nullptr;
+    const bool is_kept = kept && std::memcmp(kept, &kept, sizeof(kept)) == 0;
+    STD_TORCH_CHECK(is_kept && kept->facts == facts_of(tensors),
+        "draw_rows: expected the plan that upload_rows returned for these tensors, got ",
+        is_kept ? "the plan of others" : "other bytes");
+    return kept->plan;
+  }
+};
+
 }  // namespace
 
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
@@ -89,30 +135,26 @@ Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::
     stable::copy_(lists, stable::from_blob(plan.memory.data(), {bytes}, {1},
                              stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Byte));
     auto* const start = static_cast<unsigned char*>(memory.mutable_data_ptr());
-    check(pack_stream(plan, start, reinterpret_cast<T*>(start + stream_offset(plan)), device.stream()));
-    return memory;
+    auto* const stream = reinterpret_cast<T*>(start + stream_offset(plan));
+    check(pack_stream(plan, start, stream, device.stream()));
+    plan.args.memory = start, plan.args.stream = stream;
+    plan.memory = {}, plan.stream = {};  // they are on the GPU now
+    return KeptPlan<T>::keep(std::unique_ptr<KeptPlan<T>>(
+        new KeptPlan<T>{.plan = std::move(plan), .tensors = tensors, .facts = facts_of(tensors), .memory = memory}));
   });
 }
 
-void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
-    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t blocks, Tensor memory,
-    Tensor uniform, Tensor known, Tensor values, Optional logits, double temperature, int64_t first_row,
-    int64_t last_row) {
+void draw_rows(std::vector<Tensor> tensors, Tensor kept, Tensor uniform, Tensor known, Tensor values, Optional logits,
+    double temperature, int64_t first_row, int64_t last_row) {
   dispatch(tensors, [&](auto zero) {
     using T = decltype(zero);
-    for (const Tensor& t : tensors) check_on_device_of(tensors[0], t);
-    check_on_device_of(tensors[0], memory);
+    const BlockPlan<T>& plan = KeptPlan<T>::of(kept, tensors);
     for (const Optional& t : {Optional(uniform), Optional(known), Optional(values), logits})
       if (t) check_on_device_of(tensors[0], *t);
-    check_axes("values", values, "[images, colours, height, width]");
-    const int64_t height = values.size(2);
-    STD_TORCH_CHECK(0 <= first_row && first_row <= last_row && last_row <= height,
-        "draw_rows: expected rows from 0 to ", height, ", got ", first_row, " to ", last_row);
-    const DeviceScope device(tensors[0]);
-    const BlockPlan<T> plan = make_plan<T>(
-        tensors, {main, mirrored, before_row, after_row}, margin, height, device_of(0, tensors[0]), blocks);
     BlockArgs<T> args = plan.args;
-    check_sizes("memory", memory, {memory_bytes(plan)}, ScalarType::Byte);
+    STD_TORCH_CHECK(0 <= first_row && first_row <= last_row && last_row <= args.height,
+        "draw_rows: expected rows from 0 to ", args.height, ", got ", first_row, " to ", last_row);
+    const DeviceScope device(tensors[0]);
     const std::vector<int64_t> sizes{args.images, args.colours, args.height, args.width};
     check_sizes("uniform", uniform, sizes, ScalarType::Double), check_sizes("known", known, sizes, ScalarType::Bool);
     check_sizes("values", values, sizes, ScalarType::Long);
@@ -120,8 +162,6 @@ void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vect
       check_sizes("logits", *logits, {args.height, args.width, args.images, args.colours * args.logits}, tensors[0]);
     for (const Optional& t : {Optional(uniform), Optional(known), Optional(values), logits})
       STD_TORCH_CHECK(!t || t->is_contiguous(), "draw_rows: expected contiguous uniform, known, values and logits");
-    args.memory = static_cast<const unsigned char*>(memory.const_data_ptr());
-    args.stream = reinterpret_cast<const T*>(args.memory + stream_offset(plan));
     args.row0 = int(first_row), args.row1 = int(last_row), args.temperature = temperature;
     args.uniform = static_cast<const double*>(uniform.const_data_ptr());
     args.known = static_cast<const uint8_t*>(known.const_data_ptr());

@@ -16,15 +16,14 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
 // reason if a GPU cannot run the program.
 int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin);
 
-// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). `memory` comes from
-// upload_rows for the same programs. uniform (float64), known (bool) and values (int64) are [images, colours, height,
+// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). `plan` comes from
+// upload_rows for the same tensors. uniform (float64), known (bool) and values (int64) are [images, colours, height,
 // width]. logits is [height, width, images, channels], or absent.
-void draw_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
-    std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t blocks, Tensor memory,
-    Tensor uniform, Tensor known, Tensor values, Optional logits, double temperature, int64_t first_row,
-    int64_t last_row);
+void draw_rows(std::vector<Tensor> tensors, Tensor plan, Tensor uniform, Tensor known, Tensor values, Optional logits,
+    double temperature, int64_t first_row, int64_t last_row);
 
-// Returns GPU memory for draw_rows, with the plan of the programs and a cluster's weights.
+// Plans the programs, and copies the plan and a cluster's weights to the GPU. Returns a tensor on the CPU that owns the
+// plan, the tensors and the GPU memory. Only draw_rows reads it.
 Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks);
 
@@ -40,9 +39,8 @@ std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std:
 template <class Library> void define_sampling(Library& m) {
   m.def("column_launches(Tensor[] tensors, int[] code, int margin) -> int");
   m.def(
-      "draw_rows(Tensor(a!)[] tensors, int[] main, int[] mirrored, int[] before_row, int[] after_row, int margin, "
-      "int blocks, Tensor memory, Tensor uniform, Tensor known, Tensor(b!) values, Tensor(c!)? logits, "
-      "float temperature, int first_row, int last_row) -> ()");
+      "draw_rows(Tensor(a!)[] tensors, Tensor plan, Tensor uniform, Tensor known, Tensor(b!) values, "
+      "Tensor(c!)? logits, float temperature, int first_row, int last_row) -> ()");
   m.def(
       "upload_rows(Tensor[] tensors, int[] main, int[] mirrored, int[] before_row, int[] after_row, int margin, "
       "int height, int blocks) -> Tensor");

@@ -113,8 +113,8 @@ def test_chains_fit_and_launches_cancel(job, made_up_gpu):
 def test_every_way_draws_the_images_of_a_cpu(wrong, tiny, emulated, monkeypatch):
     draw_rows = columns.draw_rows
 
-    def draw(tensors, programs, blocks, plan, maps, *arguments):
-        draw_rows(tensors, programs, blocks, plan, maps, *arguments)
+    def draw(tensors, plan, maps, *arguments):
+        draw_rows(tensors, plan, maps, *arguments)
         maps[2][1, 0, 0, 0] ^= wrong
 
     monkeypatch.setattr(columns, "draw_rows", draw)

@@ -35,8 +35,8 @@ def use_emulated_gpu(monkeypatch, arch="sm_90", schedule="burst", blocks=0):
     def upload_rows(tensors, programs, height, blocks):
         return emulated.ops.upload_rows(tensors, *programs, height, blocks)
 
-    def draw_rows(tensors, programs, blocks, plan, maps, *rows):
-        emulated.ops.draw_rows(tensors, *programs, blocks, plan, *maps, *rows)
+    def draw_rows(tensors, plan, maps, *rows):
+        emulated.ops.draw_rows(tensors, plan, *maps, *rows)
 
     monkeypatch.setattr(columns, "is_gpu", lambda device: True)
     monkeypatch.setattr(columns, "run", run)
