@@ -3,8 +3,14 @@
 All feature maps are (N, C, H, W). Inputs may have any strides. On the native backend (the compiled kernels) a
 recurrence returns channels_last memory format, and a masked convolution keeps the format of its input.
 
-Inputs of float32 and float64 are computed in their own dtype. On a GPU, float32 matrix products run in tf32 if torch's
-settings allow it. Inputs of float16 and bfloat16 give a result of the input's dtype. The CUDA kernels then store maps
+Inputs of float32 and float64 are computed in their own dtype. On a GPU, the kernels for float32 take tf32 where torch
+lets the layer that they replace take it. nn.LSTM's setting ``torch.backends.cudnn.rnn.fp32_precision`` decides for a
+recurrence, nn.Conv2d's setting ``torch.backends.cudnn.conv.fp32_precision`` for a masked convolution. torch's default
+is tf32 for both, and ``torch.backends.cudnn.allow_tf32 = False`` turns tf32 off in both. A backward pass takes the
+choice of its forward pass, and code of ``torch.compile`` the choice at its compilation. torch computes the products
+before and after a recurrence and on the step path, which follow ``torch.backends.cuda.matmul.fp32_precision``.
+
+Inputs of float16 and bfloat16 give a result of the input's dtype. The CUDA kernels then store maps
 and weights in 16 bits, but the cell state and all sums in float32. The kernels for a CPU with AVX512-BF16 do the same
 for bfloat16. Everything else computes 16-bit formats in float32. Under autocast the result has autocast's dtype.
 """

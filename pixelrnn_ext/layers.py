@@ -181,6 +181,9 @@ class RowLSTM(_LineLSTM):
     The backward pass reads the layer's output, so an activation after this layer must not overwrite it: use
     ``nn.ReLU()``, not ``nn.ReLU(inplace=True)``.
 
+    On a GPU, float32 follows nn.LSTM's setting of tf32, ``torch.backends.cudnn.rnn.fp32_precision``
+    (:mod:`pixelrnn_ext.functional`).
+
     Args:
         in_channels, hidden_channels: number of channels of the input, and of the state, which is also the output.
         kernel_size: odd width of the input-to-state convolution and of the state-to-state convolution.
@@ -318,6 +321,9 @@ class MaskedConv2d(nn.Module):
 
     An activation after this layer may work in place, unless the layer has its own ReLU, whose backward pass reads the
     output.
+
+    On a GPU, float32 follows nn.Conv2d's setting of tf32, ``torch.backends.cudnn.conv.fp32_precision``
+    (:mod:`pixelrnn_ext.functional`).
 
     Args:
         in_channels, out_channels: number of channels of the input, and of the output.

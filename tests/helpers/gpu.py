@@ -30,15 +30,17 @@ REDUCED = "allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precisio
 
 @contextmanager
 def strict_products():
-    matmul = torch.backends.cuda.matmul
-    before = {name: getattr(matmul, name) for name in ("allow_tf32", *REDUCED)}
-    for name in before:
-        setattr(matmul, name, False)
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    strict = [(settings, "fp32_precision", "ieee") for settings in (matmul, cudnn.rnn, cudnn.conv)]
+    strict += [(matmul, name, False) for name in REDUCED]
+    before = [(settings, name, getattr(settings, name)) for settings, name, _ in strict]
     try:
+        for setting in strict:
+            setattr(*setting)
         yield
     finally:
-        for name, value in before.items():
-            setattr(matmul, name, value)
+        for setting in before:
+            setattr(*setting)
 
 
 def capture(step, warm_ups=3):

@@ -36,7 +36,9 @@ def test_import_is_light(tmp_path):
     pytest.fail(f"expected at most an eighth of the time of torch's import, got {min(parts):.3f} of it")
 
 
-@pytest.mark.parametrize("get", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
+@pytest.mark.parametrize(
+    "get", [lambda: allows_tf32("rnn"), lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"]
+)
 def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(get):
     """torch.compile cannot trace the functions by which a layer asks for the GPU's settings.
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 
 class Convolution(NamedTuple):
+    """The arguments of ``masked_conv2d``. ``tf32`` allows tf32 in the products of float32 maps on a GPU."""
+
     input: Tensor
     weight: Tensor
     bias: Tensor | None
@@ -16,6 +18,7 @@ class Convolution(NamedTuple):
     image_channels: int
     gates: int
     relu: bool
+    tf32: bool = False
 
 
 class Gradients(NamedTuple):
@@ -35,3 +38,4 @@ class Gradients(NamedTuple):
     need_input: bool
     need_weight: bool
     need_bias: bool
+    tf32: bool = False

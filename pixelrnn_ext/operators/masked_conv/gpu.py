@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ...masks import removes_nothing
-from ..precision import allows_tf32
 from .arguments import Convolution, Gradients
 from .cpu import memory_format, new_map
 from .eager import relu_gradient
@@ -148,7 +147,7 @@ def _constants(c: Convolution | Gradients) -> dict[str, Any]:
         "KERNEL_WIDTH": c.weight.shape[3],
         "TAPS": _live_taps(c),
         "RELU": c.relu,
-        "PRECISION": "tf32" if allows_tf32() else "ieee",
+        "PRECISION": "tf32" if c.tf32 else "ieee",
         "INTERPRETED": INTERPRETED,
     }
 

@@ -15,14 +15,14 @@ from .cpu import memory_format, new_map
 
 _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 _library.define(
-    "masked_conv2d(Tensor input, Tensor weight, Tensor? bias, str mask_type, int image_channels, int gates, bool relu)"
-    " -> Tensor",
+    "masked_conv2d(Tensor input, Tensor weight, Tensor? bias, str mask_type, int image_channels, int gates, bool relu,"
+    " bool tf32=False) -> Tensor",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _library.define(
     "masked_conv2d_backward(Tensor grad_output, Tensor? output, Tensor input, Tensor weight, str mask_type,"
-    " int image_channels, int gates, bool relu, bool need_input, bool need_weight, bool need_bias)"
-    " -> (Tensor, Tensor, Tensor)",
+    " int image_channels, int gates, bool relu, bool need_input, bool need_weight, bool need_bias,"
+    " bool tf32=False) -> (Tensor, Tensor, Tensor)",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _OPS = torch.ops.pixelrnn_ext
@@ -66,17 +66,17 @@ def _backward_fake(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, weight, _, *ctx.options = inputs
-    relu = ctx.options[-1]
-    ctx.save_for_backward(input, weight, output if relu else None)
+    ctx.save_for_backward(input, weight, output if Convolution(*inputs).relu else None)
 
 
 def _gradients(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
     if grad is None:
-        return (None,) * 7
+        return (None,) * len(Convolution._fields)
     input, weight, output = ctx.saved_tensors
+    *options, tf32 = ctx.options
     needs = ctx.needs_input_grad[:3]
-    grads = _OPS.masked_conv2d_backward(grad, output, input, weight, *ctx.options, *needs)
-    return *(grad if need else None for grad, need in zip(grads, needs)), None, None, None, None
+    grads = _OPS.masked_conv2d_backward(grad, output, input, weight, *options, *needs, tf32)
+    return *(grad if need else None for grad, need in zip(grads, needs)), *(None for _ in ctx.options)
 
 
 def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Tensor, int]:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ...masks import removes_nothing
 from .. import backends
+from ..precision import allows_tf32
 from . import eager
 from .arguments import Convolution
 
@@ -15,7 +16,7 @@ def run(c: Convolution, backend: str) -> Tensor:
     # the kernels always add in float32.
     wide = c.input.dtype in (torch.float32, torch.float64)
     if chosen and not (wide and removes_nothing(c.weight, c.mask_type, c.image_channels)):
-        return torch.ops.pixelrnn_ext.masked_conv2d(*c)
+        return torch.ops.pixelrnn_ext.masked_conv2d(*c._replace(tf32=c.input.is_cuda and allows_tf32("conv")))
     return eager.masked_conv2d(c)
 
 

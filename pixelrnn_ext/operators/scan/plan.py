@@ -48,7 +48,8 @@ def resident_plan(
         images: number of images in the batch.
         directions: 1, 2 for a Diagonal BiLSTM, or up to 4 with ``cell``.
         dtype: float32, float16 or bfloat16. float64 always takes the step path, which launches kernels for every line.
-        tf32: whether matrix products of float32 maps are in tf32.
+        tf32: whether matrix products of float32 maps are in tf32. A layer takes tf32 if
+            ``torch.backends.cudnn.rnn.fp32_precision`` is ``"tf32"``, torch's default.
         capability: compute capability of a GPU, such as (9, 0). The GPU need not be present. None: the current GPU.
         cell: a cell of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes. A cell needs the default ``diagonal``
             and ``taps``. None: the cell of PixelRNN's layers.

@@ -51,5 +51,5 @@ def scan_arguments(p: Problem, path: str) -> Scan:
         cell=p.cell or "pixelrnn",
         merge=p.merge if p.merge in _NATIVE_MERGES else "none",
         path=path,
-        tf32=p.input.is_cuda and allows_tf32(),
+        tf32=p.input.is_cuda and allows_tf32("rnn"),
     )

@@ -30,7 +30,7 @@ def on_gpus_with_layers(names=("row3", "bilstm"), backends=("step", "resident"),
 def layer_and_maps(gpu, name, backend, format="fp32", hidden=None, maps=None, **options):
     """Returns a layer, its input, and float64 copies of both for the reference backend."""
     hidden, maps = hidden or (16 if gpu.emulator else 32), maps or ((3, 5, 6) if gpu.emulator else (5, 9, 12))
-    torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = format == "tf32"
     layer = make_layer(name, 3, hidden, backend=backend, dtype=DTYPES[format], **options).to(gpu.device)
     x = torch.randn(maps[0], 3, *maps[1:], device=gpu.device, dtype=DTYPES[format])
     exact = copy.deepcopy(layer).double()

@@ -89,8 +89,10 @@ def test_the_bounds_hold_for_truncated_operands():
 
 
 def test_the_sums_of_halves_are_float32_where_the_bounds_are_asked_for():
-    matmul = torch.backends.cuda.matmul
-    before = [getattr(matmul, name) for name in REDUCED]
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    precise = matmul, cudnn.rnn, cudnn.conv
+    before = [getattr(matmul, name) for name in REDUCED] + [settings.fp32_precision for settings in precise]
     with strict_products():
-        assert not any(getattr(matmul, name) for name in REDUCED) and not matmul.allow_tf32
-    assert [getattr(matmul, name) for name in REDUCED] == before
+        assert not any(getattr(matmul, name) for name in REDUCED)
+        assert all(settings.fp32_precision == "ieee" for settings in precise)
+    assert [getattr(matmul, name) for name in REDUCED] + [settings.fp32_precision for settings in precise] == before
