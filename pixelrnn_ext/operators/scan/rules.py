@@ -11,7 +11,7 @@ from .. import autograd, batching
 from ..autocast import register_casts, without_autocast
 from ..backends import kernel_dtype
 from ..library import why_no_cuda, why_no_native
-from . import eager, gpu
+from . import eager, gpu, self_check
 from .arguments import OPERANDS, SHARED, Gradients, Scan
 from .products import displaced_states, weight_gradients
 
@@ -28,7 +28,7 @@ def _register() -> None:
     library = register_rules("pixelrnn_ext")
     register_casts(library, "scan", "cpu", partial(kernel_dtype, "cpu"))
     if why_no_cuda() is None:
-        gpu.register("pixelrnn_ext", "cuda")
+        gpu.register("pixelrnn_ext", "cuda", self_check.trusted)
         register_casts(library, "scan", "cuda")
 
 
