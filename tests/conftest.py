@@ -8,7 +8,7 @@ import torch
 
 from core import core  # noqa: F401  (pytest finds the fixture here)
 
-pytest_plugins = ["helpers.properties", "helpers.selection", "helpers.summary"]
+pytest_plugins = ["helpers.properties", "helpers.selection", "helpers.summary", "helpers.gpu_children"]
 # A test of kernels must see a wrong kernel, not the step path in its place.
 os.environ["PIXELRNN_SELF_CHECK"] = "0"
 ROOT = Path(__file__).resolve().parents[1]

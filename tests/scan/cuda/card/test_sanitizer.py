@@ -13,6 +13,7 @@ from helpers.gpu import skip_without_a_gpu
 from helpers.root import ROOT
 
 skip_without_a_gpu()
+LIMIT = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", "120"))
 pytestmark = pytest.mark.cuda
 
 # This expression for pytest's option -k selects scans with every number of thread blocks. It also selects tests that
@@ -30,23 +31,25 @@ TOOLS = {
 }
 
 
+@pytest.mark.sweep
+@pytest.mark.cuda(seconds=LIMIT + 60)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_compute_sanitizer(tool):
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
     # Without torch's memory cache, memcheck finds accesses beyond a tensor.
-    environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    # The tests run in the process that the sanitizer watches.
+    environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "PIXELRNN_GPU_CHILDREN": "0"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
     tests = ROOT / "tests"
     files = [tests / "scan/cuda/test_step.py", tests / "scan/cuda/test_kernels.py", tests / "models/test_card.py"]
-    limit = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", "120"))
     try:
         done = subprocess.run(
-            [*command, "-k", TOOLS[tool], *files], env=environment, capture_output=True, text=True, timeout=limit
+            [*command, "-k", TOOLS[tool], *files], env=environment, capture_output=True, text=True, timeout=LIMIT
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"compute-sanitizer's {tool} takes more than {limit:g} s here")
+        pytest.skip(f"compute-sanitizer's {tool} takes more than {LIMIT:g} s here")
     text = done.stdout + done.stderr
     if "Device not supported" in text:
         pytest.skip("compute-sanitizer does not support this GPU")
