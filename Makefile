@@ -36,6 +36,7 @@ sweep:
 # Runs the CUDA kernels on the emulator and estimates their cycles. Needs `pip install --group device-code`. SLICE works
 # as in `sweep`.
 emulated:
+	PYTHONPATH=tests python -c 'import sys; from helpers import nvrtc; sys.exit(nvrtc.why_no_compiler())'
 	pytest -m emulated -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
 # Runs the tests that changed files may break. FILES lists these files, by default those that git calls changed.

@@ -46,6 +46,8 @@ RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "
 # torch adds -std. The kernels choose their instruction set at run time, and run on torch's threads, so there is no
 # -march and no -fopenmp. -g0 saves a quarter of the build time.
 CPU_FLAGS = ["-O2", "-g0"]
+# The planner of the CUDA kernels needs no CUDA. Every build has it, to plan for a GPU of another machine.
+PLANNER = [f"csrc/cuda/{name}.cpp" for name in ("block_plan", "estimate", "path", "plan")]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
 
@@ -168,9 +170,10 @@ def plan_build():
             py_limited_api=True,  # without this, the library would be linked with libtorch_python
         )
 
-    libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
+    libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp"), *PLANNER])]
     if compiler:
-        host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
+        host = [*files("operators/cuda/*.cpp"), "csrc/operators/planning.cpp", *files("cuda/*.cpp")]
+        host += [table.relative_to(ROOT).as_posix()]
         # USE_CUDA makes torch's headers declare the function that returns the current stream. Only libtorch.so is
         # linked, because not every torch has CUDA's libraries.
         link_torch = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]

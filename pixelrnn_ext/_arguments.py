@@ -31,6 +31,16 @@ def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
     return tuple(integer(name, value, minimum) for name, value in values.items())
 
 
+def capability_level(capability: tuple[int, int]) -> int:
+    """Returns 10 * major + minor of a GPU's compute capability, such as (9, 0)."""
+    if not isinstance(capability, tuple) or len(capability) != 2:
+        raise TypeError(f"expected capability to be a tuple (major, minor), got {capability!r}")
+    major, minor = (integer("a number in capability", number, 0) for number in capability)
+    if major > 99 or minor > 9 or major == 0:
+        raise ValueError(f"expected capability to be a tuple such as (9, 0), got {capability!r}")
+    return 10 * major + minor
+
+
 def check_number(name: str, value: object) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"expected {name} to be a number, got {type(value).__name__}")

@@ -10,6 +10,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def planned_for(capability: int) -> str:
+    """Returns what the plan for a GPU that need not be present says. ``capability`` is 10 * major + minor."""
+    return f"planned for compute capability {capability // 10}.{capability % 10} without asking a GPU"
+
+
 def reason(error: BaseException | str) -> str:
     """Returns an error's first line.
 

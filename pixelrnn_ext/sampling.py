@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import likelihood
-from ._arguments import integer
+from ._arguments import capability_level
 from ._dynamo import never_compiled
 from .incremental.drawing import Drawing
 from .incremental.draws import Draws, Progress, checked_draws, checked_size
@@ -166,8 +166,9 @@ def sampling_plan(
         model: a PixelRNN, a PixelCNN or a MultiScalePixelRNN. The plan is for its device, dtype and backend.
         n: number of images.
         shape: (C, H, W) of an image.
-        capability: compute capability of a GPU, such as (9, 0). The GPU need not be present, and the model may be on a
-            CPU. None: the model's device.
+        capability: compute capability of a GPU, such as (9, 0). The GPU need not be present, the model may be on a
+            CPU, and this build may have no kernels for the GPU. The plan's description says so. None: the model's
+            device.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -175,17 +176,10 @@ def sampling_plan(
     Example:
         >>> [plan] = sampling_plan(from_name("mnist-diagonal"), 16, (1, 28, 28), capability=(9, 0))
         >>> print(plan)  # doctest: +SKIP
-        1 launch for 16 images, a block an image, 192624 bytes of shared memory a block
+        1 launch for 16 images, a block an image, 192624 bytes of shared memory a block, planned ...
     """
     _check_model(model)
-    level = None
-    if capability is not None:
-        if not isinstance(capability, tuple) or len(capability) != 2:
-            raise TypeError(f"expected capability to be a tuple (major, minor), got {capability!r}")
-        major, minor = (integer("a number in capability", number, 0) for number in capability)
-        if major > 99 or minor > 9:
-            raise ValueError(f"expected capability to be a tuple such as (9, 0), got {capability!r}")
-        level = 10 * major + minor
+    level = None if capability is None else capability_level(capability)
     size, channels = checked_size(model, n, shape, 1.0), model.condition_channels
     condition = torch.zeros(size[0], channels, 1, 1, device=next(model.parameters()).device) if channels else None
     return [drawing.plan for drawing in _plan(model, size, 1.0, condition, level)]

@@ -56,7 +56,7 @@ class Scan:
     def plan(self, path: str) -> str:
         batch, height, width, hidden = self.job.size
         sizes = self.job.directions, batch, height, width, hidden, 2, True
-        return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
+        return self.ops.describe_current_plan(*sizes, self.job.precision, path)[bool(self.job.backward)]
 
     def layouts(self) -> dict[str, str]:
         """Returns {path: plan's text} for each layout that fits the GPU.

@@ -1,6 +1,5 @@
 #include "block_plan.h"
 
-#include "columns.h"
 #include "program_planner.h"
 
 namespace pixelrnn::cuda {
@@ -130,7 +129,7 @@ template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const 
 template <class T> double seconds_of_stages(const Programs<T>& programs) {
   double seconds = 0;
   for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {
-    seconds += kLaunchSeconds * double(count_launches(*program));
+    seconds += kLaunchSeconds * double(count_launches(program->steps));
     for (const auto& s : program->steps)
       if (is_product(s)) seconds += double(count_quads(s)) * count_channels(s) * kQuad * sizeof(T) / kCacheBandwidth;
   }

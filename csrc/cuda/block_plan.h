@@ -10,6 +10,9 @@
 
 namespace pixelrnn::cuda {
 
+// Four outputs of a linear step, or one unit of a cell step.
+constexpr ColumnBlocks kColumnBlocks{4, 1};
+
 template <class T> struct BlockPlan {
   BlockArgs<T> args{};                // the caller sets pointers, height, temperature and rows
   std::vector<unsigned char> memory;  // the caller copies it to the GPU, for args.memory

@@ -118,4 +118,11 @@ template <class T> std::vector<ColumnStage<T>> column_stages(const std::vector<C
   return stages;
 }
 
+// Returns the launches for one column. Throws std::runtime_error if a GPU cannot run a step.
+template <class T> int64_t count_launches(const std::vector<ColumnStep<T>>& steps) {
+  int64_t launches = 0;
+  for (const auto& stage : column_stages(steps)) launches += (stage.size() + kMaxStageSteps - 1) / kMaxStageSteps;
+  return launches;
+}
+
 }  // namespace pixelrnn::cuda

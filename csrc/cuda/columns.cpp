@@ -92,15 +92,6 @@ template <> constexpr const char* kTypeName<double> = "float64";
 
 }  // namespace
 
-template <class T> int64_t count_launches(const ColumnProgram<T>& program) {
-  int64_t launches = 0;
-  for (const auto& stage : column_stages(program.steps))
-    launches += (stage.size() + kMaxStageSteps - 1) / kMaxStageSteps;
-  return launches;
-}
-template int64_t count_launches(const ColumnProgram<float>&);
-template int64_t count_launches(const ColumnProgram<double>&);
-
 template <class T> CUresult run_columns(const ColumnProgram<T>& program, double temperature, CUstream stream) {
   if (program.images() == 0) return CUDA_SUCCESS;
   const auto stages = column_stages(program.steps);

@@ -7,12 +7,6 @@
 
 namespace pixelrnn::cuda {
 
-// Four outputs of a linear step, or one unit of a cell step.
-constexpr ColumnBlocks kColumnBlocks{4, 1};
-
-// Returns the launches for one column. Throws std::runtime_error if a GPU cannot run a step.
-template <class T> int64_t count_launches(const ColumnProgram<T>&);
-
 template <class T> CUresult run_columns(const ColumnProgram<T>&, double temperature, CUstream);
 
 // Draws rows of all images in one launch (block_kernel.h). The arguments' `memory` is on the GPU.

@@ -1,8 +1,9 @@
-// The library _C. Loading it registers the CPU operators.
+// The library _C. Loading it registers the CPU operators, and the operators that plan CUDA kernels.
 #include <string>
 #include <utility>
 
 #include "operators.h"
+#include "planning.h"
 
 namespace pixelrnn {
 namespace {
@@ -37,6 +38,7 @@ STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def("multiplies_bfloat16() -> bool");
   m.def("why_no_amx() -> str");
   m.def("set_threads_at_once(bool value) -> bool");
+  pixelrnn::cuda::define_planning(m);
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("set_instruction_set", TORCH_BOX(&pixelrnn::set_instruction_set));
@@ -45,4 +47,5 @@ STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("multiplies_bfloat16", TORCH_BOX(&pixelrnn::multiplies_bfloat16));
   m.impl("why_no_amx", TORCH_BOX(&pixelrnn::cpu::why_no_amx));
   m.impl("set_threads_at_once", TORCH_BOX(&pixelrnn::set_threads_at_once));
+  pixelrnn::cuda::implement_planning(m);
 }

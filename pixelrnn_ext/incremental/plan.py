@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from .._sentences import planned_for
 from ..operators.columns import Team
 from .block import ImageSampler
 from .eager import EagerRow
@@ -24,7 +25,7 @@ class SamplingPlan(NamedTuple):
             kernel runs all steps of a row of pixels. "pytorch": PyTorch's operations run each step.
         launches: number of launches of the CUDA kernels for all images. It does not count the launch that copies the
             weights for a cluster of blocks. 0 for the ways "rows" and "pytorch".
-        description: the way and its sizes.
+        description: the way and its sizes. The plan for a ``capability`` says that no GPU was asked.
         why_not: one sentence for each faster way of the device, which says why that faster way cannot draw the images.
     """
 
@@ -45,11 +46,12 @@ def plan_drawing(
     Returns the plan, and the ImageSampler or the Runners that draw images by the plan.
     """
     rows, why_not = network.rows, []
+    said = f", {planned_for(rows.capability)}" if rows.capability else ""
     reason = why_not_native(backend, rows.device, rows.capability)
     if reason is None and rows.capability is not None and "images" in ways:
         images = ImageSampler(network, value_steps, height)
         if images.why_not is None:
-            return _images_plan(images.team, images.launches, rows.images), images
+            return _images_plan(images.team, images.launches, rows.images, said), images
         why_not.append(images.why_not)
     if not {"stages", "rows"} & set(ways):
         backend = "reference"
@@ -57,7 +59,7 @@ def plan_drawing(
     row, mirrored = runners
     if isinstance(row, GpuRow) and isinstance(mirrored, GpuRow):
         launches = rows.width * (height * row.launches + (height - 1) * mirrored.launches)
-        description = f"{row.launches} + {mirrored.launches} launches for a pixel of all images"
+        description = f"{row.launches} + {mirrored.launches} launches for a pixel of all images{said}"
         return SamplingPlan("stages", launches, description, tuple(why_not)), runners
     if isinstance(row, NativeRow):
         return SamplingPlan("rows", 0, "a CPU kernel draws a row of pixels", ()), runners
@@ -66,8 +68,8 @@ def plan_drawing(
     return SamplingPlan("pytorch", 0, "PyTorch runs each step", tuple(why_not)), runners
 
 
-def _images_plan(team: Team, launches: int, images: int) -> SamplingPlan:
+def _images_plan(team: Team, launches: int, images: int, said: str) -> SamplingPlan:
     blocks = "a block" if team.blocks == 1 else f"a cluster of {team.blocks} blocks"
-    memory = f"{team.shared_memory} bytes of shared memory a block"
+    memory = f"{team.shared_memory} bytes of shared memory a block{said}"
     launch = "1 launch" if launches == 1 else f"{launches} launches"
     return SamplingPlan("images", launches, f"{launch} for {images} images, {blocks} an image, {memory}", ())

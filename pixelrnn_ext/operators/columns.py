@@ -19,15 +19,22 @@ def is_gpu(device: torch.device) -> bool:
 def why_not_on(device: torch.device, capability: int | None = None) -> str | None:
     """Returns one sentence why no compiled kernels can run steps on ``device``, or None if they can.
 
-    With a ``capability`` the CUDA kernels run the steps. It is 10 * major + minor of a GPU, or 0 for ``device``.
+    With a ``capability`` the CUDA kernels run the steps. It is 10 * major + minor of a GPU, or 0 for ``device``. A plan
+    for a GPU that need not be present does not ask whether this build has machine code for it.
     """
     if device.type not in ("cpu", "cuda"):
         return f"expected a CPU or a CUDA GPU, got {device.type}"
     if capability:
-        return library.why_no_planner() or torch.ops.pixelrnn_ext.why_no_code(capability) or None
+        return library.why_no_planner() or _too_old(capability)
     if capability == 0 or is_gpu(device):
         return library.why_no_cuda() or library.why_no_code(device)
     return library.why_no_native()
+
+
+def _too_old(capability: int) -> str | None:
+    if capability >= 75:
+        return None
+    return f"expected a GPU of compute capability 7.5 or later, got {capability // 10}.{capability % 10}"
 
 
 def run(
@@ -122,7 +129,7 @@ def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
     block.
     """
     if for_gpu:
-        return 4 // gates  # must equal kColumnBlocks in csrc/cuda/columns.h
+        return 4 // gates  # must equal kColumnBlocks in csrc/cuda/block_plan.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 

@@ -28,7 +28,7 @@ VERSION = BUILD["version"] or "unknown"
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
 # Maps a library to a hash of its operators' schemas (csrc/operators). A library that was built from other sources has
 # another hash. After you change a schema, build the library, and copy the new hash from the error message.
-SCHEMAS = {"_C": "40fcc0f5", "_C_cuda": "538b511c"}
+SCHEMAS = {"_C": "24398fc8", "_C_cuda": "b2617e00"}
 
 
 def _folder() -> Path:
@@ -124,7 +124,7 @@ def _threads_run_at_once() -> bool:
 
 
 _why_no_native = _load_native()
-_why_no_planner = _load_cuda()
+_why_no_cuda_library = _load_cuda()
 # The names of the instruction sets that this machine supports. The position is the level, from 0 for the baseline
 # (csrc/cpu/kernels.h).
 _available: tuple[str, ...] = ()
@@ -140,16 +140,16 @@ def why_no_native() -> str | None:
 
 
 def why_no_planner() -> str | None:
-    """Returns why the planner, which chooses the CUDA kernel of a scan, is missing. None if it can be used.
+    """Returns why the planner, which chooses the CUDA kernels, is missing. None if it can be used.
 
-    The planner needs no CUDA in torch.
+    The planner is in the library of the CPU kernels, and needs neither CUDA nor a GPU.
     """
-    return _why_no_planner
+    return _why_no_native
 
 
 def why_no_cuda() -> str | None:
     without_cuda = None if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
-    return _why_no_planner or without_cuda
+    return _why_no_cuda_library or without_cuda
 
 
 @cache

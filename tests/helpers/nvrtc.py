@@ -1,5 +1,6 @@
 """Compiles CUDA kernels with the version of NVRTC that compiles the kernels of a wheel."""
 
+import shutil
 import sys
 from functools import cache
 
@@ -19,6 +20,17 @@ def compiler():
             return nvrtc
     known = ", ".join(nvrtc.version for nvrtc in found) or "none"
     raise toolchain.ToolchainError(f"expected NVRTC 12.9, got {known}: pip install {' '.join(device_code.PACKAGES)}")
+
+
+def why_no_compiler():
+    """Returns one sentence that says what to install for the emulator, or None if its compilers are there."""
+    if shutil.which("g++") is None:
+        return "expected g++, which compiles the kernels for the emulator, got none"
+    try:
+        compiler()
+    except toolchain.ToolchainError as error:
+        return str(error)
+    return None
 
 
 def compile_kernels(cu_files, arch="sm_90", flags=()):

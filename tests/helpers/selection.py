@@ -12,6 +12,7 @@ import hashlib
 import random
 import time
 from collections import defaultdict
+from functools import cache
 from itertools import combinations
 
 import pytest
@@ -116,3 +117,14 @@ def pytest_runtest_setup(item):
     until = item.config.getoption("until")
     if until and time.time() > until:
         pytest.skip("left to CI: the time is over")
+    if item.get_closest_marker("emulated") and (reason := _why_no_emulation()):
+        pytest.skip(reason)
+
+
+@cache
+def _why_no_emulation():
+    """Returns one sentence that says what the tests on the emulated GPU lack, or None."""
+    from helpers import nvrtc  # loads NVRTC, which other tests do not need
+    from pixelrnn_ext.operators import library
+
+    return nvrtc.why_no_compiler() or library.why_no_native()

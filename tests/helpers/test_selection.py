@@ -2,10 +2,11 @@ import doctest
 import time
 from itertools import chain, combinations, product
 from math import prod
+from types import SimpleNamespace
 
 import pytest
 
-from helpers import child, selection
+from helpers import child, nvrtc, selection
 from helpers.root import ROOT
 
 
@@ -94,3 +95,22 @@ def test_the_slices_are_all_tests_and_share_none(run):
 @pytest.mark.parametrize(("seconds", "outcome"), [(60, "40 passed"), (-1, "40 skipped")])
 def test_no_test_starts_when_the_time_is_over(seconds, outcome, run):
     assert run(MANY, "--until", str(time.time() + seconds))[-1].startswith(outcome)
+
+
+def test_emulated_tests_without_their_compiler_skip_and_say_what_to_install(monkeypatch):
+    config = SimpleNamespace(getoption=lambda name: None)
+    items = [SimpleNamespace(config=config, get_closest_marker=markers.get) for markers in ({}, {"emulated": True})]
+    monkeypatch.setattr(nvrtc.device_code, "find_compilers", lambda: iter([SimpleNamespace(version="13.2")]))
+    monkeypatch.setattr(nvrtc.shutil, "which", lambda name: name)
+    cached = nvrtc.compiler, selection._why_no_emulation
+    for function in cached:
+        function.cache_clear()
+    try:
+        selection.pytest_runtest_setup(items[0])
+        with pytest.raises(
+            pytest.skip.Exception, match="^expected NVRTC 12.9, got 13.2: pip install nvidia-cuda-nvrtc"
+        ):
+            selection.pytest_runtest_setup(items[1])
+    finally:
+        for function in cached:
+            function.cache_clear()

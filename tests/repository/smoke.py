@@ -33,7 +33,7 @@ drawn = px.pretrained("mnist5k-row").sample(1, (1, 3, 4))
 expect(drawn.shape == (1, 1, 3, 4), "a sample of shape (1, 1, 3, 4)", tuple(drawn.shape))
 
 config = px.build_config()
-if config["cuda"]:
+if config["native"]:
     plan = px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0))
     is_resident = plan.forward.startswith("forward_bf16_") and plan.backward.startswith("backward_bf16_")
     expect(is_resident, "resident kernels for compute capability 9.0", plan)

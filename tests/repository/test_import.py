@@ -72,7 +72,7 @@ COMPUTE = """
 assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
 config = px.build_config()
 """
-# Pretends that torch has no CUDA. The package's CUDA library can still plan launches.
+# Pretends that torch has no CUDA. The package can still plan launches.
 BESIDE_A_CPU_ONLY_TORCH = f"""
 import torch
 torch.version.cuda = None
@@ -86,7 +86,7 @@ print(px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0)).for
 @pytest.mark.skipif(library.why_no_planner() is not None, reason=f"{library.why_no_planner()}")
 def test_beside_a_cpu_only_torch_the_cuda_kernels_are_planned_but_not_run(tmp_path):
     first, plan = printed_by(BESIDE_A_CPU_ONLY_TORCH, cwd=tmp_path).splitlines()
-    reason = f"torch {torch.__version__} is built without CUDA"
+    reason = library.why_no_cuda() or f"torch {torch.__version__} is built without CUDA"
     assert first == f"{reason}|{reason}" and plan.startswith("forward_bf16_")
 
 

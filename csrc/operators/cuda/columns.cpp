@@ -4,42 +4,15 @@
 #include <memory>
 
 #include "../../cuda/columns.h"
-#include "../../cuda/estimate.h"
 #include "../../cuda/resident.h"
 #include "device.h"
 
 namespace pixelrnn::cuda {
 namespace {
 
-template <class F> auto dispatch(const std::vector<Tensor>& tensors, const F& f) {
-  STD_TORCH_CHECK(!tensors.empty(), "run_columns: expected buffers");
-  switch (tensors[0].scalar_type()) {
-    case ScalarType::Float: return f(float());
-    case ScalarType::Double: return f(double());
-    default:
-      STD_TORCH_CHECK(false, "run_columns: expected buffers of float32 or float64, got ", tensors[0].scalar_type());
-  }
-}
-
 void check_on_device_of(const Tensor& first, const Tensor& t) {
   STD_TORCH_CHECK(t.device() == first.device(), "run_columns: expected all tensors on one device, got ",
       device_name(first), " and ", device_name(t));
-}
-
-struct Codes { const std::vector<int64_t>&main, &mirrored, &before_row, &after_row; };
-template <class T> BlockPlan<T> make_plan(const std::vector<Tensor>& tensors, const Codes& codes, int64_t margin,
-    int64_t height, const Device& device, int64_t blocks) {
-  const std::vector<TensorView> described = views(tensors);
-  const ColumnProgram<T> main(described, codes.main, margin, kColumnBlocks),
-      mirrored(described, codes.mirrored, margin, kColumnBlocks);
-  const auto rows = [&](const std::vector<int64_t>& code) {
-    return RowProgram<T>(described, code, main.images(), height);
-  };
-  STD_TORCH_CHECK(blocks == 0 || blocks == 1 || blocks == 2 || blocks == 4 || blocks == 8,
-      "run_columns: expected a team of 1, 2, 4 or 8 blocks, got ", blocks);
-  BlockPlan<T> plan = plan_block(main, mirrored, rows(codes.before_row), rows(codes.after_row), device, int(blocks));
-  plan.args.height = int(height);
-  return plan;
 }
 
 // Describes a GPU of this compute capability, or the tensor's GPU if `capability` is 0.
@@ -107,7 +80,7 @@ template <class T> struct KeptPlan {
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
     bool on_grid, Optional streams, Optional bytes) {
   STD_TORCH_CHECK(!on_grid && !streams && !bytes, "run_columns: expected a CPU to code images, got a GPU");
-  dispatch(tensors, [&](auto zero) {
+  dispatch_floats(tensors, [&](auto zero) {
     for (const Tensor& t : tensors) check_on_device_of(tensors[0], t);
     const DeviceScope device(tensors[0]);
     const ColumnProgram<decltype(zero)> program(views(tensors), code, margin, kColumnBlocks);
@@ -115,15 +88,9 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   });
 }
 
-int64_t column_launches(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin) {
-  return dispatch(tensors, [&](auto zero) {
-    return count_launches(ColumnProgram<decltype(zero)>(views(tensors), code, margin, kColumnBlocks));
-  });
-}
-
 Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks) {
-  return dispatch(tensors, [&](auto zero) {
+  return dispatch_floats(tensors, [&](auto zero) {
     using T = decltype(zero);
     for (const Tensor& t : tensors) check_on_device_of(tensors[0], t);
     const DeviceScope device(tensors[0]);
@@ -146,7 +113,7 @@ Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::
 
 void draw_rows(std::vector<Tensor> tensors, Tensor kept, Tensor uniform, Tensor known, Tensor values, Optional logits,
     double temperature, int64_t first_row, int64_t last_row) {
-  dispatch(tensors, [&](auto zero) {
+  dispatch_floats(tensors, [&](auto zero) {
     using T = decltype(zero);
     const BlockPlan<T>& plan = KeptPlan<T>::of(kept, tensors);
     for (const Optional& t : {Optional(uniform), Optional(known), Optional(values), logits})
@@ -171,10 +138,10 @@ void draw_rows(std::vector<Tensor> tensors, Tensor kept, Tensor uniform, Tensor 
   });
 }
 
-std::tuple<int64_t, int64_t, double> plan_rows(std::vector<Tensor> tensors, std::vector<int64_t> main,
+std::tuple<int64_t, int64_t, double> plan_rows_on_gpu(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
     int64_t height, int64_t blocks, int64_t capability) {
-  return dispatch(tensors, [&](auto zero) {
+  return dispatch_floats(tensors, [&](auto zero) {
     const Device device = device_of(capability, tensors[0]);
     const auto plan =
         make_plan<decltype(zero)>(tensors, {main, mirrored, before_row, after_row}, margin, height, device, blocks);

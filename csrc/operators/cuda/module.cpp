@@ -52,8 +52,7 @@ STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) {
   pixelrnn::cuda::implement_sampling(m);
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
-  pixelrnn::cuda::implement_sampling_plans(m);
-  m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan));
+  m.impl("describe_current_plan", TORCH_BOX(&pixelrnn::cuda::describe_current_plan));
   m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_unsupported));
   m.impl("why_no_gpu", TORCH_BOX(&pixelrnn::cuda::why_no_gpu));
 }

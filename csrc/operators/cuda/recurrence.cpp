@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "../../cuda/estimate.h"
 #include "../../cuda/resident.h"
 #include "device.h"
 #include "scan.h"
@@ -94,37 +93,17 @@ std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients
   return {dx, dc_left, dc_above};
 }
 
-std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
-    int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
-    int64_t gates) {
-  const auto found = std::find(std::begin(kFormatNames), std::end(kFormatNames), format);
-  STD_TORCH_CHECK(found != std::end(kFormatNames),
-      "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
-  STD_TORCH_CHECK(gates == 4 || gates == 5, "describe_plan: expected 4 or 5 gates, got ", gates);
-  STD_TORCH_CHECK(directions > 0 && directions <= kMaxDirections && images >= 0 && height > 0 && width > 0 &&
-                      hidden > 0 && taps > 0,
-      "describe_plan: expected 1 to ", kMaxDirections,
-      " directions, 0 or more images and other sizes of 1 or more, got ",
-      shape_text(std::vector<int64_t>{directions, images, height, width, hidden, taps}),
-      " of directions, images, height, width, hidden channels and taps");
-  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "describe_plan: expected ",
-      diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
-  const ScanSizes sizes{directions, images, height, width, hidden, gates, taps, 0, 0, false};
-  check_lines(sizes, diagonal);
-  Device device = known_device(int(capability));
-  if (capability == 0) {
-    check(enter_current_device());
-    check(current_device(device));
-  }
-  auto describe = [&](bool backward) {
-    const Problem p = problem(sizes, diagonal, Format(found - kFormatNames), backward);
-    const Restriction restriction = Path(path).restriction(p.format, backward, p.gates);
-    if (capability) return plan(p, device, restriction).describe();
-    Plan local;
-    check(plan_on_current_device(p, device, restriction, local));
-    return local.describe();
-  };
-  return {describe(false), describe(true)};
+std::tuple<std::string, std::string> describe_current_plan(int64_t directions, int64_t images, int64_t height,
+    int64_t width, int64_t hidden, int64_t taps, bool diagonal, std::string format, std::string path, int64_t gates) {
+  Device device;
+  check(enter_current_device());
+  check(current_device(device));
+  return describe({directions, images, height, width, hidden, taps, diagonal, format, path, gates},
+      [&](const Problem& p, const Restriction& r) {
+        Plan chosen;
+        check(plan_on_current_device(p, device, r, chosen));
+        return chosen;
+      });
 }
 
 }  // namespace pixelrnn::cuda

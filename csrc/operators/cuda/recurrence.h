@@ -35,11 +35,9 @@ Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64
 // (../arguments.h). The sums are float64 if dx is float64, otherwise float32.
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps);
 
-// Describes the kernels that would compute a scan in one launch, for the forward and for the backward. If there are
-// none, the text is "step path: " and the reason. `capability` is 90 for 9.0, and 0 for the current GPU.
-std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
-    int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
-    int64_t gates);
+// Describes the plans of the current GPU (../planning.h).
+std::tuple<std::string, std::string> describe_current_plan(int64_t directions, int64_t images, int64_t height,
+    int64_t width, int64_t hidden, int64_t taps, bool diagonal, std::string format, std::string path, int64_t gates);
 
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
@@ -50,8 +48,8 @@ template <class Library> void define_recurrences(Library& m) {
       "count) -> Tensor");
   m.def("border_sums(Tensor dx, Tensor? sizes, int[] corners, bool diagonal, int taps) -> Tensor");
   m.def(
-      "describe_plan(int directions, int images, int height, int width, int hidden, int taps, bool diagonal, str "
-      "format, int capability, str path, int gates=4) -> (str forward, str backward)");
+      "describe_current_plan(int directions, int images, int height, int width, int hidden, int taps, bool diagonal, "
+      "str format, str path, int gates=4) -> (str forward, str backward)");
 }
 template <class Library> void implement_recurrences(Library& m) {
   m.impl("recurrence", &boxed<ScanArguments, recurrence>);

@@ -5,30 +5,6 @@
 #include "../../cuda/resident.h"
 
 namespace pixelrnn::cuda {
-namespace {
-
-Geometry geometry_of(const ScanSizes& s, bool diagonal, Corner corner) {
-  return diagonal ? Geometry::diagonal(int(s.height), int(s.width), corner)
-                  : Geometry::row(int(s.height), int(s.width), corner);
-}
-
-}  // namespace
-
-void check_lines(const ScanSizes& s, bool diagonal) {
-  constexpr int64_t limit = int64_t(1) << 31;
-  check_below("images", s.images, 1 << 28);
-  check_below("hidden channels", s.hidden, 1 << 24);
-  for (int64_t side : {s.height, s.width}) check_below("height and width", side, limit);
-  check_below("pixels of an image", s.height * s.width, limit);
-  const int64_t units = s.images * s.hidden;
-  check_below("units of a cell", units, limit);
-  check_below("units of a line", units * (diagonal ? s.height : s.width), limit);
-}
-
-Problem problem(const ScanSizes& s, bool diagonal, Format format, bool backward) {
-  const Geometry g = geometry_of(s, diagonal, {});
-  return {format, backward, int(s.hidden), int(s.taps), g.lines, g.cells, s.images, s.directions, int(s.gates)};
-}
 
 Scan::Scan(const ScanArguments& a)
     : ScanSizes(checked_sizes(a)),

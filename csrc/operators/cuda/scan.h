@@ -7,7 +7,7 @@
 #include "../../cuda/ragged.h"
 #include "../../cuda/step.h"
 #include "../../geometry.h"
-#include "../arguments.h"
+#include "../planning.h"
 #include "tensors.h"
 
 namespace pixelrnn::cuda {
@@ -15,9 +15,6 @@ namespace pixelrnn::cuda {
 // The dtypes of c and of the activated gates, for feature maps of dtype t.
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
-
-void check_lines(const ScanSizes&, bool diagonal);
-Problem problem(const ScanSizes&, bool diagonal, Format, bool backward);
 
 struct Scan : ScanSizes {
   const NamedCell& cell;

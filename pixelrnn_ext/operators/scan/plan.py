@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..._arguments import integer, integers
+from ..._arguments import capability_level, integer, integers
+from ..._sentences import planned_for
 from ...cells import CELLS, check_cell
 from .. import library
 
@@ -12,9 +13,9 @@ from .. import library
 class ResidentPlan(NamedTuple):
     """Describes the kernels that ``backend="native"`` launches on a GPU, for the forward and the backward pass.
 
-    A description has the kernel's name, its blocks and threads, and the expected time. It ends with the source of this
-    time: a performance model of the GPU, or measurements on a GPU. If no resident kernel (one launch for the whole
-    scan) is used, the description is ``"step path: "`` and the reason.
+    A description has the kernel's name, its blocks and threads, the expected time, and the source of this time: a
+    performance model of the GPU, or measurements on a GPU. If no resident kernel (one launch for the whole scan) is
+    used, the description is ``"step path: "`` and the reason. A plan for a ``capability`` says that no GPU was asked.
     """
 
     forward: str
@@ -55,7 +56,8 @@ def resident_plan(
             and ``taps``. None: the cell of PixelRNN's layers.
 
     Raises:
-        RuntimeError: the CUDA kernels are not built, or there is neither a GPU nor a capability.
+        RuntimeError: the CPU kernels, whose library has the planner, are not built. Or there is no capability, and
+            the CUDA kernels are not built, or there is no GPU.
         TypeError, ValueError: an argument does not fit.
 
     Example:
@@ -63,8 +65,10 @@ def resident_plan(
         'forward_bf16_8_4_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once;
         expected ...'
     """
+    if capability is None and (reason := library.why_no_cuda()):
+        raise RuntimeError(f"resident_plan without a capability needs the CUDA kernels: {reason}")
     if reason := library.why_no_planner():
-        raise RuntimeError(f"resident_plan needs the CUDA kernels: {reason}")
+        raise RuntimeError(f"resident_plan needs the planner: {reason}")
     height, width, hidden, taps, directions = integers(
         height=height, width=width, hidden=hidden, taps=taps, directions=directions
     )
@@ -83,8 +87,9 @@ def resident_plan(
         return ResidentPlan(*["step path: expected float32, float16 or bfloat16, got float64"] * 2)
     if dtype not in formats:
         raise TypeError(f"expected dtype to be float32, float64, float16 or bfloat16, got {dtype}")
-    level = 0 if capability is None else 10 * capability[0] + integer("capability's minor", capability[1], 0)
-    plans = torch.ops.pixelrnn_ext.describe_plan(
-        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level, "auto", gates
-    )
-    return ResidentPlan(*plans)
+    sizes = directions, images, height, width, hidden, taps, diagonal, formats[dtype]
+    if capability is None:
+        return ResidentPlan(*torch.ops.pixelrnn_ext.describe_current_plan(*sizes, "auto", gates))
+    level = capability_level(capability)
+    plans = torch.ops.pixelrnn_ext.describe_plan(*sizes, level, "auto", gates)
+    return ResidentPlan(*(f"{plan}; {planned_for(level)}" for plan in plans))

@@ -282,18 +282,19 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
 }
 
 // The build defines another namespace for each library, so that one process can load several.
-#define REGISTER(name)                                            \
-  STABLE_TORCH_LIBRARY(name, m) {                                 \
-    define_recurrences(m);                                        \
-    m.def(PIXELRNN_RUN_COLUMNS);                                  \
-    define_sampling(m);                                           \
-  }                                                               \
-  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) {                       \
-    implement_recurrences(m);                                     \
-    implement_sampling(m);                                        \
-  }                                                               \
-  STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) { \
-    implement_sampling_plans(m);                                  \
-    m.impl("describe_plan", TORCH_BOX(&describe_plan));           \
+#define REGISTER(name)                                                  \
+  STABLE_TORCH_LIBRARY(name, m) {                                       \
+    define_recurrences(m);                                              \
+    m.def(PIXELRNN_RUN_COLUMNS);                                        \
+    define_planning(m);                                                 \
+    define_sampling(m);                                                 \
+  }                                                                     \
+  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) {                             \
+    implement_recurrences(m);                                           \
+    implement_sampling(m);                                              \
+  }                                                                     \
+  STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) {       \
+    implement_planning(m);                                              \
+    m.impl("describe_current_plan", TORCH_BOX(&describe_current_plan)); \
   }
 REGISTER(PIXELRNN_NAMESPACE)

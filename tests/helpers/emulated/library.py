@@ -29,6 +29,7 @@ ONLY = os.environ.get("PIXELRNN_ONLY_KERNELS", "").split()
 HOST = [
     *(file for file in sorted((CSRC / "cuda").glob("*.cpp")) if file.name != "driver.cpp"),
     *(file for file in sorted((CSRC / "operators" / "cuda").glob("*.cpp")) if file.name != "module.cpp"),
+    CSRC / "operators" / "planning.cpp",
     *(Path(__file__).with_name(name) for name in ("driver.cpp", "kernels.cpp")),
 ]
 

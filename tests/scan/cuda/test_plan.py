@@ -17,25 +17,26 @@ from sass_model import lines, model
 from . import losses
 from .sizes import Size
 
-built = pytest.mark.skipif(library.why_no_cuda() is not None, reason=f"{library.why_no_cuda()}")
+needs_planner = pytest.mark.skipif(library.why_no_planner() is not None, reason=f"{library.why_no_planner()}")
 H100 = (9, 0)
 KERNELS = every_kernel()
 
 
 @pytest.mark.skipif(library.why_no_cuda() is None, reason="the CUDA kernels are built")
-def test_without_the_kernels_it_says_so():
-    with pytest.raises(RuntimeError, match="resident_plan needs the CUDA kernels: "):
-        px.resident_plan(28, 28, 16, capability=H100)
+def test_a_plan_for_this_gpu_needs_the_cuda_kernels():
+    with pytest.raises(RuntimeError, match="resident_plan without a capability needs the CUDA kernels: "):
+        px.resident_plan(28, 28, 16)
 
 
-@built
+@needs_planner
 def test_it_asks_the_planner(core):
     size = Size(90, "bf16", False, 128, 2, (64, 60), 16, 2)
     plans = px.resident_plan(64, 60, 128, images=16, directions=2, dtype=torch.bfloat16, capability=H100)
-    assert plans == tuple(size._replace(backward=backward).plan(core).describe() for backward in (False, True))
+    described = [size._replace(backward=backward).plan(core).describe() for backward in (False, True)]
+    assert plans == tuple(f"{plan}; planned for compute capability 9.0 without asking a GPU" for plan in described)
 
 
-@built
+@needs_planner
 def test_dtypes_without_kernels():
     why_not = "step path: expected float32, float16 or bfloat16, got float64"
     assert px.resident_plan(32, 32, 128, dtype=torch.float64, capability=H100) == (why_not, why_not)

@@ -40,7 +40,7 @@ def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, gpu):
 
 
 def plans(gpu, hidden, size, images, format="fp32", path="resident"):
-    return gpu.ops.describe_plan(2, images, size, size, hidden, 2, True, format, 0, path)
+    return gpu.ops.describe_current_plan(2, images, size, size, hidden, 2, True, format, path)
 
 
 @a100

@@ -19,7 +19,7 @@ def ask(driver):
     ops = torch.ops.pixelrnn_ext
     why = ops.why_no_gpu()
     try:
-        plan = ops.describe_plan(2, 16, 28, 28, 16, 2, True, "bf16", 0, "resident", 4)[0]
+        plan = ops.describe_current_plan(2, 16, 28, 28, 16, 2, True, "bf16", "resident", 4)[0]
     except RuntimeError as error:
         plan = str(error).splitlines()[0]
     calls = []

@@ -73,7 +73,7 @@ def shortened(answer):
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
-    """describe_plan() must describe the first of two GPUs."""
+    """describe_current_plan() must describe the first of two GPUs."""
     says = {
         ("none", ""): "expected NVIDIA's driver, got none: ...",
         ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",
