@@ -9,7 +9,9 @@ import ctypes
 import hashlib
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +63,23 @@ class NVRTC:
         return text.raw
 
     def compile(self, source, arch, flags=()):
-        """Compiles a .cu file for an architecture such as sm_90. Returns its machine code, its PTX and NVRTC's log."""
+        """Compiles a .cu file for an architecture such as sm_90. Returns its machine code, its PTX and NVRTC's log.
+
+        A child process compiles the file. Two threads in NVRTC 12.9 once ended their process by a segmentation fault,
+        and a compiler that dies must cost one file, not the installation.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, __file__, self.path, self.include, source, arch, folder, *flags]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            if done.returncode < 0:
+                raise RuntimeError(f"{source}: the compiler died of signal {-done.returncode}")
+            if done.returncode:
+                raise RuntimeError(done.stderr.strip() or f"{source}: the compiler failed and said nothing")
+            cubin, ptx, log = (Path(folder, name).read_bytes() for name in Compiled._fields)
+            return cubin, ptx, log.decode()
+
+    def compile_here(self, source, arch, flags=()):
+        """Does the work of :meth:`compile` in this process."""
         headers = [(name.encode(), f"#pragma once\n{text}\n".encode()) for name, text in STANDARD_HEADERS.items()]
         names, texts = ((ctypes.c_char_p * len(headers))(*column) for column in zip(*headers))
         program, text, name = ctypes.c_void_p(), source.read_bytes(), str(source).encode()
@@ -115,7 +133,7 @@ def compiler_for(gpus):
 
 
 def arch_of(gpu):
-    return gpu.removesuffix("+PTX").replace(".", "")
+    return gpu.partition("+")[0].replace(".", "")
 
 
 def kernels_of(machine_code):
@@ -128,11 +146,18 @@ class Compiled(NamedTuple):
     log: Path  # the compiler's report on each kernel's registers and spills
 
 
-def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
+def compile_kernels(nvrtc, gpus, csrc, folder, flags=(), failed=None, sources=None):
     """Compiles the kernels for each of `gpus`, such as "9.0" or "9.0+PTX". Returns a list of (GPU, Compiled).
 
-    Compiled files in `folder` are used again until an input of the compiler changes.
+    For a GPU such as "10.0+steps" it leaves out the resident kernels, which take most of the compiler's time. Compiled
+    files in `folder` are used again until an input of the compiler changes.
+
+    Args:
+        failed: if this is a dictionary, it receives {(file, GPU): the compiler's sentence} for each file that does not
+            compile, and the list lacks that file for that GPU. Otherwise such a file raises RuntimeError.
+        sources: the files to compile, or None for all of csrc/cuda.
     """
+    sources = sources or sorted(csrc.glob("cuda/*.cu"))
     folder.mkdir(parents=True, exist_ok=True)
     flags = [*flags, "--ptxas-options=-v"]
     digest = hashlib.sha256(Path(__file__).read_bytes() + repr((nvrtc.path.stat().st_size, flags)).encode())
@@ -146,7 +171,13 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
         stem = f"{source.stem}.{arch_of(gpu)}.{inputs.hexdigest()[:16]}"
         files = Compiled(*(folder / f"{stem}.{kind}" for kind in Compiled._fields))
         if not all(file.exists() for file in files):
-            cubin, ptx, log = nvrtc.compile(source, f"sm_{arch_of(gpu)}", flags)
+            try:
+                cubin, ptx, log = nvrtc.compile(source, f"sm_{arch_of(gpu)}", flags)
+            except RuntimeError as error:
+                if failed is None:
+                    raise
+                failed[source, gpu] = " ".join(str(error).removeprefix(f"{source}: ").split())
+                return None
             for file, content in zip(files, (cubin, ptx, log.encode())):
                 partial = file.with_suffix(f".{os.getpid()}")
                 partial.write_bytes(content)
@@ -154,23 +185,92 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
         return gpu, files
 
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("MAX_JOBS") or os.cpu_count())) as pool:
-        return list(pool.map(compile_one, [(gpu, source) for gpu in gpus for source in sorted(csrc.glob("cuda/*.cu"))]))
+        wanted = [
+            (gpu, source)
+            for gpu in gpus
+            for source in sources
+            if not (gpu.endswith("+steps") and source.stem.startswith("resident"))
+        ]
+        made = list(pool.map(compile_one, wanted))
+    return [pair for pair in made if pair]
 
 
-def build_table(nvrtc, gpus, csrc, folder, flags=()):
+# The capabilities whose PTX takes the place of a file that does not compile for a later GPU, the best one first.
+LOWER = ["12.0", "10.0", "9.0", "8.0", "7.5"]
+
+
+def capability(gpu):
+    return int(arch_of(gpu))
+
+
+def compile_in_place_of(failed, nvrtc, csrc, folder, flags):
+    """Compiles each failed file for the next lower capability for which it compiles.
+
+    Returns ({(file, lower capability): Compiled}, {(file, GPU): the lower capability}).
+    """
+    made, lower = {}, {}
+    for source, gpu in failed:
+        for candidate in LOWER:
+            if capability(candidate) >= capability(gpu) or arch_of(candidate) not in nvrtc.archs:
+                continue
+            found = compile_kernels(nvrtc, [candidate], csrc, folder, flags, {}, [source])
+            if found:
+                made[source, candidate], lower[source, gpu] = found[0][1], candidate
+                break
+    return made, lower
+
+
+def build_table(nvrtc, gpus, csrc, folder, flags=(), left_out=None):
     """Writes a C++ file with the machine code of all kernels into `folder`, and returns its path.
 
-    For a GPU such as "9.0+PTX" the file also has the kernels' PTX.
+    For a GPU such as "9.0+PTX" the file also has the kernels' PTX. If `left_out` is a list, a file that does not
+    compile for a GPU costs no more than this file: the table has its PTX for a lower capability instead, if that
+    compiles, and the list receives a sentence. If nothing compiles, or `left_out` is None, RuntimeError is raised.
     """
+    failed = None if left_out is None else {}
+    compiled = [
+        (gpu, made, gpu.endswith("+PTX")) for gpu, made in compile_kernels(nvrtc, gpus, csrc, folder, flags, failed)
+    ]
+    if failed and not compiled:
+        raise RuntimeError(next(iter(failed.values())))
+    if failed:
+        made, lower = compile_in_place_of(failed, nvrtc, csrc, folder, flags)
+        compiled += [(gpu, files, None) for (_, gpu), files in made.items() if f"{gpu}+PTX" not in gpus]
+        for (source, gpu), error in failed.items():
+            instead = f"PTX for {lower[source, gpu]} in its place" if (source, gpu) in lower else "nothing in its place"
+            left_out.append(f"{source.stem} for {gpu} ({instead}): {error[-200:]}")
     data, rows = [], []
-    for gpu, (cubin, ptx, _) in compile_kernels(nvrtc, gpus, csrc, folder, flags):
+    for gpu, (cubin, ptx, _), with_ptx in compiled:
         names = " ".join(kernels_of(cubin.read_bytes()))
-        for file in (cubin, ptx) if gpu.endswith("+PTX") else (cubin,):
+        for file in {True: (cubin, ptx), False: (cubin,), None: (ptx,)}[with_ptx]:
             symbol = f"code_{len(rows)}"
             rows.append(f'    {{{arch_of(gpu)}, {str(file == ptx).lower()}, " {names} ", {symbol}}},')
             section = f'.section .rodata\\n.balign 64\\n{symbol}:\\n.incbin \\"{file}\\"\\n.byte 0\\n.previous\\n'
             data.append(f'asm("{section}");\nextern "C" __attribute__((visibility("hidden"))) const char {symbol}[];')
-    table = ["namespace pixelrnn::cuda {", "extern const DeviceCode device_code[] = {", *rows, "    {},", "};", "}"]
+    major, minor = map(int, nvrtc.version.split("."))
+    version = f"extern const int compiler_version = {1000 * major + 10 * minor};"
+    table = [
+        "namespace pixelrnn::cuda {",
+        "extern const DeviceCode device_code[] = {",
+        *rows,
+        "    {},",
+        "};",
+        version,
+        "}",
+    ]
     target = folder / "device_code.cpp"
     target.write_text("\n".join(['#include "cuda/device_code.h"', *data, *table, ""]))
     return target
+
+
+def main(library, include, source, arch, folder, *flags):
+    try:
+        cubin, ptx, log = NVRTC(library, include).compile_here(Path(source), arch, flags)
+    except RuntimeError as error:
+        sys.exit(str(error))
+    for name, content in zip(Compiled._fields, (cubin, ptx, log.encode())):
+        Path(folder, name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -129,19 +129,38 @@ template <class T> CUresult draw_rows(const BlockPlan<T>& plan, const BlockArgs<
 template CUresult draw_rows(const BlockPlan<float>&, const BlockArgs<float>&, CUstream);
 template CUresult draw_rows(const BlockPlan<double>&, const BlockArgs<double>&, CUstream);
 
-template <class T> CUresult can_run(const BlockPlan<T>& plan, bool& can) {
-  can = true;
-  if (plan.args.blocks == 1) return CUDA_SUCCESS;
-  int count = 0;
+// Tells whether code of a kernel for at least the compute capability `lowest` runs on the current GPU.
+static CUresult has_code(const std::string& name, int lowest, bool& has) {
+  int capability = 0;
   CUfunction kernel = nullptr;
+  CUresult error = kernel_capability(name, capability);
+  has = !error && capability >= lowest;
+  if (has) error = load_kernel(name, kernel);
+  if (!is_without_code(error)) return error;
+  has = false;
+  return CUDA_SUCCESS;
+}
+
+template <class T> CUresult why_not_run(const BlockPlan<T>& plan, std::string& why) {
+  int count = 0;
+  bool has = false;
+  CUfunction kernel = nullptr;
+  const unsigned blocks = unsigned(plan.args.blocks);
+  CUresult error = has_code(kernel_of(plan), blocks == 1 ? kResidentCapability : kClusterCapability, has);
+  if (!error && !has) why = "expected code of the kernel that draws whole images on this GPU, got none";
+  if (error || !has || blocks == 1) return error;
   const LaunchConfig config(shape_of(plan), nullptr);
-  CUresult error = load_kernel(kernel_of(plan), kernel);
+  error = load_kernel(kernel_of(plan), kernel);
   if (!error) error = active_clusters(kernel, config, count);
-  can = !error && count > 0;
+  if (error || count == 0)
+    why = "expected a GPU that runs clusters of " + std::to_string(blocks) + " blocks with " +
+          std::to_string(plan.shared_memory) + " bytes of shared memory each, got one that does not";
   return is_refusal(error) ? CUDA_SUCCESS : error;
 }
-template CUresult can_run(const BlockPlan<float>&, bool&);
-template CUresult can_run(const BlockPlan<double>&, bool&);
+template CUresult why_not_run(const BlockPlan<float>&, std::string&);
+template CUresult why_not_run(const BlockPlan<double>&, std::string&);
+
+CUresult has_column_kernels(bool& has) { return has_code("column_stage_float32_1", 0, has); }
 
 template <class T> CUresult pack_stream(const BlockPlan<T>& plan, const unsigned char* memory, T* to, CUstream stream) {
   if (plan.stream.empty()) return CUDA_SUCCESS;

@@ -12,8 +12,12 @@ template <class T> CUresult run_columns(const ColumnProgram<T>&, double temperat
 // Draws rows of all images in one launch (block_kernel.h). The arguments' `memory` is on the GPU.
 template <class T> CUresult draw_rows(const BlockPlan<T>&, const BlockArgs<T>&, CUstream);
 
-// Tells whether the current GPU has enough neighbouring multiprocessors for the clusters of a plan.
-template <class T> CUresult can_run(const BlockPlan<T>&, bool& can);
+// Tells why the current GPU cannot run a plan: the build has no code of the kernel, or the GPU has too few neighbouring
+// multiprocessors for its clusters. The text is empty if it can.
+template <class T> CUresult why_not_run(const BlockPlan<T>&, std::string& why);
+
+// Tells whether the build has code for the current GPU of the kernels that run_columns() launches.
+CUresult has_column_kernels(bool& has);
 
 // Copies a cluster's weights to `to`, the `stream` of draw_rows(). `memory` is the GPU's copy of the plan's memory.
 template <class T> CUresult pack_stream(const BlockPlan<T>&, const unsigned char* memory, T* to, CUstream);

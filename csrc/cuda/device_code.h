@@ -10,5 +10,7 @@ struct DeviceCode {
   const void* data;     // null in the entry that ends the table
 };
 extern const DeviceCode device_code[];
+// The version of the compiler, 1000 * major + 10 * minor. Drivers of an older CUDA refuse the compiler's PTX.
+extern const int compiler_version;
 
 }  // namespace pixelrnn::cuda

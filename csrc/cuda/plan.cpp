@@ -11,7 +11,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kMinCapability = 80, kClusterCapability = 90, kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
+constexpr int kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
 // The planner refuses a kernel if one cluster would compute more than this number of hidden states, which is the
 // product of lines, cells of a line, hidden units and images. The limit is well below 2^31, because forward kernels
 // compute some 32-bit offsets that lie beyond the end of the tensor.
@@ -81,7 +81,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
     if (why_not) *why_not = std::move(why);
     return std::vector<Plan>();
   };
-  if (device.capability < kMinCapability)
+  if (device.capability < kResidentCapability)
     return refuse("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." +
                   number(device.capability % 10));
   if (p.gates == 5 && p.taps != 2) return refuse("expected 2 taps of cells of five gates, got " + number(p.taps));
@@ -99,7 +99,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
   std::vector<Plan> found;
   int min_shared = INT_MAX;
-  bool refused = false, too_far = false;
+  bool refused = false, too_far = false, no_code = false;
   for (const Variant& v : kVariants) {
     Plan best;
     if (v.format != p.format || v.backward != p.backward || v.gates != p.gates ||
@@ -140,6 +140,10 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         min_shared = std::min(min_shared, shared);
         if (shared > device.shared_memory) continue;
         const int64_t concurrency = count ? count(v, s, shared) : estimated_concurrency(device, v, s, shared);
+        if (concurrency == kNoCode) {
+          no_code = true;
+          continue;
+        }
         if (concurrency == 0) {
           refused = true;
           continue;
@@ -156,6 +160,9 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   const std::string sizes = "hidden size " + number(p.hidden) + ", " + number(p.taps) +
                             (p.taps == 1 ? " tap" : " taps") + " and lines of " + number(p.cells) + " cells";
   const std::string clusters = max_blocks == 1 ? " without clusters of thread blocks" : "";
+  if (no_code)
+    return refuse("no code of the kernels of " + sizes +
+                  " runs on this GPU (pixelrnn_ext.build_config() says what the build left out)");
   if (refused) return refuse("the GPU has no room for the blocks, or clusters of blocks, of " + sizes);
   if (min_shared < INT_MAX)
     return refuse("the weights and lines of " + sizes + " need " + number(min_shared) +

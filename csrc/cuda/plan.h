@@ -23,6 +23,9 @@ struct Problem {
   int gates = 4;
 };
 
+// The lowest compute capabilities of GPUs that run resident kernels, and clusters of blocks.
+constexpr int kResidentCapability = 80, kClusterCapability = 90;
+
 struct Device {
   int capability;     // 10 * major + minor
   int shared_memory;  // of a block, in bytes
@@ -85,7 +88,9 @@ struct Constants {
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;
 };
 
-// Returns how many clusters (or blocks, without clusters) run at the same time, or 0 if none fits.
+// Returns how many clusters (or blocks, without clusters) run at the same time, 0 if none fits, or kNoCode if the build
+// has no code of the kernel for the GPU.
+constexpr int64_t kNoCode = -1;
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
 // Tells whether a kernel with this suffix (Variant::has_suffix) runs as clusters of `blocks` blocks. 1 means no

@@ -36,14 +36,17 @@ template <class Key, class Value> class Cache {
   std::map<Key, Value> values_;
 };
 
-// Asks the driver how many clusters or blocks run at the same time. Returns 0 if the driver refuses the layout, and
-// throws any other error.
+// Asks the driver how many clusters or blocks run at the same time. Returns 0 if the driver refuses the layout, kNoCode
+// if there is no code, and throws any other error.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig launch(
       {unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
-  int count = 0;
+  int count = 0, capability = 0;
   CUfunction kernel = nullptr;
-  CUresult error = load_kernel(v.name, kernel);
+  CUresult error = kernel_capability(v.name, capability);
+  if (!error && capability < (v.kind == Kind::single ? kResidentCapability : kClusterCapability)) return kNoCode;
+  if (!error) error = load_kernel(v.name, kernel);
+  if (is_without_code(error)) return kNoCode;
   if (!error && s.blocks > 1) error = active_clusters(kernel, launch, count);
   if (!error && s.blocks == 1) {
     error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&count, kernel, s.threads(), size_t(shared));

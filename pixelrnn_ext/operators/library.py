@@ -20,8 +20,8 @@ try:
     # The build (setup.py) writes this module.
     BUILD: dict[str, str | None] = importlib.import_module("pixelrnn_ext._build_info").BUILD
 except ImportError:
-    _FACTS = ("version", "torch", "compiler", "cuda", "cuda_archs", "csrc", "glibc", "why_no_native", "why_no_cuda")
-    BUILD = dict.fromkeys(_FACTS)
+    _FACTS = "version", "torch", "compiler", "cuda", "cuda_archs", "cuda_left_out", "csrc", "glibc"
+    BUILD = dict.fromkeys([*_FACTS, "why_no_native", "why_no_cuda"])
 
 VERSION = BUILD["version"] or "unknown"
 
@@ -176,8 +176,20 @@ why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
 def why_no_gpu() -> str | None:
     reason = why_no_cuda() or torch.ops.pixelrnn_ext.why_no_gpu() or None
     if reason is None and not torch.cuda.is_available():
-        return f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
+        return _older_driver() or f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
     return reason
+
+
+def _older_driver() -> str | None:
+    """Returns a sentence if torch can use no GPU, because NVIDIA's driver is older than torch's CUDA."""
+    major, minor = divmod(torch.ops.pixelrnn_ext.driver_version(), 1000)
+    # Within a major version, an older driver runs programs of a newer CUDA.
+    if not torch.version.cuda or major >= int(torch.version.cuda.split(".")[0]):
+        return None
+    return (
+        f"torch {torch.__version__} needs NVIDIA's driver for CUDA {torch.version.cuda}, found one for CUDA "
+        f"{major}.{minor // 10}: update the driver, or install a torch for CUDA {major}"
+    )
 
 
 def instruction_set() -> str | None:
@@ -236,8 +248,9 @@ def build_config() -> dict[str, object]:
 
     The call initialises NVIDIA's driver. After that, a process that is forked from this one cannot use CUDA.
 
-    ``bfloat16`` says how a CPU computes bfloat16. ``why_no_cuda`` is None if the CUDA kernels are loaded.
-    ``why_no_gpu`` is None if they can run on a GPU of this machine. ``csrc`` is a hash of the kernels' sources.
+    ``bfloat16`` says how a CPU computes bfloat16. ``cuda_left_out`` says which files of CUDA kernels did not compile for
+    a GPU, why, and what runs in their place. It is None if all did. ``why_no_cuda`` is None if the CUDA kernels are
+    loaded. ``why_no_gpu`` is None if they can run on a GPU of this machine. ``csrc`` is a hash of the kernels' sources.
     ``openmp`` tells whether torch's threads are an OpenMP team. Threads of another kind may not run at the same time,
     so with them a scan of few images uses fewer threads.
     """
@@ -254,6 +267,7 @@ def build_config() -> dict[str, object]:
         "bfloat16": bfloat16(),
         "cuda": BUILD["cuda"],
         "cuda_archs": BUILD["cuda_archs"],
+        "cuda_left_out": BUILD.get("cuda_left_out"),
         "csrc": BUILD.get("csrc"),
         "why_no_cuda": why_no_cuda(),
         "why_no_gpu": why_no_gpu(),

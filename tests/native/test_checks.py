@@ -21,6 +21,7 @@ from helpers.nvrtc import device_code
 from helpers.root import ROOT
 
 KERNELS = sorted((ROOT / "csrc/cpu").rglob("*.cpp"))
+PLANNER = [ROOT / f"csrc/cuda/{name}.cpp" for name in ("block_plan", "estimate", "path", "plan")]
 BINDINGS = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "csrc/operators").rglob("*.cpp"))}
 CHECKS = sorted((ROOT / "tests/native").glob("check_*.cpp"))
 
@@ -139,10 +140,10 @@ def test_checks(compiler, flags, arguments, tmp_path):
 
 def sanitized_operators():
     command = [GCC, "-std=c++17", *ADDRESS_UNDEFINED, *TORCH, "-c"]
-    names = ("columns", "module")
+    names = ("columns", "module", "planning")
     bindings = [build_cache.compile(command, BINDINGS[f"csrc/operators/{name}.cpp"], ".o") for name in names]
     libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch", "-ltorch_cpu", "-lc10"]
-    kernels = compile_objects(GCC, ADDRESS_UNDEFINED, KERNELS)
+    kernels = compile_objects(GCC, ADDRESS_UNDEFINED, [*KERNELS, *PLANNER])
     return build_cache.link([GCC, *ADDRESS_UNDEFINED, "-shared", "-pthread", *bindings, *kernels, *libraries], "coding")
 
 

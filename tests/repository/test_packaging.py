@@ -152,8 +152,8 @@ def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monke
     package = tmp_path / "pixelrnn_ext"
     package.mkdir()
     library, info = package / "_C_cuda.so", package / "_build_info.py"
-    earlier = {"cuda": "12.9", "cuda_archs": "9.0", "csrc": "old", "why_no_cuda": None}
-    new = {"cuda": None, "cuda_archs": None, "csrc": "new", "why_no_cuda": "PIXELRNN_CUDA=0"}
+    earlier = {"cuda": "12.9", "cuda_archs": "9.0", "cuda_left_out": None, "csrc": "old", "why_no_cuda": None}
+    new = dict.fromkeys(earlier) | {"csrc": "new", "why_no_cuda": "PIXELRNN_CUDA=0"}
     library.touch()
     info.write_text(f"BUILD = {earlier}")
     modules = [SimpleNamespace(name="pixelrnn_ext._C")] * native
@@ -198,18 +198,170 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         assert compiles(["9.0"]) == ["k.cu sm_90"], file
 
 
+class HalfACompiler:
+    """A compiler that fails on the file a.cu for the architectures ``broken``, and on all files for ``all_broken``."""
+
+    version, archs = "13.2", {"75", "80", "90", "100", "120"}
+
+    def __init__(self, folder, broken, all_broken=()):
+        self.path, self.broken, self.all_broken = folder / "compiler", broken, all_broken
+        self.path.touch()
+
+    def compile(self, source, arch, flags):
+        gpu = arch.removeprefix("sm_")
+        if gpu in self.all_broken or (source.stem == "a" and gpu in self.broken):
+            raise RuntimeError(f"{source}: ptxas fatal   : (C7907)\n Internal compiler error.\n")
+        return f".text.{source.stem}_kernel\0".encode(), b"PTX", ""
+
+
+WHY = "ptxas fatal : (C7907) Internal compiler error."
+# {case: (broken architectures, GPUs, rows of the table for a.cu as (capability, is PTX), what is left out)}
+LEFT_OUT = {
+    "PTX-that-is-there": (
+        "100",
+        "9.0+PTX 10.0",
+        "90 false, 90 true",
+        [f"a for 10.0 (PTX for 9.0 in its place): {WHY}"],
+    ),
+    "PTX-that-is-made": ("120 100", "12.0", "90 true", [f"a for 12.0 (PTX for 9.0 in its place): {WHY}"]),
+    "PTX-for-two": (
+        "100 120",
+        "10.0 12.0",
+        "90 true",
+        [f"a for {gpu} (PTX for 9.0 in its place): {WHY}" for gpu in ("10.0", "12.0")],
+    ),
+    "nothing": ("75 80 90", "9.0", "", [f"a for 9.0 (nothing in its place): {WHY}"]),
+}
+
+
+@pytest.mark.parametrize(("broken", "gpus", "rows", "expected"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_a_file_that_does_not_compile_costs_no_other(broken, gpus, rows, expected, setup_names, tmp_path):
+    (tmp_path / "cuda").mkdir()
+    for name in "ab":
+        (tmp_path / f"cuda/{name}.cu").touch()
+    compiler, left_out = HalfACompiler(tmp_path, broken.split()), []
+    build_table = setup_names["device_code"].build_table
+    table = build_table(compiler, gpus.split(), tmp_path, tmp_path / "build", left_out=left_out).read_text()
+    found = re.findall(r'\{(\d+), (\w+), " (\w)_kernel "', table)
+    assert ", ".join(f"{gpu} {is_ptx}" for gpu, is_ptx, name in found if name == "a") == rows
+    assert [(gpu, is_ptx) for gpu, is_ptx, name in found if name == "b"] == [
+        (gpu.removesuffix("+PTX").replace(".", ""), is_ptx)
+        for gpu in gpus.split()
+        for is_ptx in (("false", "true") if gpu.endswith("+PTX") else ("false",))
+    ]
+    assert left_out == expected and "compiler_version = 13020;" in table
+    with pytest.raises(RuntimeError, match="C7907"):  # a released wheel has all kernels
+        build_table(compiler, gpus.split(), tmp_path, tmp_path / "build")
+
+
+def test_a_gpu_that_nobody_sees_costs_no_time_for_resident_kernels(setup_names, tmp_path):
+    (tmp_path / "cuda").mkdir()
+    for name in ("resident_b", "step"):
+        (tmp_path / f"cuda/{name}.cu").touch()
+    compile_kernels = setup_names["device_code"].compile_kernels
+    compiled = compile_kernels(HalfACompiler(tmp_path, []), ["9.0+PTX", "10.0+steps"], tmp_path, tmp_path / "build")
+    assert [(gpu, made.cubin.name.split(".")[0]) for gpu, made in compiled] == [
+        ("9.0+PTX", "resident_b"), ("9.0+PTX", "step"), ("10.0+steps", "step")
+    ]  # fmt: skip
+
+
+def test_a_compiler_that_fails_on_everything_builds_no_table(setup_names, tmp_path):
+    (tmp_path / "cuda").mkdir()
+    (tmp_path / "cuda/a.cu").touch()
+    with pytest.raises(RuntimeError, match=re.escape(WHY)):
+        compiler = HalfACompiler(tmp_path, [], ["90"])
+        setup_names["device_code"].build_table(compiler, ["9.0"], tmp_path, tmp_path / "build", left_out=[])
+
+
+@pytest.mark.parametrize(
+    ("child", "said"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "k.cu: the compiler died of signal 11"),
+        ("import sys; sys.exit('k.cu: a syntax error')", "k.cu: a syntax error"),
+    ],
+    ids=["crash", "error"],
+)
+def test_a_compiler_that_dies_is_an_error_of_its_file(child, said, setup_names, tmp_path, monkeypatch):
+    program = tmp_path / "child.py"
+    program.write_text(child)
+    module = setup_names["device_code"]
+    monkeypatch.setattr(module, "__file__", str(program))
+    compiler = object.__new__(module.NVRTC)
+    compiler.path, compiler.include = tmp_path, tmp_path
+    with pytest.raises(RuntimeError, match=f"^{re.escape(said)}$"):
+        compiler.compile(Path("k.cu"), "sm_90")
+
+
+@pytest.mark.parametrize(
+    ("version", "is_old"), [("2.10.1+cu130", True), ("1.13.1", True), ("2.11.0", False), ("2.12.0a0+git1", False)]
+)
+def test_an_older_torch_is_one_sentence(version, is_old, setup_names):
+    torch = SimpleNamespace(__version__=version)
+    if not is_old:
+        return setup_names["check_torch"](torch)
+    with pytest.raises(SystemExit) as ended:
+        setup_names["check_torch"](torch)
+    assert str(ended.value) == (
+        f"pixelrnn_ext needs torch 2.11 or later, found {version}: pip install --upgrade 'torch>=2.11', then try again"
+    )
+
+
+def test_an_older_torch_ends_the_installation_before_a_compiler_starts(setup_names, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.9.1")
+    for name in ("why_no_native", "choose_device_code"):
+        monkeypatch.setitem(setup_names, name, lambda *_: pytest.fail("expected no compiler"))
+    with pytest.raises(SystemExit, match="needs torch 2.11 or later, found 2.9.1"):
+        setup_names["plan_build"]()
+
+
+class OfDriver(SimpleNamespace):
+    """NVIDIA's driver for a version of CUDA, such as 12020 for 12.2."""
+
+    def cuDriverGetVersion(self, version):
+        version._obj.value = self.version
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpus", "said"),
+    [
+        (
+            12020,
+            "too old",
+            "torch 2.15.0 needs NVIDIA's driver for CUDA 13.2, found one for CUDA 12.2: update the driver",
+        ),
+        (13000, "9.0", None),
+        (13020, "broken", "torch can use no GPU: CUDA driver initialization failed"),
+    ],
+)
+def test_a_driver_that_torch_cannot_use_is_one_sentence_and_the_build_goes_on(
+    driver, gpus, said, setup_names, monkeypatch, capsys
+):
+    def capability(index):
+        if gpus != "9.0":
+            raise RuntimeError("CUDA driver initialization failed\nat line 3")
+        return 9, 0
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: OfDriver(version=driver))
+    cuda = SimpleNamespace(device_count=lambda: 1, get_device_capability=capability)
+    torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None, cuda="13.2"), __version__="2.15.0")
+    assert setup_names["visible_gpus"](torch) == (["9.0"] if said is None else [])
+    assert capsys.readouterr().err.startswith("" if said is None else f"pixelrnn_ext: {said}")
+
+
 @pytest.fixture
 def choose(setup_names, monkeypatch):
     for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(variable, raising=False)
 
-    def choose(visible, compilers, **variables):
+    def choose(visible, compilers, cuda_of_torch="13.2", **variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         found = [SimpleNamespace(version=version, archs=set(archs)) for version, archs in compilers.items()]
         monkeypatch.setattr(setup_names["device_code"], "find_compilers", lambda: iter(found))
         cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
-        torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None))
+        torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None, cuda=cuda_of_torch), __version__="2.15.0")
+        monkeypatch.setitem(setup_names, "why_older_driver", lambda torch: None)
         compiler, gpus, why = setup_names["choose_device_code"](torch)
         return compiler and compiler.version, gpus, why
 
@@ -222,12 +374,22 @@ BOTH = {"12.9": ARCHS_12, "13.2": ARCHS_13}
 
 CHOSEN = {
     "release": ([], BOTH, {"PIXELRNN_CUDA": "1"}, "12.9", "7.5 8.0 8.6 9.0+PTX 10.0 12.0+PTX"),
-    "H100": ([(9, 0), (9, 0)], BOTH, {}, "12.9", "9.0"),
-    "torch's-NVRTC": ([(9, 0)], {"13.2": ARCHS_13}, {"PIXELRNN_CUDA": "1"}, "13.2", "9.0"),
-    "newer-than-12.9": ([(8, 0), (13, 0)], BOTH, {}, "13.2", "8.0 13.0"),
+    "login-node": ([], BOTH, {}, "12.9", "7.5 8.0 9.0+PTX 10.0+steps 12.0+steps"),
+    "H100": ([(9, 0), (9, 0)], BOTH, {}, "12.9", "7.5 8.0 9.0+PTX 10.0+steps 12.0+steps"),
+    "RTX-4090": ([(8, 9)], {"12.9": (*ARCHS_12, "89")}, {}, "12.9", "7.5 8.0 8.9 9.0+PTX 10.0+steps 12.0+steps"),
+    "torch's-NVRTC": (
+        [(9, 0)],
+        {"13.2": ARCHS_13},
+        {"PIXELRNN_CUDA": "1"},
+        "13.2",
+        "7.5 8.0 9.0+PTX 10.0+steps 12.0+steps",
+    ),
+    "newer-than-12.9": ([(8, 0), (13, 0)], BOTH, {}, "13.2", "7.5 8.0 9.0+PTX 10.0+steps 12.0+steps 13.0"),
+    "older-than-Blackwell": ([], {"12.6": ("75", "80", "90")}, {}, "12.6", "7.5 8.0 9.0+PTX"),
+    "without-Turing": ([], {"14.0": ("80", "90", "120")}, {}, "14.0", "8.0 9.0+PTX 12.0+steps"),
     "listed": ([(9, 0)], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;12.0+PTX"}, "12.9", "8.0 12.0+PTX"),
     "9.0a": ([], BOTH, {"TORCH_CUDA_ARCH_LIST": "9.0a 10.0f+PTX"}, "12.9", "9.0 10.0+PTX"),
-    "beside-an-old-one": ([(6, 1), (9, 0)], BOTH, {}, "12.9", "9.0"),
+    "beside-an-old-one": ([(6, 1), (10, 0)], BOTH, {}, "12.9", "7.5 8.0 9.0+PTX 10.0 12.0+steps"),
 }
 
 
@@ -240,8 +402,9 @@ def test_the_compiler_and_the_gpus(visible, compilers, variables, compiler, gpus
 NOT_CHOSEN = {
     "switched-off": ([(9, 0)], BOTH, {"PIXELRNN_CUDA": "0"}, "PIXELRNN_CUDA=0"),
     "a-name": ([], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;Hopper"}, "'8.0;9.0+PTX', got 'Hopper'"),
-    "no-GPU": ([], BOTH, {}, "no GPU from 7.5 on is visible, and PIXELRNN_CUDA=1"),
+    "torch-without-CUDA": ([], BOTH, {"cuda_of_torch": None}, "torch 2.15.0 is built without CUDA"),
     "no-NVRTC": ([(9, 0)], {}, {}, "expected an NVRTC that compiles for 9.0, got none: pip install nv"),
+    "no-NVRTC-and-no-GPU": ([], {}, {}, "expected an NVRTC that compiles for 8.0, got none: pip install nv"),
     "too-new": ([(14, 0)], BOTH, {}, "an NVRTC that compiles for 14.0, got 12.9, 13.2: pip install nv"),
 }
 
@@ -273,8 +436,8 @@ def test_what_cannot_be_built_is_refused(settings, message, setup_names, monkeyp
 
 @pytest.mark.sweep
 def test_what_nvrtc_cannot_compile_is_said(source, tmp_path):
-    header = source / "csrc" / "cuda" / "block.cuh"
-    header.write_text(header.read_text() + '#error "not to be compiled"\n')
+    for kernels in (source / "csrc" / "cuda").glob("*.cu"):
+        kernels.write_text('#error "not to be compiled"\n')
     settings = {"PIXELRNN_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0"}
     done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)
     if ", got none: pip install" in done.stdout:

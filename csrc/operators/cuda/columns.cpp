@@ -88,6 +88,15 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   });
 }
 
+int64_t column_launches_on_gpu(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin) {
+  const int64_t launches = column_launches(tensors, code, margin);
+  const DeviceScope scope(tensors[0]);
+  bool has = false;
+  check(has_column_kernels(has));
+  expect(has, "expected code of the kernel that runs steps on this GPU, got none");
+  return launches;
+}
+
 Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks) {
   return dispatch_floats(tensors, [&](auto zero) {
@@ -147,10 +156,9 @@ std::tuple<int64_t, int64_t, double> plan_rows_on_gpu(std::vector<Tensor> tensor
         make_plan<decltype(zero)>(tensors, {main, mirrored, before_row, after_row}, margin, height, device, blocks);
     if (capability == 0) {
       const DeviceScope scope(tensors[0]);
-      bool can = false;
-      check(can_run(plan, can));
-      expect(can, "expected a GPU that runs clusters of ", plan.args.blocks, " blocks with ", plan.shared_memory,
-          " bytes of shared memory each, got one that does not");
+      std::string why;
+      check(why_not_run(plan, why));
+      expect(why.empty(), why);
     }
     return std::tuple<int64_t, int64_t, double>(plan.args.blocks, plan.shared_memory, plan.seconds);
   });

@@ -23,6 +23,9 @@ void draw_rows(std::vector<Tensor> tensors, Tensor plan, Tensor uniform, Tensor 
 Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::vector<int64_t> mirrored,
     std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin, int64_t height, int64_t blocks);
 
+// Like column_launches() (../planning.h), but refuses a GPU for which the build has no code of the kernel.
+int64_t column_launches_on_gpu(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin);
+
 // Plans for the tensors' GPU if `capability` is 0 (../planning.h), and asks that GPU.
 std::tuple<int64_t, int64_t, double> plan_rows_on_gpu(std::vector<Tensor> tensors, std::vector<int64_t> main,
     std::vector<int64_t> mirrored, std::vector<int64_t> before_row, std::vector<int64_t> after_row, int64_t margin,
@@ -38,9 +41,10 @@ template <class Library> void define_sampling(Library& m) {
       "int height, int blocks) -> Tensor");
 }
 template <class Library> void implement_sampling(Library& m) {
-  // The CPU library _C defines run_columns and plan_rows.
+  // The CPU library _C defines the first three operators.
   m.impl("run_columns", TORCH_BOX(&run_columns));
   m.impl("plan_rows", TORCH_BOX(&plan_rows_on_gpu));
+  m.impl("column_launches", TORCH_BOX(&column_launches_on_gpu));
   m.impl("draw_rows", TORCH_BOX(&draw_rows));
   m.impl("upload_rows", TORCH_BOX(&upload_rows));
 }

@@ -17,6 +17,13 @@ std::string why_unsupported(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
+// Returns the version of CUDA that NVIDIA's driver supports, 1000 * major + 10 * minor. Returns 0 without a driver.
+int64_t driver_version() try {
+  int version = 0;
+  check(driver().cuDriverGetVersion(&version));
+  return version;
+} catch (const std::runtime_error&) { return 0; }
+
 // Returns an empty text if there are kernels for at least one visible GPU. Otherwise returns the reason why there are
 // no kernels.
 std::string why_no_gpu() try {
@@ -46,6 +53,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
   pixelrnn::cuda::define_sampling(m);
   m.def("why_no_code(int capability) -> str");
   m.def("why_no_gpu() -> str");
+  m.def("driver_version() -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) {
   pixelrnn::cuda::implement_recurrences(m);
@@ -55,4 +63,5 @@ STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("describe_current_plan", TORCH_BOX(&pixelrnn::cuda::describe_current_plan));
   m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_unsupported));
   m.impl("why_no_gpu", TORCH_BOX(&pixelrnn::cuda::why_no_gpu));
+  m.impl("driver_version", TORCH_BOX(&pixelrnn::cuda::driver_version));
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 
@@ -120,6 +121,12 @@ CUresult cuInit(unsigned) {
   call.state().initialised = true;
   call.state().contexts.resize(gpus().size());
   return call.result();
+}
+// FAKE_CUDA_VERSION is the version of CUDA that the driver supports, such as 13000 for 13.0.
+CUresult cuDriverGetVersion(int* version) {
+  const char* const text = std::getenv("FAKE_CUDA_VERSION");
+  *version = text ? std::atoi(text) : CUDA_VERSION;
+  return CUDA_SUCCESS;
 }
 CUresult cuGetErrorString(CUresult error, const char** text) {
   switch (error) {

@@ -82,6 +82,7 @@ def _device_code(arch, kernels, flags):
         '#include "cuda/device_code.h"\n'
         "const pixelrnn::cuda::DeviceCode pixelrnn::cuda::device_code[] = "
         f'{{{{{arch.removeprefix("sm_")}, true, " {names} ", "PTX"}}, {{}}}};\n'
+        "const int pixelrnn::cuda::compiler_version = 0;\n"
     )
     path = build_cache.folder() / f"device_code_{build_cache.hash_of(content)}.cpp"
     build_cache.write(path, content)

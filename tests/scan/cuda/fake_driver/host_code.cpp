@@ -5,6 +5,7 @@
 #include <sstream>
 #include <thread>
 
+#include "cuda/columns.h"
 #include "cuda/kernel_loader.h"
 #include "training.h"
 
@@ -198,6 +199,68 @@ SCENARIO(a_context_made_again_at_the_same_address) {
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_90 @2 "), 2);
   EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
+}
+
+// One file did not compile for 10.0 (BROKEN in test_host_code.py). All other code is that for 10.0.
+SCENARIO(ptx_in_place_of_a_file_left_out) {
+  SUCCEEDS(make_current(0));
+  Device device;
+  SUCCEEDS(current_device(device));
+  EQUAL(device.capability, 100);
+  run_everything(new_stream());
+  EQUAL(fake_count("cuModuleLoadData sm_100 @1 "), 1);
+  EQUAL(fake_count("cuModuleLoadData compute_90 @1 "), 1);
+  EQUAL(count_refusals(), 0);
+}
+
+// Code for 8.0 has kernels for clusters, but they do nothing.
+SCENARIO(no_clusters_by_ptx_for_8_0) {
+  SUCCEEDS(make_current(0));
+  EQUAL(resident_plan(false, 4).tiling.blocks, 1);
+  EQUAL(fake_count("cuModuleLoadData compute_80 @1 "), 1);
+}
+
+void check_the_step_path() {
+  SUCCEEDS(make_current(0));
+  Device device;
+  SUCCEEDS(current_device(device));
+  Plan chosen;
+  const Problem problem{Format::bf16, false, kHidden, 2, 63, 32, kBatch, kDirections, 4};
+  SUCCEEDS(plan_on_current_device(problem, device, {}, chosen));
+  EQUAL(chosen.describe(),
+      "step path: no code of the kernels of hidden size 64, 2 taps and lines of 32 cells runs on this GPU "
+      "(pixelrnn_ext.build_config() says what the build left out)");
+  run_steps(4, new_stream());
+}
+
+SCENARIO(steps_in_place_of_a_file_left_out) {
+  check_the_step_path();
+  EQUAL(fake_count("cuModuleLoadData "), 1);
+  bool has = true;  // no made-up file has the sampler's kernels
+  SUCCEEDS(has_column_kernels(has));
+  EQUAL(has, false);
+  EQUAL(count_refusals(), 0);
+}
+
+// The driver is asked once to compile the PTX, although each of the file's kernels needs it.
+SCENARIO(steps_in_place_of_ptx_that_the_driver_cannot_compile) {
+  check_the_step_path();
+  EQUAL(fake_count("cuModuleLoadData "), 2);
+  EQUAL(count_refusals(), 1);
+}
+
+// A GPU of 13.0 runs the PTX for 12.0, if its driver is not older than the compiler.
+SCENARIO(ptx_that_an_older_driver_cannot_read) {
+  SUCCEEDS(make_current(0));
+  std::string why;
+  try {
+    Device device;
+    current_device(device);
+  } catch (const std::runtime_error& error) { why = error.what(); }
+  EQUAL(why,
+      "pixelrnn_ext: expected a driver for CUDA 12.9 or later, because a GPU of compute capability 13.0 runs PTX here, "
+      "got one for CUDA 12.8: update NVIDIA's driver, or install where this GPU is visible");
+  EQUAL(fake_count("cuModuleLoadData "), 0);
 }
 
 }  // namespace

@@ -58,8 +58,9 @@ def build_driver(without="", flags=()):
 
 
 @cache
-def build_host_code(flags=()):
-    objects = _objects([*HOST_CODE, made_up_code.table()], flags)
+def build_host_code(flags=(), broken=()):
+    """Builds host_code.cpp with a table that lacks the resident kernels of the capabilities ``broken``."""
+    objects = _objects([*HOST_CODE, made_up_code.table(broken)], flags)
     link = ["g++", "-pthread", *flags, *objects, build_driver(flags=flags), "-ldl"]
     return build_cache.link(link, "host_code", suffix="")
 

@@ -41,20 +41,30 @@ def ptx(capability, kernels):
 
 
 class Compiler:
-    """Replaces the compiler NVRTC, and compiles the made-up KERNELS."""
+    """Replaces the compiler NVRTC, and compiles the made-up KERNELS.
 
-    path = Path(__file__)
+    The resident kernels do not compile for the capabilities in ``broken``, and their PTX for the negative ones is one
+    that the driver cannot compile.
+    """
+
+    path, version, archs = Path(__file__), "12.9", {"75", "80", "86", "87", "90", "100", "120"}
+
+    def __init__(self, broken):
+        self.broken = broken
 
     def compile(self, source, arch, flags):
         capability, kernels = int(arch.removeprefix("sm_")), KERNELS[source.stem]
-        return machine_code(capability, kernels), ptx(capability, kernels), ""
+        if source.stem == "resident" and capability in self.broken:
+            raise RuntimeError(f"{source}: ptxas fatal : (C7907) Internal compiler error.")
+        target = 130 if source.stem == "resident" and -capability in self.broken else capability
+        return machine_code(capability, kernels), ptx(target, kernels), ""
 
 
-def table():
-    known = build_cache.hash_of(*build_cache.content_hashes([__file__, device_code.__file__]), KERNELS)
+def table(broken=()):
+    known = build_cache.hash_of(*build_cache.content_hashes([__file__, device_code.__file__]), KERNELS, broken)
     folder = build_cache.folder() / f"made_up_code-{known}"
     with build_cache.locked(folder.name):
         (folder / "cuda").mkdir(parents=True, exist_ok=True)
         for name in KERNELS:
             (folder / "cuda" / f"{name}.cu").touch()
-        return device_code.build_table(Compiler(), GPUS, folder, folder)
+        return device_code.build_table(Compiler(broken), GPUS, folder, folder, left_out=[] if broken else None)

@@ -16,13 +16,23 @@ pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]
 
 SCENARIOS = re.findall(r"^SCENARIO\((\w+)\)", (fake_driver.HERE / "host_code.cpp").read_text(), re.MULTILINE)
 TWO_GPU_SCENARIOS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
+# {scenario: the compute capabilities for which the file of resident kernels did not compile}, on a GPU of 10.0. -90
+# means PTX for 9.0 that the driver cannot compile.
+BROKEN = {
+    "ptx_in_place_of_a_file_left_out": (100,),
+    "no_clusters_by_ptx_for_8_0": (90, 100),
+    "steps_in_place_of_a_file_left_out": (75, 80, 86, 87, 90, 100, 120),
+    "steps_in_place_of_ptx_that_the_driver_cannot_compile": (100, -90),
+}
 
 
 def run(scenario, folder, flags=()):
     (folder / "libcuda.so.1").symlink_to(fake_driver.build_driver(flags=flags))
-    gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "9.0"}
-    environment = os.environ | fake_driver.library_path(folder) | gpus
-    command = [fake_driver.build_host_code(flags), scenario]
+    settings = {"FAKE_GPUS": "8.9 9.0" if scenario in TWO_GPU_SCENARIOS else "10.0" if scenario in BROKEN else "9.0"}
+    if scenario == "ptx_that_an_older_driver_cannot_read":
+        settings = {"FAKE_GPUS": "13.0", "FAKE_CUDA_VERSION": "12080"}
+    environment = os.environ | fake_driver.library_path(folder) | settings
+    command = [fake_driver.build_host_code(flags, BROKEN.get(scenario, ())), scenario]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{scenario}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
 
