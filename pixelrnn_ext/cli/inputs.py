@@ -83,7 +83,10 @@ def load_model(options: Namespace) -> tuple[Model, Facts]:
     model, facts = checkpoint.load_model(options.checkpoint, device)
     # Checkpoint files may differ between machines, or change meanwhile.
     options.world.check_same("model", lambda: _digest(model))
-    if slow := why_slow(model, device):
+    slow = why_slow(model, device)
+    if slow and device.type == "cuda":
+        backends.warn_of_pytorch(slow)  # as the first layer would, but before long work begins
+    elif slow:
         warnings.warn(f"slow, by the plain PyTorch backend: {slow}", stacklevel=2)
     return model, facts
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from .._sentences import planned_for
+from ..operators.backends import warn_of_pytorch
 from ..operators.columns import Team
 from .block import ImageSampler
 from .eager import EagerRow
@@ -65,6 +66,8 @@ def plan_drawing(
         return SamplingPlan("rows", 0, "a CPU kernel draws a row of pixels", ()), runners
     reasons = [reason, *(runner.why_not for runner in runners if isinstance(runner, EagerRow))]
     why_not += [reason for reason in reasons if reason]
+    if rows.capability == 0 and backend == "auto" and set(ways) == set(WAYS):
+        warn_of_pytorch("; ".join(why_not))
     return SamplingPlan("pytorch", 0, "PyTorch runs each step", tuple(why_not)), runners
 
 

@@ -1,5 +1,6 @@
 """Chooses between compiled kernels and plain PyTorch."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -28,15 +29,44 @@ def convolution_backend(backend: str) -> str:
     return "native" if backend in ("step", "resident") else backend
 
 
-def uses_kernels(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns whether an operator runs kernels. Raises RuntimeError if ``backend`` demands kernels that cannot run."""
+def uses_kernels(
+    backend: str, names: tuple[str, ...], why_not: Callable[[], str | None], gpu: torch.device | None = None
+) -> bool:
+    """Returns whether an operator runs kernels. Raises RuntimeError if ``backend`` demands kernels that cannot run.
+
+    If ``"auto"`` takes plain PyTorch on ``gpu``, a warning says why.
+    """
     check_name(backend, names)
     if backend == "reference":
         return False
     reason = why_not()
     if reason and backend != "auto":
         raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    if reason and gpu is not None and gpu.type == "cuda":
+        warn_of_pytorch(reason)
     return reason is None
+
+
+# The reasons of which a warning was given. It outlives the filters of Python's warnings.
+_warned: set[str] = set()
+
+
+def warn_of_pytorch(reason: str) -> None:
+    """Warns, once in a process for each reason, that plain PyTorch runs on a GPU and how to get the kernels."""
+    if reason in _warned:
+        return
+    _warned.add(reason)
+    warnings.warn(
+        f"plain PyTorch runs on the GPU, many times slower than the CUDA kernels: {reason} (to build kernels for this "
+        "GPU, install the package again where the GPU is visible, see docs/install.md; backend='reference' takes plain "
+        "PyTorch without this warning)",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+# Makes torch.compile call the function while it traces. precision.py explains this attribute.
+warn_of_pytorch._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def kernel_dtype(device: str, dtype: torch.dtype) -> torch.dtype:
@@ -59,6 +89,6 @@ def choose(backend: str, device: torch.device) -> str | None:
             return f"it is a path of the CUDA kernels, got tensors on {device}"
         return why_not_native(device)
 
-    if not uses_kernels(backend, BACKENDS, why_not):
+    if not uses_kernels(backend, BACKENDS, why_not, device):
         return None
     return "auto" if backend == "native" else backend

@@ -1,10 +1,12 @@
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 import pixelrnn_ext
 from helpers import child
@@ -52,6 +54,7 @@ def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(get):
     assert compiled(torch.zeros(1)).item() == (1 if get() else -1)
 
 
+@pytest.mark.filterwarnings("ignore:plain PyTorch runs on the GPU")
 def test_a_gpu_that_the_kernels_have_no_code_for_gets_the_reference(monkeypatch):
     monkeypatch.setattr(library, "why_no_cuda", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -66,6 +69,58 @@ def test_a_gpu_that_the_kernels_have_no_code_for_gets_the_reference(monkeypatch)
     with pytest.raises(RuntimeError, match="^backend='native' cannot run: no code$"):
         backends.choose("native", torch.device("cuda"))
     library._why_no_code.cache_clear()
+
+
+@pytest.fixture
+def without_cuda_kernels(monkeypatch):
+    """Stands for a GPU beside a build without CUDA kernels."""
+    monkeypatch.setattr(backends, "_warned", set())
+    monkeypatch.setattr(library, "why_no_cuda", lambda: "no CUDA kernels")
+
+
+def run_a_layer():
+    with FakeTensorMode():
+        pixelrnn_ext.DiagonalLSTM(1, 8, device="cuda")(torch.empty(1, 1, 2, 2, device="cuda"))
+
+
+@torch.compile(fullgraph=True, backend="eager")
+def choose_in_compiled_code(x):
+    return x + 1 if backends.choose("auto", torch.device("cuda")) else x
+
+
+CALLS = {"layer": run_a_layer, "compiled": lambda: choose_in_compiled_code(torch.zeros(1))}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_pytorch_on_a_gpu_is_said_once(call, without_cuda_kernels):
+    with pytest.warns(RuntimeWarning) as said:
+        for _ in range(2):
+            call()
+    [text] = [str(warning.message) for warning in said if "plain PyTorch" in str(warning.message)]
+    assert "slower than the CUDA kernels: no CUDA kernels (to build kernels for this GPU, install the package" in text
+
+
+def test_a_chosen_reference_and_a_cpu_are_not_warned_of(without_cuda_kernels, monkeypatch):
+    monkeypatch.setattr(library, "_why_no_native", "no compiler")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backends.choose("reference", torch.device("cuda")) is None
+        assert backends.choose("auto", torch.device("cpu")) is None
+
+
+def test_a_driver_older_than_torchs_cuda_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(library, "why_no_cuda", lambda: None)
+
+    def why(driver):
+        operators = SimpleNamespace(why_no_gpu=lambda: "", driver_version=lambda: driver)
+        monkeypatch.setattr(torch.ops, "pixelrnn_ext", operators)
+        return library.why_no_gpu()
+
+    needs = f"torch {torch.__version__} needs NVIDIA's driver for CUDA 13.2, found one for CUDA 12.2: "
+    assert why(12020) == f"{needs}update the driver, or install a torch for CUDA 12"
+    assert why(13000) == f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
 
 
 COMPUTE = """

@@ -1,6 +1,7 @@
 """Tests px.sampling_plan, and where users see a plan."""
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import pixelrnn_ext as px
 from helpers.models import COLOURS, WIRED_MODELS, generator, make_model
 from pixelrnn_ext import from_name, sampling
 from pixelrnn_ext.incremental import plan
-from pixelrnn_ext.operators import library
+from pixelrnn_ext.operators import backends, columns, library
 
 SHARED_MEMORY = {80: 166912, 86: 101376, 90: 232448, 100: 232448, 120: 101376}
 needs_planner = pytest.mark.skipif(library.why_no_planner() is not None, reason=str(library.why_no_planner()))
@@ -52,6 +53,26 @@ def test_a_plan_on_a_cpu_is_what_happens(backend, monkeypatch):
     is_native = backend == "auto" and library.why_no_native() is None
     assert seen[0].way == ("rows" if is_native else "pytorch") and seen[0].launches == 0
     assert bool(seen[0].why_not) != is_native
+
+
+def test_drawing_by_pytorch_on_a_gpu_is_said_once(monkeypatch):
+    monkeypatch.setattr(backends, "_warned", set())
+    monkeypatch.setattr(columns, "is_gpu", lambda device: True)
+    monkeypatch.setattr(library, "why_no_cuda", lambda: "no CUDA kernels")
+    model = make_model("row")
+    with pytest.warns(RuntimeWarning, match="many times slower than the CUDA kernels: no CUDA kernels"):
+        [plan] = px.sampling_plan(model, 2, (1, 3, 3))
+    assert plan.way == "pytorch"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        px.sampling_plan(model, 2, (1, 3, 3))
+        px.sampling_plan(make_model("row", backend="reference"), 2, (1, 3, 3))
+
+
+@needs_planner
+def test_a_gpu_that_is_too_old_is_planned_by_pytorch():
+    [plan] = px.sampling_plan(make_model("row"), 1, (1, 2, 2), capability=(7, 0))
+    assert plan.way == "pytorch" and plan.why_not == ("expected a GPU of compute capability 7.5 or later, got 7.0",)
 
 
 def test_a_plan_draws_no_random_numbers():

@@ -11,7 +11,9 @@ from .arguments import Convolution
 
 
 def run(c: Convolution, backend: str) -> Tensor:
-    chosen = backends.uses_kernels(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input))
+    # float64 is PyTorch's by design, without a warning.
+    gpu = None if c.input.dtype == torch.float64 else c.input.device
+    chosen = backends.uses_kernels(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input), gpu)
     # If the mask removes nothing, PyTorch's convolution is faster. Nevertheless 16-bit maps go to the kernels, because
     # the kernels always add in float32.
     wide = c.input.dtype in (torch.float32, torch.float64)
