@@ -15,7 +15,7 @@ types:
 
 # Writes every file that is generated from csrc/cuda/kernel_list.h. Needs `pip install --group device-code`.
 kernels:
-	PYTHONPATH=tests:benchmarks:. python -m scan.cuda.tables
+	PYTHONPATH=tests:build_tools:. python -m scan.cuda.tables
 
 # Builds the documents as a site in build/site. A warning, such as a broken link, is an error.
 docs:

@@ -1,4 +1,4 @@
-"""Times the Diagonal LSTM's recurrence alone, and the DiagonalBiLSTM layer."""
+"""Times the Diagonal LSTM's recurrence alone, and the DiagonalBiLSTM layer, on a CPU or on a GPU."""
 
 import sys
 
@@ -31,4 +31,4 @@ TARGETS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(main(__file__, __doc__, CASES, TARGETS))
+    sys.exit(main(__file__, __doc__, CASES, TARGETS, gpu_cases=diagonal.GPU_CASES))

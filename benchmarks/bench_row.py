@@ -10,8 +10,9 @@ import pixelrnn_ext as px
 from harness.command import main
 from harness.in_jax import JAX, with_jax
 from harness.requirements import Target, ThreadsTarget
-from pixelrnn_ext.benchmark import problems
+from pixelrnn_ext.benchmark import gpu, problems
 from pixelrnn_ext.benchmark.problems import (
+    AS_WRITTEN,
     BASELINE,
     LSTM,
     LSTM_BF16,
@@ -88,6 +89,15 @@ TARGETS = [
     *(Target(case, NATIVE_BF16, LSTM_BF16, faster=1.2) for case in LAYERS_BF16),
     *(ThreadsTarget(case, threads=8, against=2, at_most=1.5) for case in CASES),
 ]
+GPU_CASES = [
+    *gpu.cases(
+        "row k=3",
+        partial(gpu.recurrence, build=partial(recurrence, taps=3), diagonal=False),
+        gpu.Scans(False, 3),
+        others=(AS_WRITTEN,),
+    ),
+    *gpu.cases("RowLSTM layer k=1", partial(gpu.layer, build=layer), gpu.Scans(False, 1), others=(LSTM,)),
+]
 
 if __name__ == "__main__":
-    sys.exit(main(__file__, __doc__, CASES, TARGETS))
+    sys.exit(main(__file__, __doc__, CASES, TARGETS, gpu_cases=GPU_CASES))

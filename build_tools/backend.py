@@ -5,9 +5,10 @@ import os
 import sys
 import sysconfig
 
-from device_code import PACKAGES as COMPILER_OF_KERNELS
 from setuptools import build_meta as _setuptools
 from setuptools.build_meta import *  # noqa: F403  (the hooks that need no torch)
+
+from device_code import PACKAGES as COMPILER_OF_KERNELS
 
 TORCH = "torch>=2.11"
 

@@ -64,7 +64,6 @@ RULES = [
     Rule("pixelrnn_ext/likelihood", "tests/models"),
     Rule("pixelrnn_ext/(_command|_process|__main__)", "tests/cli"),
     Rule("pixelrnn_ext/", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
-    Rule("benchmarks/gpu_day/", "tests/benchmarks/gpu_day"),
     Rule("benchmarks/", "tests/benchmarks"),
     Rule("examples/", "tests/repository/test_examples.py"),
     Rule("tests/core/", "tests/scan/test_cell.py tests/scan/test_cells.py tests/scan/cuda/test_plan.py"),
@@ -73,6 +72,10 @@ RULES = [
     Rule("tests/helpers/", "{users} tests/helpers"),
     Rule("tests/", "{folder}"),
     Rule(".*[.]md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),
+    Rule(
+        "build_tools/kernel_costs/",
+        "tests/sass_model tests/scan/cuda",
+    ),
     Rule("setup.py|build_tools/", "tests/repository/test_packaging.py"),
     Rule("", "tests/repository"),
 ]

@@ -5,16 +5,21 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from pixelrnn_ext.benchmark.device import add_option
+from pixelrnn_ext.benchmark.gpu import GpuCase
 from pixelrnn_ext.benchmark.jobs import SHORT, Budget, Job, short_jobs
 from pixelrnn_ext.benchmark.problems import MODES, Case
+from pixelrnn_ext.benchmark.report import ONLY_CPU
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.operators import library
 
+from . import on_gpu
 from .compiled import with_compiled
 from .options import CHECK, DEFAULT, FULL, VERDICT, make_parser
 from .peak import measure
@@ -37,7 +42,7 @@ LIBRARY_NAMES = {
 }
 
 
-def parse(description: str, argv: list[str]) -> argparse.Namespace:
+def parse(description: str, argv: list[str], has_gpu: bool) -> argparse.Namespace:
     full = "all sizes, modes and providers, 1 and 2 threads, float64 too, percentiles: many minutes"
     parser = make_parser(description, full, help="default: chosen for each case")
     parser.add_argument("--only", metavar="TEXT", help="run the cases with TEXT in their name, also those of --full")
@@ -46,6 +51,10 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--compiled", action="store_true", help=compiled)
     warm = "call each implementation again right before it is timed, as if it ran alone"
     parser.add_argument("--warm", action="store_true", help=warm)
+    if has_gpu:
+        add_option(parser)
+    else:
+        parser.set_defaults(device="cpu")
     parser.add_argument("--csv", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw speed-ups as bars; needs matplotlib")
@@ -102,12 +111,33 @@ def measure_peaks(benchmark: Benchmark) -> None:
         benchmark.skip(f"no peak is measured ({error})", "share of peak")
 
 
+def nothing_selected(script: str, options: argparse.Namespace) -> int:
+    print(f"{Path(script).name}: no case has {options.only!r} in its name", file=sys.stderr)
+    return 2
+
+
 def main(
-    script: str, description: str, cases: list[Case], targets: list[AnyTarget], argv: list[str] | None = None
+    script: str,
+    description: str,
+    cases: list[Case],
+    targets: list[AnyTarget],
+    argv: list[str] | None = None,
+    gpu_cases: Sequence[GpuCase] = (),
 ) -> int:
     """Returns the exit status: 1 for wrong results, 2 if the options select nothing, otherwise 0."""
     argv = sys.argv[1:] if argv is None else argv
-    options = parse(description, argv)
+    options, why = parse(description, argv, bool(gpu_cases)), ONLY_CPU
+    if gpu_cases:
+        only_cpu = {
+            "--verdict": options.scope == VERDICT,
+            "--threads": options.threads,
+            "--instruction-set": options.instruction_set,
+            "--warm": options.warm,
+        }
+        device, why = on_gpu.choose(options, only_cpu)
+        if device == "cuda":
+            rows = on_gpu.layer_rows(list(gpu_cases), options)
+            return on_gpu.main(script, argv, options, rows, why) if rows else nothing_selected(script, options)
     # The default may be below the best set, because that is faster. It does not restrict the baselines.
     if instruction_set := options.instruction_set or os.environ.get("PIXELRNN_INSTRUCTION_SET"):
         use_instruction_set(instruction_set)
@@ -116,8 +146,7 @@ def main(
     if options.only:
         cases = [case for case in cases if options.only in str(case)]
         if not cases:
-            print(f"{Path(script).name}: no case has {options.only!r} in its name", file=sys.stderr)
-            return 2
+            return nothing_selected(script, options)
     targets = [t for t in targets if t.case in cases and options.threads in (None, *t.timed)]
     if options.scope == VERDICT and not targets:
         print(f"{Path(script).name}: nothing is required of these cases and numbers of threads", file=sys.stderr)
@@ -135,5 +164,5 @@ def main(
         benchmark.skip(FULL_ONLY, "percentiles, forward and backward alone, other providers, float64, other threads")
 
     threads = (result.job.threads for result in benchmark.results)
-    report(benchmark, targets, header(script, argv, threads), options)
+    report(benchmark, targets, header(script, argv, threads, why), options)
     return 1 if benchmark.mismatches else 0

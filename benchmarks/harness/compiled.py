@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
+from pixelrnn_ext.benchmark.gpu import GpuCase
+from pixelrnn_ext.benchmark.problems import BASELINE, Case, Differentiable, Problem, Size
 
 from .cxx import compiler
+
+COMPILE_SECONDS = 600.0  # the limit for a loop whose first step compiles, on a GPU
 
 
 @dataclass(eq=False)
@@ -49,22 +52,28 @@ def compile_loop(loop: Differentiable) -> Compiled:
         return compiled()(*inputs)
 
     fields = loop.inputs, loop.cotangent, loop.names, loop.to_common, loop.exact
-    return Compiled(_name(loop.name), run, *fields)
+    return Compiled(compiled_name(loop.name), run, *fields)
 
 
-def _name(baseline: str) -> str:
+def compiled_name(baseline: str) -> str:
     return f"{baseline}, compiled"
 
 
-def _build(build: Callable[[Size, torch.dtype], Problem], baseline: str, size: Size, dtype: torch.dtype) -> Problem:
+def _build(build: Callable[[Size, Any], Problem], baseline: str, size: Size, dtype: Any) -> Problem:
     problem = build(size, dtype)
     if reason := why_not_compiled():
-        problem.absent[_name(baseline)] = reason
+        problem.absent[compiled_name(baseline)] = reason
     else:
         problem.providers += [compile_loop(p) for p in problem.providers if p.name == baseline]
     return problem
 
 
 def with_compiled(case: Case) -> Case:
-    against = *case.against, _name(case.baseline)
+    """Returns a case of a CPU with its baseline under torch.compile."""
+    against = *case.against, compiled_name(case.baseline)
     return replace(case, build=partial(_build, case.build, case.baseline), against=against)
+
+
+def with_compiled_loop(case: GpuCase) -> GpuCase:
+    """Returns a case of a GPU with its good loop under torch.compile."""
+    return replace(case, build=partial(_build, case.build, BASELINE))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pixelrnn_ext.benchmark import peak_memory
 from pixelrnn_ext.benchmark.jobs import Result
-from pixelrnn_ext.benchmark.report import environment, labels, short_report, text
+from pixelrnn_ext.benchmark.report import ONLY_CPU, environment, labels, short_report, text
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.tables import grid, number
 
@@ -15,8 +15,12 @@ from .options import DEFAULT, FULL, VERDICT
 from .requirements import AnyTarget, verdict_table
 
 
-def header(script: str, argv: list[str], threads: Iterable[int]) -> dict[str, str]:
-    found = environment(shlex.join(["python", f"benchmarks/{Path(script).name}", *argv]), threads)
+def command_line(script: str, argv: list[str]) -> str:
+    return shlex.join(["python", f"benchmarks/{Path(script).name}", *argv])
+
+
+def header(script: str, argv: list[str], threads: Iterable[int], why: str = ONLY_CPU) -> dict[str, str]:
+    found = environment(command_line(script, argv), threads, why)
     jax = sys.modules.get("jax")
     return found | ({"JAX": jax.__version__} if jax else {})
 
@@ -29,8 +33,9 @@ def finish(
     notes: list[str],
     mismatches: list[str],
     doubts: Iterable[str] = (),
+    why: str = ONLY_CPU,
 ) -> int:
-    print(text(header(script, argv, threads), [*doubts], tables, [*notes, *mismatches]), end="")
+    print(text(header(script, argv, threads, why), [*doubts], tables, [*notes, *mismatches]), end="")
     return 1 if mismatches else 0
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 
 from ..layers import DiagonalBiLSTM
+from . import gpu
 from .problems import AS_WRITTEN, BASELINE, NATIVE, Case, Problem, Size, layer_problem, recurrence_problem
 from .products import Products
 
@@ -35,4 +36,11 @@ CASES = [
         (1, 28, 64, False),
         (1, 32, 128, True),
     )
+]
+
+GPU_CASES = [
+    *gpu.cases(
+        "diagonal", partial(gpu.recurrence, build=recurrence, diagonal=True), gpu.Scans(True, 2), others=(AS_WRITTEN,)
+    ),
+    *gpu.cases("DiagonalBiLSTM layer", partial(gpu.layer, build=layer), gpu.Scans(True, 2, directions=2)),
 ]

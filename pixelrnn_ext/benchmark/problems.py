@@ -191,8 +191,8 @@ class Case:
 Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
-def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
-    """Returns a function that runs the scan operator, and returns the hidden states.
+def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False, ops: Any = None) -> Recurrence:
+    """Returns a function that runs the scan operator of ``ops``, and returns the hidden states.
 
     For B images and h hidden units, x is [1, B, H, W, 4 h], the weight is [1, taps, h, 4, h], and the states are [B, H,
     W, 1, h].
@@ -201,7 +201,9 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
     rest: dict[str, Any] = dict(corners=[0], diagonal=diagonal, input_kernel=1, cell="pixelrnn", merge="none")
 
     def native(x: Tensor, weight: Tensor) -> Tensor:
-        return torch.ops.pixelrnn_ext.scan(*Scan(x=x, weight_hh=weight, **absent, **rest, path=path, tf32=tf32))[1]
+        return (ops or torch.ops.pixelrnn_ext).scan(
+            *Scan(x=x, weight_hh=weight, **absent, **rest, path=path, tf32=tf32)
+        )[1]
 
     return native
 

@@ -14,10 +14,14 @@ from .run import Benchmark
 from .tables import grid, number
 from .timing import warning
 
+ONLY_CPU = "this benchmark runs on a CPU alone"
 
-def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
+
+def environment(command: str, threads: Iterable[int], why: str = ONLY_CPU) -> dict[str, str]:
+    """Returns the facts of a run on the CPU. ``why`` says why it was not on a GPU."""
     waiting = [f"{name}={os.environ[name]}" for name in WAIT_VARIABLES if name in os.environ]
     return {
+        "device": f"CPU ({why})",
         "command": command,
         "CPU": processor(),
         "torch": torch.__version__,
@@ -38,8 +42,8 @@ def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: li
     def listed(facts: list[str]) -> str:
         return "\n".join(("- " if markdown else "") + fact for fact in facts)
 
-    command, *machine = (f"{name}: {value}" for name, value in header.items())
-    parts = listed([command, "; ".join(machine)]), warning(doubts), *tables, listed(notes)
+    device, command, *machine = (f"{name}: {value}" for name, value in header.items())
+    parts = listed([device, command, *filter(None, ["; ".join(machine)])]), warning(doubts), *tables, listed(notes)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

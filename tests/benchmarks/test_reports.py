@@ -20,7 +20,8 @@ from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.timing import Times
 
 QUIET, RESTLESS = [1.0, 1.01, 0.99, 1.0, 1.02], [1.0, 1.4, 0.9, 1.0, 1.6]
-HEADER = {"command": "python benchmarks/bench_diag.py", "CPU": "a CPU", "threads": "2", "torch": "2", "date": "today"}
+HEADER = {"device": "CPU", "command": "python benchmarks/bench_diag.py", "CPU": "a CPU", "threads": "2", "torch": "2"}
+HEADER |= {"date": "today"}
 FIRST, SECOND = bench_diag.CASES[:2]
 
 
@@ -47,7 +48,9 @@ def print_report(results, capsys, scope=DEFAULT, targets=(), markdown=None):
 
 def test_a_visitor_sees_one_short_table(capsys):
     facts, table, notes = print_report([made_up(FIRST), made_up(SECOND)], capsys).split("\n\n")
-    assert facts == "command: python benchmarks/bench_diag.py\nCPU: a CPU; threads: 2; torch: 2; date: today"
+    first, second, machine = facts.splitlines()
+    assert (first, second) == ("device: CPU", "command: python benchmarks/bench_diag.py")
+    assert machine == "CPU: a CPU; threads: 2; torch: 2; date: today"
     header, _, *lines = table.splitlines()
     assert [" ".join(name.split()) for name in header.split("  ") if name] == [
         "case", "ours, ms", "faster than good loop", "faster than loop as written", "faster than JAX",

@@ -28,7 +28,6 @@ BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAINS = {
     "pixelrnn_ext": "pixelrnn_ext.cli",
     "pixelrnn_ext.training.export": "pixelrnn_ext.training.export",
-    "benchmarks.gpu_day": "gpu_day.command",
 }
 # {options of the tutorial, which takes ten minutes: faster options for the test}
 SHORTER = {"--epochs 12": "--steps 2", "--count 64": "--count 2"}

@@ -1,6 +1,6 @@
 """Models the cycles that this project's kernels need for one line (row or anti-diagonal) of a scan."""
 
-from gpu_day.cost_table import Cost
+from kernel_costs.cost_table import Cost
 
 from . import flow, model
 

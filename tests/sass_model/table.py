@@ -1,10 +1,10 @@
 """Computes the modelled cycles in csrc/cuda/costs.h, from which the planner chooses a kernel."""
 
-from gpu_day import cost_table
 from helpers import nvrtc
 from helpers.kernels import every_kernel
 from helpers.resources import resources_and_cubins
 from helpers.root import ROOT
+from kernel_costs import cost_table
 
 from . import lines, sass
 

@@ -1,9 +1,9 @@
 import pytest
 
-from gpu_day import cost_table
 from helpers import nvrtc
 from helpers.kernels import every_kernel
 from helpers.root import ROOT
+from kernel_costs import cost_table
 from sass_model import flow, model, sass, table
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
 

@@ -5,8 +5,8 @@ csrc/cuda/costs.h gets the cycles of each kernel, and docs/kernels_verified.md t
 
 from contextlib import contextmanager
 
-from gpu_day import cost_table
 from helpers.root import ROOT
+from kernel_costs import cost_table
 
 from .sizes import DOCUMENTED
 

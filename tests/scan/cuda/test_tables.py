@@ -2,8 +2,8 @@
 
 import pytest
 
-from gpu_day import cost_table
 from helpers.kernels import every_kernel, variants
+from kernel_costs import cost_table
 
 from . import tables
 from .gpus import fits_some_size

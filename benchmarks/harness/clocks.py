@@ -1,4 +1,4 @@
-"""Times functions on a GPU with CUDA events, and their kernels with torch's profiler."""
+"""Times functions on a GPU without their launches, and their kernels with torch's profiler."""
 
 import statistics
 from collections.abc import Callable
@@ -6,9 +6,7 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-
-def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
-    return _seconds(function, calls)[0]
+from pixelrnn_ext.benchmark.gpu import called_seconds
 
 
 def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tuple[float, bool]:
@@ -17,7 +15,7 @@ def _seconds(function: Callable[[], object], calls: int, pause: int = 0) -> tupl
     ``pause`` is the number of cycles that the GPU sleeps before the calls. If the CPU launches all kernels during this
     sleep, the mean excludes the time of the launches.
     """
-    start, end = events()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     if pause:
         torch.cuda._sleep(pause)
@@ -54,10 +52,6 @@ class DeviceClock:
         return called_seconds(function, self.calls)
 
 
-def events():
-    return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-
 def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
     """Returns {kernel: (launches per call, microseconds of these launches)} of a warmed-up function.
 
@@ -67,12 +61,8 @@ def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[
         for _ in range(calls):
             function()
         torch.cuda.synchronize()
-    return by_kernel(profiler.events(), calls)
-
-
-def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
     found = {}
-    for event in events:
+    for event in profiler.events():
         if event.device_type == torch.autograd.DeviceType.CUDA:
             found.setdefault(event.name, []).append(event.time_range.elapsed_us())
     launches = {name: round(len(times) / calls) for name, times in found.items()}

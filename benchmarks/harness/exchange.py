@@ -2,15 +2,20 @@
 
 import ctypes
 import statistics
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import device_code
 import torch
 
-from .clocks import DeviceClock, called_seconds
-from .jobs import Report
-from .measure import attempt
+from pixelrnn_ext.benchmark.children import CANNOT_RUN, Ended
+from pixelrnn_ext.benchmark.gpu import called_seconds
+
+from .clocks import DeviceClock
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "build_tools"))
+
+import device_code
 
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024
@@ -114,27 +119,19 @@ class Gpu:
             if right != e.blocks * THREADS:
                 raise RuntimeError(f"expected {e.blocks * THREADS} threads with all pieces, got {right}")
             times.append(int(self._cycles[: e.blocks].max()) / lines)
-        return {"blocks": e.blocks, "pieces": e.pieces, "cycles": statistics.median_high(times[1:])}
+        return {"blocks": e.blocks, "pieces": e.pieces, "measured": statistics.median_high(times[1:])}
 
 
 def launch() -> dict:
     """Returns the mean microseconds of a tiny kernel, without and with its launch."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
-    return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}
+    return {"measured": 1e6 * DeviceClock(calls=100)(function), "called": 1e6 * called_seconds(function, 100)}
 
 
-def measure_exchange(known: set[str], report: Report, device: str = "cuda") -> None:
-    capability, gpu = torch.cuda.get_device_capability(), None
+def exchange(name: str) -> dict:
+    capability = torch.cuda.get_device_capability()
     version = "{}.{}".format(*capability)
-    for name in ("launch", *EXCHANGES):
-        if name in known:
-            continue
-        with attempt(name, report, device):
-            if name == "launch":
-                report(name, "ok", **launch())
-            elif capability < (9, 0):
-                report(name, "cannot run", f"expected compute capability 9.0 or later, got {version}")
-            else:
-                gpu = gpu or Gpu(compile_kernel(version)[0])
-                report(name, "ok", **gpu.run(EXCHANGES[name]))
+    if capability < (9, 0):
+        raise Ended(CANNOT_RUN, f"expected compute capability 9.0 or later, got {version}")
+    return Gpu(compile_kernel(version)[0]).run(EXCHANGES[name])

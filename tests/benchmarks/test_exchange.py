@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpu_day import exchange, scan_tables
-from gpu_day.exchange import EXCHANGES, Exchange, Gpu
-
-from .made_up_day import Report
+import gpu_day
+from harness import exchange
+from harness.exchange import EXCHANGES, Exchange, Gpu
+from pixelrnn_ext.benchmark.children import Ended
 
 
 def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
@@ -23,7 +23,7 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
         assert EXCHANGES[f"backward h128, {blocks} blocks"] == sums
     pieces = {name: e.pieces for name, e in EXCHANGES.items() if e.blocks == 8}
     assert list(pieces.values()) == [56, 448, 1792, 896]
-    assert scan_tables.LAUNCH_US == pytest.approx(1e6 * core.Constants().launch)
+    assert gpu_day.LAUNCH_US == pytest.approx(1e6 * core.Constants().launch)
 
 
 class FakeGpu(Gpu):
@@ -41,27 +41,18 @@ class FakeGpu(Gpu):
         self._is_right[: e.blocks * exchange.THREADS - self.lost] = 1
 
 
-def measured(monkeypatch, capability, known=()):
+def test_what_is_measured(monkeypatch):
+    name, e = next(iter(EXCHANGES.items()))
     monkeypatch.setattr(exchange, "Gpu", FakeGpu)
     monkeypatch.setattr(exchange, "compile_kernel", lambda architecture: (b"", ""))
-    monkeypatch.setattr(exchange, "launch", lambda: {"device_us": 2.0, "call_us": 4.0})
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    report = Report()
-    exchange.measure_exchange({*list(EXCHANGES)[1:], *known}, report, "cpu")
-    return report.results
-
-
-def test_what_is_reported(monkeypatch):
-    name, e = next(iter(EXCHANGES.items()))
-    launch = {"status": "ok", "device_us": 2.0, "call_us": 4.0}
-    cycles = {"status": "ok", "blocks": 2, "pieces": e.pieces, "cycles": 40}
-    assert measured(monkeypatch, (9, 0)) == {"launch": launch, name: cycles}
-    assert measured(monkeypatch, (9, 0), known=["launch"]) == {name: cycles}
-    older = {"status": "cannot run", "note": "expected compute capability 9.0 or later, got 8.9"}
-    assert measured(monkeypatch, (8, 9)) == {"launch": launch, name: older}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert exchange.exchange(name) == {"blocks": 2, "pieces": e.pieces, "measured": 40}
     monkeypatch.setattr(FakeGpu, "lost", 1)
-    lost = {"status": "failed", "note": "RuntimeError: expected 512 threads with all pieces, got 511"}
-    assert measured(monkeypatch, (9, 0)) == {"launch": launch, name: lost}
+    with pytest.raises(RuntimeError, match="expected 512 threads with all pieces, got 511"):
+        exchange.exchange(name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
+    with pytest.raises(Ended, match="expected compute capability 9.0 or later, got 8.9"):
+        exchange.exchange(name)
 
 
 @pytest.mark.emulated
@@ -84,6 +75,6 @@ def test_the_pieces_come_on_the_emulator():
     for e in EXCHANGES.values():
         few = e._replace(rows=min(e.rows, 64))
         found = gpu.run(few, lines=3, repeats=2)
-        assert found == {"blocks": e.blocks, "pieces": few.pieces, "cycles": 0}
+        assert found == {"blocks": e.blocks, "pieces": few.pieces, "measured": 0}
     with pytest.raises(RuntimeError, match="^cuModuleGetFunction: "):
         gpu.launch(few._replace(blocks=16), 3)

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import cost_table
-from .jobs import JOBS
 
 # Copies of constants in csrc/cuda/plan.h: cycles before a block's first line, and bytes of weights that a
 # multiprocessor loads in a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
 # line_cycles() returns None if the last wave has a smaller share than this of a full wave's clusters.
 MIN_LAST_WAVE = 0.75
-LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class PlanFigures(NamedTuple):
@@ -54,8 +52,7 @@ pack_us = partial(kernel_us, prefixes="pack_")
 
 
 def clusters(result: dict, plan: PlanFigures) -> int:
-    job = LAYOUT_JOBS[result["job"]]
-    return -(-job.size[0] // plan.images) * job.directions
+    return -(-result["size"][0] // plan.images) * result["directions"]
 
 
 def blocks_of_a_multiprocessor(result: dict, plan: PlanFigures, multiprocessors: int) -> int:
@@ -76,11 +73,11 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
     if full_waves and 0 < rest < MIN_LAST_WAVE * plan.at_once:
         return None
     waves = full_waves + bool(rest)
-    job = LAYOUT_JOBS[result["job"]]
+    _, height, width, hidden = result["size"]
     # Each block loads a part of two weights of shape [hidden, 4 * hidden], one for each neighbour of a cell.
-    weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
+    weight_bytes = 2 * 4 * hidden**2 * (2 if result["format"] in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
-    return (microseconds * megahertz / waves - start) / job.lines
+    return (microseconds * megahertz / waves - start) / (height + width - 1)
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
@@ -99,10 +96,10 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
     return cost_table.read().scaled(card, figures), len(figures)
 
 
-def write_costs(folder: Path, environment: dict, results: list[dict]) -> str:
-    table, count = measured_table(results, environment["card"].split(",")[0], environment["multiprocessors"])
+def write_costs(path: Path, card: str, multiprocessors: int, results: list[dict]) -> str:
+    table, count = measured_table(results, card, multiprocessors)
     if not count:
         return "no table for the planner, since no layout's cycles are known"
-    cost_table.write(table, folder / "costs.h")
+    cost_table.write(table, path)
     figures = len(table.rows) * len(cost_table.WARPS)
-    return f"{count} of {figures} figures of the planner's table measured: costs.h, for csrc/cuda"
+    return f"{count} of {figures} figures of the planner's table measured: {path.name}, for csrc/cuda/costs.h"

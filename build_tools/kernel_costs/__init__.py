@@ -1,0 +1,1 @@
+"""The modelled or measured cycles of the resident kernels, in csrc/cuda/costs.h."""
