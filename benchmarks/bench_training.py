@@ -10,20 +10,23 @@ if __name__ == "__main__":
     configure_like_command()
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 import pixelrnn_ext as px
+from harness import on_gpu
 from harness.busy import busy_core
-from harness.compiled import compile_blocks, why_not_compiled
+from harness.compiled import COMPILE_SECONDS, compile_blocks, why_not_compiled
 from harness.in_jax import JAX, training_step, why_no_jax
-from harness.options import CHECK, VERDICT, parse_model_options
+from harness.options import CHECK, VERDICT, build_model, parse_model_options, random_images
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
+from pixelrnn_ext.benchmark import gpu
 from pixelrnn_ext.benchmark.tables import grid
-from pixelrnn_ext.benchmark.timing import Times, paired
+from pixelrnn_ext.benchmark.timing import Times, paired, wall_seconds
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, COMPILED, REFERENCE = "native", "reference, compiled", "reference"
@@ -46,6 +49,54 @@ def step(model: px.models.AutoregressiveModel, images: torch.Tensor):
         return loss.detach()
 
     return run
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """The training steps of a model on a GPU, as a case of a report."""
+
+    model: str
+    images: int
+    is_tiny: bool
+    ours: tuple[str, ...] = gpu.OURS
+    optional: tuple[str, ...] = (gpu.RESIDENT,)
+    baseline: str = REFERENCE
+
+    def __str__(self) -> str:
+        return f"{self.model}, batch {self.images}"
+
+    def measure(self, row: gpu.Row, report: gpu.Report) -> None:
+        """Compares the first losses with those of the reference in float64 before a step is timed."""
+        tolerance = gpu.apply_precision(row.precision).tolerance
+        images = random_images(self.model, self.is_tiny, self.images).to(row.device)
+
+        def make(provider: str, dtype: torch.dtype) -> Callable[[], Any]:
+            backend = REFERENCE if provider == COMPILED else provider
+            model = build_model(self.model, self.is_tiny, backend=backend).to(row.device, dtype)
+            return step(compile_blocks(model) if provider == COMPILED else model, images)
+
+        run = make(row.provider, torch.float32)
+        found, exact = (torch.tensor(losses(r)) for r in (run, make(REFERENCE, torch.float64)))
+        report(error=gpu.check({"the losses": found}, {"the losses": exact}, tolerance))
+        on_gpu = row.device != "cpu"
+        if on_gpu:
+            report(peak_mib=gpu.peak_mib(run))
+        report(called=gpu.times(run, gpu.called_seconds if on_gpu else wall_seconds))
+
+
+HOW_ON_GPU = (
+    f"A training step (forward, backward, optimiser) as called, between CUDA events. The losses of the first "
+    f"{STEPS_COMPARED} steps were compared with the reference in float64 before. Each row runs in a child process.",
+)
+
+
+def gpu_rows(options, device: str = "cuda") -> list[gpu.Row]:
+    case = OnGpu(options.model, options.images, options.scope == CHECK)
+    names = [REFERENCE, gpu.AUTO, gpu.STEP, gpu.RESIDENT]
+    rows = [gpu.Row(case, precision, name, device) for precision in ("float32", "tf32") for name in names]
+    if options.compiled:
+        rows += [gpu.Row(case, "float32", COMPILED, device, COMPILE_SECONDS)]
+    return rows
 
 
 def losses(run: Callable[[], Any]) -> list[float]:
@@ -112,7 +163,11 @@ def main(argv: list[str]) -> int:
         "load": "time the steps also while another process keeps a core busy",
         "profile": "break the native step down by operator",
     }
-    options, build, images = parse_model_options(argv, __doc__, "--batch-size", 16, **flags)
+    options, build, images = parse_model_options(argv, __doc__, "--batch-size", 16, has_gpu=True, **flags)
+    only_cpu = {"--load": options.load, "--profile": options.profile, "--verdict": options.scope == VERDICT}
+    device, why = on_gpu.choose(options, only_cpu)
+    if device == "cuda":
+        return on_gpu.main(__file__, argv, options, gpu_rows(options), why, HOW_ON_GPU)
     check = options.scope == CHECK
     others, notes = rivals(options, build, images)
     runs = {name: step(build(backend=name), images) for name in (NATIVE, REFERENCE)}
@@ -138,7 +193,7 @@ def main(argv: list[str]) -> int:
         tables.append(operator_table(runs[NATIVE], calls=1 if check else 10))
     if options.scope == VERDICT:
         tables.append(verdicts(options, times, loaded))
-    return finish(__file__, argv, [options.threads], tables, notes, [], doubts.values())
+    return finish(__file__, argv, [options.threads], tables, notes, [], doubts.values(), why)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 import pixelrnn_ext as px
+from pixelrnn_ext.benchmark.device import add_option
 from pixelrnn_ext.cli.arguments import positive
 
 DEFAULT, FULL, CHECK, VERDICT = "default", "full", "check", "verdict"
@@ -31,7 +33,7 @@ def make_parser(description: str, full: str = "", **threads) -> argparse.Argumen
 
 
 def parse_model_options(
-    argv: list[str], description: str, count: str, default: int, **flags: str
+    argv: list[str], description: str, count: str, default: int, has_gpu: bool = False, **flags: str
 ) -> tuple[argparse.Namespace, Callable[..., px.models.AutoregressiveModel], torch.Tensor]:
     """Returns the options, a function that builds the model, and random images, whose number the option ``count`` sets.
 
@@ -41,18 +43,23 @@ def parse_model_options(
     parser = make_parser(description, default=torch.get_num_threads(), help=shown)
     parser.add_argument("--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help=shown)
     parser.add_argument(count, dest="images", type=positive, default=default, metavar="N", help=shown)
+    if has_gpu:
+        add_option(parser)
     for name, text in flags.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
-    tiny, side = {}, SIDES[options.model.partition("-")[0]]
-    if options.scope == CHECK:
-        tiny, side = {"hidden_channels": 8, "num_layers": 2, "head_channels": 8}, 6
+    build = partial(build_model, options.model, options.scope == CHECK)
+    return options, build, random_images(options.model, options.scope == CHECK, options.images)
 
-    def build(**overrides) -> px.models.AutoregressiveModel:
-        torch.manual_seed(0)
-        return px.from_name(options.model, **tiny, **overrides)
 
-    model = build()
-    shape = options.images, model.image_channels, side, side
-    return options, build, torch.randint(model.levels, shape, dtype=torch.uint8)
+def build_model(name: str, is_tiny: bool, **overrides) -> px.models.AutoregressiveModel:
+    torch.manual_seed(0)
+    tiny = {"hidden_channels": 8, "num_layers": 2, "head_channels": 8} if is_tiny else {}
+    return px.from_name(name, **tiny, **overrides)
+
+
+def random_images(name: str, is_tiny: bool, count: int) -> torch.Tensor:
+    """Returns images for a model, which depend on its name alone."""
+    model, side = build_model(name, is_tiny), 6 if is_tiny else SIDES[name.partition("-")[0]]
+    return torch.randint(model.levels, (count, model.image_channels, side, side), dtype=torch.uint8)

@@ -11,6 +11,7 @@ import pytest
 import bench_training
 from helpers import child
 from pixelrnn_ext._process import WAIT_VARIABLES
+from pixelrnn_ext.benchmark.children import Ended
 from pixelrnn_ext.benchmark.timing import Times
 
 
@@ -35,6 +36,24 @@ def test_steps_with_other_losses_are_not_timed():
     found = {"reference": [1.0, 0.9], "native": [1.0, 0.9], "JAX": [1.0, 0.9001]}
     expected = "MISMATCH: expected the losses [1.0, 0.9] of reference, got [1.0, 0.9001] of JAX"
     assert bench_training.mismatches(found) == [expected]
+
+
+def test_a_step_on_a_gpu_is_compared_with_float64(monkeypatch):
+    options = SimpleNamespace(model="mnist-diagonal", images=2, scope="check", compiled=False)
+    rows = {row.provider: row for row in bench_training.gpu_rows(options, "cpu") if row.precision == "float32"}
+    assert list(rows) == ["reference", "auto", "step", "resident"]
+    facts = {}
+    rows["reference"].measure(lambda **found: facts.update(found))
+    assert facts["error"] < 1e-5 and facts["called"][1] > 0
+    right, factors = bench_training.losses, iter((1.0001, 1.0))  # of the step, and of the reference
+
+    def lie(run):
+        factor = next(factors)
+        return [factor * loss for loss in right(run)]
+
+    monkeypatch.setattr(bench_training, "losses", lie)
+    with pytest.raises(Ended, match="in the losses, allowed 1e-05"):
+        rows["reference"].measure(lambda **found: None)
 
 
 LIKE_COMMAND = """
