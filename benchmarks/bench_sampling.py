@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 import torch
 
 import pixelrnn_ext as px
+from harness import on_gpu
 from harness.options import CHECK, FULL, VERDICT, make_parser
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
-from pixelrnn_ext import sampling
+from pixelrnn_ext import likelihood, sampling
+from pixelrnn_ext.benchmark import device as devices
+from pixelrnn_ext.benchmark import gpu
+from pixelrnn_ext.benchmark.children import CANNOT_RUN, WRONG, Ended
 from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import Times, progress, wall_seconds
 
@@ -64,6 +68,72 @@ def differing_values(case: Case, side: int) -> int:
     return sum(int((image != images[0]).sum()) for image in images)
 
 
+# A uniform number this close to the boundary between two values may select either, because logits are rounded.
+TIE = 1e-5
+
+
+def wrong_values(cpu, draws: sampling.Draws, images: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Returns the logits of drawn images by a model on a CPU in float64, and how many values they do not select.
+
+    If a value's uniform number is close to the boundary between two values, both values are right.
+    """
+    logits = sampling.logit_map(cpu, images)
+    by_level = logits.unflatten(1, (images.shape[1], -1)).movedim(2, -1)
+    least, most = (likelihood.draw(by_level, (draws.uniform + tie).clamp(0, 1), 1.0) for tie in (-TIE, TIE))
+    return logits, int(((images < least) | (images > most)).sum())
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """The samplers of a model on a GPU, as a case of a report. A sampler is a way of SamplingPlan, or passes."""
+
+    case: Case
+    ours: tuple[str, ...] = (gpu.AUTO, "images", "stages")
+    optional: tuple[str, ...] = ("images", "stages")
+    baseline: str = NAIVE
+
+    def __str__(self) -> str:
+        return self.case.name
+
+    def measure(self, row: gpu.Row, report: gpu.Report) -> None:
+        """Compares a sampler's small images with the logits of a CPU in float64 before it draws large ones."""
+        gpu.apply_precision(row.precision)
+        model, cpu, plans = self.case.build().to(row.device), self.case.build().double(), []
+        ways = sampling.WAYS if row.provider == gpu.AUTO else (row.provider,)
+
+        def draw(n: int, shape: tuple[int, int, int]) -> torch.Tensor:
+            draws = sampling.checked_draws(model, n, shape, torch.Generator().manual_seed(0), 1.0, None, None)
+            if row.provider == NAIVE:
+                return sampling.naive(model, draws)
+            return sampling.incremental(model, draws, ways=ways, on_plan=plans.append)
+
+        with torch.no_grad():
+            small = self.case.shape[0], min(self.case.side, 6), min(self.case.side, 6)
+            got = draw(2, small).cpu()
+            if plans and row.provider not in (gpu.AUTO, plans[0].way):
+                raise Ended(CANNOT_RUN, "; ".join(plans[0].why_not) or str(plans[0]))
+            draws = sampling.checked_draws(cpu, 2, small, torch.Generator().manual_seed(0), 1.0, None, None)
+            if wrong := wrong_values(cpu, draws, got)[1]:
+                raise Ended(WRONG, f"{wrong} of {got.numel()} values are wrong")
+            draw(self.case.images, self.case.shape)
+            clock = wall_seconds if row.device == "cpu" else gpu.called_seconds
+            milliseconds = 1e3 * clock(lambda: draw(self.case.images, self.case.shape))
+        report(called=[milliseconds] * 3)
+        if plans:
+            report(note=str(plans[-1]))
+
+
+HOW_ON_GPU = (
+    "One drawing as called, between CUDA events, after another one. Before it, small images were compared with the "
+    "logits of a CPU in float64. Each row runs in a child process. ours, auto is the way that the plan chose.",
+)
+
+
+def gpu_rows(cases: list[Case], full: bool, device: str = "cuda") -> list[gpu.Row]:
+    names = [gpu.AUTO, "images", "stages", "pytorch", *[NAIVE] * full]
+    return [gpu.Row(OnGpu(case), "float32", name, device, seconds=300.0) for case in cases for name in names]
+
+
 def passes(model, case: Case, heights) -> float:
     """Estimates a sampler's seconds as the number of values, times the mean time of the network on the upper n rows.
 
@@ -105,13 +175,17 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
 def main(argv: list[str]) -> int:
     full = "draw every value by passes, of all models: many minutes"
     parser = make_parser(__doc__, full, default=torch.get_num_threads(), help="default: %(default)s")
+    devices.add_option(parser)
     options = parser.parse_args(argv)
+    device, why = on_gpu.choose(options, {"--verdict": options.scope == VERDICT})
     torch.set_num_threads(options.threads)
     px.keep_freed_memory()
     cases = CASES + (OTHERS if options.scope in (FULL, CHECK) else [])
     if options.scope == CHECK:
         tiny = {"hidden_channels": 8, "head_channels": 8}
         cases = [replace(case, side=4, model=case.model | tiny) for case in cases]
+    if device == "cuda":
+        return on_gpu.main(__file__, argv, options, gpu_rows(cases, options.scope == FULL), why, HOW_ON_GPU)
 
     lines, verdicts, mismatches = [], [], []
     for case in cases:
@@ -133,7 +207,7 @@ def main(argv: list[str]) -> int:
             "By passes: a pass of every fourth height is timed, and counted for all values of four rows; --full draws "
             "every value."
         )
-    return finish(__file__, argv, [options.threads], tables, notes, mismatches)
+    return finish(__file__, argv, [options.threads], tables, notes, mismatches, why=why)
 
 
 if __name__ == "__main__":

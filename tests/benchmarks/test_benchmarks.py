@@ -22,6 +22,7 @@ from helpers.checks import native
 from helpers.root import ROOT
 from pixelrnn_ext import _process, cli
 from pixelrnn_ext.benchmark import baselines
+from pixelrnn_ext.benchmark.children import CANNOT_RUN, Ended
 from pixelrnn_ext.benchmark.timing import Times
 from pixelrnn_ext.cli import bench
 
@@ -309,3 +310,18 @@ def test_codec_requirements():
     assert verdicts == ["met", "met", "met", "missed"]
     large = bench_codec.verdicts(case, 0.11, 0.011, times)
     assert [str(verdict) for verdict in large[:2]] == ["missed", "missed"]
+
+
+def test_a_sampler_on_a_gpu_is_compared_with_a_cpu(monkeypatch):
+    tiny = {"hidden_channels": 8, "head_channels": 8}
+    cases = [replace(case, side=4, model=case.model | tiny) for case in bench_sampling.CASES[:1]]
+    rows, facts = {row.provider: row for row in bench_sampling.gpu_rows(cases, True, "cpu")}, {}
+    assert list(rows) == ["auto", "images", "stages", "pytorch", bench_sampling.NAIVE]
+    rows[bench_sampling.NAIVE].measure(lambda **found: facts.update(found))
+    assert facts["called"][1] > 0
+    naive_differs(monkeypatch)
+    with pytest.raises(Ended, match="of 32 values are wrong"):
+        rows[bench_sampling.NAIVE].measure(lambda **found: None)
+    with pytest.raises(Ended) as ended:
+        rows["images"].measure(lambda **found: None)
+    assert ended.value.status == CANNOT_RUN

@@ -87,5 +87,6 @@ def test_a_child_ends_with_its_parent(name, tmp_path):
     environment = child.environment(child.TESTS, Path(bench_diag.__file__).parent)
     with subprocess.Popen([sys.executable, program], env=environment, stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
+        time.sleep(0.5)  # until the child process hangs
         os.kill(parent.pid, getattr(signal, name))
         assert wait_for_end(pid), f"process {pid} outlived its parent"
