@@ -49,7 +49,7 @@ RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "
 # for all GPUs. Machine code for 8.0 also runs on 8.6 and 8.9. GPUs after 9.x run the resident kernels' PTX for 9.0, and
 # their own machine code of all other kernels ("+steps"), which every driver can load. Machine code of their resident
 # kernels, too, would take two cores more than a minute in all.
-EVERY_GPU = ["7.5", "8.0", "9.0+PTX", "10.0+steps", "12.0+steps"]
+EVERY_GPU = ["7.5", "8.0", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0+steps", "12.0+steps"]
 OLDEST_TORCH = "2.11"
 # torch adds -std. The kernels choose their instruction set at run time, and run on torch's threads, so there is no
 # -march and no -fopenmp. -g0 saves a quarter of the build time.
@@ -163,13 +163,16 @@ def choose_device_code(torch):
         visible = visible_gpus(torch)
         if forced and not visible:
             return device_code.compiler_for(RELEASED), RELEASED, None
-        compiler = device_code.compiler_for(visible or ["8.0"])
+        try:
+            compiler = device_code.compiler_for(visible or ["8.0"])
+        except RuntimeError:  # a GPU that is too new for the compiler runs PTX, or code for an earlier GPU of its kind
+            compiler = device_code.compiler_for(["8.0"])
     except RuntimeError as error:
         return None, None, str(error)
     # A compiler that is older than 12.0 or newer than 7.5 serves the other GPUs, and GPUs after 9.0 by PTX.
     every = [gpu for gpu in EVERY_GPU if device_code.arch_of(gpu) in compiler.archs]
     built = {device_code.capability(gpu): gpu for gpu in every}
-    for gpu in visible:
+    for gpu in (gpu for gpu in visible if device_code.arch_of(gpu) in compiler.archs):
         built[device_code.capability(gpu)] = "9.0+PTX" if gpu == "9.0" else gpu
     return compiler, [built[capability] for capability in sorted(built)], None
 

@@ -105,13 +105,16 @@ class OnGpu:
             draws = sampling.checked_draws(model, n, shape, torch.Generator().manual_seed(0), 1.0, None, None)
             if row.provider == NAIVE:
                 return sampling.naive(model, draws)
-            return sampling.incremental(model, draws, ways=ways, on_plan=plans.append)
+            return sampling.incremental(model, draws, ways=ways, on_plan=check_plan)
+
+        def check_plan(plan: sampling.SamplingPlan) -> None:
+            if row.provider not in (gpu.AUTO, plan.way):
+                raise Ended(CANNOT_RUN, "; ".join(plan.why_not) or str(plan))
+            plans.append(plan)
 
         with torch.no_grad():
             small = self.case.shape[0], min(self.case.side, 6), min(self.case.side, 6)
             got = draw(2, small).cpu()
-            if plans and row.provider not in (gpu.AUTO, plans[0].way):
-                raise Ended(CANNOT_RUN, "; ".join(plans[0].why_not) or str(plans[0]))
             draws = sampling.checked_draws(cpu, 2, small, torch.Generator().manual_seed(0), 1.0, None, None)
             if wrong := wrong_values(cpu, draws, got)[1]:
                 raise Ended(WRONG, f"{wrong} of {got.numel()} values are wrong")

@@ -80,9 +80,9 @@ def use_instruction_set(name: str) -> None:
     at its first use.
     """
     library.set_instruction_set(name)
+    os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the child processes that measure memory
     if name != library.instruction_sets()[-1]:
         mkl, aten, onednn = LIBRARY_NAMES[name]
-        os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the child processes that measure memory
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
 
 

@@ -35,7 +35,8 @@ def main(
     script: str, argv: list[str], options: argparse.Namespace, rows: list[gpu.Row], why: str, notes=gpu.HOW
 ) -> int:
     """Measures rows on a GPU, and prints their report. Returns the exit status: 1 if one of ours failed."""
-    end = math.inf if options.scope == FULL else time.monotonic() + gpu.DEFAULT_SECONDS
+    all_rows = options.scope == FULL or getattr(options, "compiled", False)
+    end = math.inf if all_rows else time.monotonic() + gpu.DEFAULT_SECONDS
     with Children() as children:
         try:
             facts = device.gpu_facts(children)

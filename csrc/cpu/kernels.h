@@ -7,7 +7,12 @@
 #include "formats.h"
 
 // The kernels for AMX need GCC 11 or Clang 12.
-#if defined(__x86_64__) && defined(__linux__) && (__has_include(<amxbf16intrin.h>) || __has_include(<amxintrin.h>))
+#if defined(__clang__)
+#define PIXELRNN_COMPILES_AMX (__clang_major__ >= 12)
+#else
+#define PIXELRNN_COMPILES_AMX (__GNUC__ >= 11)
+#endif
+#if defined(__x86_64__) && defined(__linux__) && PIXELRNN_COMPILES_AMX
 #define PIXELRNN_HAS_AMX
 #endif
 
@@ -209,11 +214,11 @@ template <class T> struct Kernels {
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 
-// The highest level that this processor has.
 constexpr int kAmx = 4;
+// The highest level that this processor has.
 int best_instruction_set();
-// The level that computes fastest on this processor. It depends on the processor alone, so that a program computes the
-// same bits each time.
+// The level that computes fastest on this processor. It depends on the processor and on Linux, and on no measured time,
+// so that a program computes the same bits each time.
 int default_instruction_set();
 // Returns the level that computes bfloat16 where a caller has chosen `level`. It is another level only if `level` is
 // kAmx and Linux does not let this process use AMX. The first call with kAmx asks Linux for the permission, which holds

@@ -80,9 +80,9 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
   if (const auto found = loaded.refused.find(code->data); found != loaded.refused.end()) return found->second;
   CUmodule& module = loaded.modules[code->data];
   if (!module) error = d.cuModuleLoadData(&module, code->data);
-  if (is_without_code(error)) loaded.refused[code->data] = error;
   // With lazy loading, the driver's default, this call loads the code, so that the first launch does not have to.
   if (!error) error = d.cuModuleGetFunction(&kernel, module, name.c_str());
+  if (is_without_code(error)) loaded.refused[code->data] = error;
   return error ? error : allow_all_shared_memory(kernel, device);
 }
 

@@ -5,8 +5,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -82,7 +81,7 @@ class GpuCase:
 
     kind: str
     size: Size
-    build: Callable[[Size, str], Problem]
+    build: Callable[[Size, str], Problem] = field(compare=False)  # a copy in a child process is equal to its original
     providers: tuple[str, ...]
     scans: Scans
     ours: tuple[str, ...] = OURS
@@ -97,18 +96,25 @@ class GpuCase:
         size, scans = self.size, self.scans
         arguments = scans.directions, size.batch, size.height, size.width, size.hidden, scans.taps, scans.diagonal
         formats = {"float32": "fp32", "bfloat16": "bf16"}
-        plan: str = torch.ops.pixelrnn_ext.describe_plan(*arguments, formats.get(precision, precision), 0, AUTO)[0]
-        return plan.partition(":")[0]
+        plans = torch.ops.pixelrnn_ext.describe_current_plan(*arguments, formats.get(precision, precision), AUTO)
+        return str(plans[0]).partition(":")[0]
 
     def measure(self, row: "Row", report: Report) -> None:
         tolerance = apply_precision(row.precision).tolerance
-        problem, exact = _problem(self, row.precision, row.device)
+        try:
+            self._measure(row, tolerance, report)
+        except torch.OutOfMemoryError:
+            _kept.clear()
+            report(no_memory=True)
+            raise Ended(CANNOT_RUN, "the GPU's memory is too small") from None
+
+    def _measure(self, row: "Row", tolerance: float, report: Report) -> None:
+        problem, exact = _problem(self, row)
         found = [p for p in problem.providers if p.name == row.provider]
         if not found:
             raise Ended(CANNOT_RUN, problem.absent.get(row.provider, "this machine lacks it"))
         report(error=check(found[0].results(), exact, tolerance))
-        with torch.device(row.device):
-            _measure_times(found[0], exact, tolerance, row, report)
+        _measure_times(found[0], exact, tolerance, row, report)
         if row.provider == AUTO and row.device == "cuda":
             report(note=self.plan(row.precision))
 
@@ -142,7 +148,7 @@ class Row:
     precision: str
     provider: str
     device: str = "cuda"
-    seconds: float = SECONDS
+    seconds: float = field(default=SECONDS, compare=False)
 
     def __str__(self) -> str:
         return f"{self.case}, {self.precision}, {self.provider}"
@@ -157,12 +163,18 @@ class Row:
         self.case.measure(self, report)
 
 
-@lru_cache(maxsize=1)
-def _problem(case: GpuCase, precision: str, device: str) -> tuple[Problem, dict[str, Tensor]]:
+_kept: dict[tuple[Any, ...], tuple[Problem, dict[str, Tensor]]] = {}
+
+
+def _problem(case: GpuCase, row: Row) -> tuple[Problem, dict[str, Tensor]]:
     """Keeps the case that was built last, because its other implementations follow."""
-    with torch.device(device):
-        problem = case.build(case.size, precision)
-        return problem, problem.reference()
+    key = case, row.precision, row.device, row.provider in case.providers  # a compiled loop has a case of its own
+    if key not in _kept:
+        _kept.clear()  # before the next case needs memory
+        with torch.device(row.device):
+            problem = case.build(case.size, row.precision)
+            _kept[key] = problem, problem.reference()
+    return _kept[key]
 
 
 def check(got: dict[str, Tensor], exact: dict[str, Tensor], tolerance: float) -> float:
@@ -259,13 +271,14 @@ def rows(cases: Iterable[GpuCase], full: bool, device: str = "cuda") -> list[Row
 
     Without ``full``, the loop as written is timed in float32 alone, and not with 256 images.
     """
-    found = []
-    for precision in PRECISIONS:
-        for case in cases:
-            for provider in case.providers:
-                short = precision == "float32" and case.size.batch < 256
-                if full or short or provider != AS_WRITTEN:
-                    found.append(Row(case, precision, provider, device))
+    found, cases = [], list(cases)
+    for size in dict.fromkeys(case.size for case in cases):
+        for precision in PRECISIONS:
+            for case in (case for case in cases if case.size == size):
+                for provider in case.providers:
+                    short = precision == "float32" and size.batch < 256
+                    if full or short or provider != AS_WRITTEN:
+                        found.append(Row(case, precision, provider, device))
     return found
 
 
@@ -293,12 +306,13 @@ def run(
 
 
 def failed(results: Results) -> list[Row]:
-    """Returns the rows of ours that failed."""
+    """Returns the rows of ours that failed. A row for which the GPU's memory is too small did not."""
 
-    def has_failed(row: Row, status: str) -> bool:
-        return status in (FAILED, WRONG) or (status == CANNOT_RUN and row.provider not in row.case.optional)
+    def has_failed(row: Row, outcome: Outcome) -> bool:
+        cannot_run = outcome["status"] == CANNOT_RUN and not outcome.get("no_memory")
+        return outcome["status"] in (FAILED, WRONG) or (cannot_run and row.provider not in row.case.optional)
 
-    return [row for row, outcome in results.items() if row.is_ours and has_failed(row, outcome["status"])]
+    return [row for row, outcome in results.items() if row.is_ours and has_failed(row, outcome)]
 
 
 def speed_up(results: Results, row: Row, kind: str = "called") -> float | None:

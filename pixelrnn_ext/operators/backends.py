@@ -53,13 +53,13 @@ _warned: set[str] = set()
 
 def warn_of_pytorch(reason: str) -> None:
     """Warns, once in a process for each reason, that plain PyTorch runs on a GPU and how to get the kernels."""
-    if reason in _warned:
+    kind = reason.partition(", got ")[0]  # without the sizes, of which there may be many
+    if kind in _warned:
         return
-    _warned.add(reason)
+    _warned.add(kind)
     warnings.warn(
-        f"plain PyTorch runs on the GPU, many times slower than the CUDA kernels: {reason} (to build kernels for this "
-        "GPU, install the package again where the GPU is visible, see docs/install.md; backend='reference' takes plain "
-        "PyTorch without this warning)",
+        f"plain PyTorch runs on the GPU, which is slower than the CUDA kernels: {reason} (docs/install.md says how to "
+        "get kernels for a GPU; backend='reference' takes plain PyTorch without this warning)",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -193,6 +193,7 @@ def _older_driver() -> str | None:
 
 
 def instruction_set() -> str | None:
+    """Returns the chosen instruction set. If Linux refuses AMX, :func:`bfloat16` says what computes in its place."""
     return _available[torch.ops.pixelrnn_ext.set_instruction_set(-1)] if _available else None
 
 
@@ -248,8 +249,8 @@ def build_config() -> dict[str, object]:
 
     The call initialises NVIDIA's driver. After that, a process that is forked from this one cannot use CUDA.
 
-    ``bfloat16`` says how a CPU computes bfloat16. ``cuda_left_out`` says which files of CUDA kernels did not compile for
-    a GPU, why, and what runs in their place. It is None if all did. ``why_no_cuda`` is None if the CUDA kernels are
+    ``bfloat16`` says how a CPU computes bfloat16. ``cuda_left_out`` says which files of CUDA kernels did not compile
+    for a GPU, why, and what runs in their place. It is None if all did. ``why_no_cuda`` is None if the CUDA kernels are
     loaded. ``why_no_gpu`` is None if they can run on a GPU of this machine. ``csrc`` is a hash of the kernels' sources.
     ``openmp`` tells whether torch's threads are an OpenMP team. Threads of another kind may not run at the same time,
     so with them a scan of few images uses fewer threads.

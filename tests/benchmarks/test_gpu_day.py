@@ -2,8 +2,9 @@
 
 import json
 import math
+import signal
+import subprocess
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,25 +89,41 @@ def test_an_interrupted_day_keeps_its_results(day, monkeypatch):
     assert status == 130 and list(rows) == ["images"] and "## Images" in printed.out
 
 
-@pytest.mark.parametrize(("status", "last"), [(0, "3 passed"), (1, "1 failed, 2 passed"), (5, "9 deselected")])
-def test_pytest_is_a_row(status, last, monkeypatch, tmp_path):
-    facts, done = {}, SimpleNamespace(returncode=status)
+@pytest.mark.parametrize(
+    ("status", "last", "ended"),
+    [
+        (0, "3 passed", None),
+        (1, "1 failed, 2 passed", "pytest ended with 1: "),
+        (5, "9 deselected", "pytest ended with 5: "),
+        (None, "2 passed", "the time was over: "),
+    ],
+    ids=["passed", "failed", "deselected", "late"],
+)
+def test_pytest_is_a_row(status, last, ended, monkeypatch, tmp_path):
+    facts, signals, failures = {}, [], [] if status is None else ["FAILED a::b"]
 
-    def run(command, stdout, env, **options):
-        assert command[1:5] == ["-m", "pytest", "-m", "cuda"] and "PIXELRNN_SELF_CHECK" not in env
-        stdout.write(f"FAILED a::b\n==== {last} ====\n")
-        return done
+    class Pytest:
+        def __init__(self, command, stdout, env, **options):
+            assert command[1:5] == ["-m", "pytest", "-m", "cuda"] and "PIXELRNN_SELF_CHECK" not in env
+            stdout.write("\n".join([*failures, f"==== {last} ====\n"]))
+
+        def wait(self, seconds=None):
+            if status is None and not signals:
+                raise subprocess.TimeoutExpired("pytest", seconds)
+            return status
+
+        send_signal = staticmethod(signals.append)
 
     monkeypatch.setenv("PIXELRNN_SELF_CHECK", "0")
-    monkeypatch.setattr(gpu_day.subprocess, "run", run)
+    monkeypatch.setattr(gpu_day.subprocess, "Popen", Pytest)
     tests = gpu_day.Tests(("tests",), tmp_path / "tests.log", 60.0)
-    if status == 0:
+    if ended is None:
         tests.measure(lambda **found: facts.update(found))
         assert facts["note"] == last
     else:
-        with pytest.raises(Ended, match=f"pytest ended with {status}: {last}; see tests.log"):
+        with pytest.raises(Ended, match=f"{ended}{last}; see tests.log"):
             tests.measure(lambda **found: facts.update(found))
-    assert facts["failed"] == ["FAILED a::b"]
+    assert facts["failed"] == failures and signals == [signal.SIGINT] * (status is None)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_pytorch_on_a_gpu_is_said_once(call, without_cuda_kernels):
         for _ in range(2):
             call()
     [text] = [str(warning.message) for warning in said if "plain PyTorch" in str(warning.message)]
-    assert "slower than the CUDA kernels: no CUDA kernels (to build kernels for this GPU, install the package" in text
+    assert "slower than the CUDA kernels: no CUDA kernels (docs/install.md says how to get kernels for a GPU" in text
 
 
 def test_a_chosen_reference_and_a_cpu_are_not_warned_of(without_cuda_kernels, monkeypatch):

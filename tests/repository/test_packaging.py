@@ -387,6 +387,7 @@ CHOSEN = {
     "newer-than-12.9": ([(8, 0), (13, 0)], BOTH, {}, "13.2", "7.5 8.0 9.0+PTX 10.0+steps 12.0+steps 13.0"),
     "older-than-Blackwell": ([], {"12.6": ("75", "80", "90")}, {}, "12.6", "7.5 8.0 9.0+PTX"),
     "without-Turing": ([], {"14.0": ("80", "90", "120")}, {}, "14.0", "8.0 9.0+PTX 12.0+steps"),
+    "too-new": ([(14, 0)], BOTH, {}, "12.9", "7.5 8.0 9.0+PTX 10.0+steps 12.0+steps"),
     "listed": ([(9, 0)], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;12.0+PTX"}, "12.9", "8.0 12.0+PTX"),
     "9.0a": ([], BOTH, {"TORCH_CUDA_ARCH_LIST": "9.0a 10.0f+PTX"}, "12.9", "9.0 10.0+PTX"),
     "beside-an-old-one": ([(6, 1), (10, 0)], BOTH, {}, "12.9", "7.5 8.0 9.0+PTX 10.0 12.0+steps"),
@@ -403,9 +404,8 @@ NOT_CHOSEN = {
     "switched-off": ([(9, 0)], BOTH, {"PIXELRNN_CUDA": "0"}, "PIXELRNN_CUDA=0"),
     "a-name": ([], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;Hopper"}, "'8.0;9.0+PTX', got 'Hopper'"),
     "torch-without-CUDA": ([], BOTH, {"cuda_of_torch": None}, "torch 2.15.0 is built without CUDA"),
-    "no-NVRTC": ([(9, 0)], {}, {}, "expected an NVRTC that compiles for 9.0, got none: pip install nv"),
+    "no-NVRTC": ([(9, 0)], {}, {}, "expected an NVRTC that compiles for 8.0, got none: pip install nv"),
     "no-NVRTC-and-no-GPU": ([], {}, {}, "expected an NVRTC that compiles for 8.0, got none: pip install nv"),
-    "too-new": ([(14, 0)], BOTH, {}, "an NVRTC that compiles for 14.0, got 12.9, 13.2: pip install nv"),
 }
 
 

@@ -75,9 +75,9 @@ class Recorder(TorchDispatchMode):
         self.last = {}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        *_, last = function._schema.arguments
-        if last.name == "tf32":
-            given = len(args) == len(function._schema.arguments)
+        arguments = function._schema.arguments
+        if arguments and arguments[-1].name == "tf32":
+            given = len(args) == len(arguments)
             self.last[function._schema.name.removeprefix("pixelrnn_ext::")] = given and args[-1]
         return function(*args, **(kwargs or {}))
 

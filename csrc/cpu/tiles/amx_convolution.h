@@ -19,14 +19,14 @@ struct AmxConvolution {
     const Panels panels(cells, first, count, scratch);
     const int64_t depth = panels.depth();
     Vec<T> z[kTwoTiles][2];
-    alignas(64) float begin[2 * L] = {};
+    alignas(64) float first_sums[2 * L] = {};
     TileRegisters registers;
     registers.configure(count);
     for (int o = o0; o < end; o += 2 * L, packed += 2 * L * depth) {
-      panels.write_first_sums(packed, L, begin);
-      if (o + L < end) panels.write_first_sums(packed + L * depth, L, begin + L);
+      panels.write_first_sums(packed, L, first_sums);
+      if (o + L < end) panels.write_first_sums(packed + L * depth, L, first_sums + L);
       with_tiles(count, (end - o + L - 1) / L, [&](auto m, auto n) __attribute__((always_inline)) {
-        begin_sums<m, n>(begin);
+        begin_sums<m, n>(first_sums);
         add_tiles<m, n>(panels[0].values, {packed, 2 * L, L * depth}, panels.steps());
         store_sums<m, n>(reinterpret_cast<float*>(z), {2 * L, L, kTileRows * 2 * L});
       });
@@ -38,8 +38,8 @@ struct AmxConvolution {
     }
   }
 
-  static constexpr ConvolutionKernels<T> kernels{block_outputs, call_outputs, kTwoTiles, convolve, Panels::scratch_size,
-      kTileDepth, pack_transposed<T>, Transposition<T>::copy, Transposition<T>::transpose};
+  static constexpr ConvolutionKernels<T> kernels{block_outputs, call_outputs, kTwoTiles, convolve,
+      Panels::scratch_size<1>, kTileDepth, pack_transposed<T>, Transposition<T>::copy, Transposition<T>::transpose};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

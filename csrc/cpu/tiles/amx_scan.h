@@ -8,7 +8,7 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 template <int G> struct AmxScan {
   using T = Bf16;
-  static constexpr int L = kTileRows;
+  static constexpr int L = kTileRows, kMaxPanels = 4;
   using Packing = ScanPacking<T, G, G, kTileDepth>;
 
   // A block consists of parts of 16 units, whose weights follow each other.
@@ -31,13 +31,13 @@ template <int G> struct AmxScan {
   // Computes the products of all gates for a part's units, and writes them to z [cells][G].
   template <class Between>
   static INLINE void multiply_gates(const Panels& panels, int i, const T* w, Vec<T>* z, const Between& between) {
-    alignas(64) float first[G * L];
-    panels.write_first_sums(w, G * L, first);
+    alignas(64) float first_sums[G * L];
+    panels.write_first_sums(w, G * L, first_sums);
     const Panel panel = panels[i];
     const SumLayout layout{G * L, L, kTileRows * G * L};
     for (int g = 0; g < G; g += 2)
       with_tiles(panel.count, G - g, [&](auto m, auto n) __attribute__((always_inline)) {
-        begin_sums<m, n>(first + g * L);
+        begin_sums<m, n>(first_sums + g * L);
         add_tiles<m, n>(panel.values, {w + g * 2 * L, G * 2 * L, 2 * L}, panels.steps(), between);
         store_sums<m, n>(reinterpret_cast<float*>(z + g), layout);
       });
@@ -92,7 +92,9 @@ template <int G> struct AmxScan {
     const SumLayout layout{4 * L, L, kTileRows * 4 * L};
     TileRegisters registers;
     // While AMX multiplies for two parts of a panel's cells, the vector units compute the cells before.
-    int next = 0, ready = 0;  // cell m of part p of a panel has the number p * panel.count + m
+    // Cell m of part p of the panel `last` has the number p * last.count + m. Cells below `next` are computed, and
+    // those below `ready` have their products.
+    int next = 0, ready = 0;
     Panel last = panels[0];
     const auto compute_cells = [&](int n) __attribute__((always_inline)) {
       const int stop = next + n < ready ? next + n : ready;
@@ -133,7 +135,7 @@ template <int G> struct AmxScan {
   // While AMX multiplies for a panel, the vector units compute the cells of another panel, so a line should have
   // several.
   static constexpr ScanKernels<T> kernels{
-      block_units, max_cells, 112, pack, forward, backward, Panels::scratch_size, kTileDepth};
+      block_units, max_cells, 112, pack, forward, backward, Panels::scratch_size<kMaxPanels>, kTileDepth};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

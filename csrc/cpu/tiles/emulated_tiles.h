@@ -1,5 +1,5 @@
 // The instructions of AMX in plain C++, for tests on a machine that lacks AMX. The results have the bits of the
-// instructions, which tests/native/check_tiles.cpp checks on a machine that has AMX.
+// instructions, which tests/native/amx_products.cpp checks on a machine that has AMX.
 #pragma once
 #include "bf16.h"
 #include "simd.h"

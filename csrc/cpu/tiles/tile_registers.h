@@ -46,6 +46,8 @@ class TileRegisters {
       config.rows[i] = all[i];
       if (!all[i]) config.row_bytes[i] = 0;
     }
+    // Some compilers believe that the instruction reads only a part of the configuration.
+    __asm__ volatile("" ::"r"(&config) : "memory");
     TILE(loadconfig, &config);
   }
 
@@ -143,11 +145,10 @@ struct Panel {
 // multiple of 32, of which the last are zero. The constant of a bias is not copied, because the sums begin with the
 // bias. An odd number of cache lines lies between two rows, so that the rows of a tile do not evict each other from the
 // L1 cache.
-constexpr int kMaxPanels = 4;
 class Panels {
  public:
-  static INLINE int64_t scratch_size(int taps, const int* channels) {
-    return kMaxPanels * kTwoTiles * row_of(depth_of(taps, channels)) + kTileDepth;
+  template <int max_count> static int64_t scratch_size(int taps, const int* channels) {
+    return max_count * kTwoTiles * row_of(depth_of(taps, channels)) + kTileDepth;
   }
   INLINE Panels(const Cells<Bf16>& cells, int first, int cell_count, Bf16* scratch)
       : count((cell_count + kTwoTiles - 1) / kTwoTiles),

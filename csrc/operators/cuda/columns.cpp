@@ -115,8 +115,9 @@ Tensor upload_rows(std::vector<Tensor> tensors, std::vector<int64_t> main, std::
     check(pack_stream(plan, start, stream, device.stream()));
     plan.args.memory = start, plan.args.stream = stream;
     plan.memory = {}, plan.stream = {};  // they are on the GPU now
-    return KeptPlan<T>::keep(std::unique_ptr<KeptPlan<T>>(
-        new KeptPlan<T>{.plan = std::move(plan), .tensors = tensors, .facts = facts_of(tensors), .memory = memory}));
+    auto kept = std::make_unique<KeptPlan<T>>();
+    kept->plan = std::move(plan), kept->tensors = tensors, kept->facts = facts_of(tensors), kept->memory = memory;
+    return KeptPlan<T>::keep(std::move(kept));
   });
 }
 

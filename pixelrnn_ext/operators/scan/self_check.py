@@ -28,6 +28,7 @@ from .arguments import OPERANDS, Gradients, Scan
 
 # The largest relative error of each number format. Rounding alone stays far below, a wrong value far above.
 BOUNDS = {"fp32": 1e-4, "tf32": 2e-2, "bf16": 5e-2, "fp16": 1e-2}
+_MAX_HIDDEN = 1024  # no resident kernel has room for more
 _MAPS = 2, 5, 9  # images, height and width: a line is longer than a tile of 8 cells
 _WANTED = [name in ("x", "c0") for name in OPERANDS]
 _lock = Lock()
@@ -41,7 +42,8 @@ def trusted(ops: Any, s: Scan) -> Scan:
     formats = {torch.float32: "tf32" if s.tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     format = formats.get(s.weight_hh.dtype)
     never_resident = format is None or s.peephole is not None or (gates == 4 and s.sizes is not None)
-    if s.path != "auto" or never_resident or not hidden or os.environ.get("PIXELRNN_SELF_CHECK") == "0":
+    never_resident = never_resident or not 0 < hidden <= _MAX_HIDDEN
+    if s.path != "auto" or never_resident or os.environ.get("PIXELRNN_SELF_CHECK") == "0":
         return s
     device, kernels = s.weight_hh.device, f"resident{'' if gates == 4 else gates}_{format}"
     name = f"{kernels} D{directions} {'diagonal' if s.diagonal else 'row'} taps{taps} h{hidden}"
@@ -74,11 +76,19 @@ def _look(ops: Any, s: Scan, name: str, bound: float) -> str | None:
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return None
     for path in ("resident", "auto"):  # if only the backward has no resident kernel, "auto" takes that of the forward
-        # If the small scan lacks memory, for example, so does the user's scan, whose exception is the better one.
-        with suppress(Exception), _disable_current_modes():
-            verdict = _differences(ops, s, path, bound)
-            _store(device, {name: verdict})
-            return verdict
+        # "auto" may take the step path's matrix products, whose tf32 torch.backends.cuda.matmul decides.
+        allowed = bound if path == "resident" else max(bound, BOUNDS["tf32"])
+        try:
+            with _disable_current_modes():
+                verdict = _differences(ops, s, path, allowed)
+        except torch.AcceleratorError as error:  # the GPU's context is broken from now on
+            failed = f"the CUDA kernels {kernels} failed on {_identity(device)[0]}: {error}"
+            raise RuntimeError(f"{failed} (backend='step' avoids these kernels)") from error
+        except Exception:
+            # If the small scan lacks memory, for example, so does the user's scan, whose exception is the better one.
+            continue
+        _store(device, {name: verdict})
+        return verdict
     return ""
 
 
@@ -119,9 +129,10 @@ def _differences(ops: Any, s: Scan, path: str, bound: float) -> str:
 @cache
 def _identity(device: torch.device) -> tuple[str, ...]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    driver, build = "", [str(BUILD.get(fact)) for fact in ("cuda", "cuda_archs", "cuda_left_out", "csrc")]
     with suppress(OSError, ValueError):
-        return name, Path("/proc/driver/nvidia/version").read_text(), str(BUILD["cuda"]), str(BUILD.get("csrc"))
-    return name, "", str(BUILD["cuda"]), str(BUILD.get("csrc"))
+        driver = Path("/proc/driver/nvidia/version").read_text()
+    return name, driver, *build
 
 
 def _file(device: torch.device) -> Path:

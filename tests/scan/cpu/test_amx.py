@@ -100,6 +100,8 @@ print("done")
 
 
 @pytest.mark.parametrize("program", [PERMISSION_THREADS_AND_FORK, REFUSAL], ids=["permission-threads-fork", "refusal"])
-def test_amx(program):
-    done = subprocess.run([sys.executable, "-c", BEGINNING + program], capture_output=True, text=True, timeout=300)
+def test_amx(program, tmp_path):
+    # In the source folder, Python would import the source instead of the installed package.
+    command = [sys.executable, "-c", BEGINNING + program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -40,8 +40,10 @@ class Recurrence(PythonRecurrence):
 
 
 class Unable(Recurrence):
+    error = RuntimeError("out of memory")
+
     def recurrence(self, *args):
-        raise RuntimeError("out of memory")
+        raise self.error
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +126,13 @@ def test_the_variable_turns_the_check_off(monkeypatch):
 def test_kernels_that_cannot_run_are_tried_once_and_not_kept(cache_folder):
     ops = Unable()
     assert path_of(ops) == path_of(ops) == "auto" and not cache_folder.exists()
+
+
+def test_kernels_that_break_the_gpu_s_context_are_named(cache_folder, monkeypatch):
+    monkeypatch.setattr(Unable, "error", torch.AcceleratorError("an illegal memory access"))
+    with pytest.raises(RuntimeError, match="resident_fp32 failed on the CPU: an illegal memory access .*'step'"):
+        path_of(Unable())
+    assert not cache_folder.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff{", b"[]", b"{}", b'{"verdicts": {"a": 1, " ": "b"}}', b"[" * 100_000])
