@@ -229,22 +229,23 @@ def build_table(nvrtc, gpus, csrc, folder, flags=(), left_out=None):
     """
     failed = None if left_out is None else {}
     compiled = [
-        (gpu, made, gpu.endswith("+PTX")) for gpu, made in compile_kernels(nvrtc, gpus, csrc, folder, flags, failed)
+        (gpu, made, (made.cubin, made.ptx) if gpu.endswith("+PTX") else (made.cubin,))
+        for gpu, made in compile_kernels(nvrtc, gpus, csrc, folder, flags, failed)
     ]
     if failed and not compiled:
         raise RuntimeError(next(iter(failed.values())))
     if failed:
         made, lower = compile_in_place_of(failed, nvrtc, csrc, folder, flags)
-        compiled += [(gpu, files, None) for (_, gpu), files in made.items() if f"{gpu}+PTX" not in gpus]
+        compiled += [(gpu, files, (files.ptx,)) for (_, gpu), files in made.items() if f"{gpu}+PTX" not in gpus]
         for (source, gpu), error in failed.items():
             instead = f"PTX for {lower[source, gpu]} in its place" if (source, gpu) in lower else "nothing in its place"
             left_out.append(f"{source.stem} for {gpu} ({instead}): {error[-200:]}")
     data, rows = [], []
-    for gpu, (cubin, ptx, _), with_ptx in compiled:
-        names = " ".join(kernels_of(cubin.read_bytes()))
-        for file in {True: (cubin, ptx), False: (cubin,), None: (ptx,)}[with_ptx]:
+    for gpu, made, contained in compiled:
+        names = " ".join(kernels_of(made.cubin.read_bytes()))
+        for file in contained:
             symbol = f"code_{len(rows)}"
-            rows.append(f'    {{{arch_of(gpu)}, {str(file == ptx).lower()}, " {names} ", {symbol}}},')
+            rows.append(f'    {{{arch_of(gpu)}, {str(file == made.ptx).lower()}, " {names} ", {symbol}}},')
             section = f'.section .rodata\\n.balign 64\\n{symbol}:\\n.incbin \\"{file}\\"\\n.byte 0\\n.previous\\n'
             data.append(f'asm("{section}");\nextern "C" __attribute__((visibility("hidden"))) const char {symbol}[];')
     major, minor = map(int, nvrtc.version.split("."))
