@@ -48,6 +48,7 @@ def _restored_settings():
         settings.fp32_precision = value
 
 
+@pytest.mark.skipif(torch.version.cuda is None, reason="a torch without CUDA has no fake tensors of a GPU")
 @pytest.mark.parametrize("case", CASES)
 def test_layers_on_a_gpu_follow_the_settings_of_what_they_replace(case, monkeypatch):
     changes, *expected = CASES[case]
