@@ -1,105 +1,60 @@
-"""Runs the tests that a change may break, within a minute: `make quick` or `make quick FILES="csrc/cpu/scan.cpp"`.
+"""Runs the tests that changed files may break, within a minute: `make quick` or `make quick FILES="csrc/cpu/scan.cpp"`.
 
 Without FILES, git's uncommitted files or those of the last commit are the changed files. The package must be built in
-place, as by `pip install -e .`.
+place, as by `pip install -e .`. Changed tests run first. The others are those of the changed files' rooms and those
+that import the changed files, as many as the minute allows.
 """
 
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 60
 NO_TESTS_COLLECTED = 5
-
-
-class Rule(NamedTuple):
-    pattern: str
-    # Arguments for pytest. {path} is the changed file, {folder} its folder, {subpackage} the second part of its path,
-    # and {users} the tests that import it.
-    tests: str
-    builds: bool = False  # whether the CPU library is built first
-    # CUDA kernels to run on the emulator. {format} is the last word of the changed file's name, such as bf16.
-    kernels: str = ""
-
-
-SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
-CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
-COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"
-OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
-SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
-EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
-KERNELS_OF_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
-# A pattern matches the beginning of a file's path. The first rule that matches applies.
-RULES = [
-    Rule("csrc/cpu/.*(scan[.]|weight)", SCAN, builds=True),
-    Rule("csrc/cpu/.*range_coder", "tests/codec", builds=True),
-    Rule("csrc/(cpu/.*|operators/)convolution[.]", CONVOLUTION, builds=True),
-    Rule("csrc/(columns/|cpu/.*column|operators/column)", COLUMNS, builds=True),
-    Rule("csrc/cpu/", f"{SCAN} {CONVOLUTION} {COLUMNS}", builds=True),
-    Rule("csrc/(cuda/(column|block_)|operators/cuda/column)", "tests/sampling/test_gpu.py", kernels=SINGLE),
-    Rule("csrc/operators/cuda/|csrc/cuda/(step|gradients).*[.]cu", OPERATORS, kernels=SINGLE),
-    Rule("csrc/operators/", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
-    Rule("csrc/cuda/.*images", MUTANTS, kernels="forward_bf16_8_1_256_images"),
-    Rule("csrc/cuda/.*5_.*[.]cu$", MUTANTS, kernels=KERNELS_OF_FORMAT.replace("ward", "ward5")),
-    Rule("csrc/cuda/resident_.*[.]cu$", MUTANTS, kernels=KERNELS_OF_FORMAT),
-    Rule("csrc/cuda/.*ackward", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
-    Rule("csrc/cuda/(convert|format|math|product)[.]cuh", MUTANTS, kernels=EVERY_FORMAT),
-    Rule("csrc/cuda/.*[.]cu", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
-    Rule("csrc/cuda/", "tests/scan/cuda"),
-    Rule("csrc/", f"tests/scan/test_cell.py tests/scan/test_cells.py tests/scan/test_geometry.py {SCAN}", builds=True),
-    Rule("pixelrnn_ext/(operators/masked_conv/|masks)", "tests/masked_conv"),
-    Rule("pixelrnn_ext/operators/library", "tests/cli/test_command.py tests/scan/cpu/test_kernels.py"),
-    Rule("pixelrnn_ext/operators/columns", COLUMNS),
-    Rule("pixelrnn_ext/operators/", "tests/scan"),
-    Rule("pixelrnn_ext/pretrained/", "tests/models/test_pretrained.py"),
-    Rule("pixelrnn_ext/(incremental/|sampling)", "tests/sampling"),
-    Rule("pixelrnn_ext/benchmark/", "tests/benchmarks"),
-    Rule("pixelrnn_ext/.*/", "tests/{subpackage}"),
-    Rule("pixelrnn_ext/likelihood", "tests/models"),
-    Rule("pixelrnn_ext/(_command|_process|__main__)", "tests/cli"),
-    Rule("pixelrnn_ext/", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
-    Rule("benchmarks/", "tests/benchmarks"),
-    Rule("examples/", "tests/repository/test_examples.py"),
-    Rule("tests/core/", "tests/scan/test_cell.py tests/scan/test_cells.py tests/scan/cuda/test_plan.py"),
-    Rule("tests/(scan/cuda|helpers)/emulated/", OPERATORS, kernels=SINGLE),
-    Rule("tests/.*test_.*[.]py", "{path}"),
-    Rule("tests/helpers/", "{users} tests/helpers"),
-    Rule("tests/", "{folder}"),
-    Rule(".*[.]md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),
-    Rule(
-        "build_tools/kernel_costs/",
-        "tests/sass_model tests/scan/cuda",
-    ),
-    Rule("setup.py|build_tools/", "tests/repository/test_packaging.py"),
-    Rule("", "tests/repository"),
-]
-
-
-def rule_of(path):
-    return next(rule for rule in RULES if re.match(rule.pattern, path))
-
-
-def users_of(path):
-    name = Path(path).stem
-    imports = re.compile(rf"from helpers\.{name} import |from helpers import .*\b{name}\b")
-    tests = sorted((ROOT / "tests").rglob("test_*.py"))
-    return " ".join(test.relative_to(ROOT).as_posix() for test in tests if imports.search(test.read_text()))
+# {beginning of a path: tests}. The first entry that fits applies, and a path without an entry belongs to a room.
+TESTS = {
+    "csrc/cpu/": "tests/scan/cpu tests/scan/test_against_oracle.py tests/masked_conv tests/sampling tests/codec",
+    "csrc/cuda/": "tests/scan/cuda tests/sampling/test_gpu.py",
+    "csrc/operators/cuda/": "tests/scan/cuda tests/sampling/test_gpu.py",
+    "csrc/": "tests/scan tests/masked_conv tests/sampling tests/codec",
+    "tests/core/": "tests/scan/test_cell.py tests/scan/test_cells.py tests/scan/cuda/test_plan.py",
+    "pixelrnn_ext/operators/masked_conv/": "tests/masked_conv",
+    "pixelrnn_ext/operators/": "tests/scan",
+    "pixelrnn_ext/incremental/": "tests/sampling",
+    "pixelrnn_ext/benchmark/": "tests/benchmarks",
+    "build_tools/kernel_costs/": "tests/sass_model tests/scan/cuda",
+}
+EMULATED = ("csrc/cuda/", "csrc/operators/cuda/", "tests/scan/cuda/emulated/", "tests/helpers/emulated/")
+KERNELS = "forward{}_{}_s_1_512_single backward{}_{}_s_0_512_single"
 
 
 def tests_of(path):
-    parts = {"path": path, "folder": os.path.dirname(path), "subpackage": path.split("/")[1] if "/" in path else ""}
-    tests = rule_of(path).tests
-    return tests.format(**parts, users=users_of(path) if "{users}" in tests else "").split()
+    if re.fullmatch(r"tests/.*/test_\w+[.]py", path):
+        return [path]
+    found = next((tests.split() for start, tests in TESTS.items() if path.startswith(start)), [])
+    if not found:
+        room = re.match(r"(?:tests|pixelrnn_ext)/(\w+)|(benchmarks)/|", path)
+        found = [f"tests/{room[1] or room[2] or 'repository'}"]
+    if path.endswith(".py"):
+        imports = re.compile(rf"^ *(?:from|import) .*\b{Path(path).stem}\b", re.MULTILINE)
+        tests = sorted((ROOT / "tests").rglob("test_*.py"))
+        found += [test.relative_to(ROOT).as_posix() for test in tests if imports.search(test.read_text())]
+    return [test for test in dict.fromkeys(found) if (ROOT / test).exists()] or ["tests/repository"]
 
 
 def kernels_of(path):
-    return rule_of(path).kernels.format(format=Path(path).stem.rpartition("_")[2]).split()
+    """Returns the CUDA kernels to run on the emulator. `resident5_bf16.cu` has those of five gates in bf16."""
+    if not path.startswith(EMULATED):
+        return []
+    found = re.search(r"(5?)_(bf16|fp16|tf32|fp32)[.]cu$", path)
+    gates, format = found.groups() if found else ("", "bf16")
+    return KERNELS.format(gates, format, gates, format).split()
 
 
 def git_files(*arguments):
@@ -113,51 +68,55 @@ def changed_files():
 
 def relative_to_root(path):
     """Returns a path relative to the repository's root. Exits if it is neither a file nor known to git."""
-    full = Path(os.path.normpath(ROOT / path))
-    if full.is_relative_to(ROOT):
-        name = full.relative_to(ROOT).as_posix()
-        if full.is_file() or git_files("ls-files", name) == [name]:
-            return name
-    sys.exit(f"expected the path of a file of this repository, got {path!r}")
+    name = os.path.relpath(ROOT / path, ROOT)
+    if name.startswith("..") or not ((ROOT / name).is_file() or git_files("ls-files", name) == [name]):
+        sys.exit(f"expected the path of a file of this repository, got {path!r}")
+    return name
 
 
-def run_tests(tests, seconds, kernels):
-    """Runs tests and returns pytest's exit status. No test starts more than ``seconds`` after this call.
+def run_tests(tests, first, until, kernels):
+    """Runs tests, ``first`` before the others, and starts none after ``until``. Returns pytest's status and which
+    files ran.
 
     If ``kernels`` names CUDA kernels, only the emulator's tests of these kernels are run, and a few general ones.
     """
-    command = ["pytest", "-q", "-n", "2", "--until", f"{time.time() + seconds:.0f}", *tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    if kernels:
-        command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]
-        environment["PIXELRNN_ONLY_KERNELS"] = " ".join(kernels)
-    status = subprocess.run(command, cwd=ROOT, env=environment).returncode
-    return 0 if status == NO_TESTS_COLLECTED else status
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["pytest", "-q", "-n", "2", "--until", f"{until:.0f}", "--junit-xml", f"{folder}/report.xml", *tests]
+        command += [f"--first={path}" for path in first]
+        if kernels:
+            command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]
+            environment["PIXELRNN_ONLY_KERNELS"] = " ".join(kernels)
+        status = subprocess.run(command, cwd=ROOT, env=environment).returncode
+        report = Path(folder, "report.xml")
+        cases = ElementTree.parse(report).iter("testcase") if report.exists() else []
+        ran = {case.get("classname", "").replace(".", "/") + ".py" for case in cases if case.find("skipped") is None}
+    return 0 if status == NO_TESTS_COLLECTED else status, ran
 
 
 def main(paths):
-    # No test starts in the last 20 seconds, so that running tests can end.
-    end = time.monotonic() + SECONDS - 20
+    until = time.time() + SECONDS - 20  # so that running tests can end
     paths = [relative_to_root(path) for path in paths] or changed_files()
-    rules = list(dict.fromkeys(rule_of(path) for path in paths))
     print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
-    if any(rule.builds for rule in rules) or not (ROOT / "pixelrnn_ext" / "_C.so").exists():
+    if any(path.startswith("csrc/") for path in paths) or not (ROOT / "pixelrnn_ext" / "_C.so").exists():
         print("building the CPU library in place; a CUDA library stays as it is", flush=True)
         if status := subprocess.run(["make", "build"], cwd=ROOT).returncode:
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    chosen = {}  # {whether the tests run on the emulator: the tests}
-    kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path)))
-    for path in paths:
-        chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))
-    for emulated, found in chosen.items():
-        tests = list(dict.fromkeys(test for test in found if (ROOT / test).exists()))
-        print(f"tests: {' '.join(tests) or 'none'} {' '.join(kernels) if emulated else ''}", flush=True)
+    changed_tests = [path for path in python if tests_of(path) == [path]]
+    ran = set()
+    for emulated in (False, True):
+        kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path))) if emulated else []
+        chosen = [path for path in paths if kernels_of(path) or not emulated]
+        tests = list(dict.fromkeys(test for path in chosen for test in tests_of(path)))
         if tests:
-            seconds = max(end - time.monotonic(), 8)
-            status = run_tests(tests, seconds, kernels if emulated else []) or status
-    print("Left to CI: skipped and long tests, and all kernels and folders not named above.")
+            print(f"tests: {' '.join([*tests, *kernels])}", flush=True)
+            failed, found = run_tests(tests, changed_tests, max(until, time.time() + 8), kernels)
+            status, ran = failed or status, ran | found
+    left = [path for path in changed_tests if path not in ran]
+    run = [path for path in changed_tests if path in ran]
+    print(f"Changed tests that ran: {' '.join(run) or 'none'}; left to CI: {' '.join(left) or 'none'}.")
     return status
 
 

@@ -4,8 +4,8 @@ The marker ``covering(strength, sweep=N)`` is for tests of several parameters. A
 combinations, which contain every value (strength 1) or every pair of values (strength 2). `pytest -m sweep` runs the
 other combinations, or a fixed sample of N of them.
 
-``--slice K`` runs a fifth of the tests, for K = 0 to 4. ``--until TIME`` shuffles the tests, and starts none after
-TIME.
+``--slice K`` runs a fifth of the tests, for K = 0 to 4. ``--until TIME`` shuffles the tests, those of ``--first FILE``
+before the others, and starts none after TIME.
 """
 
 import hashlib
@@ -92,6 +92,7 @@ def hash_of(item):
 def pytest_addoption(parser):
     parser.addoption("--slice", type=int, choices=range(SLICES), help=f"run one of {SLICES} parts of the tests")
     parser.addoption("--until", type=float, help="start no test after this time, in seconds since the epoch")
+    parser.addoption("--first", action="append", default=[], help="with --until, run the tests of this file first")
 
 
 def pytest_report_header(config):
@@ -109,7 +110,8 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if hash_of(item) % SLICES == number]
     if config.getoption("until"):
-        items.sort(key=hash_of)
+        first = tuple(f"{file}::" for file in config.getoption("first"))
+        items.sort(key=lambda item: (not item.nodeid.startswith(first), hash_of(item)))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,30 +1,16 @@
 import doctest
 import time
-from itertools import chain, combinations, product
-from math import prod
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
 
-from helpers import child, nvrtc, selection
+from helpers import child, selection
 from helpers.root import ROOT
 
 
 def test_the_example():
     assert doctest.testmod(selection) == (0, 3)
-
-
-@pytest.mark.parametrize("strength", [1, 2])
-@pytest.mark.parametrize("sizes", [(2, 3), (2, 2, 7, 7), (3, 2, 4, 2)], ids=str)
-def test_every_combination_of_that_strength_is_in_few_cases(sizes, strength):
-    cases = [dict(enumerate(values)) for values in product(*map(range, sizes))]
-    covering = selection.covering_cases(cases, strength)
-
-    def contained(cases):
-        return {values for case in cases for values in combinations(case.items(), strength)}
-
-    assert contained(covering) == contained(cases)
-    assert len(covering) <= 1.5 * prod(sorted(sizes)[-strength:])
 
 
 TESTS = """
@@ -92,25 +78,18 @@ def test_the_slices_are_all_tests_and_share_none(run):
     assert sorted(chain(*slices)) == sorted(collected())
 
 
-@pytest.mark.parametrize(("seconds", "outcome"), [(60, "40 passed"), (-1, "40 skipped")])
-def test_no_test_starts_when_the_time_is_over(seconds, outcome, run):
-    assert run(MANY, "--until", str(time.time() + seconds))[-1].startswith(outcome)
+@pytest.mark.parametrize(("seconds", "outcome"), [(60, "passed"), (-1, "skipped")])
+def test_the_first_file_runs_first_and_nothing_starts_when_the_time_is_over(seconds, outcome, run, tmp_path):
+    (tmp_path / "test_z.py").write_text("def test_one():\n    pass\n")
+    lines = run(MANY, "-v", "--first", "test_z.py", "--until", str(time.time() + seconds))
+    assert [line.split()[0] for line in lines if line.startswith("test_")] == ["test_z.py", "test_it.py"]
+    assert f"41 {outcome}" in lines[-1]
 
 
-def test_emulated_tests_without_their_compiler_skip_and_say_what_to_install(monkeypatch):
+def test_emulated_tests_that_cannot_run_skip_and_say_why(monkeypatch):
     config = SimpleNamespace(getoption=lambda name: None)
-    items = [SimpleNamespace(config=config, get_closest_marker=markers.get) for markers in ({}, {"emulated": True})]
-    monkeypatch.setattr(nvrtc.device_code, "find_compilers", lambda: iter([SimpleNamespace(version="13.2")]))
-    monkeypatch.setattr(nvrtc.shutil, "which", lambda name: name)
-    cached = nvrtc.compiler, selection._why_no_emulation
-    for function in cached:
-        function.cache_clear()
-    try:
-        selection.pytest_runtest_setup(items[0])
-        with pytest.raises(
-            pytest.skip.Exception, match="^expected NVRTC 12.9, got 13.2: pip install nvidia-cuda-nvrtc"
-        ):
-            selection.pytest_runtest_setup(items[1])
-    finally:
-        for function in cached:
-            function.cache_clear()
+    plain, emulated = (SimpleNamespace(config=config, get_closest_marker=m.get) for m in ({}, {"emulated": True}))
+    monkeypatch.setattr(selection, "_why_no_emulation", lambda: "no compiler")
+    selection.pytest_runtest_setup(plain)
+    with pytest.raises(pytest.skip.Exception, match="^no compiler$"):
+        selection.pytest_runtest_setup(emulated)

@@ -1,4 +1,5 @@
 import runpy
+import time
 
 import pytest
 
@@ -8,35 +9,26 @@ from helpers.root import ROOT
 quick = runpy.run_path(str(ROOT / "tests" / "quick.py"))
 
 
-@pytest.mark.parametrize("rule", quick["RULES"], ids=lambda rule: rule.pattern)
-def test_a_rule_names_tests_and_kernels_that_exist(rule):
-    kernels = {name for format in FORMATS for name in rule.kernels.format(format=format).split()}
-    assert kernels <= {kernel.name for kernel in every_kernel()}
-    assert all((ROOT / test).exists() for test in rule.tests.split() if "{" not in test)
-
-
 @pytest.mark.parametrize(
     ("path", "tests"),
     {
-        "csrc/cpu/tiles/scan.h": "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py",
-        "pixelrnn_ext/codec/container.py": "tests/codec",
+        "csrc/cpu/tiles/scan.h": quick["TESTS"]["csrc/cpu/"],
         "tests/cli/test_help.py": "tests/cli/test_help.py",
-        "tests/cli/command_line.py": "tests/cli",
-        "docs/speed.md": "tests/repository/test_documents.py tests/repository/test_snippets.py",
-        "pixelrnn_ext/_command.py": "tests/cli",
-        "tests/helpers/reach.py": "tests/masked_conv/test_masked_conv.py tests/models/test_receptive_field.py "
-        "tests/scan/test_receptive_field.py tests/helpers",
+        "tests/cli/several_processes.py": "tests/cli tests/cli/test_several_processes.py",
+        "pixelrnn_ext/_command.py": "tests/cli/test_command.py",
+        "docs/speed.md": "tests/repository",
     }.items(),
 )
-def test_a_path_has_the_tests_of_its_room(path, tests):
+def test_a_path_has_the_tests_of_its_room_and_those_that_import_it(path, tests):
     assert quick["tests_of"](path) == tests.split()
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_file_of_kernels_has_kernels_of_its_format(format):
-    for path in ROOT.glob(f"csrc/cuda/resident*_{format}.cu"):
-        kernels = quick["kernels_of"](path.relative_to(ROOT).as_posix())
-        assert kernels and all(f"_{format}_" in kernel for kernel in kernels)
+def test_every_test_and_kernel_of_the_tables_exists():
+    assert all((ROOT / test).exists() for tests in quick["TESTS"].values() for test in tests.split())
+    sources = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/cuda/**/*.cu")]
+    kernels = {name for source in sources for name in quick["kernels_of"](source)}
+    assert kernels <= {kernel.name for kernel in every_kernel()}
+    assert all(any(f"5_{format}_" in name for name in kernels) for format in FORMATS)
 
 
 def test_a_path_may_be_absolute_and_has_to_exist():
@@ -46,7 +38,8 @@ def test_a_path_may_be_absolute_and_has_to_exist():
             quick["relative_to_root"](wrong)
 
 
-def test_every_file_has_tests():
-    for path in ROOT.glob("pixelrnn_ext/**/*.py"):
-        found = quick["tests_of"](path.relative_to(ROOT).as_posix())
-        assert found and all((ROOT / test).exists() for test in found), path
+@pytest.mark.sweep
+def test_the_tests_that_ran_are_named():
+    test = "tests/helpers/test_selection.py"
+    for until, ran in ((time.time() + 300, {test}), (1, set())):
+        assert quick["run_tests"]([f"{test}::test_the_example"], [test], until, []) == (0, ran)
