@@ -1,7 +1,5 @@
 import ast
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -38,18 +36,3 @@ def test_no_include_leaves_the_folder():
     for path in CUDA:
         for included in re.findall(r'^ *# *include *"(.*)"', path.read_text(), re.MULTILINE):
             assert ".." not in included and {included, name(path.parent / included)} & headers, f"{path}: {included}"
-
-
-def test_a_copy_imports_elsewhere(tmp_path):
-    shutil.copytree(HERE, tmp_path / "emulator", ignore=shutil.ignore_patterns("__pycache__"))
-    modules = [path for path in PYTHON if not path.name.startswith("test_")]
-    names = [".".join(("emulator", *path.relative_to(HERE).with_suffix("").parts)) for path in modules]
-    names = [module.removesuffix(".__init__") for module in names]
-    program = f"import {', '.join(names)}; print(emulator.toolchain.HERE)"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {program}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == str(tmp_path / "emulator"), done.stderr

@@ -38,9 +38,6 @@ def synchronisation(kernel, i):
         return ";"
     if i.op == "fence.mbarrier_init.release.cluster":
         return f"if (!{kernel.site('mbarrier fence', 'dropped')}) mbarrier_fence();"
-    if i.op == "mbarrier.arrive.shared::cta.b64" and len(i.operands) == 2:
-        site = kernel.site("mbarrier arrive", "dropped other")
-        return f"arrive_at_mbarrier({site}, {kernel.shared_address(i.operands[1])}, 0, {place});"
     if i.op == "mbarrier.arrive.release.cluster.shared::cluster.b64":
         site = kernel.site("mbarrier arrive", "dropped other")
         return f"arrive_at_peer({site}, {kernel.shared_address(i.operands[1])}, {place});"

@@ -26,6 +26,7 @@ KERNEL(64, reverse) {
   }
   float v = s[a.way == beyond_shared ? 64 + t : 63 - t];
   if (a.way == reads_unwritten_out) v += out[first + t];
+  if (a.way == read_only_load_of_output) v += __ldg(out + first + t);
   if (a.way != leaves_out_unwritten || t != 63) out[first + t] = v;
 }
 

@@ -53,7 +53,7 @@ class Kernels(Emulator):
 
 @cache
 def load(arch="sm_90", checks="race"):
-    names = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
+    names = ["block", "matrix"] + (["transfer"] if arch == "sm_90" else [])
     path = toolchain.build_library(
         f"self_test_{arch}_{checks}",
         compiler=compiler,

@@ -11,7 +11,7 @@ enum Way : int {
   // a warp
   no_warp_barrier, vote_instead_of_warp_barrier, absent_lanes, lane_outside_mask,
   // a cluster
-  no_start, block_barrier_instead, no_wait, one_buffer, no_last_barrier, block_leaves, rank_outside, wrong_peer,
+  no_start, no_wait, no_last_barrier, block_leaves, rank_outside, wrong_peer,
   arrives_twice, cluster_lanes_diverge, deadlocks, plain_access_to_peer, collective_against_barrier,
   read_only_load_of_output,
   // an mbarrier

@@ -1,4 +1,5 @@
-// Tests tensor cores: out = a times the transpose of b. `in` holds 16 rows of a, then 8 rows of b, of 32 values each.
+// Tests approximate functions and tensor cores. In products, out = a times the transpose of b. `in` holds 16 rows of a,
+// then 8 rows of b, of 32 values each.
 #include "kernels.h"
 #include "primitives.cuh"
 
@@ -43,4 +44,11 @@ extern "C" __global__ void product_tf32(const __grid_constant__ Args a) {
     };
     mma_tf32(d, {round(r.x), round(r.y), round(r.z), round(r.w)}, round(b0), round(b1));
   });
+}
+
+extern "C" __global__ void functions(const __grid_constant__ Args args) {
+  const float a = input(args)[index()];
+  double* const o = static_cast<double*>(args.out) + 7 * index();
+  o[0] = expf(a), o[1] = tanhf(a), o[2] = exp(double(a)), o[3] = tanh(double(a));
+  o[4] = exp2_approx(a), o[5] = reciprocal_approx(a), o[6] = round_tf32(a);
 }

@@ -14,8 +14,6 @@ PRIMITIVE unsigned char* dynamic_shared() {
   return memory;
 }
 PRIMITIVE float* shared_floats(int offset = 0) { return reinterpret_cast<float*>(dynamic_shared() + offset); }
-PRIMITIVE float plus_one(float v) { return v + 1; }
-PRIMITIVE float2 plus_one(float2 v) { return {v.x + 1, v.y + 1}; }
 PRIMITIVE float4 plus_one(float4 v) { return {v.x + 1, v.y + 1, v.z + 1, v.w + 1}; }
 PRIMITIVE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
@@ -81,16 +79,6 @@ PRIMITIVE void mbarrier_wait(uint32_t barrier, uint32_t parity) {
         : "r"(barrier), "r"(parity)
         : "memory");
   } while (!done);
-}
-PRIMITIVE void store_peer_async(uint32_t address, float v, uint32_t barrier) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(address),
-      "r"(__float_as_uint(v)), "r"(barrier)
-      : "memory");
-}
-PRIMITIVE void store_peer_async(uint32_t address, float2 v, uint32_t barrier) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%0], %1, [%2];" ::"r"(address),
-      "l"(uint64_t(__float_as_uint(v.y)) << 32 | __float_as_uint(v.x)), "r"(barrier)
-      : "memory");
 }
 PRIMITIVE void store_peer_async(uint32_t address, float4 v, uint32_t barrier) {
   asm volatile(

@@ -5,15 +5,12 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 5;
 
-__device__ __forceinline__ void arrive(uint32_t barrier) {
-  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
-}
-
-// In each of five steps, each block stores its values plus 1 asynchronously in its peer's shared memory, in pieces of
-// type T. Two buffers alternate. The mbarrier of a buffer counts bytes and arrivals: one by each warp, or one by the
-// block. A warp that does not arrive still cannot miss a phase of the mbarrier. The next phase ends only after the peer
-// has stored more bytes, and the peer waits for bytes of this warp before it stores more bytes.
-template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces(const Args& a) {
+// In each of five steps, each block stores its values plus 1 asynchronously in its peer's shared memory. Two buffers
+// alternate. The mbarrier of a buffer counts bytes, and an arrival of each warp. A warp that does not arrive still
+// cannot miss a phase of the mbarrier. The next phase ends only after the peer has stored more bytes, and the peer
+// waits for bytes of this warp before it stores more bytes.
+KERNEL(64, relay) {
+  constexpr int kArrivals = 2;
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
             peer = a.way == rank_outside ? 2
@@ -22,21 +19,22 @@ template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces
   const uint32_t barriers = shared_address(buffers) + 512 + (a.way == misaligned_barrier ? 4 : 0);
   for (int b = 0; b < 2; ++b) shared_floats(256 * b)[t] = input(a)[index()];
   if (t < 2 && (a.way != not_initialised || t == 0)) {
-    const int count = a.way == counts_none ? 0 : arrivals + (a.way == counts_more);
+    const int count = a.way == counts_none ? 0 : kArrivals + (a.way == counts_more);
     if (a.way == no_fence) init_without_fence(barriers + 8 * t, count);
     else mbarrier_init(barriers + 8 * t, count);
     if (a.way == initialised_twice) mbarrier_init(barriers + 8 * t, count);
   }
-  if (a.way == no_start) __syncthreads();
+  if (a.way == no_start || (a.way == deadlocks && t >= 32)) __syncthreads();
+  else if (a.way == cluster_lanes_diverge && lane < 16) cluster_barrier();
   else cluster_barrier();
   if (a.way == writes_barrier && t == 0) shared_floats(512)[0] = 0;
   for (int step = 0; step < kSteps; ++step) {
     const int from = step % 2, to = 1 - from;
     if (a.way == block_leaves && me == 1 && step == 1) return;
     const uint32_t barrier = barriers + 8 * to;
-    if (lane < 128 / sizeof(T)) {
-      const int piece = 256 * to + 128 * (t / 32) + int(sizeof(T)) * lane;
-      const T sent = plus_one(*reinterpret_cast<const T*>(buffers + piece + 256 * (from - to)));
+    if (lane < 8) {
+      const int piece = 256 * to + 128 * (t / 32) + 16 * lane;
+      const float4 sent = plus_one(*reinterpret_cast<const float4*>(buffers + piece + 256 * (from - to)));
       if (step == 0 && a.way == reads_global_store) output(a)[index()] = 0;
       if (step == 0 && a.way == overwrites_shared_store && t < 4) shared_floats(528)[t] = 0;
       store_peer_async(map_rank(shared_address(buffers + piece + (a.way == misaligned ? 2 : 0)), peer), sent,
@@ -45,9 +43,9 @@ template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces
     if (a.way == no_last_barrier && step == kSteps - 1) break;
     if (a.way == reads_early) reinterpret_cast<volatile float*>(buffers + 256 * to)[t];
     const int missing = a.way == too_few_bytes ? 16 : a.way == half_a_piece ? 4 : a.way == too_many_bytes ? -16 : 0;
-    if (t % (64 / arrivals) == 0) {
-      if (a.way != no_arrival || t == 0) mbarrier_arrive(barrier, 256 / arrivals - missing);
-      if (a.way == arrives_twice) mbarrier_arrive(barrier, 256 / arrivals - missing);
+    if (t % (64 / kArrivals) == 0) {
+      if (a.way != no_arrival || t == 0) mbarrier_arrive(barrier, 256 / kArrivals - missing);
+      if (a.way == arrives_twice) mbarrier_arrive(barrier, 256 / kArrivals - missing);
     }
     const bool other = a.way == waits_for_other_buffer && step > 0;
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
@@ -62,9 +60,6 @@ template <class T, int arrivals> __device__ __forceinline__ void relay_in_pieces
   }
   output(a)[index()] = shared_floats(256 * (kSteps % 2))[t];
 }
-KERNEL(64, relay) { relay_in_pieces<float4, 2>(a); }
-KERNEL(64, relay8) { relay_in_pieces<float2, 2>(a); }
-KERNEL(64, relay4) { relay_in_pieces<float, 1>(a); }
 
 // Each thread adds up 8 values, one of each bulk load. Three buffers take turns, each with an mbarrier. The block
 // writes the values back, so that a deliberate error can overwrite a load's source too early.
@@ -110,19 +105,6 @@ KERNEL(64, pipeline) {
   output(a)[index()] = sum;
 }
 
-// Reverses each block's 64 values, with an mbarrier as the block's barrier.
-KERNEL(64, meet) {
-  float* const s = shared_floats();
-  const int t = threadIdx.x;
-  const uint32_t barrier = shared_address(s + 64);
-  if (t == 0) init_without_fence(barrier, 64);  // no other block uses this mbarrier
-  if (a.way != no_start) __syncthreads();
-  s[t] = input(a)[index()];
-  if (a.way != no_arrival || t != 40) arrive(barrier);
-  if (a.way != no_wait) mbarrier_wait(barrier, 0);
-  output(a)[index()] = s[63 - t];
-}
-
 // Each block loads its peer's values after all threads of the peer have arrived at the block's first mbarrier. The
 // second one says that the peer has loaded the block's values.
 KERNEL(64, handshake) {
@@ -139,7 +121,11 @@ KERNEL(64, handshake) {
   if (a.way != no_arrival || t != 40) mbarrier_arrive_peer(map_rank(barriers, peer));
   if (a.way == writes_after_arrival) s[t] = input(a)[index()];
   if (a.way != no_wait) mbarrier_wait(barriers, 0);
-  output(a)[index()] = load_peer(map_rank(shared_address(s + t), 1 - cluster_rank()));
+  const uint32_t address = map_rank(shared_address(s + t), 1 - cluster_rank());
+  float v;
+  if (a.way == plain_access_to_peer) asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  else v = load_peer(address);
+  output(a)[index()] = v;
   if (a.way == block_leaves) return;
   mbarrier_arrive_peer(map_rank(barriers + 8, peer));
   mbarrier_wait(barriers + 8, 0);
