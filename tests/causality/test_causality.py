@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import pixelrnn_ext as px
 from helpers import faults
 from helpers.faults import later
-from helpers.models import MODELS, each_colours, make_model
 from helpers.scans import LSTM2D, make_layer
 from pixelrnn_ext.causality import CausalityError, check, receptive_field
 
@@ -79,23 +78,6 @@ def test_a_bias_in_the_skewed_padding_is_seen_by_comparison_alone():
         check(f, (1, 4, 5), layout="features") for f in (faults.SkewedLSTM(bias_outside=True), px.DiagonalLSTM(1, 2))
     )
     assert faulty.blind_spots == right.blind_spots
-
-
-def options_of(name, model):
-    if "multiscale" not in name:
-        return {}
-    row, column = torch.arange(4)[:, None], torch.arange(6)
-    inner = (row % model.factor > 0) | (column % model.factor > 0)
-    return dict(order=inner * 24 + row * 6 + column)
-
-
-@pytest.mark.parametrize("name", MODELS)
-@each_colours
-def test_the_models_of_this_package_are_right(name, colours):
-    model = make_model(name, colours)
-    shape = (model.image_channels, 4, 6)
-    options = dict(layout=faults.LEVELS, levels=model.levels, dtype=torch.uint8) | options_of(name, model)
-    assert check(model, shape, **options).leak_count == 0
 
 
 def test_models_of_others_are_right():

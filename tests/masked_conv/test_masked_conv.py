@@ -8,7 +8,6 @@ from torch import nn
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from helpers import reach
 from helpers.checks import assert_close, cotangent_of, opcheck_untraced, randn64
 from helpers.scans import OPS
 from pixelrnn_ext.functional import masked_conv2d
@@ -130,21 +129,6 @@ def test_only_what_is_needed_is_computed(needed, kernel):
         assert (t.grad is None) == (i not in needed)
         if i in needed:
             assert_close(str(i), expected[1 + i], t.grad, 1e-14)
-
-
-@each_mask
-@pytest.mark.parametrize("kernel", [1, 3, 7, (1, 3)], ids=str)
-@pytest.mark.parametrize(("colours", "channels", "units", "gates"), [(1, 2, 2, 1), (3, 5, 4, 1), (3, 4, 5, 4)])
-def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates):
-    x, weight = leaves((1, channels, units, 3, 4, colours), kernel, gates, bias=False)
-    options = dict(mask_type=mask_type, image_channels=colours, gates=gates)
-    expected = reach.convolved(reach.identity(3, 4, colours), mask_type, *weight.shape[2:])
-    for gate in range(gates):
-
-        def run(x):
-            return masked_conv2d(x, weight, **options).chunk(gates, 1)[gate]  # noqa: B023
-
-        assert reach.measured(run, x.shape[1:], colours) == expected
 
 
 @each_mask
