@@ -83,17 +83,6 @@ def test_a_file_of_another_size_but_the_old_time_is_noticed(tmp_path, capsys):
     assert re.match(refused, error_of(capsys, "train --resume --out run --steps 2"))
 
 
-def test_a_class_name_that_changed_is_refused(tmp_path, capsys):
-    write_parquet(tmp_path / "pq", names=("even", "uneven"))
-    refused = "expected the data of the training, .* with other pixels, labels or names of classes"
-    assert re.match(refused, error_of(capsys, "train --resume --out run --steps 2"))
-    pixelrnn(f"train --data hf:pq --out conditional {OPTIONS} --conditional")
-    write_parquet(tmp_path / "pq")
-    capsys.readouterr()
-    expected = "expected the classes of the training, even, uneven, got even, odd"
-    assert error_of(capsys, "evaluate conditional") == expected
-
-
 def test_a_split_is_compressed_as_the_training_read_it(capsys):
     pixelrnn("compress run hf:pq:test --out images.prnn")
     printed = capsys.readouterr()

@@ -67,13 +67,6 @@ def test_what_is_no_integer_is_refused(computed, wrong):
         computed(wrong)
 
 
-@pytest.mark.parametrize("wrong", [1.5, 2.0, "2", None, True, [2]], ids=repr)
-@pytest.mark.parametrize("layer", [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM])
-def test_image_channels_that_are_no_integer(layer, wrong):
-    with pytest.raises(TypeError, match=f"expected image_channels to be an int, got {type(wrong).__name__}"):
-        layer(4, 6, image_channels=wrong)
-
-
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.int32, torch.bool, torch.float8_e4m3fn])
 @pytest.mark.parametrize("layer", [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM, px.LSTM2d, px.MaskedConv2d])
 def test_layers_refuse_dtypes_that_do_not_compute(layer, dtype):

@@ -158,16 +158,6 @@ def test_gradients_of_every_image_compile_in_one_graph(name):
     assert_all_close(p.gradients(OPS, p.parameters), compiled, 1e-12)
 
 
-@native
-@each_selected
-def test_gradients_of_an_ensemble(layer):
-    p = PerImage(layer)
-    ensemble = {key: torch.stack([t, 2 * t, -t]) for key, t in p.parameters.items()}
-    got = vmap(lambda q: p.gradients(OPS, q))(ensemble)
-    for k in range(3):
-        assert_all_close(p.gradients(OPS, part(ensemble, k)), part(got, k), 1e-12)
-
-
 @pytest.mark.parametrize("name", ["bilstm", "masked"])
 def test_compiled_by_inductor(name):
     layer = make_layer(name, 3, 4, dtype=torch.float32)

@@ -1,15 +1,13 @@
-"""Counts what blocks of a cluster store in each other's memory: `PYTHONPATH=tests:. python -m scan.cuda.pushes`.
+"""Counts what blocks of a cluster store in each other's memory, for test_compiled_kernels.py.
 
 The emulator sees the address of each store. A case counts the bytes that a block stores on one line whose cells are all
 active, and the aligned segments of 128 bytes that the stores of a warp touch.
 """
 
-import os
 from typing import NamedTuple
 
 import torch
 
-from helpers.kernels import kernels
 from helpers.scans import OPS, Problem
 
 
@@ -38,10 +36,8 @@ CASES = {
     "forward h128 in tf32": Case("tf32", False, 128, 32, "8s_1_256", 8),
     "forward h128 in fp16": Case("fp16", False, 128, 32, "8_4_256", 8),
     "forward h128, 4 images in fp16": Case("fp16", False, 128, 32, "8_1_256_images", 8, 4),
-    "forward h256": Case("bf16", False, 256, 32, "s_4_512", 8),
     "backward h64": Case("bf16", True, 64, 28, "8_4_256", 4),
     "backward h128": Case("bf16", True, 128, 32, "8_4_256", 8),
-    "backward h256": Case("bf16", True, 256, 32, "8_4_256", 8),
 }
 
 
@@ -71,22 +67,3 @@ def count(emulated, case):
     """
     few, more = (of_launch(emulated, case, case.cells + extra) for extra in (0, 1))
     return tuple((b - a) / case.blocks for a, b in zip(few, more))
-
-
-def main():
-    # A forward plans its backward too, so that all backward kernels of its format have to be there.
-    formats, names = {case.format for case in CASES.values()}, {case.kernel for case in CASES.values()}
-    names |= {k.name for k in kernels() if k.backward and k.kind != "single" and k.format in formats}
-    os.environ.setdefault("PIXELRNN_ONLY_KERNELS", " ".join(sorted(names)))
-    from helpers.emulated import library
-
-    emulated = library.load("sm_90", "profile")
-    emulated.emulator.set_schedule("forward")
-    print("| pass | kernel | blocks | bytes | segments |\n|---|---|---|---|---|")
-    for name, case in CASES.items():
-        pushed, segments = count(emulated, case)
-        print(f"| {name} | `{case.kernel}` | {case.blocks} | {pushed:,.0f} | {segments:,.0f} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -145,7 +145,7 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
     assert products and costly == []
 
 
-@pytest.mark.parametrize("name", [name for name, case in pushes.CASES.items() if case.hidden < 256])
+@pytest.mark.parametrize("name", pushes.CASES)
 def test_blocks_push_nothing_to_themselves_and_whole_segments_if_planned(name):
     emulated, case = library.load("sm_90", "profile"), pushes.CASES[name]._replace(cells=8)
     emulated.emulator.set_schedule("forward")

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import pixelrnn_ext as px
 from helpers.scans import DTYPES, KINDS, LAYERS, LSTM2D, OPS, gate_bias_channels, ragged_sizes, results
 from pixelrnn_ext.operators.scan import run
 
@@ -51,26 +50,6 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 
 
-@pytest.mark.parametrize(
-    "present", [("h0",), ("c0",), ("bias",), ("h0", "c0_reverse"), ()], ids=lambda names: "+".join(names) or "none"
-)
-@on_gpus_with_layers(["bilstm"])
-def test_any_subset_of_the_initial_states(name, backend, format, present, gpu):
-    dtype, hidden = DTYPES[format], 16
-    sizes = {"input": (3, 2, 5, 10), "weight_ih": (64, 2, 1, 1), "weight_hh": (64, hidden, 2)}
-    sizes |= {f"{name}_reverse": sizes[name] for name in ("weight_ih", "weight_hh")}
-    sizes |= {name: (64 if name == "bias" else hidden,) for name in present}
-    values = {name: (torch.randn(size, device=gpu.device) * 0.5).to(dtype) for name, size in sizes.items()}
-    cotangent = torch.randn(3, hidden, 5, 10, device=gpu.device).to(dtype)
-
-    def computed(backend, t):
-        leaves = {name: value.to(t).requires_grad_() for name, value in values.items()}
-        y = px.functional.diagonal_bilstm(**leaves, backend=backend)
-        return {"output": y, **dict(zip(leaves, torch.autograd.grad(y, leaves.values(), cotangent.to(t))))}
-
-    compare(gpu, format, computed("reference", torch.float64), computed(backend, dtype))
-
-
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
 @on_gpus_with_layers(KINDS, [*NATIVE, "reference"], ["fp32", "fp64"])
 def test_autocast(name, backend, format, half, gpu):
@@ -88,23 +67,3 @@ def test_autocast(name, backend, format, half, gpu):
     # Autocast also rounds a float32 layer's parameters, so the error bound is doubled.
     factor, format = (2, half) if format == "fp32" else (1, format)
     compare(gpu, format, results(exact, exact_x, cotangent=cotangent.double()), {"output": y, **got}, factor)
-
-
-@on_gpus_with_layers()
-def test_no_saved_tensor_changes(name, backend, format, gpu):
-    layer, x, *_ = layer_and_maps(gpu, name, backend, format)
-    saved, leaves = [], [x.requires_grad_(), *layer.parameters()]
-
-    def pack(tensor):
-        saved.append((tensor, tensor._version, tensor.detach().clone()))
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        y = layer(x)
-    before, cotangent = y.detach().clone(), torch.randn_like(y)
-    first = torch.autograd.grad(y, leaves, cotangent, retain_graph=True)
-    second = torch.autograd.grad(y, leaves, cotangent)
-    assert len(saved) >= 3 and torch.equal(y, before)
-    for tensor, version, value in saved:
-        assert tensor._version == version and torch.equal(tensor, value)
-    assert all(map(torch.equal, first, second))

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
 from helpers.checks import OperatorRecorder, assert_close, launches_kernel
-from helpers.scans import KINDS, OPS, Problem
+from helpers.scans import KINDS, Problem
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan, state_dtype
 
 from .borders import border_sums, neighbour_states
@@ -176,39 +175,6 @@ def test_opcheck(layer, format, hidden, sizes, gpu):
     if sizes is None:  # outside of images c and the gates are arbitrary
         s = problem.scan(device=gpu.device, requires_grad=True)
         opcheck(gpu.ops.scan.default, tuple(s), test_utils=[*tests, "test_autograd_registration"])
-
-
-@pytest.mark.parametrize("checker", [gradcheck, gradgradcheck])
-@pytest.mark.parametrize("sizes", [None, [(2, 3), (1, 2)]], ids=["full", "ragged"])
-@pytest.mark.parametrize("layer", ["row3", "diagonal-reverse", "bilstm", "graves-peepholes", "leaky"])
-def test_derivatives(layer, sizes, checker, gpu):
-    """Random directions take fewer launches than the whole Jacobian."""
-    p = Problem("fp64", layer, 2, (2, 2, 3), sizes=sizes)
-    p.inputs["input"].nan_to_num_()
-    s = p.scan(path="step", device=gpu.device, requires_grad=True)
-
-    def run(*operands):
-        y, h, *_ = gpu.ops.scan(*s.with_operands(dict(zip(s.operands, operands))))
-        return y if s.merges else h
-
-    assert checker(run, tuple(s.operands.values()), fast_mode=True)
-
-
-@pytest.mark.parametrize("layer", KINDS)
-@paths
-def test_a_gradient_penalty_in_float32(path, layer, gpu):
-    p = Problem("fp32", layer, 16, (2, 4, 5))
-
-    def penalty(ops, device, dtype, path):
-        s = p.scan(dtype, path, device, requires_grad=True)
-        y, h, *_ = ops.scan(*s)
-        (gradient,) = torch.autograd.grad((y if s.merges else h).square().sum(), s.input, create_graph=True)
-        leaves = {name: t for name, t in s.operands.items() if name != "input"}
-        return dict(zip(leaves, torch.autograd.grad(gradient.square().sum(), leaves.values())))
-
-    expected = penalty(OPS, "cpu", torch.float64, "auto")
-    for name, gradient in penalty(gpu.ops, gpu.device, torch.float32, path).items():
-        assert_close(name, expected[name], gradient.cpu(), 10 * gpu.bound("h", "fp32"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
