@@ -92,6 +92,7 @@ def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
     assert facts["arguments"]["compile"] == "auto" and facts["compiled"] is False
 
 
+@pytest.mark.sweep  # torch.compile takes long to import
 def test_compile_on_fails_without_a_compiler(tmp_path):
     begin = ["-m", "pixelrnn_ext", "train", "--data", "digits", *MODEL, "--device", "cpu", "--out", tmp_path / "new"]
     broken = {"CXX": "false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}

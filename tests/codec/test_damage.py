@@ -145,8 +145,8 @@ def test_compressing_more_groups_takes_no_more_memory():
     [
         pytest.param("diagonal", (8, 2, 900), id="wide images"),
         pytest.param("diagonal", (70, 600, 24), id="tall images", marks=pytest.mark.sweep),
-        pytest.param("multi-scale", (8, 80, 80), id="multi-scale"),
-        pytest.param("conditional", (8, 125, 125), id="conditional"),
+        pytest.param("multi-scale", (8, 80, 80), id="multi-scale", marks=pytest.mark.sweep),
+        pytest.param("conditional", (8, 125, 125), id="conditional", marks=pytest.mark.sweep),
     ],
 )
 def test_decoding_takes_the_memory_that_is_allowed(kind, size):

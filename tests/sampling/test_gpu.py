@@ -13,6 +13,7 @@ from helpers.checks import RATIO, assert_close
 from helpers.models import COLOURS, WIRED_MODELS, generator, make_model, random_images
 from helpers.only_steps import OnlySteps
 from helpers.root import ROOT
+from helpers.selection import swept
 from pixelrnn_ext import from_name, likelihood
 from pixelrnn_ext.incremental import block, gpu
 from pixelrnn_ext.incremental.block import ImageSampler
@@ -370,7 +371,10 @@ def sampler_of(name, capability, images=16, width=28):
     return ImageSampler(network, draws(model, network), 28)
 
 
-@pytest.mark.parametrize("name", ONE_LAUNCH)
+LARGE = "imagenet32-row", "imagenet64-row"  # building one takes seconds
+
+
+@pytest.mark.parametrize("name", [*(name for name in ONE_LAUNCH if name not in LARGE), *swept(*LARGE)])
 def test_models_in_one_launch(name, planner):
     samplers = {c: sampler_of(name, c) for c in (80, 86, 90, 100, 120)}
     assert {c: sampler.team.blocks for c, sampler in samplers.items() if sampler.why_not is None} == ONE_LAUNCH[name]
