@@ -1,6 +1,7 @@
 import doctest
+import re
 import time
-from itertools import chain
+from itertools import chain, combinations
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,27 @@ def test_the_two_runs_share_the_tests(marker, run):
     assert done.count("::test_some[") == 6, done
     assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done
     assert done.count("::test_all[") == (2 if marker == "not sweep" else 0)
+
+
+LARGE = """
+import pytest
+
+@pytest.mark.covering(2, sweep=8)
+@pytest.mark.parametrize("a", range(4))
+@pytest.mark.parametrize("b", range(4))
+@pytest.mark.parametrize("c", range(4))
+@pytest.mark.parametrize("d", range(4))
+def test_some(a, b, c, d):
+    pass
+"""
+
+
+def test_a_plain_run_has_every_pair_of_values_of_a_limited_sweep(run):
+    cases = [re.findall(r"\d", line.partition("[")[2]) for line in run(LARGE, "--collect-only", "-m", "not sweep")]
+    cases = [case for case in cases if case]
+    assert len(cases) < 30
+    for i, j in combinations(range(4), 2):
+        assert len({(case[i], case[j]) for case in cases}) == 16
 
 
 MANY = """
