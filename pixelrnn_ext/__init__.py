@@ -6,7 +6,7 @@ from ._process import configure_process, keep_freed_memory
 if running_command() and not is_bench():
     configure_process()
 with without_traceback(running_command()):
-    from . import causality, codec, functional, importers, likelihood, masks, models, reference, sampling
+    from . import causality, codec, functional, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
@@ -31,7 +31,6 @@ __all__ = [
     "codec",
     "from_name",
     "functional",
-    "importers",
     "keep_freed_memory",
     "likelihood",
     "masked_conv",

@@ -22,7 +22,6 @@ assert_type(both.weight_hh_reverse, nn.Parameter)
 corners = px.LSTM2d(8, 4, directions=("tl", "br"), merge=None)
 assert_type(corners(x, sizes=torch.tensor([[5, 6], [2, 3]])), Tensor)
 assert_type(corners.directions, tuple[str, ...])
-assert_type(px.importers.returnn(x, x, x), dict[str, Tensor])
 
 convolution = px.MaskedConv2d(8, 8, (3, 5), "A")
 assert_type(convolution(x), Tensor)
