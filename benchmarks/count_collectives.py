@@ -1,4 +1,4 @@
-"""Counts what processes exchange in a training, and compares it with the arithmetic of scaling.py.
+"""Counts what processes exchange in a training, and compares it with the arithmetic of docs/several_gpus.md.
 
 It starts 1, 2 and 4 processes on a CPU, which train one of the paper's models by gloo, and reads from torch's profiler
 what reaches gloo. The images have 8x8 pixels, because the gradients do not depend on their size. It does not count the
@@ -21,8 +21,8 @@ import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import pixelrnn_ext as px
-import scaling
 from pixelrnn_ext.benchmark.tables import grid
+from pixelrnn_ext.models import CONFIGURATIONS
 from pixelrnn_ext.training import loop, stopping
 from pixelrnn_ext.training.data import SPLITS, DataSet, Split
 from pixelrnn_ext.training.distributed import world
@@ -30,8 +30,27 @@ from pixelrnn_ext.training.settings import Settings
 
 BYTES = {"float": 4, "double": 8, "int": 4, "long int": 8}
 MODELS = "mnist-diagonal", "cifar10-row"
+# DistributedDataParallel closes a bucket that has at least this number of bytes. The first bucket has another limit.
+FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20
 # {(collective, bytes of a call): calls} of a process
 Calls = Counter[tuple[str, int]]
+
+
+def gradient_buckets(model: px.models.AutoregressiveModel) -> list[int]:
+    """Returns the bytes of each all-reduce of gradients in a step, but for the first step, which has a single one.
+
+    Buckets follow the order in which gradients are ready, so this computes the gradients for a small image.
+    """
+    sizes: list[int] = []
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(lambda p: sizes.append(p.numel() * p.element_size()))
+    model.bits_per_dim(torch.zeros(1, model.image_channels, 8, 8, dtype=torch.uint8)).backward()
+    found = [0]
+    for size in sizes:
+        if found[-1] >= (BUCKET if found[1:] else FIRST_BUCKET):
+            found.append(0)
+        found[-1] += size
+    return found
 
 
 def arithmetic(name: str, n: int, steps: int) -> Calls:
@@ -39,7 +58,7 @@ def arithmetic(name: str, n: int, steps: int) -> Calls:
     if n == 1:
         return Counter()
     model = px.from_name(name)
-    buckets = scaling.gradient_buckets(model)
+    buckets = gradient_buckets(model)
     calls = Counter(("all_reduce", size) for size in [sum(buckets), *buckets * (steps - 1)])
     # After the first step, the first process tells the order of the parameters and the number of each bucket.
     for values in (len(list(model.parameters())) + 1, len(buckets)):
@@ -88,7 +107,7 @@ def count(name: str, n: int, steps: int) -> Calls:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=scaling.CONFIGURATIONS)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=CONFIGURATIONS)
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--steps", type=int, default=loop.LOG_EVERY + 1)
     options = parser.parse_args(arguments)

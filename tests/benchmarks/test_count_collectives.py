@@ -1,4 +1,4 @@
-"""The arithmetic of scaling, and the exchanges of a training that it predicts."""
+"""The exchanges of a training, and the arithmetic that predicts them."""
 
 from collections import Counter
 
@@ -6,32 +6,17 @@ import pytest
 
 import count_collectives
 import pixelrnn_ext as px
-import scaling
 from helpers import child
 from helpers.root import ROOT
-
-
-def test_the_document_has_the_table(core):
-    written = scaling.DOCUMENT.read_text()
-    assert scaling.BEGIN in written and scaling.document(core) == written, (
-        "run `PYTHONPATH=tests python benchmarks/scaling.py --write`"
-    )
-
-
-@pytest.mark.parametrize("name", ["mnist-diagonal", "cifar10-row"])
-def test_one_process_loses_nothing_and_more_lose_more(core, name):
-    model = scaling.Model(name, core)
-    found = [model.efficiency(n, 16) for n in (1, 2, 8, 16, 512)]
-    assert found[0] == 1 and found == sorted(found, reverse=True)
 
 
 def test_a_bucket_is_closed_by_the_gradient_that_fills_it(monkeypatch):
     model = px.from_name("mnist-diagonal", num_layers=1)
     size = 4 * sum(p.numel() for p in model.parameters())
-    assert scaling.gradient_buckets(model) == [size]
-    monkeypatch.setattr(scaling, "FIRST_BUCKET", 1)
-    monkeypatch.setattr(scaling, "BUCKET", 2000)
-    first, *others, last = scaling.gradient_buckets(px.from_name("mnist-diagonal", num_layers=1))
+    assert count_collectives.gradient_buckets(model) == [size]
+    monkeypatch.setattr(count_collectives, "FIRST_BUCKET", 1)
+    monkeypatch.setattr(count_collectives, "BUCKET", 2000)
+    first, *others, last = count_collectives.gradient_buckets(px.from_name("mnist-diagonal", num_layers=1))
     assert first + sum(others) + last == size
     assert first == 4 * 32 and len(others) > 1 and all(bucket >= 2000 for bucket in others)
 
