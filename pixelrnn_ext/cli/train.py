@@ -128,7 +128,10 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         stored = before.get("arguments")
         if stored is None:
             raise ValueError(f"expected a checkpoint that this command wrote, got {last}")
-        options = _parse_again(argv, stored)
+        began = dict(stored)
+        if began.get("compile") == "auto":  # older versions had this choice, and decided before the first step
+            began["compile"] = "on" if before.get("compiled") else "off"
+        options = _parse_again(argv, began)
     if options.tensorboard:
         need(*TENSORBOARD)
     if options.data is None or options.model is None:

@@ -1,4 +1,4 @@
-"""Compiles the loss of a training by torch.compile, where this is asked for or pays.
+"""Compiles the loss of a training by torch.compile, where this is asked for.
 
 Compiled steps may differ from eager steps in their last bits. Therefore a training makes the choice once, before its
 first step, and stores it in its checkpoints.
@@ -14,15 +14,11 @@ from torch import Tensor, nn
 from .._sentences import reason
 from .distributed import World
 
-CHOICES = ("auto", "on", "off")
-# The share of an eager step that compiling saves, and the seconds that it takes. Both are estimates from mnist-diagonal
-# with two threads on a CPU.
-SHARE_SAVED, COMPILATION = 0.07, 30.0
-TIMED_STEPS = 3
+CHOICES = ("on", "off")
 
 
 def choose(
-    choice: str, before: bool | None, loss: nn.Module, step: Callable[[], object], steps: int, world: World
+    choice: str, before: bool | None, loss: nn.Module, step: Callable[[], object], world: World
 ) -> tuple[bool, str]:
     """Compiles ``loss`` in place, or leaves it. All processes choose the same.
 
@@ -31,29 +27,20 @@ def choose(
         before: whether the steps before a resumed training were compiled, or None for a new training.
         loss: the module to compile.
         step: computes the loss and the gradients of a batch, and changes nothing.
-        steps: how many steps are left.
         world: the processes of the training.
 
     Returns:
         Whether ``loss`` is compiled, and a sentence for the user that says why, or "" for the choice "off".
 
     Raises:
-        ValueError: nothing compiles here, but the choice is "on" or the steps before were compiled.
+        ValueError: nothing compiles here.
     """
     if choice == "off":
         return False, ""
     if before is False:
         return False, "the training step stays uncompiled, as before"
-    why = "as before" if before else "as --compile on asks"
-    if choice == "auto" and before is None:
-        seconds = seconds_of(step, world)
-        saved = SHARE_SAVED * steps * seconds
-        why = f"which should save {saved:.2g} s, {SHARE_SAVED:.0%} of {steps} steps of {1e3 * seconds:.3g} ms"
-        if saved <= COMPILATION:
-            return False, f"the training step stays uncompiled: compiling may take {COMPILATION:.0f} s, {why}"
-    else:
-        # This step runs without torch.compile, so that an error in the model appears with the message of the model.
-        step()
+    # This step runs without torch.compile, so that an error in the model appears with the message of the model.
+    step()
     start = time.monotonic()
     failure = _compile(loss, step, world.device)
     if world.any(failure is not None):
@@ -62,29 +49,10 @@ def choose(
         if before:
             advice = "--resume --compile off goes on without it, with other last bits"
             raise ValueError(f"expected torch.compile to work, as in the steps before, got {failure}; {advice}")
-        if choice == "on":
-            advice = "--compile off trains without it"
-            raise ValueError(f"expected torch.compile to work for --compile on, got {failure}; {advice}")
-        return False, f"the training step stays uncompiled, because torch.compile does not work: {failure}"
+        advice = "--compile off trains without it"
+        raise ValueError(f"expected torch.compile to work for --compile on, got {failure}; {advice}")
+    why = "as before" if before else "as --compile on asks"
     return True, f"the training step was compiled in {time.monotonic() - start:.0f} s, {why}"
-
-
-def seconds_of(step: Callable[[], object], world: World) -> float:
-    """Returns the time of a training step in seconds, as a mean over all processes.
-
-    Each process calls the step once to warm up, then calls it a few more times, and takes the fastest of these times.
-    """
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        step()
-        if world.device.type == "cuda":
-            torch.cuda.synchronize(world.device)
-        return time.perf_counter() - start
-
-    seconds()
-    fastest = min(seconds() for _ in range(TIMED_STEPS))
-    return float(world.sum(torch.tensor(fastest, dtype=torch.float64))) / world.size
 
 
 def _compile(loss: nn.Module, step: Callable[[], object], device: torch.device) -> str | None:

@@ -208,10 +208,9 @@ class Training:
                 self.likelihood = self.loss  # DistributedDataParallel keeps a process group from ending
 
     def _compile(self) -> None:
-        left = self.steps - self.progress.step
-        if left:
+        if self.progress.step < self.steps:
             choice, before = self.settings.compile, self.compiled
-            self.compiled, why = compiled.choose(choice, before, self.loss, self._discarded_step, left, self.world)
+            self.compiled, why = compiled.choose(choice, before, self.loss, self._discarded_step, self.world)
             if why:
                 self.say(why)
 

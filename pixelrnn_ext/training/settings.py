@@ -40,9 +40,7 @@ class Settings:
     clip: float = _setting(1.0, "largest norm of the gradient (%(default)s; 0: none)", NOT_NEGATIVE)
     ema: float = _setting(0.0, "score a moving average of the weights, such as 0.999", DECAY, metavar="DECAY")
     bf16: bool = _setting(False, "train under bfloat16 autocast")
-    compile: str = _setting(
-        "off", "torch.compile of the loss; auto: where it should pay (%(default)s)", choices=CHOICES
-    )
+    compile: str = _setting("off", "torch.compile of the loss (%(default)s)", choices=CHOICES)
     flip: bool = _setting(False, "mirror images at random")
     shift: int = _setting(0, "largest random move of an image (%(default)s)", NOT_NEGATIVE, metavar="PIXELS")
     seed: int = _setting(0, "(%(default)s)", SEED)

@@ -177,7 +177,6 @@ OLDER = ("shift", "weight_decay", "compile", "test")  # options that older check
         (OLDER, "", STARTS_LOADING),
         (OLDER, "--shift 1", f"expected --shift 0, {BEGAN_WITH} 1"),
         (OLDER, "--compile off", STARTS_LOADING),
-        (OLDER, "--compile auto", f"expected --compile off, {BEGAN_WITH} auto"),
         ((), "--compile on", f"expected --compile off, {BEGAN_WITH} on"),
         (OLDER, "--weight-decay 0.1", f"expected no --weight-decay, {BEGAN_WITHOUT}"),
         (("seed",), "", "expected --seed in the checkpoint, which does not say how the training began"),
@@ -194,13 +193,22 @@ def test_a_resumed_training_has_its_options(
 
 
 @pytest.mark.parametrize(
-    ("choice", "sentence"), [("auto", f"expected --compile on, {BEGAN_WITH} auto"), ("off", STARTS_LOADING)]
+    ("choice", "compiled", "options", "sentence"),
+    [
+        ("on", True, "--compile off", STARTS_LOADING),
+        ("auto", True, "", STARTS_LOADING),  # a choice of older versions
+        ("auto", True, "--compile on", STARTS_LOADING),
+        ("auto", False, "--compile on", f"expected --compile off, {BEGAN_WITH} on"),
+    ],
 )
-def test_a_compiled_training_may_go_on_uncompiled(nothing_is_loaded, trained, tmp_path, capsys, choice, sentence):
-    (tmp_path / "new").mkdir()
-    path = tmp_path / "new" / checkpoint.LAST
-    change_facts(trained[0] / checkpoint.LAST, path, lambda facts: facts["arguments"].update(compile="on"))
-    assert error_of(capsys, "train --resume --out", path.parent, "--compile", choice) == sentence
+def test_how_a_resumed_training_compiles(
+    nothing_is_loaded, trained, tmp_path, capsys, choice, compiled, options, sentence
+):
+    def change(facts):
+        facts["arguments"]["compile"], facts["compiled"] = choice, compiled
+
+    change_facts(trained[0] / checkpoint.LAST, tmp_path / checkpoint.LAST, change)
+    assert error_of(capsys, "train --resume --out", tmp_path, *options.split()) == sentence
 
 
 def test_a_hidden_installation_does_not_train_slowly_in_silence(nothing_is_loaded, tmp_path, capsys, monkeypatch):

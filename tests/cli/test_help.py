@@ -27,7 +27,7 @@ def test_the_help_of_all_commands_begins_with_examples(capsys):
 
 def test_the_help_of_train_lists_the_choices_of_compile(capsys):
     shown = " ".join(exit_output(capsys, 0, "train", "--help").out.split())
-    assert "--compile {auto,on,off} torch.compile of the loss; auto: where it should pay (off)" in shown
+    assert "--compile {on,off} torch.compile of the loss (off)" in shown
 
 
 def script(shell, capsys, prog="pixelrnn"):

@@ -14,7 +14,7 @@ from helpers.tiny import assert_same_checkpoints
 from pixelrnn_ext.training import checkpoint, distributed, journal, output
 from pixelrnn_ext.training.loop import Training
 
-from .command_line import MODEL, error_of, pixelrnn, train
+from .command_line import MODEL, change_facts, error_of, pixelrnn, train
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -83,13 +83,12 @@ def test_signals_after_the_score_leave_the_exit_status(copied, capsys, monkeypat
     assert [*map(signal.getsignal, SIGNALS)] == handlers
 
 
-def test_compile_auto_says_why_it_leaves_a_short_training(tmp_path, capsys):
-    assert train(tmp_path, "--compile", "auto", "--steps", "2") == 0
-    said = capsys.readouterr().out
-    stays = "the training step stays uncompiled: compiling may take 30 s"
-    assert re.search(rf"^{stays}, which should save \S+ s, 7% of 2 steps of .* ms$", said, re.MULTILINE)
-    facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]
-    assert facts["arguments"]["compile"] == "auto" and facts["compiled"] is False
+def test_a_training_that_began_with_the_former_choice_auto_goes_on(copied):
+    last = copied / checkpoint.LAST
+    change_facts(last, last, lambda facts: facts["arguments"].update(compile="auto"))
+    pixelrnn("train", "--resume", "--out", copied, "--steps", "93")
+    facts = checkpoint.load(last)[1]
+    assert facts["progress"]["step"] == 93 and facts["arguments"]["compile"] == "off" and facts["compiled"] is False
 
 
 @pytest.mark.sweep  # torch.compile takes long to import

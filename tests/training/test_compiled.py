@@ -28,12 +28,6 @@ def _no_graphs_of_other_tests():
 
 
 @pytest.fixture
-def pays(monkeypatch):
-    """Makes each training step seem to take so long that compiling pays."""
-    monkeypatch.setattr(compiled, "seconds_of", lambda step, world: 1000.0)
-
-
-@pytest.fixture
 def broken(monkeypatch):
     monkeypatch.setattr(torch, "compile", Mock(side_effect=RuntimeError(NO_COMPILER)))
 
@@ -86,14 +80,14 @@ def stored(out, name=checkpoint.LAST):
 
 
 @pytest.mark.sweep  # the compiler takes half a minute
-def test_a_resumed_compiled_training_is_the_same_to_the_bit(tmp_path, pays):
+def test_a_resumed_compiled_training_is_the_same_to_the_bit(tmp_path):
     straight, said = trained(tmp_path / "straight", compile="on")
     (line,) = said
     assert line.startswith("the training step was compiled in ") and line.endswith(" s, as --compile on asks")
-    interrupted(tmp_path / "resumed", compile="auto")
+    interrupted(tmp_path / "resumed", compile="on")
     assert stored(tmp_path / "resumed")
     torch._dynamo.reset()  # as in a new process
-    second, said = resumed(tmp_path / "resumed", compile="auto")
+    second, said = resumed(tmp_path / "resumed", compile="on")
     assert said[0].endswith(" s, as before")
     assert_same_checkpoints(straight.out, second.out)
     assert all(stored(out, name) for out in (straight.out, second.out) for name in (checkpoint.LAST, checkpoint.BEST))
@@ -125,51 +119,20 @@ def test_parts_of_a_batch_do_not_overwrite_gradients_in_the_pool_of_cuda_graphs(
     assert_same(expected, got)
 
 
-@pytest.mark.parametrize(("seconds", "compiles"), [(30 / 0.07 / 6 * 1.01, True), (30 / 0.07 / 6 * 0.99, False)])
-def test_auto_compiles_where_it_saves_more_than_it_takes(tmp_path, monkeypatch, seconds, compiles):
-    monkeypatch.setattr(compiled, "seconds_of", lambda step, world: seconds)
-    interrupted(tmp_path, step=0, compile="auto")
-    assert stored(tmp_path) is compiles
-    _, (line,) = trained(tmp_path / "again", compile="auto")
-    saved = f"which should save 30 s, 7% of 6 steps of {1000 * seconds:.3g} ms"
-    assert line.endswith(saved)
-    assert line.startswith("the training step was compiled in" if compiles else f"{STAYS}: compiling may take 30 s, ")
-    # A resumed training compiles if, and only if, the interrupted training compiled.
-    monkeypatch.setattr(compiled, "seconds_of", lambda step, world: 0 if compiles else 1000)
-    training, (line,) = resumed(tmp_path, compile="auto")
-    assert line.endswith("as before") and training.compiled is stored(tmp_path) is compiles
-
-
-def test_timing_changes_nothing(tmp_path):
-    auto, (line,) = trained(tmp_path / "auto", compile="auto")
-    assert line.startswith(STAYS) and not stored(auto.out)
-    off, _ = trained(tmp_path / "off", compile="off")
-    assert_same_checkpoints(off.out, auto.out)
-
-
-def test_the_time_of_a_step_is_the_fastest_after_the_first(monkeypatch):
-    clock = iter([0.0, 0.5, 1.0, 4.0, 5.0, 7.0, 8.0, 11.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    assert compiled.seconds_of(lambda: None, SINGLE_PROCESS) == 2.0
-
-
-def test_a_training_is_not_compiled_without_a_compiler(tmp_path, pays, broken):
+def test_a_training_is_not_compiled_without_a_compiler(tmp_path, broken):
     with pytest.raises(
         ValueError, match="^expected torch.compile to work for --compile on, got no compiler; --compile"
     ):
         trained(tmp_path / "on", compile="on")
     assert not (tmp_path / "on").exists()
-    training, (line,) = trained(tmp_path / "auto", compile="auto")
-    assert line == f"{STAYS}, because torch.compile does not work: no compiler" and not stored(training.out)
 
 
 def test_a_compiled_training_goes_on_without_a_compiler_only_if_asked(tmp_path, monkeypatch, request):
     interrupted(tmp_path, compile="on")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     request.getfixturevalue("broken")
-    for choice in ("on", "auto"):
-        with pytest.raises(ValueError, match="as in the steps before, got no compiler; --resume --compile off goes on"):
-            resumed(tmp_path, compile=choice)
+    with pytest.raises(ValueError, match="as in the steps before, got no compiler; --resume --compile off goes on"):
+        resumed(tmp_path, compile="on")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     training, said = resumed(tmp_path, compile="off")
     assert not said and training.compiled is stored(tmp_path) is False
@@ -188,22 +151,20 @@ def test_cuda_graphs_are_for_gpus():
     assert compiled.options_for(torch.device("cpu")) == {"deterministic": True}
 
 
-def test_all_processes_choose_the_same(tmp_path, pays, monkeypatch):
+def test_all_processes_choose_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(World, "any", lambda world, flag: True)
     monkeypatch.setattr(compiled, "_compile", lambda loss, step, device: None)
     training = tiny_training(tmp_path, **OPTIONS)
-    step = training._discarded_step
     with pytest.raises(ValueError, match="got another process that cannot compile"):
-        compiled.choose("on", None, training.loss, step, 9, SINGLE_PROCESS)
-    assert not compiled.choose("auto", None, training.loss, step, 9, SINGLE_PROCESS)[0]
+        compiled.choose("on", None, training.loss, training._discarded_step, SINGLE_PROCESS)
 
 
-def test_a_checkpoint_without_the_choice_was_not_compiled(tmp_path, pays):
+def test_a_checkpoint_without_the_choice_was_not_compiled(tmp_path):
     interrupted(tmp_path)
     tensors, facts = checkpoint.load(tmp_path / checkpoint.LAST)
     del facts["compiled"]
     checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
-    _, (line,) = resumed(tmp_path, compile="auto")
+    _, (line,) = resumed(tmp_path, compile="on")
     assert line == f"{STAYS}, as before" and not stored(tmp_path)
 
 

@@ -179,7 +179,7 @@ def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
         (dict(steps=1, epochs=1), ValueError, "steps or epochs, got both"),
         (dict(optimiser="sgd"), ValueError, "optimiser to be one of rmsprop, adamw, got 'sgd'"),
         (dict(schedule="step"), ValueError, "schedule to be one of constant, linear, cosine, got 'step'"),
-        (dict(compile="yes"), ValueError, "compile to be one of auto, on, off, got 'yes'"),
+        (dict(compile="yes"), ValueError, "compile to be one of on, off, got 'yes'"),
         (dict(learning_rate=0.0), ValueError, "learning_rate > 0 and <= 1e30, got 0.0"),
         (dict(learning_rate=math.inf), ValueError, "learning_rate > 0 and <= 1e30, got inf"),
         (dict(seed=2**64), ValueError, r"seed in \[0, 2\*\*63\), got 18446744073709551616"),
