@@ -23,29 +23,31 @@ Command: TypeAlias = Callable[[Namespace, str, list[str]], int]
 
 
 def add_data(parser: ArgumentParser, what: str) -> None:
-    add = parser.add_argument_group("data set").add_argument
+    group = parser.add_argument_group("data set")
     names = ", ".join(data.DATA_SETS)
-    add("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
-    add("--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch")
-    add("--image-size", type=size, metavar="HxW", help="folder, hf: size of the images; folder: 32x32 by default")
-    add("--fit", choices=images.FITS, help="folder, hf: scale and cut at the centre (default), scale, or cut")
-    add("--gray", action="store_true", default=None, help="folder, hf: one channel instead of three")
-    add("--strict", action="store_true", default=None, help="folder, hf: what is unreadable is an error, not skipped")
-    add(
-        "--max-pixels",
-        type=positive,
-        metavar="N",
-        help=f"folder, hf: larger images are unreadable ({images.MAX_PIXELS})",
-    )
-    add("--workers", type=non_negative, metavar="N", help="folder, hf: processes that decode pictures (0)")
-    where = "where large data sets are kept as bytes"
-    add("--cache", type=folder, metavar="DIR", help=f"folder, hf, imagenet: {where} (pixelrnn_ext in ~/.cache)")
-    expressions = "hf: splits or parts of them, such as train[:90%%] train[90%%:] test"
-    add("--splits", nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"), help=expressions)
-    add("--image-column", metavar="NAME", help="hf: the column of the images, if there are several")
-    add("--label-column", metavar="NAME", help="hf: the column of the classes, if there are several")
-    add("--revision", help="hf: of a data set on a hub, by default the newest")
-    add("--streaming", action="store_true", default=None, help="hf: keep no files of the library; whole splits only")
+    group.add_argument("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
+
+    def add(flag: str, help: str, **options: Any) -> None:
+        """Adds an option of some data sets. Its help begins with their names."""
+        name = flag.removeprefix("--").replace("-", "_")
+        names = ", ".join(key for key, source in data.DATA_SETS.items() if name in source.options)
+        group.add_argument(flag, help=f"{names}: {help}", **options)
+
+    add("--binarisation", "once (default), or for every batch", choices=data.BINARISATIONS)
+    add("--image-size", "size of the images; folder: 32x32 by default", type=size, metavar="HxW")
+    add("--fit", "scale and cut at the centre (default), scale, or cut", choices=images.FITS)
+    add("--gray", "one channel instead of three", action="store_true", default=None)
+    add("--strict", "what is unreadable is an error, not skipped", action="store_true", default=None)
+    add("--max-pixels", f"larger images are unreadable ({images.MAX_PIXELS})", type=positive, metavar="N")
+    add("--workers", "processes that decode pictures (0)", type=non_negative, metavar="N")
+    where = "where large data sets are kept as bytes (pixelrnn_ext in ~/.cache)"
+    add("--cache", where, type=folder, metavar="DIR")
+    expressions = "splits or parts of them, such as train[:90%%] train[90%%:] test"
+    add("--splits", expressions, nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"))
+    add("--image-column", "the column of the images, if there are several", metavar="NAME")
+    add("--label-column", "the column of the classes, if there are several", metavar="NAME")
+    add("--revision", "of a data set on a hub, by default the newest")
+    add("--streaming", "keep no files of the library; whole splits only", action="store_true", default=None)
 
 
 def add_device(parser: ArgumentParser) -> None:

