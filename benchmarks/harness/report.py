@@ -69,7 +69,8 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str) -> None:
-    """The colours are legible on white and on black pages."""
+    """The colours are legible on white and on black pages. An SVG file has text as text."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     grey, blue = "#808080", "#3d84d6"
@@ -85,7 +86,8 @@ def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str
     axes.set_xlabel(below, color=grey, fontsize=8, loc="left")
     axes.tick_params(colors=grey, left=False, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    figure.savefig(path, dpi=150, transparent=True)
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(path, dpi=150, transparent=True)
 
 
 def plot(path: Path, results: list[Result], header: dict[str, str]) -> None:

@@ -205,7 +205,8 @@ def test_the_picture_is_read_on_white_as_on_black(ending, tmp_path):
     path = tmp_path / f"speed.{ending}"
     report.horizontal_bars(path, {"one case": 10.0, "another": 0.9}, "a title", "a machine")
     if ending == "svg":
-        assert "#3d84d6" in path.read_text()
+        text = path.read_text()
+        assert "#3d84d6" in text and ">one case</text>" in text
         return
     from PIL import Image
 
