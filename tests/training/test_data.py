@@ -1,4 +1,5 @@
 import functools
+import gzip
 import http.client
 import itertools
 import json
@@ -18,6 +19,7 @@ import torch
 from PIL import Image
 
 from helpers.hub import offline, pixels_of, png, write_parquet
+from helpers.mnist import LABELS, drawn, write_mnist
 from helpers.pictures import write_named_pictures
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.batches import Order, training_batch
@@ -115,34 +117,39 @@ def test_an_epoch_has_every_image_once():
     assert torch.equal(Order(50, 7, seed=0)[9], order[9]) and not torch.equal(Order(50, 7, seed=1)[9], order[9])
 
 
-def write_idx(file, array):
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape)
-    file.write_bytes(header + array.tobytes())
-
-
-def drawn(count, *shape, change=None, levels=256):
-    """Returns random images and labels, of which ``change`` is a "pixel", a "label" or None."""
-    images = numpy.random.default_rng(count).integers(0, levels, (count, *shape), dtype=numpy.uint8)
-    labels = numpy.arange(count, dtype=numpy.uint8) % 10
-    images.flat[0] = levels - 1 if change == "pixel" else 0
-    labels[0] = 7 if change == "label" else 0
-    return images, labels
-
-
-def write_mnist(folder, monkeypatch=None, change=None):
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    for half, count in (("train", 60), ("t10k", 20)):
-        for kind, array in zip(("images-idx3", "labels-idx1"), drawn(count, 28, 28, change=change)):
-            write_idx(raw / f"{half}-{kind}-ubyte", array)
-
-
 def test_mnist_from_its_files(tmp_path):
+    """The files may be as they were published, compressed by gzip, or where torchvision unzips them."""
+    write_mnist(tmp_path / "published")
+    write_mnist(tmp_path, unzipped=True)
+    published, unzipped = (data.load(f"mnist:{folder}") for folder in (tmp_path / "published", tmp_path))
+    assert published.facts == unzipped.facts
+    assert sizes_of(published) == (50, 10, 20)
+    assert published.shape == (1, 28, 28) and published.splits["train"].labels[:3].tolist() == [0, 1, 2]
+    assert published.description == "mnist (statically binarised by our fixed draw)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: None, r"No such file or directory: '{file}'"),
+        (lambda raw: raw, "expected a file that gzip has compressed, got {file}: Not a gzipped file"),
+        (lambda raw: gzip.compress(raw)[:-9], "expected a file that gzip has compressed, got {file}: Compressed file"),
+        (lambda raw: gzip.compress(raw)[:-8] + bytes(8), "expected a file that gzip .* {file}: CRC check failed"),
+        (lambda raw: gzip.compress(raw[:-1]), "expected labels in IDX format in {file}, got another content"),
+        (lambda raw: gzip.compress(raw[:4] + bytes(4)), "expected labels in IDX format in {file}, got another content"),
+        (lambda raw: gzip.compress(b"\1" + raw[1:]), "expected labels in IDX format in {file}, got another content"),
+        (lambda raw: gzip.compress(raw[:7] + b"\2\0\1"), "expected 60 labels from 0 to 9 in {file}, got others"),
+        (lambda raw: gzip.compress(raw[:-1] + b"\n"), "expected 60 labels from 0 to 9 in {file}, got others"),
+    ],
+    ids=["missing", "no gzip", "truncated", "checksum", "short", "empty", "other format", "too few", "label 10"],
+)
+def test_mnist_with_a_wrong_file(tmp_path, change, message):
     write_mnist(tmp_path)
-    loaded = data.load(f"mnist:{tmp_path}")
-    assert sizes_of(loaded) == (50, 10, 20)
-    assert loaded.levels == 2 and loaded.shape == (1, 28, 28) and loaded.splits["train"].labels.shape == (50,)
-    assert loaded.description == "mnist (statically binarised by our fixed draw)"
+    file = tmp_path / LABELS
+    content = change(gzip.decompress(file.read_bytes()))
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises((ValueError, OSError), match=message.format(file=file)):
+        data.load(f"mnist:{tmp_path}")
 
 
 def test_cifar10_as_torchvision_gives_it(monkeypatch, tmp_path):
@@ -251,7 +258,7 @@ def test_missing_and_copied_batches_of_imagenet_are_refused(tmp_path, side, name
 
 
 NPZ = "expected an .npz file with data and labels, got {file}"
-LABELS = "expected labels from 1 to 1000, one an image, in {file}"
+NOT_THOUSAND = "expected labels from 1 to 1000, one an image, in {file}"
 
 
 @pytest.mark.parametrize(
@@ -262,8 +269,8 @@ LABELS = "expected labels from 1 to 1000, one an image, in {file}"
         (lambda file: write_batch(file, 0), "expected images in {file}, got none"),
         (lambda file: write_batch(file, 4, side=16), r"expected data of uint8 \(N, 3072\) in {file}, got .*768"),
         (damage_deflated, NPZ),
-        (lambda file: write_batch(file, 4, labels=3), LABELS),
-        (lambda file: write_batch(file, 1, labels=[1001]), LABELS),
+        (lambda file: write_batch(file, 4, labels=3), NOT_THOUSAND),
+        (lambda file: write_batch(file, 1, labels=[1001]), NOT_THOUSAND),
         (lambda file: None, "No such file or directory: .*{file}"),
     ],
     ids=["damaged", "other-keys", "empty", "other-size", "deflated", "scalar", "range", "missing"],
