@@ -1,5 +1,6 @@
 import json
 import platform
+import statistics
 from argparse import ArgumentParser, Namespace
 
 import torch
@@ -15,7 +16,7 @@ SUMMARY = "score a model"
 EXAMPLES = (
     "runs/digits",
     "runs/digits --split validation --json",
-    "runs/digits/last.safetensors --data mnist --batch-size 64",
+    "runs/digits/last.safetensors --data mnist --batch-size 64 --draws 20",
 )
 
 
@@ -23,6 +24,8 @@ def add(parser: ArgumentParser) -> None:
     add_checkpoint(parser)
     add_data(parser, "what to score, by default the data of the training")
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
+    draws = "mnist, mnist5k: also the mean score of N draws of the binary images; the first one is the fixed one"
+    parser.add_argument("--draws", type=positive, metavar="N", default=1, help=draws)
     parser.add_argument("--batch-size", type=positive, default=16, help="images at once (%(default)s)")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="one object for programs, instead of a line")
@@ -33,10 +36,15 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Prints the likelihood that a model gives to the images of a split."""
     model, facts = load_model(options)
     dataset = load_data(options, model, facts)
-    score = split_score(model, dataset, options.split, options.world, options.batch_size)
+    if options.draws > 1 and not dataset.gray:
+        raise ValueError(f"expected --draws with a data set that is binarised, got {dataset.description}")
+    scores: list[float] = []
+    for number in range(options.draws):
+        drawn = dataset.with_draw(number, options.split) if number else dataset
+        scores.append(split_score(model, drawn, options.split, options.world, options.batch_size))
     if not options.world.is_first:
         return 0
-    step = facts["progress"]["step"]
+    score, step = scores[0], facts["progress"]["step"]
     if options.json:
         result = dict(
             score=score,
@@ -51,9 +59,14 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             checkpoint=str(checkpoint.resolve(options.checkpoint)),
             versions=versions(),
         )
+        if options.draws > 1:
+            result |= dict(draws=scores)
         print(json.dumps(result, allow_nan=False))
     else:
         print(headline(options.split, score, dataset, model, step))
+        if options.draws > 1:
+            mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+            print(f"{options.draws} draws: mean {mean:.4f} {dataset.unit}, standard deviation {deviation:.4f}")
     return 0
 
 

@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class DataSet:
         folder: a folder's absolute path, the options with which it was read, and the result of folder.describe_files.
         store: the store of the images, whose digest is that of the data set. None if the splits are hashed.
         revision: of a data set of a hub.
+        gray: the gray images of each split, if ``splits`` has binary draws of them. Empty otherwise.
 
     Raises:
         ValueError: a pixel value is outside [0, levels).
@@ -98,6 +99,7 @@ class DataSet:
     folder: dict[str, Any] | None = None
     store: Store | None = None
     revision: str | None = None
+    gray: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split, part in self.splits.items():
@@ -133,6 +135,11 @@ class DataSet:
     def score(self, nats: float) -> float:
         return score_of(nats, self.levels, self.shape)
 
+    def with_draw(self, number: int, split: str) -> "DataSet":
+        """Returns the data set with another binary draw of a split. ``splits`` has draw 0."""
+        part = Split(_draw(self.name, split, self.gray[split], number), self.splits[split].labels)
+        return replace(self, splits=self.splits | {split: part})
+
     @property
     def counts(self) -> str:
         return ", ".join(f"{split} {len(part)}" for split, part in self.splits.items())
@@ -160,6 +167,10 @@ def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
     return (torch.rand(intensities.shape, generator=source) < intensities / 255).to(torch.uint8)
 
 
+def _draw(name: str, split: str, intensities: Tensor, number: int = 0) -> Tensor:
+    return binarise(intensities, generator("binarise", name, split, *([number] if number else [])))
+
+
 def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixelrnn_ext"
 
@@ -181,14 +192,12 @@ def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
-    drawn = {
-        split: Split(binarise(part.images, generator("binarise", name, split)), part.labels)
-        for split, part in splits.items()
-    }
+    gray = {split: part.images for split, part in splits.items()}
+    drawn = {split: Split(_draw(name, split, part.images), part.labels) for split, part in splits.items()}
     if binarisation == "static":
-        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, classes)
+        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, classes, gray=gray)
     description = f"{name} (dynamically binarised, scored on one fixed draw)"
-    return DataSet(name, description, 2, drawn, classes, splits["train"].images)
+    return DataSet(name, description, 2, drawn, classes, gray["train"], gray=gray)
 
 
 def _digits(path: None) -> DataSet:

@@ -1,13 +1,15 @@
 import json
 import re
+import statistics
 
 import torch
 
-from helpers.tiny import tiny_data
+from helpers.mnist import write_mnist
+from helpers.tiny import tiny_checkpoint, tiny_data
 from pixelrnn_ext import models
 from pixelrnn_ext.training import checkpoint, data
 
-from .command_line import MODEL, pixelrnn
+from .command_line import MODEL, error_of, pixelrnn
 
 
 def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
@@ -39,3 +41,19 @@ def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monk
     pixelrnn("evaluate", tmp_path, "--split", "train")
     assert "23 images" in capsys.readouterr().out
     pixelrnn("complete", tmp_path, "--split", "train", "--out", tmp_path / "x.png")
+
+
+def test_draws_of_the_binarisation(trained, tmp_path, capsys):
+    write_mnist(tmp_path)
+    evaluate = "evaluate", tiny_checkpoint(tmp_path / "model"), "--data", f"mnist:{tmp_path}"
+    pixelrnn(*evaluate)
+    fixed = capsys.readouterr().out
+    pixelrnn(*evaluate, "--draws", "4")
+    printed = capsys.readouterr().out
+    pixelrnn(*evaluate, "--draws", "4", "--json")
+    scores = json.loads(capsys.readouterr().out)["draws"]
+    mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+    assert printed == f"{fixed}4 draws: mean {mean:.4f} nats, standard deviation {deviation:.4f}\n"
+    assert f"test: {scores[0]:.4f} nats" in fixed and len(set(scores)) == 4 and deviation < 0.01 * mean
+    refused = "expected --draws with a data set that is binarised, got digits (8x8, 17 levels)"
+    assert error_of(capsys, "evaluate", trained[0], "--draws", "2") == refused

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from helpers import child
+from helpers.mnist import write_mnist
+from helpers.tiny import tiny_checkpoint
 from pixelrnn_ext import cli
 from pixelrnn_ext.cli import coding
 from pixelrnn_ext.training import checkpoint
@@ -20,6 +22,7 @@ from .command_line import MODEL, SIDE, pixels_of, split_command
 # {output, or None for standard output: command}. Most counts are no multiples of three batches.
 COMMANDS = {
     "score": "evaluate {model} --json --batch-size 50",
+    "draws": "evaluate binary --data mnist:. --draws 3 --batch-size 7 --json",
     "few.png": "sample {model} --out few.png --count 3 --batch-size 2",
     "many.png": "sample {model} --out many.png --count 11 --batch-size 2",
     "drawing.gif": "sample {model} --out drawing.gif --count 5 --batch-size 1",
@@ -28,6 +31,7 @@ COMMANDS = {
     "one": "compress {model} digits:test --out one --batch-size 500 --streams 1 --no-verify",
     "images": "decompress {model} file --out images --label digits:test --batch-size 64",
 }
+SCORES = "score", "draws"  # printed, before all others
 FAULTS = {
     "nothing.png": "full sample {model} --out nothing.png --count 11 --batch-size 2",
     # The second batch of process 2 has the images 10 and 11.
@@ -47,24 +51,29 @@ def commands(prefix, found, model):
 def folders(trained, tmp_path_factory):
     """The folders in which one process and three processes ran the commands, and what the three printed."""
     one, three = (tmp_path_factory.mktemp(name) for name in ("one", "three"))
+    for folder in (one, three):
+        write_mnist(folder)
+        tiny_checkpoint(folder / "binary")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(one)
         patch.setattr(coding, "VALUES_PER_GROUP", several_processes.VALUES_PER_GROUP)
         printed = []
         patch.setattr("builtins.print", lambda *words, **options: printed.append(" ".join(words)))
-        assert [cli.main(split_command(command)) for command in commands("", COMMANDS, trained[0])] == [0] * 8
-    (one / "score").write_text(printed[0])
+        assert [cli.main(split_command(command)) for command in commands("", COMMANDS, trained[0])] == [0] * 9
+    for name, line in zip(SCORES, printed):
+        (one / name).write_text(line)
     lines = [*commands("none ", COMMANDS, trained[0]), *commands("", FAULTS, trained[0])]
     (three / "commands").write_text("\n".join(lines))
     return one, three, child.processes(3, several_processes.__file__, "commands", cwd=three)
 
 
-def test_the_score_is_the_same_to_the_bit(folders):
+def test_the_scores_are_the_same_to_the_bit(folders):
     one, _, done = folders
-    assert json.loads(done.stdout[0].splitlines()[0]) == json.loads((one / "score").read_text())
+    for name, line in zip(SCORES, done.stdout[0].splitlines()):
+        assert json.loads(line) == json.loads((one / name).read_text())
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "score"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SCORES])
 def test_files_are_the_same(folders, name):
     one, three, _ = folders
     if name == "images":
