@@ -8,7 +8,7 @@ import torch
 from .. import models
 from ..operators.library import VERSION
 from ..training import builder, checkpoint, data
-from ..training.evaluation import split_score
+from ..training.evaluation import accuracy, split_score
 from .arguments import positive
 from .inputs import Model, add_checkpoint, add_data, add_device, divided, load_data, load_model
 
@@ -26,6 +26,8 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
     draws = "mnist, mnist5k: also the mean score of N draws of the binary images; the first one is the fixed one"
     parser.add_argument("--draws", type=positive, metavar="N", default=1, help=draws)
+    classify = "a model of classes: also the share of images that are most likely under their own class"
+    parser.add_argument("--classify", action="store_true", help=classify)
     parser.add_argument("--batch-size", type=positive, default=16, help="images at once (%(default)s)")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="one object for programs, instead of a line")
@@ -38,6 +40,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     dataset = load_data(options, model, facts)
     if options.draws > 1 and not dataset.gray:
         raise ValueError(f"expected --draws with a data set that is binarised, got {dataset.description}")
+    right = None
+    if options.classify:
+        right = accuracy(model, dataset, options.split, options.world, options.batch_size)
     scores: list[float] = []
     for number in range(options.draws):
         drawn = dataset.with_draw(number, options.split) if number else dataset
@@ -61,12 +66,16 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         )
         if options.draws > 1:
             result |= dict(draws=scores)
+        if right is not None:
+            result |= dict(accuracy=right)
         print(json.dumps(result, allow_nan=False))
     else:
         print(headline(options.split, score, dataset, model, step))
         if options.draws > 1:
             mean, deviation = statistics.mean(scores), statistics.stdev(scores)
             print(f"{options.draws} draws: mean {mean:.4f} {dataset.unit}, standard deviation {deviation:.4f}")
+        if right is not None:
+            print(f"{right:.2%} of the images are most likely under their own class")
     return 0
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from ..models import AutoregressiveModel
 from .batches import select
 from .builder import check_fits
-from .data import DataSet
+from .data import DataSet, conditions
 from .distributed import World
 from .progress import bar
 
@@ -27,26 +27,34 @@ def nats_per_image(
     """
     check_fits(model, data)
     data.check_not_empty(split)
-    images = len(data.splits[split])
-    batches = [slice(start, min(start + batch_size, images)) for start in range(0, images, batch_size)]
 
     def score(batch: slice) -> Tensor:
         if stop is not None and stop():
             raise KeyboardInterrupt
         values, condition = select(data, split, batch, world.device, model.condition_channels > 0)
-        nats = -model.log_prob(values, condition, check=False).double().sum()
-        return nats if world.size == 1 else nats.cpu()
+        return -model.log_prob(values, condition, check=False).double()
 
-    total = torch.zeros((), dtype=torch.float64)
     try:
-        with bar("images", images, split) as shown:
-            for batch, nats in zip(batches, world.map(score, batches), strict=True):
-                total = total.to(nats.device) + nats
-                shown.update(batch.stop - batch.start)
+        return _mean(score, len(data.splits[split]), split, world, batch_size)
     except KeyboardInterrupt:
         if stop is None:
             raise
         return None
+
+
+def _mean(score: Callable[[slice], Tensor], images: int, split: str, world: World, batch_size: int) -> float:
+    """Returns the mean of ``score`` over all images. ``score`` takes a batch, and returns a float64 for each image."""
+    batches = [slice(start, min(start + batch_size, images)) for start in range(0, images, batch_size)]
+
+    def add(batch: slice) -> Tensor:
+        part = score(batch).sum()
+        return part if world.size == 1 else part.cpu()
+
+    total = torch.zeros((), dtype=torch.float64)
+    with bar("images", images, split) as shown:
+        for batch, part in zip(batches, world.map(add, batches), strict=True):
+            total = total.to(part.device) + part
+            shown.update(batch.stop - batch.start)
     return float(total) / images
 
 
@@ -54,3 +62,19 @@ def split_score(model: AutoregressiveModel, data: DataSet, split: str, world: Wo
     nats = nats_per_image(model, data, split, world, batch_size=batch_size)
     assert nats is not None
     return data.score(nats)
+
+
+@torch.no_grad()
+def accuracy(model: AutoregressiveModel, data: DataSet, split: str, world: World, batch_size: int = 16) -> float:
+    """Returns the share of a split's images that are more likely under their own class than under all others."""
+    labels, classes = data.splits[split].labels, model.condition_channels
+    if not classes or labels is None:
+        raise ValueError("expected a model that is told an image's class, got one without classes")
+
+    def is_right(batch: slice) -> Tensor:
+        values, _ = select(data, split, batch, world.device, False)
+        one_hot = conditions(torch.arange(classes), classes).to(world.device).split(1)
+        likelihoods = torch.stack([model.log_prob(values, condition, check=False) for condition in one_hot])
+        return (likelihoods.argmax(0) == labels[batch].to(world.device)).double()
+
+    return _mean(is_right, len(labels), split, world, batch_size)

@@ -57,3 +57,19 @@ def test_draws_of_the_binarisation(trained, tmp_path, capsys):
     assert f"test: {scores[0]:.4f} nats" in fixed and len(set(scores)) == 4 and deviation < 0.01 * mean
     refused = "expected --draws with a data set that is binarised, got digits (8x8, 17 levels)"
     assert error_of(capsys, "evaluate", trained[0], "--draws", "2") == refused
+
+
+def test_classes_by_their_likelihoods(tmp_path, capsys):
+    write_mnist(tmp_path)
+    spec = f"mnist:{tmp_path}"
+    path = tiny_checkpoint(tmp_path / "model", classes=tuple("0123456789"))
+    pixelrnn("evaluate", path, "--data", spec, "--classify")
+    model, test = checkpoint.load_model(path)[0], data.load(spec).splits["test"]
+    with torch.no_grad():
+        likelihoods = [model.log_prob(test.images, one_hot) for one_hot in torch.eye(10)[:, None, :, None, None]]
+    guess = torch.stack(likelihoods).argmax(0)
+    right = (guess == test.labels).double().mean()
+    assert len(guess.unique()) > 1 and 0 < right < 1
+    assert capsys.readouterr().out.endswith(f"\n{right:.2%} of the images are most likely under their own class\n")
+    expected = "expected a model that is told an image's class, got one without classes"
+    assert error_of(capsys, "evaluate", tiny_checkpoint(path), "--data", spec, "--classify") == expected

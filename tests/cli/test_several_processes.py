@@ -22,7 +22,7 @@ from .command_line import MODEL, SIDE, pixels_of, split_command
 # {output, or None for standard output: command}. Most counts are no multiples of three batches.
 COMMANDS = {
     "score": "evaluate {model} --json --batch-size 50",
-    "draws": "evaluate binary --data mnist:. --draws 3 --batch-size 7 --json",
+    "draws": "evaluate binary --data mnist:. --draws 3 --classify --batch-size 7 --json",
     "few.png": "sample {model} --out few.png --count 3 --batch-size 2",
     "many.png": "sample {model} --out many.png --count 11 --batch-size 2",
     "drawing.gif": "sample {model} --out drawing.gif --count 5 --batch-size 1",
@@ -53,7 +53,7 @@ def folders(trained, tmp_path_factory):
     one, three = (tmp_path_factory.mktemp(name) for name in ("one", "three"))
     for folder in (one, three):
         write_mnist(folder)
-        tiny_checkpoint(folder / "binary")
+        tiny_checkpoint(folder / "binary", classes=tuple("0123456789"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(one)
         patch.setattr(coding, "VALUES_PER_GROUP", several_processes.VALUES_PER_GROUP)
