@@ -46,7 +46,7 @@ def paths(trained, tmp_path):
         ("train --data digits --model row --out {file}", "--out to be a folder, got {file}"),
         ("train --resume --out {new}", "a training to go on with in --out, got no checkpoint in {new}"),
         ("info {empty}", "{empty} to be the folder of a training, got one without best.safetensors$"),
-        ("evaluate {new}", "a checkpoint, .* of a training, or a pretrained model of mnist5k-.*, got {new}$"),
+        ("evaluate {new}", "a checkpoint, .* of a training, or a pretrained model of mnist.*, got {new}$"),
         ("evaluate {trained} --data photos", "images with 1 channels and 17 levels, .* got 3 and 256 of photos"),
         ("evaluate /dev/null", "^/dev/null cannot be read: "),
         ("sample {trained} --out {new} --size 200000x200000", "at most 1073741824 pixels, got one of 800010x800010"),
