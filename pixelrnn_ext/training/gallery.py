@@ -65,13 +65,20 @@ class Gallery:
 
 
 def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str) -> None:
+    curves: dict[str, list[tuple[int, float]]] = {"train": [], "validation": []}
+    for entry in entries:
+        curves.get(entry["event"], []).append((entry["step"], entry["score"]))
+    write_curves(path, curves, title, unit)
+
+
+def write_curves(path: Path, curves: dict[str, list[tuple[int, float]]], title: str, unit: str) -> None:
+    """Draws the points (step, score) of each curve, under its name. Points of a curve "train" have no markers."""
     figure = need("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for event, marker in (("train", ""), ("validation", "o")):
-        points = [(entry["step"], entry["score"]) for entry in entries if entry["event"] == event]
+    for name, points in curves.items():
         if points:
-            axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
-    scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
+            axes.plot(*zip(*points), marker="" if name == "train" else "o", markersize=3, label=name)
+    scores = sorted(score for points in curves.values() for _, score in points)
     # Cuts off the high first scores, which would flatten the curve.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
