@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 
-def _load_module(name: str) -> ModuleType:
+def load_module(name: str) -> ModuleType:
     """Loads one file of pixelrnn_ext/. The file must not import from the package."""
     path = Path(importlib.util.find_spec("pixelrnn_ext").origin).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -14,9 +14,9 @@ def _load_module(name: str) -> ModuleType:
     return loaded
 
 
-grid = _load_module("benchmark/tables.py").grid
+grid = load_module("benchmark/tables.py").grid
 
 
 def configure_like_command() -> None:
     """Configures malloc and OpenMP. Must run before torch is imported."""
-    _load_module("_process.py").configure_process()
+    load_module("_process.py").configure_process()

@@ -1,4 +1,7 @@
-"""Measures tasks in a child process. A task that hangs, crashes or is wrong costs the other tasks nothing."""
+"""Measures tasks in a child process. A task that hangs, crashes or is wrong costs the other tasks nothing.
+
+The file imports nothing of the package: tests/helpers/gpu_children.py loads it without torch.
+"""
 
 import ctypes
 import faulthandler
@@ -10,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 # Statuses of an outcome. CANNOT_RUN is no failure: for example, a scan may be too large for a kernel. NOT_RUN means
@@ -44,6 +47,50 @@ class Ended(Exception):
         self.status = status
 
 
+class Child:
+    """A process that runs ``serve(connection, log, *arguments)``, and sends messages within limits of time.
+
+    ``serve`` calls :func:`begin` first, and ends when the connection ends. The file ``log`` keeps its output.
+    """
+
+    def __init__(self, serve: Callable[..., None], *arguments: Any) -> None:
+        self._log = tempfile.NamedTemporaryFile(prefix="pixelrnn_child_")  # noqa: SIM115  (end() closes it)
+        self._start = 0  # of the output that end() returns
+        # CUDA cannot be used in a forked process.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, self._log.name, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def send(self, message: object) -> None:
+        self._start = os.path.getsize(self._log.name)
+        self._connection.send(message)
+
+    def receive(self, seconds: float) -> Any:
+        """Returns the next message. Raises TimeoutError, or EOFError or another OSError if the process has ended."""
+        if not self._connection.poll(max(0.0, seconds)):
+            raise TimeoutError
+        return self._connection.recv()
+
+    def end(self, seconds: float = 0.0) -> tuple[int | None, str]:
+        """Kills the process unless it ends by itself within ``seconds``.
+
+        Returns its exit status, and the last 4000 characters of its output since the last message to it.
+        """
+        self._connection.close()
+        self._process.join(seconds)
+        status = self._process.exitcode
+        # The process leads a group of its own, to which the compilers belong that it started.
+        with suppress(ProcessLookupError, PermissionError, AttributeError, TypeError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+        self._process.kill()
+        self._process.join(10)  # a process in a call of the driver may take long to end
+        with self._log, open(self._log.name, errors="replace") as file:
+            file.seek(self._start)
+            return self._process.exitcode if status is None else status, file.read()[-4000:].strip()
+
+
 class Children:
     """A context in which tasks run, one after the other, in a child process that is replaced when a task fails.
 
@@ -52,14 +99,14 @@ class Children:
     """
 
     def __init__(self) -> None:
-        self._child: _Child | None = None
+        self._child: Child | None = None
 
     def __enter__(self) -> "Children":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._child:
-            self._child.kill()
+            self._child.end()
         self._child = None
 
     def run(self, task: Task, more_seconds: float = 0.0) -> Outcome:
@@ -68,95 +115,43 @@ class Children:
         The task's limit of time is ``task.seconds + more_seconds``. Of a process that crashes, the outcome keeps the
         end of its standard error as "log".
         """
-        try:
-            self._child = self._child or _Child()
-            outcome = self._child.run(task, task.seconds + more_seconds)
-        except BaseException:
-            self.__exit__()
-            raise
-        if self._child.is_damaged:
-            self.__exit__()
-        return outcome
-
-
-class _Child:
-    def __init__(self) -> None:
-        self._log = tempfile.NamedTemporaryFile(prefix="pixelrnn_child_")  # noqa: SIM115  (kill() closes it)
-        # CUDA cannot be used in a forked process.
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._log.name), daemon=True)
-        with _environment_variable("PIXELRNN_SELF_CHECK", "0"):
-            self._process.start()
-        theirs.close()
-        self.is_damaged = self._is_new = True
-
-    def run(self, task: Task, seconds: float) -> Outcome:
         outcome: Outcome = {}
-        self.is_damaged = True  # unless the process says otherwise
-        before = os.path.getsize(self._log.name)
+        is_damaged, what, limit = True, "its process did not start", START
         try:
-            if self._is_new:
-                self._receive(START)
-                self._is_new = False
-            self._connection.send(task)
-            end = time.monotonic() + seconds
+            if self._child is None:
+                self._child = Child(_serve)
+                self._child.receive(START)
+            what, limit = "it did not end", task.seconds + more_seconds
+            self._child.send(task)
+            end = time.monotonic() + limit
             while "status" not in outcome:
-                outcome |= self._receive(end - time.monotonic())
-            self.is_damaged = outcome.pop("is_damaged")
+                outcome |= self._child.receive(end - time.monotonic())
+            is_damaged = outcome.pop("is_damaged")
         except TimeoutError:
-            limit = START if self._is_new else seconds
-            what = "its process did not start" if self._is_new else "it did not end"
             outcome |= {"status": FAILED, "note": f"{what} within {limit:.0f} s, and was killed"}
         except (EOFError, OSError):
-            self._process.join(10)
-            log = self._read_log(before)
-            outcome |= {"status": FAILED, "note": self._ending(log), "log": log}
+            if self._child is None:
+                raise
+            status, log = self._child.end(10)
+            outcome |= {"status": FAILED, "note": _ending(status, log), "log": log}
+            self._child = None
+        finally:
+            if is_damaged:
+                self.__exit__()
         return outcome
 
-    def _receive(self, seconds: float) -> Outcome:
-        if not self._connection.poll(max(0.0, seconds)):
-            raise TimeoutError
-        return self._connection.recv()
 
-    def _read_log(self, start: int) -> str:
-        with open(self._log.name, errors="replace") as file:
-            file.seek(start)
-            return file.read()[-4000:].strip()
-
-    def _ending(self, log: str) -> str:
-        code = self._process.exitcode
-        ending = f"exit status {code}"
-        if code is not None and code < 0:
-            ending = signal.Signals(-code).name
-        lines = [line.strip() for line in log.splitlines() if line.strip()]
-        message = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
-        return f"its process ended with {ending}" + f": {message}"[:300] * bool(message)
-
-    def kill(self) -> None:
-        # The process leads a group of its own, to which the compilers belong that it started.
-        with suppress(ProcessLookupError, PermissionError, AttributeError):
-            os.killpg(self._process.pid or 0, signal.SIGKILL)
-        self._process.kill()
-        self._process.join(10)  # a process in a call of the driver may take long to end
-        self._connection.close()
-        self._log.close()
+def _ending(status: int | None, log: str) -> str:
+    ending = f"exit status {status}"
+    if status is not None and status < 0:
+        ending = signal.Signals(-status).name
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    message = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+    return f"its process ended with {ending}" + f": {message}"[:300] * bool(message)
 
 
-@contextmanager
-def _environment_variable(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
-
-
-def _serve(connection: multiprocessing.connection.Connection, log: str) -> None:
-    """Runs the tasks that the parent process sends, until it closes the connection."""
+def begin(log: str) -> None:
+    """Prepares a child process: its group, its output, and its end with its parent process."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C reaches the parent process alone
     _end_with_parent()
@@ -164,6 +159,12 @@ def _serve(connection: multiprocessing.connection.Connection, log: str) -> None:
     for stream in (1, 2):
         os.dup2(file, stream)
     faulthandler.enable()
+
+
+def _serve(connection: multiprocessing.connection.Connection, log: str) -> None:
+    """Runs the tasks that the parent process sends, until it closes the connection."""
+    begin(log)
+    os.environ["PIXELRNN_SELF_CHECK"] = "0"
     connection.send({})
     with suppress(EOFError, OSError):
         while True:

@@ -92,7 +92,8 @@ def pytest_in(folder, **families):
         (folder / f"test_{name}.py").write_text(text)
     (folder / "test_mixed.py").write_text(MIXED)
     (folder / "test_ordinary.py").write_text(ORDINARY)
-    settings = f"pythonpath = {ROOT / 'tests'}\nmarkers =\n  cuda\naddopts = --import-mode=importlib\n"
+    path = f"{ROOT / 'tests'} {ROOT / 'benchmarks'}"
+    settings = f"pythonpath = {path}\nmarkers =\n  cuda\naddopts = --import-mode=importlib\n"
     (folder / "pytest.ini").write_text("[pytest]\n" + settings)
     command = [sys.executable, "-c", START, "-p", "no:cacheprovider", "-rA"]
     environment = child.environment(without=["PYTEST_ADDOPTS", "PIXELRNN_GPU_CHILDREN"])
