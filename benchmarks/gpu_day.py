@@ -408,8 +408,11 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path, self.facts, self.rows = path, {}, {}
         if path.exists():
-            data = json.loads(path.read_text())
-            self.facts, self.rows = data["facts"], data["rows"]
+            try:
+                data = json.loads(path.read_text())
+                self.facts, self.rows = data["facts"], data["rows"]
+            except (ValueError, LookupError, TypeError) as error:
+                raise ValueError(f"expected results in {path}, got a damaged file ({error}): move it away") from error
 
     @staticmethod
     def of(folder: Path, facts: dict) -> "Results":
@@ -551,7 +554,10 @@ def all_tasks(out: Path, facts: dict) -> dict[str, list]:
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     if options.report:
-        found = [Results(path) for path in sorted(options.out.glob("results_*.json"))]
+        try:
+            found = [Results(path) for path in sorted(options.out.glob("results_*.json"))]
+        except ValueError as error:
+            return refuse(error)
         for results in found:
             print(report(results, all_tasks(options.out, results.facts)))
         return 0 if found else refuse(f"expected earlier results in {options.out}, got none")
@@ -565,10 +571,11 @@ def main(argv: list[str] | None = None) -> int:
             if facts["csrc"] != expected:
                 raise ValueError(f"expected kernels of this csrc ({expected}), got {facts['csrc']}: pip install .")
             options.out.mkdir(parents=True, exist_ok=True)
+            results = Results.of(options.out, facts)
         except (ValueError, OSError) as error:
             return refuse(error)
         print(f"device: {device.describe_gpu(facts, 'there is a GPU')}", flush=True)
-        results, tasks = Results.of(options.out, facts), all_tasks(options.out, facts)
+        tasks = all_tasks(options.out, facts)
         for part in options.parts if options.only else ():
             results.rows.pop(part, None)
         try:

@@ -71,6 +71,16 @@ def test_results_of_another_card_stay(day):
     assert status == 0 and "- card: a card" in printed.out and "- card: B 200" in printed.out
 
 
+def test_a_damaged_file_of_results_is_one_sentence(day, tmp_path, capsys):
+    day("good", arguments=["--only", "images"])
+    (path,) = tmp_path.glob("results_*.json")
+    path.write_text(path.read_text()[:100])
+    for arguments in (["--report"], []):
+        assert gpu_day.main(["--out", str(tmp_path), *arguments]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.count("\n") == 1 and f"expected results in {path}, got a damaged file" in printed.err
+
+
 def test_what_the_day_refuses(day, monkeypatch):
     status, saved, printed = day(csrc="other")
     assert (status, saved) == (2, {}) and "got other: pip install ." in printed.err
