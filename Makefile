@@ -13,7 +13,7 @@ types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
 
-# Writes every file that is generated from csrc/cuda/kernel_list.h. Needs `pip install --group device-code`.
+# Writes every file that is generated from csrc/cuda/scan/kernel_list.h. Needs `pip install --group device-code`.
 kernels:
 	PYTHONPATH=tests:build_tools:. python -m scan.cuda.tables
 

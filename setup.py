@@ -55,7 +55,7 @@ OLDEST_TORCH = "2.11"
 # -march and no -fopenmp. -g0 saves a quarter of the build time.
 CPU_FLAGS = ["-O2", "-g0"]
 # The planner of the CUDA kernels needs no CUDA. Every build has it, to plan for a GPU of another machine.
-PLANNER = [f"csrc/cuda/{name}.cpp" for name in ("block_plan", "estimate", "path", "plan")]
+PLANNER = [f"csrc/cuda/{name}.cpp" for name in ("sampler/block_plan", "scan/estimate", "scan/path", "scan/plan")]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
 
@@ -247,7 +247,7 @@ def plan_build():
 
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp"), *PLANNER])]
     if compiler:
-        host = [*files("operators/cuda/*.cpp"), "csrc/operators/planning.cpp", *files("cuda/*.cpp")]
+        host = [*files("operators/cuda/*.cpp"), "csrc/operators/planning.cpp", *files("cuda/**/*.cpp")]
         host += [table.relative_to(ROOT).as_posix()]
         # USE_CUDA makes torch's headers declare the function that returns the current stream. Only libtorch.so is
         # linked, because not every torch has CUDA's libraries.

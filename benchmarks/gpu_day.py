@@ -270,7 +270,7 @@ class Layout:
 
 # Part: the constants of the planners
 
-LAUNCH_US = 3.0  # as csrc/cuda/plan.h assumes
+LAUNCH_US = 3.0  # as csrc/cuda/scan/plan.h assumes
 # Cycles of an operation of the sampler, modelled from machine code (docs/sampling.md), and of an exchange, assumed.
 MODELLED, EXCHANGE = {"cell": 984, "linear": 648}, 225
 # The width and height of the images that measure the time of one operation. The network that draws them is a chain of

@@ -157,11 +157,11 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=(), failed=None, sources=No
             compile, and the list lacks that file for that GPU. Otherwise such a file raises RuntimeError.
         sources: the files to compile, or None for all of csrc/cuda.
     """
-    sources = sources or sorted(csrc.glob("cuda/*.cu"))
+    sources = sources or sorted(csrc.glob("cuda/**/*.cu"))
     folder.mkdir(parents=True, exist_ok=True)
     flags = [*flags, "--ptxas-options=-v"]
     digest = hashlib.sha256(Path(__file__).read_bytes() + repr((nvrtc.path.stat().st_size, flags)).encode())
-    for header in sorted([*csrc.glob("*.h"), *csrc.glob("cuda/*.h"), *csrc.glob("cuda/*.cuh")]):
+    for header in sorted([*csrc.glob("*.h"), *csrc.glob("cuda/**/*.h"), *csrc.glob("cuda/**/*.cuh")]):
         digest.update(header.read_bytes())
 
     def compile_one(job):
@@ -260,7 +260,7 @@ def build_table(nvrtc, gpus, csrc, folder, flags=(), left_out=None):
         "}",
     ]
     target = folder / "device_code.cpp"
-    target.write_text("\n".join(['#include "cuda/device_code.h"', *data, *table, ""]))
+    target.write_text("\n".join(['#include "cuda/driver/device_code.h"', *data, *table, ""]))
     return target
 
 

@@ -54,7 +54,7 @@ def forward(blocks: int, images: int = 1) -> Exchange:
     """Describes how the blocks of a cluster exchange hidden states in a forward kernel with 128 hidden units.
 
     On each line of the scan, a block sends the bfloat16 values of its 128 / ``blocks`` hidden units at 32 pixels of
-    each image to all other blocks. The strides are from csrc/cuda/tiling.h.
+    each image to all other blocks. The strides are from csrc/cuda/scan/tiling.h.
     """
     columns, cells = 16 // blocks, 32 * images
     chunk = 16 * (cells + 8)
@@ -65,7 +65,7 @@ def backward(blocks: int) -> Exchange:
     """Describes how the blocks of a cluster exchange gradients in a backward kernel with 128 hidden units.
 
     On each line of the scan, each block sends float32 partial sums of the gradients of hidden states at 32 pixels to
-    all other blocks. A block holds the sums that it receives as [segment][rank of the sender] (csrc/cuda/tiling.h). The
+    all other blocks. A block holds the sums that it receives as [segment][rank of the sender] (tiling.h). The
     eight pieces of a segment count as rows.
     """
     segments = 128 // blocks

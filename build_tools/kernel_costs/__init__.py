@@ -1,1 +1,1 @@
-"""The modelled or measured cycles of the resident kernels, in csrc/cuda/costs.h."""
+"""The modelled or measured cycles of the resident kernels, in csrc/cuda/scan/costs.h."""

@@ -1,4 +1,4 @@
-"""Reads and writes csrc/cuda/costs.h, a table of the cycles that a kernel needs for a line (row or anti-diagonal).
+"""Reads and writes csrc/cuda/scan/costs.h, a table of the cycles that a kernel needs for a line (row or anti-diagonal).
 
 tests/sass_model computes the table from machine code. Measurements on a GPU scale it.
 """
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-PATH = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "costs.h"
+PATH = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "scan" / "costs.h"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # in the order of Row.registers
 WARPS = (1, 2, 4, 8)  # warps on a scheduler, in the order of Row.costs
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from . import cost_table
 
-# Copies of constants in csrc/cuda/plan.h: cycles before a block's first line, and bytes of weights that a
+# Copies of constants in csrc/cuda/scan/plan.h: cycles before a block's first line, and bytes of weights that a
 # multiprocessor loads in a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
 # line_cycles() returns None if the last wave has a smaller share than this of a full wave's clusters.
@@ -15,7 +15,7 @@ MIN_LAST_WAVE = 0.75
 
 
 class PlanFigures(NamedTuple):
-    """The numbers that Plan::describe (csrc/cuda/plan.cpp) prints."""
+    """The numbers that Plan::describe (csrc/cuda/scan/plan.cpp) prints."""
 
     kernel: str
     blocks: int  # thread blocks of a cluster
@@ -81,7 +81,7 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """Returns the table of csrc/cuda/costs.h scaled to measurements, and the number of measured costs."""
+    """Returns the table of csrc/cuda/scan/costs.h scaled to measurements, and the number of measured costs."""
     ratios = {}
     for result in results:
         plan, cycles = parse_plan(result.get("plan", "")), None
@@ -102,4 +102,4 @@ def write_costs(path: Path, card: str, multiprocessors: int, results: list[dict]
         return "no table for the planner, since no layout's cycles are known"
     cost_table.write(table, path)
     figures = len(table.rows) * len(cost_table.WARPS)
-    return f"{count} of {figures} figures of the planner's table measured: {path.name}, for csrc/cuda/costs.h"
+    return f"{count} of {figures} figures of the planner's table measured: {path.name}, for csrc/cuda/scan/costs.h"

@@ -21,7 +21,7 @@
 //   cell: the name of a NamedCell.
 //   merge: "none", "sum" (adds h of all directions), or "shift" (moves h of the second direction down by one row, then
 //     adds h of both directions).
-//   path: which CUDA kernels run (../cuda/path.h).
+//   path: which CUDA kernels run (../cuda/scan/path.h).
 //   tf32: whether the CUDA kernels may use TF32 for products of float32 numbers.
 #pragma once
 #include <array>

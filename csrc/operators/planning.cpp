@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "../cuda/column_stages.h"
-#include "../cuda/path.h"
+#include "../cuda/sampler/column_stages.h"
+#include "../cuda/scan/path.h"
 
 namespace pixelrnn::cuda {
 namespace {

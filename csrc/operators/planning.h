@@ -6,8 +6,8 @@
 #include <tuple>
 #include <vector>
 
-#include "../cuda/block_plan.h"
-#include "../cuda/estimate.h"
+#include "../cuda/sampler/block_plan.h"
+#include "../cuda/scan/estimate.h"
 #include "arguments.h"
 #include "columns.h"
 
@@ -20,7 +20,7 @@ inline Geometry geometry_of(const ScanSizes& s, bool diagonal, Corner corner) {
 void check_lines(const ScanSizes&, bool diagonal);
 Problem problem(const ScanSizes&, bool diagonal, Format, bool backward);
 
-// The sizes, the format ("bf16", "fp16", "tf32" or "fp32") and the path (../cuda/path.h) of a scan to plan.
+// The sizes, the format ("bf16", "fp16", "tf32" or "fp32") and the path (../cuda/scan/path.h) of a scan to plan.
 struct PlannedScan {
   int64_t directions, images, height, width, hidden, taps;
   bool diagonal;

@@ -1,4 +1,4 @@
-"""Draws rows of all images in one launch of a CUDA kernel (csrc/cuda/block_kernel.h).
+"""Draws rows of all images in one launch of a CUDA kernel (csrc/cuda/sampler/block_kernel.h).
 
 A team draws an image: a block of threads, or a cluster of blocks.
 """

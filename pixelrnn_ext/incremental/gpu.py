@@ -14,7 +14,7 @@ _MAX_NODES = 2**14
 
 
 class GpuRow(NativeRow):
-    """Compiles a row's steps to launches of a kernel (csrc/cuda/columns.h), and captures them as a CUDA graph.
+    """Compiles a row's steps to launches of a kernel (csrc/cuda/sampler/columns.h), and captures them as a CUDA graph.
 
     At each column, one launch runs steps that do not depend on each other, for all images. ``launches`` is the number
     of launches for one column. ``why_not`` is None, or one sentence why the kernel cannot run the steps. Call

@@ -129,7 +129,7 @@ def block_width(gates: int, dtype: torch.dtype, for_gpu: bool) -> int:
     block.
     """
     if for_gpu:
-        return 4 // gates  # must equal kColumnBlocks in csrc/cuda/block_plan.h
+        return 4 // gates  # must equal kColumnBlocks in csrc/cuda/sampler/block_plan.h
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 

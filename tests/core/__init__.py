@@ -15,7 +15,8 @@ from emulator import build_cache
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
-SOURCES = [*sorted(HERE.glob("*.cpp")), *(CSRC / "cuda" / f"{name}.cpp" for name in ("plan", "estimate", "path"))]
+PLANNER = [CSRC / "cuda" / "scan" / f"{name}.cpp" for name in ("plan", "estimate", "path")]
+SOURCES = [*sorted(HERE.glob("*.cpp")), *PLANNER]
 COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 

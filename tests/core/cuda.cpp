@@ -2,10 +2,10 @@
 #include <pybind11/functional.h>
 
 #include "bind.h"
-#include "cuda/estimate.h"
-#include "cuda/path.h"
-#include "cuda/plan.h"
-#include "cuda/tiling.h"
+#include "cuda/scan/estimate.h"
+#include "cuda/scan/path.h"
+#include "cuda/scan/plan.h"
+#include "cuda/scan/tiling.h"
 
 namespace {
 

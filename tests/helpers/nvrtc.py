@@ -39,7 +39,7 @@ def compile_kernels(cu_files, arch="sm_90", flags=()):
 
 
 def compile_for_wheel(arch):
-    """Compiles all files csrc/cuda/*.cu, or reuses what `make wheel` has compiled."""
+    """Compiles all files csrc/cuda/**/*.cu, or reuses what `make wheel` has compiled."""
     built = ROOT / "build" / "device_code"
     with build_cache.locked(f"device_code-{arch}"):
         folder = built if built.exists() else build_cache.folder() / "device_code"

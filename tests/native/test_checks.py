@@ -21,7 +21,7 @@ from helpers.nvrtc import device_code
 from helpers.root import ROOT
 
 KERNELS = sorted((ROOT / "csrc/cpu").rglob("*.cpp"))
-PLANNER = [ROOT / f"csrc/cuda/{name}.cpp" for name in ("block_plan", "estimate", "path", "plan")]
+PLANNER = [ROOT / f"csrc/cuda/{name}.cpp" for name in ("sampler/block_plan", "scan/estimate", "scan/path", "scan/plan")]
 BINDINGS = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "csrc/operators").rglob("*.cpp"))}
 CHECKS = sorted((ROOT / "tests/native").glob("check_*.cpp"))
 

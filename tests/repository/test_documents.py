@@ -25,7 +25,7 @@ def anchors(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_document_names_exists(document):
-    """A document may write ``plan.cpp`` for ``csrc/cuda/plan.cpp``."""
+    """A document may write ``plan.cpp`` for ``csrc/cuda/scan/plan.cpp``."""
     text = document.read_text()
     # The test removes Python examples, formulas and paths below the placeholder DIR from the text, because all three
     # may name files that do not exist.

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -43,6 +44,17 @@ def test_no_import_circle(depth):
     order = list(TopologicalSorter(below).static_order())
     for chain in (["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]):
         assert sorted(chain, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == chain
+
+
+def test_no_include_circle_of_the_cuda_kernels():
+    """Also checks that the driver knows neither the scans nor the sampler, and the scans not the sampler."""
+    top, below = ROOT / "csrc" / "cuda", {}
+    for path in top.rglob("*.*"):
+        for name in re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE):
+            room = (path.parent / name).resolve().parent
+            if room.is_relative_to(top) and room != path.parent:
+                below.setdefault(path.parent.name, set()).add(room.name)
+    assert below == {"driver": {"cuda"}, "scan": {"cuda", "driver"}, "sampler": {"cuda", "driver", "scan"}}
 
 
 TESTS = ROOT / "tests"

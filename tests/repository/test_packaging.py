@@ -186,8 +186,9 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         ]
         return sorted(compiled)  # kernels compile in parallel, in any order
 
-    (csrc / "cuda").mkdir(parents=True)
-    files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]
+    (csrc / "cuda/scan").mkdir(parents=True)
+    headers = ("k.h", "cuda/k.h", "cuda/k.cuh", "cuda/scan/k.h", "cuda/scan/k.cuh")
+    files = [csrc / "cuda/scan/k.cu", *(csrc / name for name in headers), Compiler.path]
     for file in files:
         file.write_text("1")
     assert compiles(["8.6", "9.0+PTX"]) == ["k.cu sm_86", "k.cu sm_90"]
@@ -436,7 +437,7 @@ def test_what_cannot_be_built_is_refused(settings, message, setup_names, monkeyp
 
 @pytest.mark.sweep
 def test_what_nvrtc_cannot_compile_is_said(source, tmp_path):
-    for kernels in (source / "csrc" / "cuda").glob("*.cu"):
+    for kernels in (source / "csrc" / "cuda").rglob("*.cu"):
         kernels.write_text('#error "not to be compiled"\n')
     settings = {"PIXELRNN_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0"}
     done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)

@@ -1,6 +1,6 @@
-// In a round of csrc/cuda/block_kernel.cuh, each warp runs at most one step of the network. Each kernel of this file
-// runs rounds with only one kind of step, so that the model can compute the cycles of such a round.
-#include "../../csrc/cuda/block_kernel.cuh"
+// In a round of csrc/cuda/sampler/block_kernel.cuh, each warp runs at most one step of the network. Each kernel of this
+// file runs rounds with only one kind of step, so that the model can compute the cycles of such a round.
+#include "../../csrc/cuda/sampler/block_kernel.cuh"
 
 #define ROUNDS(kind, is_cell)                                                                            \
   extern "C" __global__ void __launch_bounds__(160, 1)                                                   \

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# NVRTC's version in the dependency group device-code. The tests' bounds and csrc/cuda/costs.h hold only for it.
+# NVRTC's version in the dependency group device-code. The tests' bounds and csrc/cuda/scan/costs.h hold only for it.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 

@@ -1,4 +1,4 @@
-"""Computes the modelled cycles in csrc/cuda/costs.h, from which the planner chooses a kernel."""
+"""Computes the modelled cycles in csrc/cuda/scan/costs.h, from which the planner chooses a kernel."""
 
 from helpers import nvrtc
 from helpers.kernels import every_kernel
@@ -12,7 +12,7 @@ from . import lines, sass
 def modelled():
     resources = {arch: resources_and_cubins(arch)[0] for arch in cost_table.ARCHITECTURES}
     code = {}
-    for made in nvrtc.compile_kernels(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):
+    for made in nvrtc.compile_kernels(sorted((ROOT / "csrc" / "cuda" / "scan").glob("resident*.cu"))):
         code |= sass.kernels(made.cubin)
     rows = []
     for kernel in every_kernel():

@@ -1,4 +1,4 @@
-"""Tests the modelled cycles of a round of the kernel that draws whole images (csrc/cuda/block_kernel.h).
+"""Tests the modelled cycles of a round of the kernel that draws whole images (csrc/cuda/sampler/block_kernel.h).
 
 In a round, each warp runs at most one step of the network.
 """

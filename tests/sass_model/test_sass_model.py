@@ -86,7 +86,7 @@ def kernel_of(source, name):
 def test_no_line_holds_what_it_should_do_without():
     found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
-        source = f"csrc/cuda/resident{'5' * (kernel.gates == 5)}_{kernel.format}.cu"
+        source = f"csrc/cuda/scan/resident{'5' * (kernel.gates == 5)}_{kernel.format}.cu"
         facts, one_pass = flow.facts(kernel_of(source, kernel.name)), "backward" if kernel.backward else "forward"
         most = DIVERGENT[one_pass, kernel.gates, kernel.kind][kernel.tiles_or_units][kernel.format == "fp32"]
         assert not pinned or facts["divergent region"] <= most, kernel.name
@@ -99,7 +99,7 @@ def test_no_line_holds_what_it_should_do_without():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
-    """Checks that the table of costs in csrc/cuda/costs.h is the table that the model writes.
+    """Checks that the table of costs in csrc/cuda/scan/costs.h is the table that the model writes.
 
     If the costs were measured on a GPU, they differ from the model's costs. Then the test compares only the names and
     the registers of the kernels.
@@ -108,7 +108,7 @@ def test_the_committed_table_is_what_the_model_writes():
         pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
     committed, modelled = cost_table.read(), table.modelled()
     if committed.source.startswith("a model"):
-        assert cost_table.text(committed) == cost_table.text(modelled), "expected csrc/cuda/costs.h: run `make kernels`"
+        assert cost_table.text(committed) == cost_table.text(modelled), "expected another costs.h: run `make kernels`"
     else:
         assert [row[:2] for row in committed.rows] == [row[:2] for row in modelled.rows]
 

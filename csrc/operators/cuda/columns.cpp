@@ -3,8 +3,8 @@
 #include <cstring>
 #include <memory>
 
-#include "../../cuda/columns.h"
-#include "../../cuda/resident.h"
+#include "../../cuda/sampler/columns.h"
+#include "../../cuda/scan/resident.h"
 #include "device.h"
 
 namespace pixelrnn::cuda {

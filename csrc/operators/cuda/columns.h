@@ -7,14 +7,14 @@
 
 namespace pixelrnn::cuda {
 
-// Launches the program of an image row (../../cuda/columns.h). If a known pixel value is not one of the possible
-// values, the kernel uses the largest possible value as the network's input.
+// Launches the program of an image row (../../cuda/sampler/columns.h). If a known pixel value is not one of the
+// possible values, the kernel uses the largest possible value as the network's input.
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature,
     bool on_grid, Optional streams, Optional bytes);
 
-// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/block_kernel.h). `plan` comes from
-// upload_rows for the same tensors. uniform (float64), known (bool) and values (int64) are [images, colours, height,
-// width]. logits is [height, width, images, channels], or absent.
+// Draws rows first_row to last_row - 1 of all images in one launch (../../cuda/sampler/block_kernel.h). `plan` comes
+// from upload_rows for the same tensors. uniform (float64), known (bool) and values (int64) are [images, colours,
+// height, width]. logits is [height, width, images, channels], or absent.
 void draw_rows(std::vector<Tensor> tensors, Tensor plan, Tensor uniform, Tensor known, Tensor values, Optional logits,
     double temperature, int64_t first_row, int64_t last_row);
 

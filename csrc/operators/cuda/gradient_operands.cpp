@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "../../cuda/gradients.h"
+#include "../../cuda/scan/gradients.h"
 #include "device.h"
 #include "recurrence.h"
 #include "tensors.h"

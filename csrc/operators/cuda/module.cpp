@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "../../cuda/kernel_loader.h"
+#include "../../cuda/driver/kernel_loader.h"
 #include "columns.h"
 #include "recurrence.h"
 #include "tensors.h"

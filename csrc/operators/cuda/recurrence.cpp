@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "../../cuda/resident.h"
+#include "../../cuda/scan/resident.h"
 #include "device.h"
 #include "scan.h"
 

@@ -9,8 +9,8 @@ namespace pixelrnn::cuda {
 
 // Computes a scan and returns (h, c, gates). In memory, h may have the directions first. x must include the
 // input-to-state product and the bias. The values of input, weight_ih and bias are ignored. The host does not read
-// sizes. Outside an image c and gates are undefined. Throws if `path` forces resident kernels (../../cuda/path.h) that
-// cannot run.
+// sizes. Outside an image c and gates are undefined. Throws if `path` forces resident kernels (../../cuda/scan/path.h)
+// that cannot run.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
 // dh is the gradient of h of each direction, before any merge. Only the shapes of input and x matter.

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../../cuda/resident.h"
+#include "../../cuda/scan/resident.h"
 
 namespace pixelrnn::cuda {
 

@@ -3,9 +3,9 @@
 #include <tuple>
 #include <vector>
 
-#include "../../cuda/path.h"
 #include "../../cuda/ragged.h"
-#include "../../cuda/step.h"
+#include "../../cuda/scan/path.h"
+#include "../../cuda/scan/step.h"
 #include "../../geometry.h"
 #include "../planning.h"
 #include "tensors.h"

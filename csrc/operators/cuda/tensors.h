@@ -5,7 +5,7 @@
 #include <initializer_list>
 #include <utility>
 
-#include "../../cuda/driver.h"
+#include "../../cuda/driver/driver.h"
 #include "../../cuda/ragged.h"
 #include "../checks.h"
 

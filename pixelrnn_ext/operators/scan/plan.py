@@ -1,4 +1,4 @@
-"""Asks the planner (csrc/cuda/plan.h), which chooses CUDA kernels, what it would choose for a recurrence."""
+"""Asks the planner (csrc/cuda/scan/plan.h), which chooses CUDA kernels, what it would choose for a recurrence."""
 
 from typing import NamedTuple
 

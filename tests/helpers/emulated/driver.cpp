@@ -1,5 +1,5 @@
-// Implements csrc/cuda/driver.h with the functions of the emulator (tests/emulator).
-#include "cuda/driver.h"
+// Implements csrc/cuda/driver/driver.h with the functions of the emulator (tests/emulator).
+#include "cuda/driver/driver.h"
 
 namespace pixelrnn::cuda {
 

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 
-#include "cuda/block_kernel.h"
-#include "cuda/column_kernel.h"
-#include "cuda/driver.h"
-#include "cuda/gradients.h"
-#include "cuda/resident.h"
-#include "cuda/step.h"
-#include "cuda/tiling.h"
+#include "cuda/driver/driver.h"
+#include "cuda/sampler/block_kernel.h"
+#include "cuda/sampler/column_kernel.h"
+#include "cuda/scan/gradients.h"
+#include "cuda/scan/resident.h"
+#include "cuda/scan/step.h"
+#include "cuda/scan/tiling.h"
 #include "emulator.h"
 #include "operators/cuda/columns.h"
 #include "operators/cuda/recurrence.h"

@@ -24,10 +24,10 @@ from helpers.scans import define_gpu_scans
 from pixelrnn_ext.operators.scan import rules
 
 CSRC = ROOT / "csrc"
-KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
+KERNELS = sorted((CSRC / "cuda").rglob("*.cu"))
 ONLY = os.environ.get("PIXELRNN_ONLY_KERNELS", "").split()
 HOST = [
-    *(file for file in sorted((CSRC / "cuda").glob("*.cpp")) if file.name != "driver.cpp"),
+    *(file for file in sorted((CSRC / "cuda").rglob("*.cpp")) if file.name != "driver.cpp"),
     *(file for file in sorted((CSRC / "operators" / "cuda").glob("*.cpp")) if file.name != "module.cpp"),
     CSRC / "operators" / "planning.cpp",
     *(Path(__file__).with_name(name) for name in ("driver.cpp", "kernels.cpp")),
@@ -51,7 +51,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
         files = [resident, *(file for file in KERNELS if not file.stem.startswith("resident"))]
     if step_kernels:
         files = [step_kernels if file.name == "step_kernels.cu" else file for file in files]
-    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # the generated .cu file includes kernels.cuh from this folder
+    flags = [f"-I{CSRC / 'cuda' / 'scan'}"] * bool(ONLY)  # the generated .cu file includes kernels.cuh
     path = toolchain.build_library(
         namespace,
         compiler=nvrtc.compiler(),
@@ -72,14 +72,14 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 
 
 def _device_code(arch, kernels, flags):
-    """Writes a C++ file with the table of compiled kernels that csrc/cuda/device_code.h declares. Returns its path.
+    """Writes a C++ file with the table of compiled kernels that device_code.h declares. Returns its path.
 
     The table has one entry, for ``arch``, with the names of all kernels and a placeholder for PTX code.
     """
     ptx = "".join(compiled.ptx.read_text() for compiled in nvrtc.compile_kernels(kernels, arch, flags))
     names = " ".join(re.findall(r"\.entry\s+(\w+)", ptx))
     content = (
-        '#include "cuda/device_code.h"\n'
+        '#include "cuda/driver/device_code.h"\n'
         "const pixelrnn::cuda::DeviceCode pixelrnn::cuda::device_code[] = "
         f'{{{{{arch.removeprefix("sm_")}, true, " {names} ", "PTX"}}, {{}}}};\n'
         "const int pixelrnn::cuda::compiler_version = 0;\n"

@@ -1,4 +1,4 @@
-"""Makes scans that test one variant of the resident kernels, and the path (csrc/cuda/path.h) that selects it.
+"""Makes scans that test one variant of the resident kernels, and the path (csrc/cuda/scan/path.h) that selects it.
 
 A variant is (number format, suffix of the kernel's name, number of thread blocks that share an image).
 """

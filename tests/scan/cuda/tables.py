@@ -1,6 +1,6 @@
-"""Writes the files that depend on csrc/cuda/kernel_list.h, the list of resident kernels, for `make kernels`.
+"""Writes the files that depend on csrc/cuda/scan/kernel_list.h, the list of resident kernels, for `make kernels`.
 
-csrc/cuda/costs.h gets the cycles of each kernel, and docs/kernels_verified.md the planner's choices.
+csrc/cuda/scan/costs.h gets the cycles of each kernel, and docs/kernels_verified.md the planner's choices.
 """
 
 from contextlib import contextmanager

@@ -139,7 +139,7 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
         in_product = "product.cuh" in cost.place and (cost.space, cost.kind) == ("shared", "load")
         products += in_product
         if cost.space != "peer" and cost.paid * 4 >= cost.ideal * 5:
-            source = (library.CSRC / "cuda" / file).read_text().splitlines()[int(line) - 1]
+            source = next((library.CSRC / "cuda").rglob(file)).read_text().splitlines()[int(line) - 1]
             if in_product or not any(text in source for text in COSTLY):
                 costly.append(f"{cost}: {source.strip()}")
     assert products and costly == []

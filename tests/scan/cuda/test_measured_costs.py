@@ -25,7 +25,7 @@ def layout(us, *, times=True, images=16, directions=1, plan=None, status="ok"):
 
 
 def test_cycles_of_a_line_are_those_of_one_wave():
-    header = (ROOT / "csrc/cuda/plan.h").read_text()
+    header = (ROOT / "csrc/cuda/scan/plan.h").read_text()
     for name, value in (("first_line", FIRST_LINE), ("weights_of_cycle", WEIGHTS_OF_CYCLE)):
         assert f"double {name} = {value:g};" in header
     # The scan has 512 thread blocks, one for each of 256 images and 2 directions. Each block computes 55 lines.
@@ -68,9 +68,8 @@ def test_the_planners_table_from_measurements(tmp_path):
     assert new[other][0].line == pytest.approx(2 * old[other][0].line)
 
     note = write_costs(tmp_path / "costs.h", "a card", 132, results)
-    assert (
-        note == f"2 of {4 * len(before.rows)} figures of the planner's table measured: costs.h, for csrc/cuda/costs.h"
-    )
+    figures = f"2 of {4 * len(before.rows)} figures of the planner's table"
+    assert note == f"{figures} measured: costs.h, for csrc/cuda/scan/costs.h"
     written = cost_table.read(tmp_path / "costs.h")
     assert written.source == after.source and [row.kernel for row in written.rows] == list(old)
     nothing = write_costs(tmp_path / "none.h", "a card", 132, [layout(exact, times=False)])

@@ -1,4 +1,4 @@
-"""Tests the operators of a scan on the CUDA kernels, and the kernels of csrc/cuda/gradients.cuh."""
+"""Tests the operators of a scan on the CUDA kernels, and the kernels of csrc/cuda/scan/gradients.cuh."""
 
 import pytest
 import torch

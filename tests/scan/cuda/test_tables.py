@@ -1,4 +1,4 @@
-"""Tests csrc/cuda/kernel_list.h, the list of resident kernels, and the files that `make kernels` writes from it."""
+"""Tests csrc/cuda/scan/kernel_list.h, the list of resident kernels, and the files that `make kernels` writes."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from kernel_costs import cost_table
 from . import tables
 from .gpus import fits_some_size
 
-STALE = "expected the kernels of csrc/cuda/kernel_list.h: run `make kernels`"
+STALE = "expected the kernels of csrc/cuda/scan/kernel_list.h: run `make kernels`"
 
 
 def test_a_name_says_where_the_weights_stay():

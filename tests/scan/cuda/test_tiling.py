@@ -1,4 +1,4 @@
-"""Tests csrc/cuda/tiling.h, which divides the matrix product of a scan's line into blocks, warps and tiles."""
+"""Tests csrc/cuda/scan/tiling.h, which divides the matrix product of a scan's line into blocks, warps and tiles."""
 
 from types import SimpleNamespace
 

@@ -126,7 +126,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_index_of_the_joined_states_is_caught(wrong):
-    folder = library.CSRC / "cuda"
+    folder = library.CSRC / "cuda" / "scan"
     header, kernels = ((folder / name).read_text() for name in ("step.cuh", "step_kernels.cu"))
     assert JOINED in header
     source = header.replace(JOINED, WRONG[wrong]) + kernels.replace('#include "step.cuh"', "")

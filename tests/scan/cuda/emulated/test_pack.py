@@ -1,4 +1,4 @@
-"""Tests the kernel of csrc/cuda/pack.cuh, which reorders weights as csrc/cuda/tiling.h defines."""
+"""Tests the kernel of csrc/cuda/scan/pack.cuh, which reorders weights as csrc/cuda/scan/tiling.h defines."""
 
 import ctypes
 

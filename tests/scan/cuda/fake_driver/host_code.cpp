@@ -5,8 +5,8 @@
 #include <sstream>
 #include <thread>
 
-#include "cuda/columns.h"
-#include "cuda/kernel_loader.h"
+#include "cuda/driver/kernel_loader.h"
+#include "cuda/sampler/columns.h"
 #include "training.h"
 
 using namespace training;

@@ -19,7 +19,7 @@ from . import made_up_code
 
 HERE = Path(__file__).resolve().parent
 DRIVER = [toolchain.HERE / "driver" / "cuda_driver.cpp", HERE / "no_kernels.cpp"]
-HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").glob("*.cpp"))]
+HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").rglob("*.cpp"))]
 
 
 @cache

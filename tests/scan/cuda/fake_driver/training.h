@@ -1,9 +1,9 @@
 // Calls the functions of csrc/cuda that a training step needs.
 #pragma once
 #include "check.h"
-#include "cuda/gradients.h"
-#include "cuda/resident.h"
-#include "cuda/step.h"
+#include "cuda/scan/gradients.h"
+#include "cuda/scan/resident.h"
+#include "cuda/scan/step.h"
 
 namespace training {
 

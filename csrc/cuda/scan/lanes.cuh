@@ -21,7 +21,7 @@ template <class T> PIXELRNN_DEVICE const Bits<T>* as_bits(const void* values) {
   return static_cast<const Bits<T>*>(values);
 }
 
-// The formulas of ../cell5.h branch once for a whole vector, so that its exponentials overlap.
+// The formulas of ../../cell5.h branch once for a whole vector, so that its exponentials overlap.
 template <int N> using FloatN = Vector<float, N>;
 template <int N> using BoolN = Vector<bool, N>;
 

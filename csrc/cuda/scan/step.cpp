@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "launch.h"
+#include "../driver/launch.h"
 
 namespace pixelrnn::cuda {
 namespace {

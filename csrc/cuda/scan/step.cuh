@@ -1,11 +1,11 @@
 #pragma once
 #include <type_traits>
 
-#include "../cell.h"
-#include "../cell5.h"
-#include "convert.cuh"
-#include "math.cuh"
-#include "primitives.cuh"
+#include "../../cell.h"
+#include "../../cell5.h"
+#include "../convert.cuh"
+#include "../math.cuh"
+#include "../primitives.cuh"
 #include "step.h"
 
 namespace pixelrnn::cuda {

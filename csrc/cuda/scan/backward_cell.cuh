@@ -1,6 +1,6 @@
 #pragma once
-#include "../cell.h"
-#include "../cell5.h"
+#include "../../cell.h"
+#include "../../cell5.h"
 #include "block.cuh"
 #include "lanes.cuh"
 

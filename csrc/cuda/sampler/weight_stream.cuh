@@ -1,6 +1,6 @@
 #pragma once
+#include "../primitives.cuh"
 #include "block_kernel.h"
-#include "primitives.cuh"
 
 namespace pixelrnn::cuda {
 

@@ -1,11 +1,11 @@
-// Divides the steps of a column (../columns/steps.h) into stages. The steps of a stage do not depend on each other, so
-// one launch runs them. Different buffers must share no memory.
+// Divides the steps of a column (../../columns/steps.h) into stages. The steps of a stage do not depend on each other,
+// so one launch runs them. Different buffers must share no memory.
 #pragma once
 #include <algorithm>
 #include <vector>
 
-#include "../columns/steps.h"
-#include "../columns/tensor_view.h"
+#include "../../columns/steps.h"
+#include "../../columns/tensor_view.h"
 #include "column_kernel.h"
 
 namespace pixelrnn::cuda {

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <stdexcept>
 
-#include "launch.h"
+#include "../driver/launch.h"
 
 namespace pixelrnn::cuda {
 namespace {

@@ -1,5 +1,5 @@
 #pragma once
-#include "../host_device.h"
+#include "../../host_device.h"
 
 namespace pixelrnn::cuda {
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <cuda.h>
 
-#include "ragged.h"
+#include "../ragged.h"
 
 namespace pixelrnn::cuda {
 

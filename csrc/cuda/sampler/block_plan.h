@@ -3,10 +3,10 @@
 #pragma once
 #include <vector>
 
-#include "../columns/program.h"
-#include "../columns/row_program.h"
+#include "../../columns/program.h"
+#include "../../columns/row_program.h"
+#include "../scan/plan.h"
 #include "block_kernel.h"
-#include "plan.h"
 
 namespace pixelrnn::cuda {
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "convert.cuh"
+#include "../convert.cuh"
 #include "gradients.h"
 
 namespace pixelrnn::cuda {

@@ -9,9 +9,9 @@
 
 #include <cstdint>
 
-#include "../formula.h"
-#include "../geometry.h"
-#include "ragged.h"
+#include "../../formula.h"
+#include "../../geometry.h"
+#include "../ragged.h"
 
 namespace pixelrnn::cuda {
 

@@ -1,6 +1,6 @@
 #include "gradients.h"
 
-#include "launch.h"
+#include "../driver/launch.h"
 
 namespace pixelrnn::cuda {
 

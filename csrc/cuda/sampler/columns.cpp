@@ -2,8 +2,8 @@
 
 #include <climits>
 
+#include "../driver/launch.h"
 #include "column_stages.h"
-#include "launch.h"
 
 namespace pixelrnn::cuda {
 namespace {

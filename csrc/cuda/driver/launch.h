@@ -1,6 +1,6 @@
 #pragma once
+#include "../ragged.h"
 #include "kernel_loader.h"
-#include "ragged.h"
 
 namespace pixelrnn::cuda {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include "primitives.cuh"
+#include "../primitives.cuh"
 
 namespace pixelrnn::cuda {
 

@@ -15,7 +15,7 @@
 #pragma once
 #include <cstdint>
 
-#include "../host_device.h"
+#include "../../host_device.h"
 
 namespace pixelrnn::cuda {
 

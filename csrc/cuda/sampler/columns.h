@@ -1,9 +1,9 @@
-// Runs the program of an image row (../columns/program.h) on a GPU, with a launch for each stage (column_stages.h) of
-// each column. A CUDA graph may capture the launches.
+// Runs the program of an image row (../../columns/program.h) on a GPU, with a launch for each stage (column_stages.h)
+// of each column. A CUDA graph may capture the launches.
 #pragma once
-#include "../columns/program.h"
+#include "../../columns/program.h"
+#include "../driver/driver.h"
 #include "block_plan.h"
-#include "driver.h"
 
 namespace pixelrnn::cuda {
 

@@ -1,8 +1,8 @@
 // Arithmetic of the two CUDA kernels of the sampler.
 #pragma once
-#include "../cell.h"
+#include "../../cell.h"
+#include "../math.cuh"
 #include "column_kernel.h"
-#include "math.cuh"
 
 namespace pixelrnn::cuda {
 
