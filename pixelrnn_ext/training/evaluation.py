@@ -70,10 +70,10 @@ def accuracy(model: AutoregressiveModel, data: DataSet, split: str, world: World
     labels, classes = data.splits[split].labels, model.condition_channels
     if not classes or labels is None:
         raise ValueError("expected a model that is told an image's class, got one without classes")
+    one_hot = conditions(torch.arange(classes), classes).to(world.device).split(1)
 
     def is_right(batch: slice) -> Tensor:
         values, _ = select(data, split, batch, world.device, False)
-        one_hot = conditions(torch.arange(classes), classes).to(world.device).split(1)
         likelihoods = torch.stack([model.log_prob(values, condition, check=False) for condition in one_hot])
         return (likelihoods.argmax(0) == labels[batch].to(world.device)).double()
 
