@@ -50,9 +50,11 @@ def test_a_bad_task_costs_the_others_nothing(hows, monkeypatch):
     with Children() as children:
         for how in hows:
             status, note = BAD[how]
+            children.run(Task("print"))
             outcome, good = children.run(Task(how)), children.run(Task("good"))
             assert (outcome["status"], outcome["note"]) == (status, note)
             assert ("misbehave" in outcome.get("log", "")) == (how in ("crash", "abort"))
+            assert "printed by an earlier task" not in outcome.get("log", "")
             assert good["status"] == "ok" and good["self_check"] == "0"
             # Only a process that may be damaged is replaced.
             assert (outcome["process"] == good["process"]) == (status == "cannot run")
@@ -62,7 +64,10 @@ def test_a_bad_task_costs_the_others_nothing(hows, monkeypatch):
 
 def test_a_task_that_hangs_is_killed_with_the_processes_that_it_started():
     with Children() as children:
+        children.run(Task("good"))
+        start = time.monotonic()
         outcome = children.run(Task("orphan", seconds=1.0))
+        assert time.monotonic() - start < 12
         assert outcome["status"] == "failed" and outcome["note"] == "it did not end within 1 s, and was killed"
         assert wait_for_end(outcome["process"], outcome["started"])
         assert children.run(Task("good"))["status"] == "ok"
