@@ -75,7 +75,7 @@ def train(name: str, steps: int) -> Calls:
     model = px.from_name(name)
     images = torch.zeros(4, model.image_channels, 8, 8, dtype=torch.uint8)
     splits = {split: Split(images, torch.zeros(4, dtype=torch.long)) for split in SPLITS}
-    data = DataSet("zeros", "zeros", model.levels, splits, ("a",), None)
+    data = DataSet("zeros", "zeros", model.levels, splits, ("a",))
     found: Calls = Counter()
 
     def profiled(run: Any, *arguments: Any) -> bool:

@@ -65,7 +65,7 @@ def _data(rgb: bool) -> DataSet:
     levels, shape = (256, (3, 32, 32)) if rgb else (2, (1, 28, 28))
     images = torch.zeros(64, *shape, dtype=torch.uint8)
     splits = {split: Split(images, torch.arange(64) % 2) for split in SPLITS}
-    return DataSet("zeros", "zeros", levels, splits, ("a", "b"), None)
+    return DataSet("zeros", "zeros", levels, splits, ("a", "b"))
 
 
 @contextmanager

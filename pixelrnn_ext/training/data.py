@@ -77,13 +77,12 @@ class DataSet:
     """Images in three splits, and their description.
 
     Attributes:
-        intensities: gray training images, uint8 (N, 1, H, W), from which every training batch draws new binary images.
-            None if the images stay the same.
         notes: lines that a training prints about the data, such as how many files were skipped.
         folder: a folder's absolute path, the options with which it was read, and the result of folder.describe_files.
         store: the store of the images, whose digest is that of the data set. None if the splits are hashed.
         revision: of a data set of a hub.
-        gray: the gray images of each split, if ``splits`` has binary draws of them. Empty otherwise.
+        gray: the gray images of each split, uint8 (N, 1, H, W), if ``splits`` has binary draws of them, or else empty.
+        dynamic: whether every training batch draws new binary images.
 
     Raises:
         ValueError: a pixel value is outside [0, levels).
@@ -94,12 +93,12 @@ class DataSet:
     levels: int
     splits: Splits
     classes: tuple[str, ...] = ()
-    intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
     folder: dict[str, Any] | None = None
     store: Store | None = None
     revision: str | None = None
     gray: dict[str, Tensor] = field(default_factory=dict)
+    dynamic: bool = False
 
     def __post_init__(self) -> None:
         for split, part in self.splits.items():
@@ -110,6 +109,11 @@ class DataSet:
         described: dict[str, Any] = dict(name=self.name, description=self.description, shape=self.shape)
         facts = described | dict(classes=self.classes, fingerprint=self.fingerprint)
         return facts if self.folder is None else facts | dict(folder=self.folder)
+
+    @property
+    def intensities(self) -> Tensor | None:
+        """The gray images from which training batches draw new binary images. None if the images stay the same."""
+        return self.gray["train"] if self.dynamic else None
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -194,10 +198,9 @@ def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
     gray = {split: part.images for split, part in splits.items()}
     drawn = {split: Split(_draw(name, split, part.images), part.labels) for split, part in splits.items()}
-    if binarisation == "static":
-        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, classes, gray=gray)
-    description = f"{name} (dynamically binarised, scored on one fixed draw)"
-    return DataSet(name, description, 2, drawn, classes, gray["train"], gray=gray)
+    dynamic = binarisation == "dynamic"
+    how = "dynamically binarised, scored on one fixed draw" if dynamic else "statically binarised by our fixed draw"
+    return DataSet(name, f"{name} ({how})", 2, drawn, classes, gray=gray, dynamic=dynamic)
 
 
 def _digits(path: None) -> DataSet:

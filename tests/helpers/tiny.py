@@ -18,15 +18,15 @@ SINGLE_PROCESS = World(0, 1, torch.device("cpu"))
 def tiny_data():
     """Returns a data set of binary images, 4 x 5 pixels, in 3 classes: 23 to train, 7 to validate, 5 to test."""
     generator = torch.Generator().manual_seed(0)
-    splits = {}
+    splits, gray = {}, {}
     for split, count in zip(data.SPLITS, (23, 7, 5)):
         labels = torch.arange(count) % 3
         slope = torch.stack([torch.linspace(0, 255, 5), torch.linspace(255, 0, 5), torch.full((5,), 128.0)])[labels]
         images = slope[:, None, None].expand(count, 1, 4, 5).round().to(torch.uint8)
-        if split == "train":
-            intensities = images
+        gray[split] = images
         splits[split] = data.Split(data.binarise(images, generator), labels)
-    return data.DataSet("tiny", "tiny (made for a test)", 2, splits, ("falling", "rising", "even"), intensities)
+    classes = "falling", "rising", "even"
+    return data.DataSet("tiny", "tiny (made for a test)", 2, splits, classes, gray=gray, dynamic=True)
 
 
 def tiny_training(out, images=None, model="diagonal", conditional=False, log=None, world=SINGLE_PROCESS, **settings):
