@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,12 +13,10 @@ import torch
 from helpers import child
 from helpers.mnist import write_mnist
 from helpers.tiny import tiny_checkpoint
-from pixelrnn_ext import cli
-from pixelrnn_ext.cli import coding
 from pixelrnn_ext.training import checkpoint
 
 from . import several_processes
-from .command_line import MODEL, SIDE, pixels_of, split_command
+from .command_line import MODEL, SIDE, pixels_of
 
 # {output, or None for standard output: command}. Most counts are no multiples of three batches.
 COMMANDS = {
@@ -49,22 +48,23 @@ def commands(prefix, found, model):
 
 @pytest.fixture(scope="module")
 def folders(trained, tmp_path_factory):
-    """The folders in which one process and three processes ran the commands, and what the three printed."""
+    """The folders in which one process and three processes ran the commands, and what the three printed.
+
+    All processes read one checkpoint and have one thread, since the order of a sum may depend on the number of threads.
+    """
     one, three = (tmp_path_factory.mktemp(name) for name in ("one", "three"))
-    for folder in (one, three):
+    tiny_checkpoint(one / "binary", classes=tuple("0123456789"))
+    shutil.copy(one / "binary", three / "binary")
+    lines = commands("none ", COMMANDS, trained[0])
+    for folder, faults in (one, []), (three, commands("", FAULTS, trained[0])):
         write_mnist(folder)
-        tiny_checkpoint(folder / "binary", classes=tuple("0123456789"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(one)
-        patch.setattr(coding, "VALUES_PER_GROUP", several_processes.VALUES_PER_GROUP)
-        printed = []
-        patch.setattr("builtins.print", lambda *words, **options: printed.append(" ".join(words)))
-        assert [cli.main(split_command(command)) for command in commands("", COMMANDS, trained[0])] == [0] * 9
-    for name, line in zip(SCORES, printed):
+        (folder / "commands").write_text("\n".join([*lines, *faults]))
+    program = several_processes.__file__, "commands"
+    alone = child.python(*program, cwd=one, env=child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"})
+    assert alone.returncode == 2, alone  # the last command of the program fails
+    for name, line in zip(SCORES, alone.stdout.splitlines()):
         (one / name).write_text(line)
-    lines = [*commands("none ", COMMANDS, trained[0]), *commands("", FAULTS, trained[0])]
-    (three / "commands").write_text("\n".join(lines))
-    return one, three, child.processes(3, several_processes.__file__, "commands", cwd=three)
+    return one, three, child.processes(3, *program, cwd=three)
 
 
 def test_the_scores_are_the_same_to_the_bit(folders):
