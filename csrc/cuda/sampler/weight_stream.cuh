@@ -43,7 +43,7 @@ template <class T> class WeightStream {
 #pragma unroll 1
     for (int stage = first >> log_stage_; stage <= (first + count - 1) >> log_stage_; ++stage) {
       const int n = column_ + stage;
-      ptx::mbarrier_wait_warp(barriers_ + 8 * (n % kStreamStages), n / kStreamStages & 1);
+      ptx::mbarrier_wait_warp_own(barriers_ + 8 * (n % kStreamStages), n / kStreamStages & 1);
     }
   }
   struct Weights {

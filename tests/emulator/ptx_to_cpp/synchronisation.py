@@ -45,9 +45,11 @@ def synchronisation(kernel, i):
         site = kernel.site("mbarrier arrive", "dropped other less more")
         address, announced = kernel.shared_address(i.operands[1]), kernel.value(i.operands[2], "u32")
         return f"arrive_at_mbarrier({site}, {address}, {announced}, {place});"
-    if i.op == "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64":
-        site, parity = kernel.site("mbarrier wait", "dropped other parity"), kernel.value(i.operands[2], "u32")
-        call = f"wait_for_mbarrier({site}, {kernel.shared_address(i.operands[1])}, {parity}, {place})"
+    if m := re.fullmatch(r"mbarrier\.try_wait\.parity\.acquire\.(cluster|cta)\.shared::cta\.b64", i.op):
+        modes = "dropped other parity" + " block_scope" * (m[1] == "cluster")
+        site, parity = kernel.site("mbarrier wait", modes), kernel.value(i.operands[2], "u32")
+        scope = f"Scope::{'cluster' if m[1] == 'cluster' else 'block'}"
+        call = f"wait_for_mbarrier({site}, {kernel.shared_address(i.operands[1])}, {parity}, {scope}, {place})"
         return kernel.assign(i.operands[0], call, "pred")
     if re.fullmatch(r"st\.async\.shared::cluster\.mbarrier::complete_tx::bytes\.(v4\.b32|b32|b64)", i.op):
         data = ", ".join(kernel.value(x, i.type) for x in elements(i.operands[1]))

@@ -54,9 +54,10 @@ void mbarrier_arrive_peer(uint32_t cluster_address, Place place) {
   Mbarrier& b = find_mbarrier(cluster_shared(cluster_address), place);
   if (!machine.blocks[b.block].live)
     fail(exited, "an arrival at an mbarrier of a block that has left the kernel: ", place);
+  b.has_peers |= b.block != self->block;
   arrive(b, 0, place);
 }
-bool mbarrier_wait(uint32_t address, uint32_t parity, Place place) {
+bool mbarrier_wait(uint32_t address, uint32_t parity, Scope scope, Place place) {
   Fiber& f = *self;
   Mbarrier& b = find_mbarrier(own_shared(address), place);
   // PTX allows mbarrier.try_wait to return false at any time.
@@ -73,6 +74,8 @@ bool mbarrier_wait(uint32_t address, uint32_t parity, Place place) {
     b.waiting.push_back(&f);
     wait_as(Status::at_mbarrier, place);
   }
+  if (scope == Scope::block && b.has_peers)
+    fail(race, "a wait at the scope of a block for what another block did: ", place);
   checker->mbarrier_waited(b, phase, f);
   return true;
 }
@@ -121,7 +124,9 @@ void store_async(
   const Byte* const where = cluster_shared(cluster_barrier);
   if (block_of(to) != block_of(where))
     fail(bad_use, "the mbarrier of an asynchronous store is in another block than its data: ", place);
-  issue(to, data, bytes, piece, find_mbarrier(where, place), nullptr, place);
+  Mbarrier& b = find_mbarrier(where, place);
+  b.has_peers |= b.block != self->block;
+  issue(to, data, bytes, piece, b, nullptr, place);
   maybe_yield();
 }
 void bulk_load(uint32_t cluster_address, const Byte* from, uint32_t bytes, uint32_t cluster_barrier, Place place) {

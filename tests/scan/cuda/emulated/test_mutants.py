@@ -25,7 +25,7 @@ CLUSTER_MUTANTS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
     *(("mbarrier init", mode) for mode in ("dropped", "less", "more")), ("mbarrier fence", "dropped"),
     *(("mbarrier arrive", mode) for mode in ("dropped", "other", "less", "more")),
-    *(("mbarrier wait", mode) for mode in ("dropped", "other", "parity")),
+    *(("mbarrier wait", mode) for mode in ("dropped", "other", "parity", "block_scope")),
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
