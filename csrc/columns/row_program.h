@@ -98,8 +98,8 @@ template <class T> class RowProgram {
     }
     const int64_t quads = (s.outputs + 3) / 4;
     expect(s.taps.empty() ||
-               (packed && packed->sizes[0] == quads && packed->sizes[1] == s.channels && packed->sizes[2] == 4),
-        "expected packed weights [", quads, ", ", s.channels, ", 4]");
+               (packed && packed->sizes[0] == s.channels && packed->sizes[1] == quads && packed->sizes[2] == 4),
+        "expected packed weights [", s.channels, ", ", quads, ", 4]");
     s.packed = packed ? static_cast<const T*>(packed->data) : nullptr;
     return s;
   }

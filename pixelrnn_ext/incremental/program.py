@@ -58,7 +58,8 @@ class Program:
         assert isinstance(step, RowSum)
         width, _, outputs = step.output.shape
         taps = [(row[k : k + width], tap) for row, weight in step.products for k, tap in enumerate(weight)]
-        packed = self._pack([weight for _, weight in taps], 1, outputs, 4).squeeze(2)
+        # The kernel's lanes read neighbouring blocks of one channel together.
+        packed = self._pack([weight for _, weight in taps], 1, outputs, 4).squeeze(2).transpose(0, 1).contiguous()
         values = None if step.map is None else self._rows.derived(step.map.contiguous)
         bias = None if step.bias is None else step.bias.contiguous()
         operands = [step.output, bias, values, packed if taps else None]

@@ -105,14 +105,15 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
     for (int item = team_thread(); item < quads * groups; item += team_threads()) {
       const int first = item / quads * kColumns, quad = item % quads;
       T sum[kColumns][kQuad] = {};
-      const Quad<T>* w = reinterpret_cast<const Quad<T>*>(s.packed) + int64_t(quad) * s.channels;
+      const Quad<T>* w = reinterpret_cast<const Quad<T>*>(s.packed) + quad;
       for (int t = 0; t < s.taps; ++t) {
         const RowTapArgs<T> tap = taps[t];
         const T* x[kColumns];
 #pragma unroll
         for (int c = 0; c < kColumns; ++c) x[c] = tap.source + row_index(min(first + c, s.columns - 1), tap.channels);
         for (int k = 0; k < tap.channels; ++k) {
-          const Quad<T> weight = *w++;
+          const Quad<T> weight = *w;
+          w += quads;
 #pragma unroll
           for (int c = 0; c < kColumns; ++c)
 #pragma unroll
@@ -192,7 +193,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       case BlockKind::linear: return product<false>(p, r, column);
       case BlockKind::cell: return product<true>(p, r, column);
       case BlockKind::pointwise: return pointwise(p, r, column);
-      case BlockKind::draw: return set_value(p, r, column, row);
+      case BlockKind::weigh:
+      case BlockKind::draw: return set_value(r, column, row);
       case BlockKind::move:
         if constexpr (IS_CLUSTER) {
           exchange_.begin_stage(lane_);
@@ -304,20 +306,18 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   template <bool is_cell>
   PIXELRNN_DEVICE Operands load_operands(
       const BlockProgram<T>& p, const BlockRecord& r, int column, int quad, int part, bool finishes) const {
-    const auto read = [&](int place, int index) {
-      const T* const at = operand(p, place, index, column);
-      return *(finishes ? at : rings_);
-    };
+    const auto read = [&](int place, int index) { return finishes ? operand(p, place, index, column) : T(0); };
     if constexpr (is_cell)
-      return {*operand(p, r.base, part * r.place[kGateStride] + quad, column), read(r.place[kCarried], quad),
+      return {operand(p, r.base, part * r.place[kGateStride] + quad, column), read(r.place[kCarried], quad),
           read(r.place[kAddend], quad)};
     const int o = quad * kQuad + part;
     return {read(r.base, o), read(r.place[0], o), read(r.place[2], o)};
   }
-  PIXELRNN_DEVICE const T* operand(const BlockProgram<T>& p, int place, int index, int column) const {
-    if (!IS_CLUSTER || place >= 0) return rings_ + place + index;
-    const BlockOperand<T> in_memory = shared_list<BlockOperand<T>>(p.operands)[-2 - place];
-    return in_memory.data + row_index(column, in_memory.channels) + in_memory.first + index;
+  PIXELRNN_DEVICE T operand(const BlockProgram<T>& p, int place, int index, int column) const {
+    // Two loads, because the compiler knows the address space of each.
+    if (!IS_CLUSTER || place >= 0) return ptx::in_shared(rings_ + place)[index];
+    const BlockOperand<T> in_memory = ptx::in_shared(shared_list<BlockOperand<T>>(p.operands))[-2 - place];
+    return in_memory.data[row_index(column, in_memory.channels) + in_memory.first + index];
   }
   template <class Write>
   PIXELRNN_DEVICE void outputs(const BlockRecord& r, T y, const Operands& operands, int o, const Write& write) const {
@@ -344,8 +344,8 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
   }
   PIXELRNN_DEVICE void pointwise(const BlockProgram<T>& p, const BlockRecord& r, int column) const {
     for (int o = r.first_thread + lane_; o < r.count; o += r.threads) {
-      T y = *operand(p, r.base, o, column);
-      y += *operand(p, r.place[0], o, column);
+      T y = operand(p, r.base, o, column);
+      y += operand(p, r.place[0], o, column);
       y = rectified(y, r.has_relu(0));
       rings_[r.output + o] = y;
     }
@@ -360,16 +360,20 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       fetched_[(column & 1) * a_.colours + colour] = {a_.uniform[i], a_.known[i] ? int(a_.values[i]) : 0, a_.known[i]};
     }
   }
-  PIXELRNN_DEVICE void set_value(const BlockProgram<T>& p, const BlockRecord& r, int column, int row) const {
+  PIXELRNN_DEVICE void set_value(const BlockRecord& r, int column, int row) const {
     const FetchedValue fetched = fetched_[(column & 1) * a_.colours + r.place[kColour]];
-    const T* const logits = operand(p, r.base, 0, column);
+    const T* const logits = ptx::in_shared(rings_ + r.base);
+    const Draw<T> draw(logits, r.count, r.place[kLastLevel], a_.temperature,
+        ptx::in_shared(reinterpret_cast<double*>(rings_ + r.place[kHeld])));
+    const bool is_weighing = r.kind() == BlockKind::weigh;
+    if (!fetched.is_known && (is_weighing || !r.place[kIsWeighed])) draw.weigh(r.first_thread >> 5, r.threads >> 5);
+    if (is_weighing) return;
     if (a_.logit_map && rank_ == 0) {
       T* const map =
           a_.logit_map + ((int64_t(row) * a_.width + column - a_.margin) * a_.images + image_) * a_.colours * a_.logits;
       for (int i = lane_; i < r.count; i += 32) map[r.place[kColour] * a_.logits + i] = logits[i];
     }
-    int value = fetched.value;
-    if (!fetched.is_known) value = draw(logits, r.count, r.place[kLastLevel], lane_, fetched.uniform, a_.temperature);
+    const int value = fetched.is_known ? fetched.value : draw.value(fetched.uniform);
     if (lane_ != 0) return;
     if (!fetched.is_known && rank_ == 0) a_.values[value_index(r.place[kColour], column, row)] = value;
     const T scaled = weights_[r.weights + (0 <= value && value <= r.place[kLastLevel] ? value : r.place[kLastLevel])];

@@ -26,7 +26,7 @@ constexpr int kStreamStages = 8;
 // columns of all buffers that the block keeps in shared memory. Zeros lie at the place of an absent operand. A result
 // with the place -1 is not stored, because no step reads it. An operand with the place -2 - i is
 // BlockProgram::operands[i], which lies in global memory.
-enum class BlockKind : int { idle, linear, cell, pointwise, draw, move };
+enum class BlockKind : int { idle, linear, cell, pointwise, draw, move, weigh };
 struct alignas(16) BlockRecord {
   unsigned flags;
   // `threads` threads run the step together, and this warp's first thread among them has the number first_thread.
@@ -78,9 +78,11 @@ static_assert(sizeof(BlockRecord) == 80, "records are read in pieces of 16 bytes
 // first summand. In a linear step, place[2 * i] is the place of the operand that the fused pointwise step i adds, and
 // place[2 * i + 1] is the place of its result. In a pointwise step, place[0] is the place of the second summand.
 enum { kGateStride, kCarried, kAddend, kC, kH };
-// Indices of BlockRecord::place in the record of a step that draws one colour channel of a pixel. place[kColour] is the
-// index of the channel, and place[kLastLevel] is the largest value that the channel can have.
-enum { kColour, kLastLevel };
+// Indices of BlockRecord::place in the records of a step that draws one colour channel of a pixel. place[kColour] is
+// the index of the channel, and place[kLastLevel] is the largest value that the channel can have. place[kHeld] is the
+// index in shared memory of the weights of the levels. If place[kIsWeighed] is set, several warps have weighed the
+// levels in the round before (BlockKind::weigh), else the warp that draws does so first.
+enum { kColour, kLastLevel, kHeld, kIsWeighed };
 // Indices of BlockRecord::place in the record of the last warp, in a cluster. The array then holds two numbers. If this
 // record begins a group of independent steps, kExpected is the number of bytes of results that the block will receive
 // from all blocks in this group. Otherwise kExpected is 0. kFreed is the number of stages (equal pieces of the ring
@@ -138,7 +140,7 @@ template <class T> struct RowStepArgs {
   int is_copy, is_mirrored;
   T* output;
   int columns, outputs, taps, channels, first_tap;
-  const T *bias, *map, *packed;  // packed is [quads][channels of all taps][4]
+  const T *bias, *map, *packed;  // packed is [channels of all taps][quads][4]
   int64_t map_image, map_channel, map_row, map_column;
 };
 

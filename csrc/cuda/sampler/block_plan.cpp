@@ -20,10 +20,33 @@ template <class T> void add_row_steps(const RowProgram<T>& program, int64_t imag
   }
 }
 
+template <class T> double cycles_of_rows(const RowProgram<T>& program, const Team& team) {
+  const double threads = 32. * (kWarps + 1) * team.blocks;
+  double cycles = 0;
+  for (const RowStep<T>& s : program.steps) {
+    const double items =
+        s.is_copy ? double(s.columns * s.outputs) : double((s.columns + 3) / 4 * ((s.outputs + 3) / 4));
+    cycles +=
+        kRowBarrierCycles + std::ceil(items / threads) * (kRowLoadCycles + double(s.channels) * kRowChannelCycles);
+  }
+  return cycles;
+}
+
 template <class T> struct Programs {
   const ColumnProgram<T>&main, &mirrored;
   const RowProgram<T>&before_row, &after_row;
 };
+
+// Returns the estimated time of a pixel of all images with a launch for each stage (columns.h).
+template <class T> double seconds_of_stages(const Programs<T>& programs) {
+  double seconds = 0;
+  for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {
+    seconds += kLaunchSeconds * double(count_launches(program->steps));
+    for (const auto& s : program->steps)
+      if (is_product(s)) seconds += double(count_quads(s)) * count_channels(s) * kQuad * sizeof(T) / kCacheBandwidth;
+  }
+  return seconds;
+}
 
 // Returns a plan that may need more shared memory than the GPU has, so the caller has to check this.
 template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Device& device, const Team& team) {
@@ -81,11 +104,12 @@ template <class T> BlockPlan<T> plan_for(const Programs<T>& programs, const Devi
     a.stream_offset = int(shared);
     shared += team.stream_bytes + 8 * (kStreamStages + 2);
   }
-  const int64_t teams = std::max(1, device.multiprocessors / team.blocks), images = main.images(),
-                waves = (images + teams - 1) / teams;
   const double bytes = double(main_plan.stream_bytes() + mirrored_plan.stream_bytes()) * team.blocks;
-  plan.seconds = std::max(
-      double(waves) * (main_plan.cycles() + mirrored_plan.cycles()) / kClock, double(images) * bytes / kCacheBandwidth);
+  const double row_cycles = cycles_of_rows(before_row, team) + cycles_of_rows(after_row, team);
+  plan.wave = (main_plan.cycles() + mirrored_plan.cycles() + row_cycles / double(a.width)) / kClock;
+  plan.cache = double(a.images) * bytes / kCacheBandwidth;
+  plan.stages = seconds_of_stages(programs);
+  plan.set_teams(std::max(1, device.multiprocessors / team.blocks));
   for (const BlockProgram<T>* p : {&a.main, &a.mirrored})
     expect(int64_t(std::max(p->rounds, p->stages)) * a.width < kMaxSize, "expected a narrower image");
   plan.memory = std::move(blob.bytes);
@@ -125,16 +149,6 @@ template <class T> BlockPlan<T> plan_cluster(const Programs<T>& programs, const 
   }
 }
 
-// Returns the estimated time of a pixel of all images with a launch for each stage (columns.h).
-template <class T> double seconds_of_stages(const Programs<T>& programs) {
-  double seconds = 0;
-  for (const ColumnProgram<T>* program : {&programs.main, &programs.mirrored}) {
-    seconds += kLaunchSeconds * double(count_launches(program->steps));
-    for (const auto& s : program->steps)
-      if (is_product(s)) seconds += double(count_quads(s)) * count_channels(s) * kQuad * sizeof(T) / kCacheBandwidth;
-  }
-  return seconds;
-}
 int64_t microseconds(double seconds) { return std::lround(seconds * 1e6); }
 
 }  // namespace
@@ -163,12 +177,16 @@ template <class T> BlockPlan<T> plan_block(const ColumnProgram<T>& main, const C
     return checked(plan_cluster(programs, device, kClusterBlocks));
   };
   BlockPlan<T> plan = make();
-  const double stages = seconds_of_stages(programs);
-  expect(blocks || plan.seconds <= stages,
-      "expected fewer images or weights, because a launch for each stage takes less time by estimate (",
-      microseconds(stages), " against ", microseconds(plan.seconds), " us for a pixel)");
+  if (!blocks) plan.expect_fastest();
   return plan;
 }
+template <class T> void BlockPlan<T>::expect_fastest() const {
+  expect(seconds <= stages,
+      "expected fewer images or weights, because a launch for each stage takes less time by estimate (",
+      microseconds(stages), " against ", microseconds(seconds), " us for a pixel)");
+}
+template struct BlockPlan<float>;
+template struct BlockPlan<double>;
 template BlockPlan<float> plan_block(const ColumnProgram<float>&, const ColumnProgram<float>&, const RowProgram<float>&,
     const RowProgram<float>&, const Device&, int);
 template BlockPlan<double> plan_block(const ColumnProgram<double>&, const ColumnProgram<double>&,

@@ -11,15 +11,17 @@ template <class T, int kImages> class ColumnStageKernel {
   PIXELRNN_DEVICE explicit ColumnStageKernel(const ColumnStageArgs<T>& a) : a_(a) {}
 
   PIXELRNN_DEVICE void run() const {
-    int i = a_.steps - 1;
-    while (int(blockIdx.x) < a_.step[i].first_block) --i;
+    // The loads of all first blocks overlap.
+    int i = 0;
+#pragma unroll
+    for (int k = 1; k < kMaxStageSteps; ++k) i += k < a_.steps && int(blockIdx.x) >= a_.first_block[k];
     const StageStep<T>& s = a_.step[i];
-    const int64_t thread = int64_t(int(blockIdx.x) - s.first_block) * kStageThreads + threadIdx.x;
+    const int64_t thread = int64_t(int(blockIdx.x) - a_.first_block[i]) * kStageThreads + threadIdx.x;
     switch (s.kind) {
       case StageKind::linear: return product<false>(s, thread);
       case StageKind::cell: return product<true>(s, thread);
       case StageKind::pointwise: return pointwise(s, thread);
-      case StageKind::draw: return set_value(s, int(thread / 32));
+      case StageKind::draw: return set_value(s, thread);
     }
   }
 
@@ -108,15 +110,21 @@ template <class T, int kImages> class ColumnStageKernel {
     at(s.output, image)[o] = rectified(y, s.relu);
   }
 
-  // All lanes of a warp call this together.
-  PIXELRNN_DEVICE void set_value(const StageStep<T>& s, int image) const {
+  PIXELRNN_DEVICE void set_value(const StageStep<T>& s, int64_t thread) const {
+    const int threads = stage_draw_threads(s.last_level + 1), image = int(thread / threads),
+              warp = int(threadIdx.x) >> 5;
     if (image >= a_.images) return;
-    const int lane = int(threadIdx.x) & 31;
     const int64_t index = int64_t(image) * s.colours;
-    int64_t value = s.values[index];
-    if (!s.known[index]) value = draw(at(s.base, image), s.count, s.last_level, lane, s.uniform[index], a_.temperature);
+    const bool is_known = s.known[index];
+    double* const held = reinterpret_cast<double*>(ptx::dynamic_shared());
+    const Draw<T> drawn(
+        at(s.base, image), s.count, s.last_level, a_.temperature, threads == kStageThreads ? held : held + 32 * warp);
+    if (!is_known) drawn.weigh(threads == kStageThreads ? warp : 0, threads / 32);
+    if (threads == kStageThreads) __syncthreads();
+    if (thread % threads >= 32) return;
+    const int64_t value = is_known ? s.values[index] : drawn.value(s.uniform[index]);
     __syncwarp();  // all lanes have read the value, which lane 0 overwrites
-    if (lane != 0) return;
+    if (thread % threads != 0) return;
     s.values[index] = value;
     *at(s.output, image) = s.scaled[0 <= value && value <= s.last_level ? value : s.last_level];
   }

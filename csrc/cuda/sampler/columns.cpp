@@ -16,14 +16,23 @@ template <class T> class ColumnRecords {
   ColumnRecords(const ColumnProgram<T>& program, int64_t column)
       : images_(program.images()), column_(column), tile_(image_tile(program.images())) {}
 
+  // Returns the bytes of shared memory for the weights of a block's draws.
+  static unsigned shared_memory(const ColumnStageArgs<T>& args) {
+    int weights = 0;
+    for (int i = 0; i < args.steps; ++i)
+      if (const int levels = args.step[i].last_level + 1; args.step[i].kind == StageKind::draw)
+        weights = std::max(weights, held_weights(levels) * (kStageThreads / stage_draw_threads(levels)));
+    return unsigned(weights * sizeof(double));
+  }
   static int image_tile(int64_t images) { return images < kLargeTile ? 1 : kLargeTile; }
 
   // Adds a step to a launch that has `blocks` thread blocks so far. Returns the new number of thread blocks.
   int64_t add(const FusedStep<T>& fused, int64_t blocks, ColumnStageArgs<T>& args) const {
-    StageStep<T>& record = args.step[args.steps++];
+    StageStep<T>& record = args.step[args.steps];
     record = {};
     const ColumnStep<T>& s = fused.first;
-    record.first_block = int(blocks), record.count = int(s.stop - s.start), record.relu = s.relu;
+    args.first_block[args.steps++] = int(blocks);
+    record.count = int(s.stop - s.start), record.relu = s.relu;
     record.base = input(s.base, 0, s.start), record.output = output(s.output, s.start);
     int64_t threads = 0;
     switch (s.kind) {
@@ -47,7 +56,7 @@ template <class T> class ColumnRecords {
         record.colours = int(s.output.channels), record.last_level = int(last_level(s));
         record.uniform = output(s.uniform, s.colour).data, record.known = output(s.known, s.colour).data;
         record.values = output(s.values, s.colour).data, record.scaled = s.scaled;
-        threads = 32 * images_;
+        threads = stage_draw_threads(record.last_level + 1) * images_;
     }
     blocks += (threads + kStageThreads - 1) / kStageThreads;
     expect(blocks <= INT_MAX, "expected fewer images, got ", images_);
@@ -102,11 +111,11 @@ template <class T> CUresult run_columns(const ColumnProgram<T>& program, double 
     const ColumnRecords<T> records(program, column);
     for (const auto& stage : stages)
       for (size_t first = 0; first < stage.size() && !error; first += kMaxStageSteps) {
-        ColumnStageArgs<T> args{0, int(program.images()), temperature, {}};
+        ColumnStageArgs<T> args{0, int(program.images()), temperature, {}, {}};
         int64_t blocks = 0;
         for (size_t i = first; i < std::min(stage.size(), first + kMaxStageSteps); ++i)
           blocks = records.add(stage[i], blocks, args);
-        error = launch(kernel, {unsigned(blocks), 1, kStageThreads}, args, stream);
+        error = launch(kernel, {unsigned(blocks), 1, kStageThreads, records.shared_memory(args)}, args, stream);
       }
   }
   return error;
@@ -141,7 +150,7 @@ static CUresult has_code(const std::string& name, int lowest, bool& has) {
   return CUDA_SUCCESS;
 }
 
-template <class T> CUresult why_not_run(const BlockPlan<T>& plan, std::string& why) {
+template <class T> CUresult why_not_run(BlockPlan<T>& plan, std::string& why) {
   int count = 0;
   bool has = false;
   CUfunction kernel = nullptr;
@@ -155,10 +164,11 @@ template <class T> CUresult why_not_run(const BlockPlan<T>& plan, std::string& w
   if (error || count == 0)
     why = "expected a GPU that runs clusters of " + std::to_string(blocks) + " blocks with " +
           std::to_string(plan.shared_memory) + " bytes of shared memory each, got one that does not";
+  else plan.set_teams(count);
   return is_refusal(error) ? CUDA_SUCCESS : error;
 }
-template CUresult why_not_run(const BlockPlan<float>&, std::string&);
-template CUresult why_not_run(const BlockPlan<double>&, std::string&);
+template CUresult why_not_run(BlockPlan<float>&, std::string&);
+template CUresult why_not_run(BlockPlan<double>&, std::string&);
 
 CUresult has_column_kernels(bool& has) { return has_code("column_stage_float32_1", 0, has); }
 

@@ -13,8 +13,9 @@ template <class T> CUresult run_columns(const ColumnProgram<T>&, double temperat
 template <class T> CUresult draw_rows(const BlockPlan<T>&, const BlockArgs<T>&, CUstream);
 
 // Tells why the current GPU cannot run a plan: the build has no code of the kernel, or the GPU has too few neighbouring
-// multiprocessors for its clusters. The text is empty if it can.
-template <class T> CUresult why_not_run(const BlockPlan<T>&, std::string& why);
+// multiprocessors for its clusters. The text is empty if it can, and then the plan's estimate follows the number of
+// clusters that the driver can run at the same time.
+template <class T> CUresult why_not_run(BlockPlan<T>&, std::string& why);
 
 // Tells whether the build has code for the current GPU of the kernels that run_columns() launches.
 CUresult has_column_kernels(bool& has);

@@ -22,9 +22,13 @@ constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of a clu
 // cycles of a round are modelled for an H100 (tests/sass_model), the others are assumed.
 constexpr double kCellCycles = 1000, kOtherCycles = 700;  // of a round with a cell, and without
 constexpr double kExchangeCycles = 225;                   // if blocks exchange results
-constexpr double kClock = 1.755e9;                        // Hz
-constexpr double kStreamBytesPerCycle = 64;               // for one multiprocessor
-constexpr double kCacheBandwidth = 5.5e12;                // bytes per second for all multiprocessors
+constexpr double kFenceCycles = 300;  // of the release by which a block says that it has begun a stage
+// A row step takes these cycles for its barrier, for the first loads of each pass over its outputs, and for each
+// channel of a pass. The loads of four channels overlap.
+constexpr double kRowBarrierCycles = 100, kRowLoadCycles = 300, kRowChannelCycles = 75;
+constexpr double kClock = 1.755e9;           // Hz
+constexpr double kStreamBytesPerCycle = 64;  // for one multiprocessor
+constexpr double kCacheBandwidth = 5.5e12;   // bytes per second for all multiprocessors
 constexpr double kLaunchSeconds = 1.5e-6;
 
 struct Team {
@@ -121,6 +125,7 @@ template <class T> class ProgramPlanner {
     collect_buffers(other, rows);
     drop_intermediates(stages);
     allocate_rings();
+    allocate_held(stages);
     for (const auto& stage : stages) add_stage(stage);
     if (team_.is_cluster()) plan_stream();
     plan_moves();
@@ -146,7 +151,8 @@ template <class T> class ProgramPlanner {
     for (const Round& round : rounds_) {
       const bool has_cell = std::any_of(round.steps.begin(), round.steps.end(),
           [](const FusedStep<T>& fused) { return fused.first.kind == StepKind::kCell; });
-      sum += (has_cell ? kCellCycles : kOtherCycles) + (round.exchanges ? kExchangeCycles : 0);
+      sum += (has_cell ? kCellCycles : kOtherCycles) + (round.exchanges ? kExchangeCycles : 0) +
+             (team_.is_cluster() && round.ends_stage ? kFenceCycles : 0);
     }
     return std::max(sum, double(stream_bytes()) / kStreamBytesPerCycle);
   }
@@ -178,6 +184,8 @@ template <class T> class ProgramPlanner {
     const FusedStep<T>* step = nullptr;
     int first_warp = 0, warps = 0, weights = 0, log_lanes = 2;
     int first_quad = 0, end_quad = 0;
+    int held = 0;              // of a draw: the index in shared memory of the weights of its levels
+    bool is_weighing = false;  // whether the warp weighs the levels of a draw of the next round
   };
   struct Round {
     bool is_barrier, ends_stage;
@@ -259,6 +267,22 @@ template <class T> class ProgramPlanner {
     }
   }
 
+  // The k-th draw of a round keeps the weights of its levels in the k-th of these parts of shared memory.
+  void allocate_held(const std::vector<ColumnStage<T>>& stages) {
+    held_ = int(align_up(ring_values, sizeof(double)));
+    for (const auto& stage : stages)
+      for (const auto& fused : stage)
+        if (fused.first.kind == StepKind::kDraw)
+          ring_values =
+              std::max(ring_values, held_ + held_values(fused.first) * int(std::min<size_t>(kWarps, stage.size())));
+  }
+  static int held_values(const ColumnStep<T>& draw) {
+    return held_weights(int(last_level(draw)) + 1) * int(sizeof(double) / sizeof(T));
+  }
+  static bool is_weighed_before(const ColumnStep<T>& s) {
+    return s.kind == StepKind::kDraw && is_weighed_together(int(last_level(s)) + 1);
+  }
+
   void add_stage(const ColumnStage<T>& stage) {
     const size_t begin = rounds_.size();
     int expected = 0;
@@ -274,8 +298,10 @@ template <class T> class ProgramPlanner {
     rounds_.back().ends_stage = true;
   }
   void add_round(const std::vector<FusedStep<T>>& all, int i, int rounds, bool begins_stage, bool exchanges) {
-    // In a cluster, this barrier frees the weights of earlier rounds.
-    rounds_.push_back({begins_stage || team_.is_cluster(), false, all, std::vector<Warp>(kWarps), exchanges});
+    // In a cluster, this barrier frees the weights of earlier rounds. After a round that weighs levels, it shows them
+    // to the warp that draws.
+    const bool is_barrier = begins_stage || i > 0 || team_.is_cluster();
+    rounds_.push_back({is_barrier, false, all, std::vector<Warp>(kWarps), exchanges});
     Round& round = rounds_.back();
     const int steps = int(all.size());
     for (int k = 0; k < steps; ++k) {
@@ -284,7 +310,9 @@ template <class T> class ProgramPlanner {
       warp.step = &round.steps[k], warp.first_warp = kWarps * k / steps;
       warp.warps = kWarps * (k + 1) / steps - warp.first_warp;
       warp.first_quad = share(s) * i / rounds, warp.end_quad = share(s) * (i + 1) / rounds;
-      if (is_product(s) ? warp.first_quad == warp.end_quad : i > 0) continue;
+      if (is_product(s) ? warp.first_quad == warp.end_quad : i > is_weighed_before(s)) continue;
+      warp.is_weighing = is_weighed_before(s) && i == 0;
+      if (s.kind == StepKind::kDraw) warp.held = held_ + k * held_values(s);
       place_weights(s, warp);
       for (int w = 0; w < warp.warps; ++w) round.warp[warp.first_warp + w] = warp;
     }
@@ -305,12 +333,14 @@ template <class T> class ProgramPlanner {
   }
   int count_rounds(const std::vector<FusedStep<T>>& steps) const {
     int64_t rounds = 1;
-    for (const auto& fused : steps)
+    for (const auto& fused : steps) {
+      if (is_weighed_before(fused.first)) rounds = std::max<int64_t>(rounds, 2);
       if (const int64_t bytes = quad_bytes(fused.first); team_.is_cluster() && bytes) {
         const int64_t most = team_.stream_bytes / 2 / int64_t(steps.size()) / bytes;
         expect(most > 0, "expected a model whose weights of four outputs fit in shared memory");
         rounds = std::max(rounds, (share(fused.first) + most - 1) / most);
       }
+    }
     return int(rounds);
   }
   // Returns the bytes of a step's results that a block receives from all blocks, including itself.
@@ -469,10 +499,11 @@ template <class T> class ProgramPlanner {
         break;
       case StepKind::kPointwise: set_kind(BlockKind::pointwise), r.place[0] = at(s.addend, 0, s.start); break;
       default:
-        // A draw may have several warps, but only the first one draws.
-        set_kind(w == warp.first_warp ? BlockKind::draw : BlockKind::idle);
+        // A draw may have several warps. All of them weigh levels, but only the first one draws.
+        set_kind(warp.is_weighing ? BlockKind::weigh : w == warp.first_warp ? BlockKind::draw : BlockKind::idle);
         r.output = at(s.output, 0, s.colour), r.weights = place_scaled(s);
         r.place[kColour] = int(s.colour), r.place[kLastLevel] = int(last_level(s));
+        r.place[kHeld] = warp.held, r.place[kIsWeighed] = is_weighed_before(s);
     }
     return r;
   }
@@ -519,6 +550,7 @@ template <class T> class ProgramPlanner {
   std::map<const T*, Use> uses_;
   std::vector<const T*> dropped_;
   std::map<const T*, Ring> rings_;
+  int held_ = 0;
   static constexpr int kZeros = 0;  // place of the zeros for absent operands
   int period_ = 1;
   std::map<const T*, int> scaled_;
