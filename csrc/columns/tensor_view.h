@@ -23,10 +23,10 @@ struct TensorView {
   }
 };
 template <class T> constexpr TensorView::Type kViewType = TensorView::kOther;
-template <> constexpr TensorView::Type kViewType<float> = TensorView::kFloat;
-template <> constexpr TensorView::Type kViewType<double> = TensorView::kDouble;
-template <> constexpr TensorView::Type kViewType<uint8_t> = TensorView::kBool;
-template <> constexpr TensorView::Type kViewType<int64_t> = TensorView::kInt64;
+template <> inline constexpr TensorView::Type kViewType<float> = TensorView::kFloat;
+template <> inline constexpr TensorView::Type kViewType<double> = TensorView::kDouble;
+template <> inline constexpr TensorView::Type kViewType<uint8_t> = TensorView::kBool;
+template <> inline constexpr TensorView::Type kViewType<int64_t> = TensorView::kInt64;
 
 template <class... Words> void expect(bool condition, const Words&... words) {
   if (condition) return;

@@ -97,7 +97,7 @@ template <class T> class ColumnRecords {
 };
 
 template <class T> constexpr const char* kTypeName = "float32";
-template <> constexpr const char* kTypeName<double> = "float64";
+template <> inline constexpr const char* kTypeName<double> = "float64";
 
 }  // namespace
 
