@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from .._command import FAILED, INTERRUPTED
 from .._sentences import reason, sentence
 from ..training.distributed import LostProcess, ProcessError
@@ -36,7 +38,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn", *, ends_process:
         options = make(prog).parse_args(argv)
         command = f"{_torchrun_command() or prog} {shlex.join(argv)}"
         outputs.check(options)
-        with _one_line_warnings(prog), _terminates_by_interrupt(ends_process):
+        threads = _threads(getattr(options, "threads", None))
+        with _one_line_warnings(prog), _terminates_by_interrupt(ends_process), threads:
             return int(options.run(options, command, argv[1:]))
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
@@ -66,6 +69,20 @@ def _one_line_warnings(prog: str) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Gives torch and the kernels ``count`` threads of the CPU. None leaves their number as it is."""
+    if count is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -40,6 +40,12 @@ def output_file(text: str) -> Path:
     return Path("/dev/stdout") if text == "-" else path(text)
 
 
+def output_images(text: str) -> str:
+    """Parses a path. "-" is standard output, and a path that ends in "/", or an existing folder, is a folder."""
+    file = output_file(text)
+    return f"{file}/" if text.endswith("/") or file.is_dir() else str(file)
+
+
 def output_folder(text: str) -> str:
     """Returns the path as a string, because ``train`` stores its options as JSON."""
     if text == "-":

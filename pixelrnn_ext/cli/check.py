@@ -10,6 +10,7 @@ from .. import causality
 from .._sentences import reason
 from ..training import grid
 from .arguments import non_negative, positive
+from .inputs import add_threads
 from .outputs import add_out, say
 from .pictures import check_out
 
@@ -39,6 +40,7 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=non_negative, default=0)
     picture = "picture of what the output with most leaks sees: blue, leaks red, blind spots orange"
     add_out(parser, "file", metavar="FILE.png", help=picture, required=False)
+    add_threads(parser)
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:

@@ -18,7 +18,7 @@ from ..training.exact_images import read_exact
 from ..training.images import pixel_limit
 from ..training.progress import bar
 from .arguments import positive
-from .inputs import Model, add_checkpoint, add_timeout, check_data, classes_of, label_of, say_notes
+from .inputs import Model, add_checkpoint, add_process_options, check_data, classes_of, label_of, say_notes
 
 # The command divides images of one size into groups of at most this number of values, because encoding takes about 20
 # bytes of memory for each value of a group. Another number would change the bytes of files.
@@ -28,7 +28,7 @@ VALUES_PER_GROUP = 2**26
 def add_options(parser: ArgumentParser, more: str = "") -> None:
     add_checkpoint(parser)
     parser.set_defaults(device="cpu")
-    add_timeout(parser)
+    add_process_options(parser)
     classes = (
         "the class of all images, for a model of classes; or, once for each image, its class, or a split, such as "
         f"digits:test, with the classes of its images; the file does not keep them{more}"

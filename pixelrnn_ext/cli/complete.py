@@ -1,3 +1,4 @@
+import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .. import models
 from ..training import animation, data, drawing, grid, images
 from . import pictures
 from .arguments import positive
@@ -20,7 +22,8 @@ EXAMPLES = (
 
 def add(parser: ArgumentParser) -> None:
     pictures.add_options(parser, 8)
-    hidden = "lower-half (default), box, or an image file of the images' size: white is hidden"
+    areas = ", ".join(drawing.HIDDEN_AREAS)
+    hidden = f"{areas}, or an image file of the images' size: white is hidden (%(default)s)"
     parser.add_argument("--hide", default="lower-half", metavar="WHAT", help=hidden)
     parser.add_argument("--completions", type=positive, default=3, help="rows of the picture (%(default)s)")
     add_data(parser, "whose images, by default those of the training")
@@ -29,7 +32,11 @@ def add(parser: ArgumentParser) -> None:
 
 @divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
-    """Draws hidden parts of images. The picture has rows of original images, visible parts and completed images."""
+    """Draws hidden parts of images. The picture has rows of original images, visible parts and completed images.
+
+    A model draws a pixel from the pixels above it and to its left. Visible pixels below a hidden pixel, or to its
+    right, have no influence on it.
+    """
     pictures.check_out(options.out, animate=options.animate)
     if options.hide not in drawing.HIDDEN_AREAS and not Path(options.hide).exists():
         expected = f"{', '.join(drawing.HIDDEN_AREAS)} or an image file"
@@ -51,6 +58,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             expected = f"a mask of {height}x{width} pixels, as the images have"
             raise ValueError(f"expected {expected}, got {'x'.join(map(str, mask.shape[1:]))} in {options.hide}")
         known = mask[None] < 128
+    if options.world.is_first and not isinstance(model, models.MultiScalePixelRNN) and _has_known_after_hidden(known):
+        after = "pixels below or to the right of a hidden pixel have no influence on it"
+        print(f"note: {after}, because the model draws from above and from the left", file=sys.stderr)
     rows = options.completions
     grid.check_size(options.out, (2 + rows) * count, count, height, width, animate=options.animate)
     condition = None
@@ -69,3 +79,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     draw = partial(drawing.draw, model, rows * count, dataset.shape, condition=condition, given=given, known=known)
     order = partial(animation.drawing_order, model, known)
     return pictures.make("completions", options, draw, compose, order, count, model.levels)
+
+
+def _has_known_after_hidden(known: Tensor) -> bool:
+    """Returns whether a visible pixel comes after a hidden one, row by row and from left to right."""
+    is_known = known.flatten()
+    return bool((is_known[1:] & ~is_known.cummin(0).values[:-1]).any())

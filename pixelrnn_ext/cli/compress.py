@@ -1,6 +1,8 @@
 import copy
 import math
+import os
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -78,8 +80,21 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     write_atomically(options.out, data)
     values = sum(group.numel() for group in images)
     line = f"{counted(sum(counts), 'image')}, {counted(len(data), 'byte')}, {8 * len(data) / values:.4f} bits/dim"
-    say(line if bits is None else f"{line}, {_versus_likelihood(len(data), bits / 8)}", options.out)
+    if bits is not None:
+        line += f", {_versus_likelihood(len(data), bits / 8)}"
+    say(f"{line}, {_versus_input(len(data), options.images, values, model.levels)}", options.out)
     return 0
+
+
+def _versus_input(size: int, names: list[str], values: int, levels: int) -> str:
+    """Compares the compressed size with that of the picture files, or of a data set's pixels as packed bits."""
+    files = [path for name in names if os.path.lexists(name) for path in coding.files_of(Path(name))]
+    if all(map(os.path.lexists, names)) and all(path.is_file() for path in files):
+        before, what = sum(path.stat().st_size for path in files), counted(len(files), "file")
+    else:
+        before, what = -(-values * (levels - 1).bit_length() // 8), "pixels as packed bits"
+    note = ": the file is larger than its input" if size > before else ""
+    return f"{100 * size / before:.1f} % of {counted(before, 'byte')} of {what}{note}"
 
 
 def _versus_likelihood(size: int, expected: float) -> str:

@@ -1,5 +1,4 @@
 import hashlib
-import os
 from argparse import ArgumentParser, Namespace
 from collections import deque
 from collections.abc import Iterator
@@ -8,13 +7,12 @@ from pathlib import Path
 
 from .._sentences import counted
 from ..codec import Codec, container
-from ..training.exact_images import check_model, encode_png
-from ..training.files import folder_atomically
+from ..training.exact_images import check_model, write_numbered
 from ..training.progress import rows_bar
 from . import coding
 from .arguments import input_file, positive
 from .inputs import divided, load_model
-from .outputs import add_out, check_writable
+from .outputs import add_out, check_folder
 
 SUMMARY = "restore compressed images"
 EXAMPLES = (
@@ -35,7 +33,7 @@ def add(parser: ArgumentParser) -> None:
 @divided
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Decodes a file that compress wrote with the same CHECKPOINT. Writes numbered PNG files to a new folder."""
-    _check_folder(Path(options.out))
+    check_folder(Path(options.out))
     model, facts = load_model(options)
     check_model(model.image_channels, model.levels)
     world = options.world
@@ -48,7 +46,6 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         counts = [group.images for group in container.read(data).groups]
     conditions = coding.conditions(options.labels, None, counts, model, facts)
     count = sum(counts)
-    digits = len(str(count - 1))
     with _naming(options.file), rows_bar("decoding") as progress:
         groups = codec.iterate_groups(
             data,
@@ -61,9 +58,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         if not world.is_first:
             deque(images, maxlen=0)
             return 0
-        with folder_atomically(Path(options.out)) as made:
-            for number, image in enumerate(images):
-                (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
+        write_numbered(Path(options.out), images, count, model.levels)
     print(f"{counted(count, 'image')}: {options.out}")
     return 0
 
@@ -79,14 +74,3 @@ def _naming(file: Path) -> Iterator[None]:
     except ValueError as error:
         message = str(error).replace("within max_bytes", "within --max-bytes")
         raise ValueError(f"{file} cannot be decoded: {message}") from error
-
-
-def _check_folder(path: Path) -> None:
-    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
-        raise FileExistsError(f"expected --out to be a new or an empty folder, got {path}")
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"expected --out to name a folder in one that exists, got {path}")
-    if os.path.ismount(target) or target == Path(os.path.realpath(".")):
-        raise FileExistsError(f"expected --out to be a folder that can be replaced, got {path}")
-    check_writable(target.parent)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from .. import machine, models
+from .._sentences import reason
+from ..codec import Codec, container
 from ..models import trained
 from ..operators import library
 from ..training import checkpoint
@@ -13,15 +15,19 @@ from ..training.builder import count_parameters
 from ..training.data import score_of, unit_of
 from ..training.journal import LOG, read
 from ..training.output import CURVE
+from .inputs import add_threads
 
-SUMMARY = "what was compiled in (the default), or what a training did"
-EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
+SUMMARY = "what was compiled in (the default), what a training did, or what a compressed file has"
+EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors", "digits.prnn")
 
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Describes the training RUN. Without RUN, prints what a bug report needs: versions, machine, compiled features."""
+    """Describes a training, or a file that compress wrote.
+
+    Without an argument, prints what a bug report needs: versions, machine, compiled features.
+    """
     if path := getattr(options, "checkpoint", None):
-        facts = _training_facts(path)
+        facts = _file_facts(Path(path)) if _is_compressed(Path(path)) else _training_facts(path)
     else:
         library.multiplies_bfloat16()  # asks Linux for AMX, so that the answer is printed
         version, *others = library.build_config().items()
@@ -33,9 +39,31 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", metavar="RUN", nargs="?", help="the folder of a training, a checkpoint, or a pretrained model"
-    )
+    sources = "the folder of a training, a checkpoint, a pretrained model, or a file that compress wrote"
+    parser.add_argument("checkpoint", metavar="RUN", nargs="?", help=sources)
+    add_threads(parser)
+
+
+def _is_compressed(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(container.MAGIC)) == container.MAGIC
+
+
+def _file_facts(path: Path) -> dict[str, object]:
+    content = container.read(path.read_bytes())
+    sizes: dict[str, int] = {}
+    for group in content.groups:
+        size = f"{group.height}x{group.width}"
+        sizes[size] = sizes.get(size, 0) + group.images
+    return {
+        "file": f"{path} ({in_bytes(path.stat().st_size)})",
+        "format": f"{container.VERSION}, profile {content.profile}",
+        "fingerprint": f"{content.fingerprint.hex()} of the model that decodes it",
+        "images": ", ".join(f"{count} of {size}" for size, count in sizes.items()) or "none",
+        "streams": sum(len(group.streams) for group in content.groups),
+    }
 
 
 def _readable(value: object) -> str:
@@ -50,9 +78,9 @@ def _readable(value: object) -> str:
 
 def _training_facts(path: str) -> dict[str, object]:
     file = checkpoint.resolve(path, without_score=True)
-    _, facts = checkpoint.load(file)
-    with torch.device("meta"):
-        model = models.from_config(facts["model"])
+    tensors, facts = checkpoint.load(file)
+    model = models.from_config(facts["model"])
+    checkpoint.load_scored(model, tensors, file)
     folder, data, progress = file.parent, facts["data"], facts["progress"]
     step, validation, unit = str(progress["step"]), None, unit_of(model.levels)
     if math.isfinite(progress["best"]):
@@ -64,6 +92,7 @@ def _training_facts(path: str) -> dict[str, object]:
     return {
         "model": f"{type(model).__name__}({model.extra_repr()})",
         "parameters": parameters_in_words(model),
+        "fingerprint": _fingerprint(model),
         "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
         "validation": validation,
         "test": None if test is None else f"{test:.4f} {unit}",
@@ -77,6 +106,14 @@ def _training_facts(path: str) -> dict[str, object]:
         "log": log if log.exists() else None,
         "learning curve": curve if curve.exists() else None,
     }
+
+
+def _fingerprint(model: models.AutoregressiveModel) -> str:
+    """Returns the fingerprint of the files that the model decodes, or why it cannot compress images."""
+    try:
+        return Codec(model).fingerprint.hex()
+    except (TypeError, ValueError, RuntimeError) as error:
+        return f"none: {reason(error)}"
 
 
 def parameters_in_words(model: torch.nn.Module) -> str:

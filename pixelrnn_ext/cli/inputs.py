@@ -1,4 +1,4 @@
-"""Options that several commands share: CHECKPOINT, ``--data`` and ``--device``."""
+"""Options that several commands share: CHECKPOINT, ``--data``, ``--device``, ``--timeout`` and ``--threads``."""
 
 import os
 import sys
@@ -16,8 +16,9 @@ from ..training import checkpoint, data, distributed, images, stored_data
 from ..training.builder import check_fits
 from ..training.checkpoint import Facts
 from ..training.interrupt import ignore_signals
-from .arguments import device, folder, non_negative, positive, size
+from .arguments import device, folder, non_negative, positive, size, up_to
 
+MAX_THREADS = 1024  # OpenMP ends the process, without a message, if the system cannot start so many threads
 Model = models.AutoregressiveModel
 Command: TypeAlias = Callable[[Namespace, str, list[str]], int]
 
@@ -52,12 +53,18 @@ def add_data(parser: ArgumentParser, what: str) -> None:
 
 def add_device(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU, if any")
-    add_timeout(parser)
+    add_process_options(parser)
 
 
-def add_timeout(parser: ArgumentParser) -> None:
+def add_process_options(parser: ArgumentParser) -> None:
     limit = "under torchrun: how long a process waits for another (%(default)s)"
     parser.add_argument("--timeout", type=positive, metavar="SECONDS", default=distributed.TIMEOUT, help=limit)
+    add_threads(parser)
+
+
+def add_threads(parser: ArgumentParser) -> None:
+    threads = "threads of the CPU for a process, by default OMP_NUM_THREADS or as many as cores"
+    parser.add_argument("--threads", type=up_to(MAX_THREADS), metavar="N", help=threads)
 
 
 def add_checkpoint(parser: ArgumentParser) -> None:
@@ -110,7 +117,7 @@ def load_data(options: Namespace, model: Model, facts: Facts) -> data.DataSet:
     dataset = world.first_then_others(lambda: stored_data.load_again(facts, options.data, **data_options(options)))
     stored_data.check_same_everywhere(dataset, world)
     check_data(dataset, model, facts)
-    dataset.check_not_empty(options.split)
+    dataset.check_not_empty(*(data.SPLITS if options.split == "all" else [options.split]))
     say_notes(dataset)
     return dataset
 

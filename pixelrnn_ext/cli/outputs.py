@@ -1,4 +1,4 @@
-"""The option ``--out`` of the commands: its definition and its checks."""
+"""The options that name what a command writes, usually ``--out``: their definition and their checks."""
 
 import os
 import sys
@@ -12,41 +12,64 @@ from ..training.drawing import HIDDEN_AREAS
 from . import arguments, coding
 
 
-def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str, required: bool = True) -> None:
-    """Adds ``--out``, and ``--force`` unless the output is a new folder.
+def add_out(
+    parser: ArgumentParser,
+    writes: str,
+    short: str | None = None,
+    flag: str = "--out",
+    *,
+    help: str,
+    metavar: str,
+    required: bool = True,
+    type: Callable[[str], Path | str] | None = None,
+) -> None:
+    """Adds ``flag`` as ``options.out``, and ``--force`` unless the output is a new folder.
 
     ``writes`` is a key of ``REPLACED``. A file may be "-", which is standard output.
     """
-    kind = arguments.output_file if writes == "file" else arguments.output_folder
-    parser.add_argument(*flags, "--out", type=kind, required=required, metavar=metavar, help=help)
-    parser.set_defaults(writes=writes)
+    kind = type or (arguments.output_file if writes == "file" else arguments.output_folder)
+    flags = (short, flag) if short else (flag,)
+    parser.add_argument(*flags, dest="out", type=kind, required=required, metavar=metavar, help=help)
+    parser.set_defaults(writes=writes, out_flag=flag)
     if writes != "folder":
-        parser.add_argument(
-            "--force", action="store_true", help="let --out replace an input, a checkpoint or a file of a training"
-        )
+        may = f"let {flag} replace an input, a checkpoint or a file of a training"
+        parser.add_argument("--force", action="store_true", help=may)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, flag: str = "--out") -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
+        raise PermissionError(f"expected {flag} in a folder that can be written to, got {folder}")
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, flag: str = "--out") -> None:
     target = Path(os.path.realpath(path))
     creates = files.is_replaceable(path)
     if path.is_dir() or path.is_socket() or (creates and not target.parent.is_dir()):
-        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
+        raise FileNotFoundError(f"expected {flag} to name a file in a folder that exists, got {path}")
     if creates:
-        check_writable(target.parent)
+        check_writable(target.parent, flag)
     if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+        raise PermissionError(f"expected {flag} to name a file that can be written to, got {path}")
     if not creates and os.isatty(1) and path.samefile("/dev/stdout"):
-        raise ValueError(f"expected --out to name a file or a pipe, got {path}, which is a terminal")
+        raise ValueError(f"expected {flag} to name a file or a pipe, got {path}, which is a terminal")
+
+
+def check_folder(path: Path) -> None:
+    """Raises an error unless ``path`` is a new or an empty folder, which ``files.folder_atomically`` can write."""
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"expected --out to be a new or an empty folder, got {path}")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"expected --out to name a folder in one that exists, got {path}")
+    if os.path.ismount(target) or target == Path(os.path.realpath(".")):
+        raise FileExistsError(f"expected --out to be a folder that can be replaced, got {path}")
+    check_writable(target.parent)
 
 
 def say(line: str, out: Path | None) -> None:
     """Prints a line to stderr if ``--out`` is a pipe, a device or stdout, otherwise to stdout."""
-    print(line, file=sys.stdout if out is None or files.is_replaceable(out) else sys.stderr)
+    is_stored = out is None or files.is_replaceable(out) or out.is_dir()
+    print(line, file=sys.stdout if is_stored else sys.stderr)
 
 
 def _data_files(options: Namespace) -> list[Path]:
@@ -77,7 +100,7 @@ INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
 
 
 def check(options: Namespace) -> None:
-    """Raises FileExistsError if ``--out`` would replace an input of the command, a checkpoint or a file of a training.
+    """Raises FileExistsError if the output would replace an input of the command, a checkpoint or a file of a training.
 
     A training may replace training files in its own folder, unless the files are inputs of the command.
     """
@@ -87,7 +110,7 @@ def check(options: Namespace) -> None:
     for file in (*REPLACED[options.writes](Path(options.out)), *own):
         kind = None if file in own else _protected_kind(file)
         if kind or _is_input(file, options):
-            expected = "expected --out to replace no input, no checkpoint and no file of a training"
+            expected = f"expected {options.out_flag} to replace no input, no checkpoint and no file of a training"
             raise FileExistsError(f"{expected}, got {file}, {kind or 'an input of this command'}: --force replaces it")
 
 

@@ -17,10 +17,10 @@ from .inputs import add_checkpoint, add_device
 from .outputs import add_out, check_file, say
 
 
-def add_options(parser: ArgumentParser, count: int) -> None:
+def add_options(parser: ArgumentParser, count: int, more: str = "", out: Callable[[str], str] | None = None) -> None:
     add_checkpoint(parser)
-    formats = "the picture: PNG, .jpg, lossless .webp, or .gif, an animation; -: standard output"
-    add_out(parser, "file", metavar="FILE.png", help=formats)
+    formats = f"the picture: PNG, .jpg, lossless .webp, or .gif, an animation; -: standard output{more}"
+    add_out(parser, "file", metavar="FILE.png", help=formats, type=out)
     option = parser.add_argument
     option("--animate", action="store_true", help="write a GIF of the drawing, even into a pipe; the default for .gif")
     option("--count", type=positive, default=count, help="number of images (%(default)s)")
@@ -48,10 +48,11 @@ def make(
     order: Callable[[], Tensor],
     columns: int,
     levels: int,
+    write: Callable[[Tensor], None] | None = None,
 ) -> int:
-    """Draws images with a model, and writes them as one picture. Returns the exit status of the command.
+    """Draws images with a model, and writes them. Returns the exit status of the command.
 
-    After Ctrl-C, the picture has the images that are finished.
+    After Ctrl-C, the images that are finished are written.
 
     Args:
         noun: the images in messages, in the plural, such as "samples".
@@ -60,6 +61,7 @@ def make(
         compose: takes the drawn images, in [0, 1]. Returns two tensors with all images of the grid: the pixels
             before the drawing, and the pixels after it.
         order: returns the indices of the pixels in the order of drawing.
+        write: writes the drawn images, integers (N, C, H, W). By default they become one picture.
     """
     world = options.world
     with rows_bar() as progress:
@@ -73,7 +75,9 @@ def make(
         )
     if not world.is_first:
         return 0 if finished else INTERRUPTED
-    if len(drawn):
+    if len(drawn) and write:
+        write(drawn)
+    elif len(drawn):
         before, after = compose(drawn / (levels - 1))
         # After Ctrl-C, an animation has fewer frames, but is still written.
         with Interrupt() as stop:

@@ -32,7 +32,7 @@ EXAMPLES = (
 
 # Checkpoints do not store the options in NOT_STORED, because each of these options concerns only one run of the
 # command.
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force", "timeout"}
+NOT_STORED = {"run", "writes", "out_flag", "resume", "overwrite", "force", "timeout", "threads"}
 
 
 def _count(help: str, maximum: int = 2**16) -> dict[str, Any]:
@@ -186,7 +186,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)
             training.journal.close()
-        say(headline("test", score, dataset, best, step) + ", the best on validation")
+        count = len(dataset.splits["test"])
+        say(headline("test", score, dataset, count, best, step) + ", the best on validation")
     return 0
 
 

@@ -209,6 +209,11 @@ def load_into(module: nn.Module, tensors: _Tensors, path: Path) -> None:
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 
 
+def load_scored(model: nn.Module, tensors: _Tensors, path: Path) -> None:
+    """Loads the parameters that a training scores: their moving average, if the checkpoint at ``path`` has one."""
+    load_into(model, tensors_of(tensors, "average") or tensors_of(tensors, "model"), path)
+
+
 def resolve(path: str | Path, *, without_score: bool = False) -> Path:
     """Returns the path of the checkpoint file that ``path`` stands for.
 
@@ -253,7 +258,7 @@ def load_model(
     path = resolve(path)
     tensors, facts = load(path)
     model = models.from_config(facts["model"])
-    load_into(model, tensors_of(tensors, "average") or tensors_of(tensors, "model"), path)
+    load_scored(model, tensors, path)
     for name, parameter in model.state_dict().items():
         if not parameter.isfinite().all():
             raise ValueError(f"expected a model of finite parameters, got infinity or NaN in {name} of {path}")

@@ -59,11 +59,13 @@ PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 class Split:
     """Images, uint8 (N, C, H, W) in [0, levels), and the numbers of their classes, int64 (N,).
 
-    ``labels`` is None if the images have no classes.
+    ``labels`` is None if the images have no classes. ``names`` has the path of each image in its folder, and is None if
+    the images are from no folder.
     """
 
     images: Tensor
     labels: Tensor | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -408,7 +410,8 @@ def _folder(
     splits = {}
     for split, names in members.items():
         labels = torch.tensor([numbers[class_of(name)] for name in names], dtype=torch.long) if classes else None
-        splits[split] = Split(_part(read.store, split, (1 if gray else 3, height, width), torch.uint8), labels)
+        images = _part(read.store, split, (1 if gray else 3, height, width), torch.uint8)
+        splits[split] = Split(images, labels, tuple(names))
     shown = str(path).encode(errors="backslashreplace").decode()
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
     read_with = dict(image_size=[height, width], fit=fit, gray=gray, max_pixels=max_pixels)

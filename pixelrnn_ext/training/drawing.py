@@ -9,7 +9,12 @@ from ..sampling import Progress, Report, Sampler
 from .data import conditions
 from .seeds import generator
 
-HIDDEN_AREAS = ("lower-half", "box")
+# The hidden rows and columns of an image of a height and a width, by the name of the area.
+HIDDEN_AREAS: dict[str, Callable[[int, int], tuple[slice, slice]]] = {
+    "lower-half": lambda height, width: (slice(height // 2, height), slice(width)),
+    "left-half": lambda height, width: (slice(height), slice(width // 2)),
+    "box": lambda height, width: (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)),
+}
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
@@ -82,14 +87,8 @@ def draw(
 
 
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
-    """Returns a mask (1, 1, H, W) of the visible pixels.
-
-    If ``hide`` is "lower-half", the lower half of the image is hidden. Otherwise a central box of half the height and
-    half the width is hidden.
-    """
+    """Returns a mask (1, 1, H, W) of the pixels outside ``hide``, which is a key of ``HIDDEN_AREAS``."""
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
-    if hide == "lower-half":
-        known[:, :, height // 2 :] = False
-    else:
-        known[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4] = False
+    rows, columns = HIDDEN_AREAS[hide](height, width)
+    known[..., rows, columns] = False
     return known

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from .distributed import World
 from .progress import bar
 
 
-@torch.no_grad()
 def nats_per_image(
     model: AutoregressiveModel,
     data: DataSet,
@@ -21,12 +21,31 @@ def nats_per_image(
     batch_size: int = 16,
     stop: Callable[[], bool] | None = None,
 ) -> float | None:
-    """Returns the mean of -log_prob of a split in nats, or None if ``stop()`` is true in any process.
+    """Returns the mean of -log_prob of a split in nats, or None if ``stop()`` is true in any process."""
+    data.check_not_empty(split)
+    try:
+        return mean(image_nats(model, data, split, world, batch_size=batch_size, stop=stop))
+    except KeyboardInterrupt:
+        if stop is None:
+            raise
+        return None
 
-    The processes divide the batches. The sum over the batches does not depend on the number of processes.
+
+@torch.no_grad()
+def image_nats(
+    model: AutoregressiveModel,
+    data: DataSet,
+    split: str,
+    world: World,
+    *,
+    batch_size: int = 16,
+    stop: Callable[[], bool] | None = None,
+) -> list[float]:
+    """Returns -log_prob in nats of each image of a split.
+
+    The processes divide the batches. Raises KeyboardInterrupt if ``stop()`` is true in any process.
     """
     check_fits(model, data)
-    data.check_not_empty(split)
 
     def score(batch: slice) -> Tensor:
         if stop is not None and stop():
@@ -34,28 +53,31 @@ def nats_per_image(
         values, condition = select(data, split, batch, world.device, model.condition_channels > 0)
         return -model.log_prob(values, condition, check=False).double()
 
-    try:
-        return _mean(score, len(data.splits[split]), split, world, batch_size)
-    except KeyboardInterrupt:
-        if stop is None:
-            raise
-        return None
+    return _each_image(score, len(data.splits[split]), split, world, batch_size)
 
 
-def _mean(score: Callable[[slice], Tensor], images: int, split: str, world: World, batch_size: int) -> float:
-    """Returns the mean of ``score`` over all images. ``score`` takes a batch, and returns a float64 for each image."""
+def mean(values: Sequence[float]) -> float:
+    """Returns the mean of float64 numbers, whose exact sum depends on no order, thread or process."""
+    return math.fsum(values) / len(values)
+
+
+def _each_image(
+    score: Callable[[slice], Tensor], images: int, split: str, world: World, batch_size: int
+) -> list[float]:
+    """Returns the results of ``score`` for all images. ``score`` takes a batch, and returns float64, one an image."""
     batches = [slice(start, min(start + batch_size, images)) for start in range(0, images, batch_size)]
 
-    def add(batch: slice) -> Tensor:
-        part = score(batch).sum()
-        return part if world.size == 1 else part.cpu()
+    def compute(batch: slice) -> Tensor:
+        part = score(batch)
+        return part if world.size == 1 else part.cpu()  # a single process does not wait for its GPU here
 
-    total = torch.zeros((), dtype=torch.float64)
+    parts: list[Tensor] = []
     with bar("images", images, split) as shown:
-        for batch, part in zip(batches, world.map(add, batches), strict=True):
-            total = total.to(part.device) + part
+        for batch, part in zip(batches, world.map(compute, batches), strict=True):
+            parts.append(part)
             shown.update(batch.stop - batch.start)
-    return float(total) / images
+    found: list[float] = torch.cat(parts).tolist() if parts else []
+    return found
 
 
 def split_score(model: AutoregressiveModel, data: DataSet, split: str, world: World, batch_size: int = 16) -> float:
@@ -77,4 +99,4 @@ def accuracy(model: AutoregressiveModel, data: DataSet, split: str, world: World
         likelihoods = torch.stack([model.log_prob(values, condition, check=False) for condition in one_hot])
         return (likelihoods.argmax(0) == labels[batch].to(world.device)).double()
 
-    return _mean(is_right, len(labels), split, world, batch_size)
+    return mean(_each_image(is_right, len(labels), split, world, batch_size))

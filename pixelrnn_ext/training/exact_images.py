@@ -4,12 +4,14 @@ The value v of a model of L levels is the byte round(v * 255 / (L - 1)) in a fil
 """
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .files import folder_atomically
 from .images import open_picture
 from .optional import need
 
@@ -70,6 +72,14 @@ def encode_png(image: Tensor, levels: int) -> bytes:
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     return encoded.getvalue()
+
+
+def write_numbered(folder: Path, images: Iterable[Tensor], count: int, levels: int) -> None:
+    """Writes ``count`` images as PNG files to a new folder. The names, such as 07.png, are numbers of equal length."""
+    digits = len(str(count - 1))
+    with folder_atomically(folder) as made:
+        for number, image in enumerate(images):
+            (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, levels))
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:

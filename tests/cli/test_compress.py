@@ -66,7 +66,9 @@ def test_pictures_come_back(cwd, capsys, levels, channels):
     printed = capsys.readouterr()
     compressed, decompressed = printed.out.splitlines()
     above = r"(\d+ bytes|\d\.\d\d %) above the likelihood"
-    found = re.fullmatch(rf"5 images, {size} bytes, (\d+\.\d{{4}}) bits/dim, {above}", compressed)
+    before = sum(Path(f"pictures/picture {i}.png").stat().st_size for i in (3, 0, 1, 2, 3))
+    of_input = f"{100 * size / before:.1f} % of {before} bytes of 5 files"
+    found = re.fullmatch(rf"5 images, {size} bytes, (\d+\.\d{{4}}) bits/dim, {above}, {of_input}", compressed)
     assert found and abs(float(found[1]) - 8 * size / values) < 1e-4
     assert decompressed == "5 images: out" and printed.err == ""
     assert names_in(cwd / "out") == [f"{i}.png" for i in range(5)]
@@ -88,7 +90,8 @@ def test_the_likelihood_is_that_of_the_model(cwd, capsys, monkeypatch):
         pixelrnn("compress model pictures -o file")
         lines.append(capsys.readouterr().out.strip())
     more = (cwd / "file").stat().st_size - bits / 8
-    assert lines[0] == lines[1] == f"{lines[2]}, {more:.0f} bytes above the likelihood"
+    without, of_input = lines[2].rsplit(", ", 1)
+    assert lines[0] == lines[1] == f"{without}, {more:.0f} bytes above the likelihood, {of_input}"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,20 @@ def test_the_likelihood_is_that_of_the_model(cwd, capsys, monkeypatch):
 )
 def test_how_a_size_is_beside_the_likelihood(size, expected, said):
     assert command._versus_likelihood(size, expected) == f"{said} the likelihood"
+
+
+def test_a_file_that_is_larger_than_its_input(cwd, capsys, trained):
+    """A data set has no files of single pictures, so its input is the pixels as packed bits."""
+    tiny_checkpoint(cwd / "model")
+    cwd.joinpath("one.pgm").write_bytes(b"P5 7 1 255\n" + bytes(7))
+    pixelrnn("compress model one.pgm -o file")
+    size = (cwd / "file").stat().st_size
+    expected = f"{100 * size / 18:.1f} % of 18 bytes of 1 file: the file is larger than its input"
+    assert size > 18 and capsys.readouterr().out.endswith(f", {expected}\n")
+    pixelrnn("compress -o file", trained[0], "digits:test")
+    size, packed = (cwd / "file").stat().st_size, 176 * 64 * 5 // 8
+    printed = capsys.readouterr().out
+    assert printed.endswith(f", {100 * size / packed:.1f} % of {packed} bytes of pixels as packed bits\n")
 
 
 def label_options(labels):

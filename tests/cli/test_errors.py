@@ -60,7 +60,10 @@ def paths(trained, tmp_path):
         ("complete {trained} --out {new}.webp --count 99 --completions 300", "a picture of sides up to 16383"),
         ("complete {trained} --out {new} --hide {mask}", "a mask of 8x8 pixels, .* got 9x8 in {mask}"),
         ("complete {trained} --out {new} --hide {file}", "^{file} cannot be read as an image"),
-        ("complete {trained} --out {new} --hide {new}.png", "--hide to be lower-half, box or an image file, got {new}"),
+        (
+            "complete {trained} --out {new} --hide {new}.png",
+            "--hide to be lower-half, left-half, box or an image file, got {new}",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(paths, capsys, arguments, message):

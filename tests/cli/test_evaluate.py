@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import statistics
@@ -5,9 +6,11 @@ import statistics
 import torch
 
 from helpers.mnist import write_mnist
+from helpers.pictures import NAMES, write_named_pictures
 from helpers.tiny import tiny_checkpoint, tiny_data
 from pixelrnn_ext import models
 from pixelrnn_ext.training import checkpoint, data
+from pixelrnn_ext.training.folder import split_of
 
 from .command_line import MODEL, error_of, pixelrnn
 
@@ -33,6 +36,48 @@ def test_evaluate_for_a_program(trained, capsys):
     assert found["versions"]["torch"] == torch.__version__
     model = models.from_config(found["model"])
     assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_all_splits_and_the_score_of_each_image(trained, tmp_path, capfd):
+    evaluate, table = ("evaluate", trained[0]), tmp_path / "scores.csv"
+    means, counts = [], []
+    for split in data.SPLITS:
+        pixelrnn(*evaluate, "--split", split, "--json")
+        found = json.loads(capfd.readouterr().out)
+        means.append(found["score"])
+        counts.append(found["images"])
+    pixelrnn(*evaluate, "--split", "all", "--per-image", table, "--classify")
+    printed = capfd.readouterr().out.splitlines()
+    average = sum(score * count for score, count in zip(means, counts)) / sum(counts)
+    assert printed[0].startswith(f"all: {average:.4f} bits/dim; digits (8x8, 17 levels), {sum(counts)} images;")
+    assert "% of the images" in printed[1]
+    head, *rows = csv.reader(table.read_text().splitlines())
+    assert head == ["split", "image", "class", "bits/dim"]
+    digits = data.load("digits")
+    labels = [(split, *pair) for split, part in digits.splits.items() for pair in enumerate(part.labels.tolist())]
+    assert [row[:3] for row in rows] == [[*map(str, label)] for label in labels]
+    for split, score in zip(data.SPLITS, means):
+        assert abs(statistics.mean(float(row[3]) for row in rows if row[0] == split) - score) < 1e-4
+    pixelrnn(*evaluate, "--per-image", "-")
+    shown = capfd.readouterr()
+    assert shown.out.splitlines()[1:] == [",".join(row) for row in rows if row[0] == "test"]
+    assert "test: " in shown.err
+
+
+def test_the_scores_of_a_folder_have_the_names_of_its_pictures(tmp_path, capsys):
+    write_named_pictures(tmp_path / "pictures")
+    model, table = tiny_checkpoint(tmp_path / "model", levels=256), tmp_path / "scores.csv"
+    spec = f"folder:{tmp_path / 'pictures'}"
+    options = "--image-size", "4x5", "--gray", "--split", "all", "--per-image", table
+    pixelrnn("evaluate", model, "--data", spec, *options)
+    _, *rows = csv.reader(table.read_text().splitlines())
+    assert sorted(row[1] for row in rows) == sorted(NAMES)
+    assert all(row[0] == split_of(row[1]) and row[1].startswith(row[2]) for row in rows)
+    capsys.readouterr()
+    refused = error_of(capsys, "evaluate", model, "--data", spec, *options[:-1], model)
+    assert refused.startswith("expected --per-image to replace no input, no checkpoint")
+    missing = error_of(capsys, "evaluate", model, "--data", spec, *options[:-1], tmp_path / "none/scores.csv")
+    assert missing.startswith("expected --per-image to name a file in a folder that exists")
 
 
 def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monkeypatch):

@@ -3,7 +3,9 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 
+from pixelrnn_ext import cli
 from pixelrnn_ext.cli import completion, parser
 from pixelrnn_ext.training import data
 
@@ -17,6 +19,15 @@ def test_an_example_is_understood_and_shown(name, example, capsys):
     options = parser.make("pixelrnn").parse_args([name, *shlex.split(example)])
     assert options.run is parser.COMMANDS[name].run
     assert f"  pixelrnn {name} {example}".rstrip() in exit_output(capsys, 0, name, "--help").out.splitlines()
+
+
+@pytest.mark.parametrize("name", parser.COMMANDS)
+def test_a_command_takes_a_number_of_threads(name, monkeypatch):
+    module, before, found = parser.COMMANDS[name], torch.get_num_threads(), []
+    monkeypatch.setattr(module, "run", lambda *_: found.append(torch.get_num_threads()) or 0)
+    monkeypatch.setattr("pixelrnn_ext.cli.outputs.check", lambda options: None)
+    assert cli.main([name, *shlex.split(module.EXAMPLES[0]), "--threads", str(before + 1)]) == 0
+    assert found == [before + 1] and torch.get_num_threads() == before
 
 
 def test_the_help_of_all_commands_begins_with_examples(capsys):

@@ -7,7 +7,8 @@ import shutil
 import pytest
 import torch
 
-from pixelrnn_ext import cli, models
+from helpers.tiny import tiny_checkpoint
+from pixelrnn_ext import cli, codec, models
 from pixelrnn_ext.training import checkpoint, journal
 
 from .command_line import change_facts, error_of, pixelrnn
@@ -81,7 +82,36 @@ def test_info_of_a_training_before_its_first_score(trained, tmp_path, info, caps
 
 
 def test_info_of_a_pretrained_model(info):
-    assert info("mnist5k-diagonal")["test"] == f"{models.PRETRAINED['mnist5k-diagonal']['test']:.4f} nats"
+    found = info("mnist5k-diagonal")
+    assert found["test"] == f"{models.PRETRAINED['mnist5k-diagonal']['test']:.4f} nats"
+    assert found["fingerprint"] == codec.Codec(models.pretrained("mnist5k-diagonal")).fingerprint.hex()
+
+
+def test_info_of_a_compressed_file(tmp_path, info, capsys):
+    model = models.PixelCNN(image_channels=1, levels=2, hidden_channels=2, num_layers=1)
+    coder = codec.Codec(model)
+    groups = [
+        torch.zeros(count, 1, *size, dtype=torch.uint8) for count, size in [(3, (4, 5)), (1, (7, 2)), (2, (4, 5))]
+    ]
+    file = tmp_path / "digits.prnn"
+    file.write_bytes(coder.compress(groups, streams=1))
+    assert info(file) == {
+        "file": f"{file} ({file.stat().st_size} bytes)",
+        "format": f"{codec.container.VERSION}, profile 0",
+        "fingerprint": f"{coder.fingerprint.hex()} of the model that decodes it",
+        "images": "5 of 4x5, 1 of 7x2",
+        "streams": "3",
+    }
+    file.write_bytes(file.read_bytes()[:-1])
+    assert error_of(capsys, "info", file).startswith("the file is damaged")
+
+
+def test_a_model_without_a_fingerprint(tmp_path, info):
+    """A sum of such weights would not be exact, so the model cannot compress images."""
+    path = tiny_checkpoint(tmp_path / "model")
+    tensors, facts = checkpoint.load(path)
+    checkpoint.save(path, {name: tensor * 1e9 for name, tensor in tensors.items()}, facts)
+    assert info(path)["fingerprint"].startswith("none: expected ")
 
 
 def test_info_is_the_default_and_names_what_a_bug_report_needs(info, capsys):

@@ -3,11 +3,11 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.pictures import frames_of
+from helpers.pictures import frames_of, names_in
 from pixelrnn_ext import cli, sampling
 from pixelrnn_ext.training import animation, files, grid
 
-from .command_line import SIDE, pixelrnn, pixels_of
+from .command_line import SIDE, error_of, pixelrnn, pixels_of
 
 
 def test_sample_writes_a_grid(trained, tmp_path, capsys):
@@ -22,6 +22,43 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     assert (grids[0] == grids[1]).all() and (grids[0] != grids[2]).any() and (grids[0] != grids[3]).any()
     pixelrnn("sample", out, "--out", tmp_path / "size.png", "--count", "1", "--size", "5x16")
     assert pixels_of(tmp_path / "size.png").shape == (5 * 4, 16 * 4, 3)
+
+
+def test_sample_writes_single_pictures_and_arrays(trained, tmp_path, capsys):
+    draw = "sample", trained[0], "--count", "11", "--batch-size", "4", "--out"
+    pixelrnn(*draw, tmp_path / "grid.png")
+    pixelrnn(*draw, f"{tmp_path / 'single'}/")
+    pixelrnn(*draw, tmp_path / "samples.npz")
+    pixelrnn(*draw, tmp_path / "threes.npz", "--label", "3")
+    assert capsys.readouterr().out.splitlines()[1] == f"11 samples: {tmp_path / 'single'}"
+    cells = pixels_of(tmp_path / "grid.png")[2:, 2:, 0].reshape(3, SIDE, 4, SIDE).swapaxes(1, 2).reshape(12, SIDE, SIDE)
+    assert names_in(tmp_path / "single") == [f"{number:02}.png" for number in range(11)]
+    single = numpy.stack([pixels_of(tmp_path / f"single/{number:02}.png")[..., 0] for number in range(11)])
+    assert (single == cells[:11, 4:64:8, 4:64:8]).all()
+    with numpy.load(tmp_path / "samples.npz") as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    assert images.dtype == numpy.uint8 and images.shape == (11, 1, 8, 8)
+    assert (numpy.round(images[:, 0] * 255.0 / 16) == single).all() and labels.tolist() == [*range(10), 0]
+    with numpy.load(tmp_path / "threes.npz") as arrays:
+        assert arrays["labels"].tolist() == [3] * 11
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("--out full", "expected --out to be a new or an empty folder, got full"),
+        ("--out full/", "expected --out to be a new or an empty folder, got full"),
+        ("--out new/ --animate", "expected --animate with one picture, got --out new"),
+        ("--out new.npz --columns 3", "expected --columns with one picture, got --out new.npz"),
+        ("--out none/new.npz", "expected --out to name a file in a folder that exists, got none/new.npz"),
+    ],
+)
+def test_what_sample_does_not_write(trained, tmp_path, monkeypatch, capsys, more, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    assert error_of(capsys, "sample", trained[0], *more.split()) == expected
+    assert names_in(tmp_path) == ["full"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -39,9 +76,14 @@ def test_gray_margins_separate_the_images_of_a_grid(channels):
 
 @pytest.mark.parametrize(
     ("hide", "rows", "columns"),
-    [("lower-half", slice(4, 8), slice(8)), ("box", slice(2, 6), slice(2, 6)), ("mask.png", slice(1, 3), slice(5, 8))],
+    [
+        ("lower-half", slice(4, 8), slice(8)),
+        ("left-half", slice(8), slice(4)),
+        ("box", slice(2, 6), slice(2, 6)),
+        ("mask.png", slice(1, 3), slice(5, 8)),
+    ],
 )
-def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows, columns):
+def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, capsys, hide, rows, columns):
     """The picture shows a row of original images, a row of their visible parts, and rows of completions."""
     monkeypatch.chdir(tmp_path)
     hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
@@ -49,6 +91,9 @@ def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows
     hidden[7, 0] |= hide == "mask.png"
     Image.fromarray(hidden).save("mask.png")
     pixelrnn("complete", trained[0], "--out", picture, "--count", "3", "--completions", "2", "--hide", hide)
+    # Only below the lower half, nothing is visible that the model does not see.
+    note = "note: pixels below or to the right of a hidden pixel have no influence on it, "
+    assert capsys.readouterr().err.count(note) == (hide != "lower-half")
     pixels = pixels_of(picture)[2:, 2:, 0]
     originals, shown, *completions = pixels.reshape(4, SIDE, 3, SIDE)[:, 4:64:8, :, 4:64:8].transpose(0, 2, 1, 3)
     assert (shown[:, hidden] == 128).all() and (shown[:, ~hidden] == originals[:, ~hidden]).all()

@@ -19,7 +19,13 @@ from .command_line import change_facts, error_of, pixelrnn
 # Options whose text is not a path.
 WORDS = {"--label", "--model", "--only", "--splits", "--image-column", "--label-column", "--revision"}
 MNIST = "MNIST/raw/images", "t10k-labels-idx1-ubyte.gz"
-PATHS = arguments.non_empty, arguments.input_file, arguments.output_file, arguments.output_folder
+PATHS = (
+    arguments.non_empty,
+    arguments.input_file,
+    arguments.output_file,
+    arguments.output_folder,
+    arguments.output_images,
+)
 FREE_TEXT = (None, str, data.absolute, *PATHS)
 PARSER = parser.make("pixelrnn")
 (SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
