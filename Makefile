@@ -13,9 +13,13 @@ types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
 
-# Writes every file that is generated from csrc/cuda/scan/kernel_list.h. Needs `pip install --group device-code`.
+# Writes every file that is generated from csrc/cuda/scan/kernel_list.h. Needs `pip install --group device-code`. Then
+# prints for each kernel how much slower a scan would be without it.
 kernels:
-	PYTHONPATH=tests:build_tools:. python -m scan.cuda.tables
+	PYTHONPATH=build_tools python -m kernel_costs
+	$(MAKE) build
+	PYTHONPATH=build_tools:. python -m kernel_costs.plans
+	PYTHONPATH=tests:build_tools:. python -m scan.cuda.losses
 
 # Builds the documents as a site in build/site. A warning, such as a broken link, is an error.
 docs:

@@ -28,7 +28,7 @@ TESTS = {
     "pixelrnn_ext/operators/": "tests/scan",
     "pixelrnn_ext/incremental/": "tests/sampling",
     "pixelrnn_ext/benchmark/": "tests/benchmarks",
-    "build_tools/kernel_costs/": "tests/sass_model tests/scan/cuda",
+    "build_tools/kernel_costs/": "tests/kernel_costs tests/scan/cuda",
 }
 EMULATED = ("csrc/cuda/", "csrc/operators/cuda/", "tests/scan/cuda/emulated/", "tests/helpers/emulated/")
 KERNELS = "forward{}_{}_s_1_512_single backward{}_{}_s_0_512_single"

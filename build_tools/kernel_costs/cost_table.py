@@ -1,6 +1,6 @@
 """Reads and writes csrc/cuda/scan/costs.h, a table of the cycles that a kernel needs for a line (row or anti-diagonal).
 
-tests/sass_model computes the table from machine code. Measurements on a GPU scale it.
+`modelled.py` computes the table from machine code. Measurements on a GPU scale it.
 """
 
 import json

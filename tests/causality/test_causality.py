@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import faulty_models as faults
 import pixelrnn_ext as px
-from helpers import faults
-from helpers.faults import later
+from faulty_models import later
 from helpers.scans import LSTM2D, make_layer
 from pixelrnn_ext.causality import CausalityError, check, receptive_field
 

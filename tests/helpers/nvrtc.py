@@ -1,4 +1,4 @@
-"""Compiles CUDA kernels with the version of NVRTC that compiles the kernels of a wheel."""
+"""Compiles CUDA kernels, into the tests' cache, with the version of NVRTC that compiles the kernels of a wheel."""
 
 import shutil
 import sys
@@ -10,16 +10,8 @@ from .root import ROOT
 
 sys.path.append(str(ROOT / "build_tools"))
 import device_code
-
-
-@cache
-def compiler():
-    found = list(device_code.find_compilers())
-    for nvrtc in found:
-        if nvrtc.version == "12.9":
-            return nvrtc
-    known = ", ".join(nvrtc.version for nvrtc in found) or "none"
-    raise toolchain.ToolchainError(f"expected NVRTC 12.9, got {known}: pip install {' '.join(device_code.PACKAGES)}")
+from kernel_costs import resources
+from kernel_costs.compiler import compiler
 
 
 def why_no_compiler():
@@ -28,7 +20,7 @@ def why_no_compiler():
         return "expected g++, which compiles the kernels for the emulator, got none"
     try:
         compiler()
-    except toolchain.ToolchainError as error:
+    except RuntimeError as error:
         return str(error)
     return None
 
@@ -45,3 +37,10 @@ def compile_for_wheel(arch):
         folder = built if built.exists() else build_cache.folder() / "device_code"
         gpu = arch.removeprefix("sm_")
         return [paths for _, paths in device_code.compile_kernels(compiler(), [gpu], ROOT / "csrc", folder)]
+
+
+@cache
+def resources_and_cubins(arch):
+    """Returns {name of a kernel: Resources}, and the paths of the cubin files, of all kernels as a wheel has them."""
+    files = compile_for_wheel(arch)
+    return resources.read(files), [made.cubin for made in files]

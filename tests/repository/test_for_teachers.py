@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import faults
+import faulty_models as faults
 from helpers.root import ROOT
 
 PAGE = ROOT / "docs/for_teachers.md"
-PICTURES = runpy.run_path(str(ROOT / "docs/fault_pictures.py"))
+PICTURES = runpy.run_path(str(ROOT / "docs/faults/fault_pictures.py"))
 FAULTS = PICTURES["LEAKS"] + PICTURES["BLIND"]
 
 FIRST, *EXERCISES = re.split("^## Exercise ", PAGE.read_text().partition("## Faults")[0], flags=re.MULTILINE)
@@ -111,12 +111,12 @@ def test_a_row_of_the_table_shows_what_the_check_says(name):
     assert re.search(row, PAGE.read_text(), re.MULTILINE), f"expected the sentence {sentence!r} in the row of {name}"
     with Image.open(file) as stored:
         pixels = torch.from_numpy(np.array(stored)).permute(2, 0, 1)
-    assert torch.equal(pixels, picture), "PYTHONPATH=tests python docs/fault_pictures.py draws it anew"
+    assert torch.equal(pixels, picture), "python docs/faults/fault_pictures.py draws it anew"
 
 
 def test_the_table_names_faults_that_exist_and_no_others():
     rows = re.findall(r"^\| !\[(.+?)\]", PAGE.read_text(), re.MULTILINE)
     assert rows == list(FAULTS) and set(FAULTS) <= faults.LEAKS.keys() | faults.BLIND.keys()
-    assert {path.name for path in (ROOT / "docs/faults").iterdir()} == {
+    assert {path.name for path in (ROOT / "docs/faults").glob("*.png")} == {
         PICTURES["file_of"](name).name for name in FAULTS
     }

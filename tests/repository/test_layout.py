@@ -57,22 +57,44 @@ def test_no_include_circle_of_the_cuda_kernels():
     assert below == {"driver": {"cuda"}, "scan": {"cuda", "driver"}, "sampler": {"cuda", "driver", "scan"}}
 
 
-TESTS = ROOT / "tests"
+# {top folder: the top folders from which its files may import besides itself and the package}
+MAY_IMPORT = {
+    "pixelrnn_ext": (),
+    "build_tools": (),
+    "benchmarks": ("build_tools",),
+    "docs": (),
+    "examples": (),
+    ".ci": (),
+    ".github": (),
+    "tests": ("build_tools", "benchmarks", "docs", "examples"),
+}
 # Folders of tests/ from which any test may import.
-SHARED = {"helpers", "core", "emulator", "sass_model"}
+SHARED = {"helpers", "core", "emulator"}
 
 
-def test_no_test_imports_from_a_test():
-    folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
-    # An import of `benchmarks` means the repository's folder, not tests/benchmarks.
-    private = folders - SHARED - {"benchmarks"}
-    for path in TESTS.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, (ast.Import, ast.ImportFrom)):
-                continue
-            module = f"{'.' * node.level}{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
-            for alias in node.names:
-                words = f"{module}{alias.name}".split(".")
-                where = f"{path.relative_to(TESTS)} imports {module}{alias.name}"
-                assert not any(word.startswith("test_") for word in words), where
-                assert words[0] not in private, where
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+@cache
+def modules(top):
+    """Returns the names that Python finds if a top folder is on its path. Python does not look into the package."""
+    folders = {"pixelrnn_ext": (), "docs": (ROOT / "docs", ROOT / "docs" / "faults")}.get(top, (ROOT / top,))
+    return {path.stem for folder in folders for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+
+
+@pytest.mark.parametrize("top", MAY_IMPORT)
+def test_a_top_folder_imports_only_from_those_that_it_may(top):
+    # Several folders may have the same name: tests/benchmarks has tests, `import benchmarks` finds the other folder.
+    banned = set().union(*map(modules, MAY_IMPORT)) - modules(top).union(MAY_IMPORT, *map(modules, MAY_IMPORT[top]))
+    if top == "tests":
+        banned |= modules("tests") - SHARED - set(MAY_IMPORT).union(*map(modules, MAY_IMPORT["tests"]))
+    for path in (ROOT / top).rglob("*.py"):
+        for name in imported(path):
+            words = name.split(".")
+            assert words[0] not in banned, f"{path.relative_to(ROOT)} imports {name}"
+            assert not any(word.startswith("test_") for word in words), f"{path.relative_to(ROOT)} imports {name}"

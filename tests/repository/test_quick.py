@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from helpers.kernels import FORMATS, every_kernel
 from helpers.root import ROOT
+from kernel_costs.kernel_list import FORMATS, every_kernel
 
 quick = runpy.run_path(str(ROOT / "tests" / "quick.py"))
 

@@ -242,7 +242,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       pair[i] = (is_odd ? sum[2 + i] : sum[i]) + __shfl_xor_sync(~0u, is_odd ? sum[i] : sum[2 + i], 1);
     one = (is_upper ? pair[1] : pair[0]) + __shfl_xor_sync(~0u, is_upper ? pair[0] : pair[1], 2);
     for (int distance = 4; distance < lanes; distance *= 2)
-      one += __shfl_xor_sync(~0u, one, distance);  // tests/sass_model finds this loop by the tag [block sampler: lanes]
+      one += __shfl_xor_sync(~0u, one, distance);  // kernel_costs finds this loop by the tag [block sampler: lanes]
     return one;
   }
   struct ResidentWeights {
@@ -272,7 +272,7 @@ template <class T, bool IS_CLUSTER> class ImageSampler {
       T sum[kQuad] = {};
       add(sum, rings_ + r.x[0], r.width[0], w, lane, lanes), w.advance(r.width[0] * kQuad);
       if (r.taps() > 1) add(sum, rings_ + r.x[1], r.width[1], w, lane, lanes), w.advance(r.width[1] * kQuad);
-      for (int t = kRecordTaps; t < r.taps(); ++t) {  // tests/sass_model uses the tag [block sampler: more taps]
+      for (int t = kRecordTaps; t < r.taps(); ++t) {  // kernel_costs uses the tag [block sampler: more taps]
         const BlockTap tap = shared_list<BlockTap>(p.taps)[r.more_taps + t - kRecordTaps];
         add(sum, rings_ + tap.x, tap.width, w, lane, lanes), w.advance(tap.width * kQuad);
       }

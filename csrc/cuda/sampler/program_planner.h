@@ -19,7 +19,7 @@ constexpr int kClusterBlocks = 8;                                    // every GP
 constexpr int kMaxStreamBytes = 1 << 17, kMinStreamBytes = 1 << 10;  // of a cluster's ring of weights
 
 // Estimates for the choice between these kernels and a launch for each stage (columns.h), none measured on a GPU. The
-// cycles of a round are modelled for an H100 (tests/sass_model), the others are assumed.
+// cycles of a round are modelled for an H100 (build_tools/kernel_costs), the others are assumed.
 constexpr double kCellCycles = 1000, kOtherCycles = 700;  // of a round with a cell, and without
 constexpr double kExchangeCycles = 225;                   // if blocks exchange results
 constexpr double kFenceCycles = 300;  // of the release by which a block says that it has begun a stage

@@ -18,9 +18,9 @@ from torch.utils import cpp_extension
 from emulator import build_cache, toolchain
 from emulator.control import Emulator
 from helpers import nvrtc
-from helpers.kernels import source_of
 from helpers.root import ROOT
 from helpers.scans import define_gpu_scans
+from kernel_costs.kernel_list import source_of
 from pixelrnn_ext.operators.scan import rules
 
 CSRC = ROOT / "csrc"

@@ -9,8 +9,8 @@ import torch
 from emulator.control import SCHEDULES, Emulator
 from helpers.checks import assert_close
 from helpers.gpu import why_no_gpu
-from helpers.kernels import FORMATS, variants
 from helpers.scans import OPS, OUTPUTS
+from kernel_costs.kernel_list import FORMATS, variants
 
 from . import bounds
 from .kernel_paths import hidden_sizes, variant_kernels

@@ -3,8 +3,8 @@
 A variant is (number format, suffix of the kernel's name, number of thread blocks that share an image).
 """
 
-from helpers.kernels import kernels
 from helpers.scans import DTYPES, LAYER_OPTIONS, Problem
+from kernel_costs.kernel_list import kernels
 
 # (images, height, width) of feature maps. A row of more than 8 pixels needs several tiles.
 MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4, 34)]

@@ -3,7 +3,7 @@
 from itertools import product
 from typing import NamedTuple
 
-from helpers.kernels import every_kernel
+from kernel_costs.kernel_list import every_kernel
 
 from .sizes import SIZES, Size
 
@@ -59,3 +59,9 @@ def print_table(core):
     for kernel, slowdown in slowdowns(core).items():
         size = " ".join(f"{name}={value}" for name, value in slowdown.size._asdict().items()) if slowdown.size else "-"
         print(f"| `{kernel}` | {size} | {slowdown.next_best} | {100 * slowdown.factor - 100:+.0f} % |")
+
+
+if __name__ == "__main__":
+    import core
+
+    print_table(core.load())

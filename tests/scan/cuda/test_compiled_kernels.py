@@ -7,10 +7,11 @@ import pytest
 
 from helpers import nvrtc
 from helpers.emulated import library
-from helpers.kernels import FORMATS, every_kernel
-from helpers.resources import ARCHITECTURES, resources_and_cubins
+from helpers.nvrtc import resources_and_cubins
 from helpers.scans import Problem
-from sass_model import sass
+from kernel_costs import sass
+from kernel_costs.kernel_list import FORMATS, every_kernel
+from kernel_costs.resources import ARCHITECTURES
 
 from . import pushes
 

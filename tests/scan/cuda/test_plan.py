@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelrnn_ext as px
-from helpers.kernels import FORMATS, every_kernel
+from kernel_costs import lines, model
+from kernel_costs.kernel_list import FORMATS, every_kernel
 from pixelrnn_ext.operators import library
-from sass_model import lines, model
 
 from . import losses
 from .sizes import Size
@@ -106,7 +106,7 @@ def test_choices(core, size, restriction, says):
 
 
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
-    """pytest must collect tests without a compiler, so helpers.kernels reads csrc/cuda/scan/kernel_list.h as text."""
+    """pytest must collect tests without a compiler, so kernel_costs reads csrc/cuda/scan/kernel_list.h as text."""
 
     for kernel, v in zip(KERNELS, core.variants, strict=True):
         pairs = v.pairs.registers, None if v.pairs.shared == core.any_pairs else v.pairs.shared

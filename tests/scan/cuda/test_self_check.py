@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from helpers.checks import native
-from helpers.kernels import FORMATS
 from helpers.scans import DTYPES, OPS, Problem
+from kernel_costs.kernel_list import FORMATS
 from pixelrnn_ext.operators import library
 from pixelrnn_ext.operators.scan import self_check
 

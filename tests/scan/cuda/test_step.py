@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from helpers.checks import assert_close
-from helpers.kernels import FORMATS
 from helpers.scans import LAYOUTS, LSTM2D, OPS, Problem
+from kernel_costs.kernel_list import FORMATS
 
 from .gpus import all_formats, on_resident_gpus
 from .kernel_paths import MAPS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.kernels import FORMATS, every_kernel
+from kernel_costs.kernel_list import FORMATS, every_kernel
 
 from . import kernel_paths
 

@@ -11,8 +11,8 @@ import torch
 
 from emulator import build_cache
 from helpers.emulated import library
-from helpers.kernels import kernels
 from helpers.scans import LAYER_OPTIONS, Problem
+from kernel_costs.kernel_list import kernels
 
 from ..bounds import EMULATED
 from ..gpus import Gpu

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from helpers.emulated import library
-from helpers.kernels import FORMATS
 from helpers.scans import DTYPES
+from kernel_costs.kernel_list import FORMATS
 
 pytestmark = pytest.mark.emulated
 

@@ -5,8 +5,8 @@ from itertools import accumulate
 from pathlib import Path
 
 from emulator import build_cache
-from helpers.kernels import FORMATS, every_kernel
 from helpers.nvrtc import device_code
+from kernel_costs.kernel_list import FORMATS, every_kernel
 
 # Compute capabilities of a release for AArch64 (RELEASED in setup.py).
 GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]

@@ -1,11 +1,10 @@
 """Reads csrc/cuda/scan/kernel_list.h, the list of resident kernels, which compute a whole scan in one launch."""
 
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
-from helpers.root import ROOT
-
-KERNEL_LIST = ROOT / "csrc" / "cuda" / "scan" / "kernel_list.h"
+KERNEL_LIST = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "scan" / "kernel_list.h"
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
 FORMATS_OF_ROW = {"HALF": FORMATS[:2], "TF32": FORMATS[2:3], "TENSOR": FORMATS[:3], "ANY": FORMATS}
 BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}

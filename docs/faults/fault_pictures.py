@@ -1,14 +1,14 @@
-"""Draws the pictures of for_teachers.md, one for each fault: `PYTHONPATH=tests python docs/fault_pictures.py`."""
+"""Draws the pictures of for_teachers.md, one for each fault: `python docs/faults/fault_pictures.py`."""
 
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
+import faulty_models as faults
 import pixelrnn_ext as px
-from helpers import faults
 
-FOLDER = Path(__file__).resolve().with_name("faults")
+FOLDER = Path(__file__).resolve().parent
 LEAKS = (
     "unmasked input",
     "not shifted down",
@@ -64,7 +64,6 @@ def file_of(name):
 if __name__ == "__main__":
     from PIL import Image
 
-    FOLDER.mkdir(exist_ok=True)
     for name in (*LEAKS, *BLIND):
         sentence, picture = explain(name)
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file_of(name))

@@ -20,22 +20,11 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from helpers import nvrtc
-
-# NVRTC's version in the dependency group device-code. The tests' bounds and csrc/cuda/scan/costs.h hold only for it.
-PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
 
 class ToolError(RuntimeError):
     pass
-
-
-@cache
-def version():
-    """Returns the version of NVRTC, such as "12.9.86", from its PTX."""
-    [made] = nvrtc.compile_kernels([Path(__file__).with_name("first_generation.cu")])
-    return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
 
 @cache

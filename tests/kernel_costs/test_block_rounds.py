@@ -7,8 +7,8 @@ import pytest
 
 from helpers import nvrtc
 from helpers.root import ROOT
-from sass_model import model, sass
-from sass_model.flow import Rule
+from kernel_costs import compiler, model, sass
+from kernel_costs.flow import Rule
 
 # Branches taken if eight lanes share each sum, and one pass computes all outputs of a step.
 COMMON = [Rule("block sampler: lanes", 1), Rule("block sampler: more taps")]
@@ -27,8 +27,8 @@ COMMON = [Rule("block sampler: lanes", 1), Rule("block sampler: more taps")]
     ids=["cell", "linear"],
 )
 def test_cycles_of_a_round(kernel, rules, most):
-    if sass.version() != sass.PINNED:
-        pytest.skip(f"the bounds are for NVRTC {sass.PINNED}, this is {sass.version()}")
-    [compiled] = nvrtc.compile_kernels([ROOT / "tests/sass_model/block_rounds.cu"])
+    if compiler.version() != compiler.PINNED:
+        pytest.skip(f"the bounds are for NVRTC {compiler.PINNED}, this is {compiler.version()}")
+    [compiled] = nvrtc.compile_kernels([ROOT / "tests/kernel_costs/block_rounds.cu"])
     cycles = model.walk(sass.kernels(compiled.cubin)[kernel], warps=1, rules=rules).cycles
     assert most / 2 < cycles <= most

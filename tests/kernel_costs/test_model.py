@@ -1,10 +1,9 @@
 import pytest
 
 from helpers import nvrtc
-from helpers.kernels import every_kernel
 from helpers.root import ROOT
-from kernel_costs import cost_table
-from sass_model import flow, model, sass, table
+from kernel_costs import compiler, cost_table, flow, model, modelled, sass
+from kernel_costs.kernel_list import every_kernel
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
@@ -84,7 +83,7 @@ def kernel_of(source, name):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without():
-    found, pinned = {}, sass.version() == sass.PINNED
+    found, pinned = {}, compiler.version() == compiler.PINNED
     for kernel in every_kernel():
         source = f"csrc/cuda/scan/resident{'5' * (kernel.gates == 5)}_{kernel.format}.cu"
         facts, one_pass = flow.facts(kernel_of(source, kernel.name)), "backward" if kernel.backward else "forward"
@@ -104,19 +103,21 @@ def test_the_committed_table_is_what_the_model_writes():
     If the costs were measured on a GPU, they differ from the model's costs. Then the test compares only the names and
     the registers of the kernels.
     """
-    if sass.version() != sass.PINNED:
-        pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
-    committed, modelled = cost_table.read(), table.modelled()
+    if compiler.version() != compiler.PINNED:
+        pytest.skip(f"the table is for NVRTC {compiler.PINNED}, this is {compiler.version()}")
+    made = nvrtc.compile_kernels(modelled.SOURCES)
+    resources = {arch: nvrtc.resources_and_cubins(arch)[0] for arch in cost_table.ARCHITECTURES}
+    committed, now = cost_table.read(), modelled.table([files.cubin for files in made], resources)
     if committed.source.startswith("a model"):
-        assert cost_table.text(committed) == cost_table.text(modelled), "expected another costs.h: run `make kernels`"
+        assert cost_table.text(committed) == cost_table.text(now), "expected another costs.h: run `make kernels`"
     else:
-        assert [row[:2] for row in committed.rows] == [row[:2] for row in modelled.rows]
+        assert [row[:2] for row in committed.rows] == [row[:2] for row in now.rows]
 
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_first_generation_fails():
-    first = kernel_of("tests/sass_model/first_generation.cu", "first_generation")
+    first = kernel_of("tests/kernel_costs/first_generation.cu", "first_generation")
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
     now = next(row for row in cost_table.read().rows if row.kernel == "forward_bf16_4_1_256_cluster")
     assert model.walk(first).cycles > 2 * now.costs[0].line

@@ -1,8 +1,7 @@
 """Models the cycles that this project's kernels need for one line (row or anti-diagonal) of a scan."""
 
-from kernel_costs.cost_table import Cost
-
 from . import flow, model
+from .cost_table import Cost
 
 # Tags in comments of csrc, which mark loops and branches.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
