@@ -1,6 +1,6 @@
 # CI's commands. They run in the active environment, which .ci/run and GitHub's workflows create.
 
-.PHONY: kernels lint types docs smoke test sweep emulated notebook all quick build native pretrained wheel release-check
+.PHONY: kernels schemas lint types docs smoke test sweep emulated notebook all quick build native pretrained wheel release-check
 
 lint:
 	ruff check .
@@ -20,6 +20,11 @@ kernels:
 	$(MAKE) build
 	PYTHONPATH=build_tools:. python -m kernel_costs.plans
 	PYTHONPATH=tests:build_tools:. python -m scan.cuda.losses
+
+# Records the hashes of the operators' schemas after a change of a schema in csrc/operators. Build _C_cuda before, if its
+# schemas have changed.
+schemas: build
+	PYTHONPATH=. python build_tools/record_schemas.py
 
 # Builds the documents as a site in build/site. A warning, such as a broken link, is an error.
 docs:

@@ -33,7 +33,7 @@ BUDGETS = {
     CHECK: Budget(seconds=0.0, fewest=2, memory=1),
     VERDICT: Budget(seconds=2.0, memory=0),
 }
-# Names of the instruction sets in MKL, torch and oneDNN.
+# Names of instruction sets in MKL, torch and oneDNN. The libraries compute a set without names as the set below it.
 LIBRARY_NAMES = {
     "baseline": ("SSE4_2", "default", "SSE41"),
     "avx2": ("AVX2", "avx2", "AVX2"),
@@ -81,8 +81,10 @@ def use_instruction_set(name: str) -> None:
     """
     library.set_instruction_set(name)
     os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the child processes that measure memory
-    if name != library.instruction_sets()[-1]:
-        mkl, aten, onednn = LIBRARY_NAMES[name]
+    available = library.instruction_sets()
+    if name != available[-1]:
+        known = [other for other in available[: available.index(name) + 1] if other in LIBRARY_NAMES]
+        mkl, aten, onednn = LIBRARY_NAMES[known[-1]]
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
 
 

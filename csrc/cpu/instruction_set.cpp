@@ -12,31 +12,31 @@
 namespace pixelrnn::cpu {
 namespace {
 
-#if defined(__x86_64__)
-// Returns the best level without AMX.
-int best_vectors() {
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#if defined(PIXELRNN_AVX512_ON_AVX2)
-  const bool avx512 = avx2, bf16 = false;
-#else
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-#endif
-  return avx512 ? 2 + bf16 : avx2 ? 1 : 0;
-}
+bool always() { return true; }
 
-// Returns the level that is fastest without AMX. VDPBF16PS multiplies twice as many numbers as the instructions for
-// float32 on AMD's processors, but half as many on Intel's. So bfloat16 is converted to float32 on Intel's.
-int default_vectors() {
-  const int best = best_vectors();
-  return best == 3 && !__builtin_cpu_is("amd") ? 2 : best;
+#if defined(__x86_64__)
+bool has_avx2() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+#if defined(PIXELRNN_AVX512_ON_AVX2)
+bool has_avx512() { return has_avx2(); }
+bool has_avx512_bf16() { return false; }
+#else
+bool has_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+#endif
+// VDPBF16PS multiplies twice as many numbers as the instructions for float32 on AMD's processors, but half as many on
+// Intel's. So bfloat16 is converted to float32 on Intel's.
+bool is_amd() { return __builtin_cpu_is("amd"); }
 #endif
 
 #if defined(PIXELRNN_HAS_AMX) && defined(PIXELRNN_EMULATED_AMX)
-const char* why_amx_is_missing() { return best_vectors() > 0 ? nullptr : "this processor has no AVX2"; }
+const char* why_amx_is_missing() { return has_avx2() ? nullptr : "this processor has no AVX2"; }
 bool is_permitted() { return true; }
 std::string refusal() { return ""; }
 #elif defined(PIXELRNN_HAS_AMX)
@@ -46,7 +46,7 @@ constexpr long kSupported = 0x1021, kRequest = 0x1023, kTileData = 18;  // ARCH_
 const char* why_amx_is_missing() {
   constexpr unsigned kTilesAndBf16 = 1u << 24 | 1u << 22;
   unsigned a, b, c, d;
-  if (best_vectors() < 3 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTilesAndBf16) != kTilesAndBf16)
+  if (!has_avx512_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTilesAndBf16) != kTilesAndBf16)
     return "this processor has no AMX for bfloat16";
   uint64_t supported = 0;
   if (syscall(SYS_arch_prctl, kSupported, &supported) != 0 || !(supported >> kTileData & 1))
@@ -72,77 +72,101 @@ std::string refusal() {
 }
 #endif
 
-}  // namespace
-
 #if defined(PIXELRNN_HAS_AMX)
-static bool has_amx() {
+bool has_amx() {
   static const bool has = !why_amx_is_missing();
   return has;
 }
-int best_instruction_set() { return has_amx() ? kAmx : best_vectors(); }
-int default_instruction_set() { return has_amx() ? kAmx : default_vectors(); }
-int bfloat16_level(int level) { return level == kAmx && !is_permitted() ? default_vectors() : level; }
+#define AMX_ROW(ROW) ROW(amx_bf16, kBf16, has_amx, always)
+#else
+#define AMX_ROW(ROW)
+#endif
+
+// The number formats for which an instruction set has kernels of its own. kFloats stands for float32 and float64.
+enum Formats { kFloats = 1, kBf16 = 2, kAll = 3 };
+
+// The instruction sets. The position of a row is the level of its set, and a processor that has a set has all sets of
+// lower levels. A row contains:
+//  - the name of the set, of its file in tiles/, and of the namespace in this file
+//  - the formats
+//  - whether this processor has the set
+//  - whether the set is then faster than lower levels
+#if defined(__x86_64__)
+#define INSTRUCTION_SETS(ROW)                      \
+  ROW(baseline, kAll, always, always)              \
+  ROW(avx2, kFloats, has_avx2, always)             \
+  ROW(avx512, kFloats, has_avx512, always)         \
+  ROW(avx512_bf16, kBf16, has_avx512_bf16, is_amd) \
+  AMX_ROW(ROW)
+#elif defined(__aarch64__)
+#define INSTRUCTION_SETS(ROW)         \
+  ROW(baseline, kAll, always, always) \
+  ROW(neon, kFloats, always, always)
+#else
+#define INSTRUCTION_SETS(ROW) ROW(baseline, kAll, always, always)
+#endif
+
+struct InstructionSet {
+  const char* name;
+  Formats formats;
+  bool (*is_available)(), (*is_faster)();
+};
+#define LEVEL(name, ...) name##_level,
+enum : int { INSTRUCTION_SETS(LEVEL) kLevels };
+#define SET(name, ...) {#name, __VA_ARGS__},
+constexpr InstructionSet kSets[] = {INSTRUCTION_SETS(SET)};
+template <class T> constexpr Formats kFormat = std::is_same_v<T, Bf16> ? kBf16 : kFloats;
+
+// Returns the fastest level up to `level` on this processor.
+int fastest(int level) {
+  while (!kSets[level].is_available() || !kSets[level].is_faster()) --level;
+  return level;
+}
+
+}  // namespace
+
+const char* instruction_set_name(int level) { return kSets[level].name; }
+int best_instruction_set() {
+  int level = kLevels - 1;
+  while (!kSets[level].is_available()) --level;
+  return level;
+}
+int default_instruction_set() { return fastest(kLevels - 1); }
+template <class T> bool has_own_kernels(int level) { return kSets[level].formats & kFormat<T>; }
+
+#if defined(PIXELRNN_HAS_AMX)
+int bfloat16_level(int level) {
+  return level == amx_bf16_level && !is_permitted() ? fastest(amx_bf16_level - 1) : level;
+}
 std::string why_no_amx() { return has_amx() ? refusal() : why_amx_is_missing(); }
 #else
-#if defined(__x86_64__)
-int best_instruction_set() { return best_vectors(); }
-int default_instruction_set() { return default_vectors(); }
-#elif defined(__aarch64__)
-int best_instruction_set() { return 1; }
-int default_instruction_set() { return 1; }
-#else
-int best_instruction_set() { return 0; }
-int default_instruction_set() { return 0; }
-#endif
 int bfloat16_level(int level) { return level; }
 std::string why_no_amx() {
   return "this build has no kernels for AMX, which need x86-64, Linux, and GCC 11 or Clang 12";
 }
 #endif
 
-const char* instruction_set_name(int level) {
-#if defined(__aarch64__)
-  constexpr const char* names[] = {"baseline", "neon"};
-#else
-  constexpr const char* names[] = {"baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16"};
-#endif
-  return names[level];
-}
-
 // table() returns the kernels of one instruction set. A source file in tiles/ defines table() for each instruction set.
-#define TABLE(isa)                              \
-  namespace isa {                               \
+#define TABLE(name, ...)                        \
+  namespace name {                              \
   template <class T> const Kernels<T>& table(); \
   }
-TABLE(baseline)
-TABLE(avx2)
-TABLE(avx512)
-TABLE(avx512_bf16)
-TABLE(amx_bf16)
-TABLE(neon)
-#undef TABLE
+INSTRUCTION_SETS(TABLE)
 
 template <class T> const Kernels<T>& kernels(int level) {
-#if defined(__x86_64__)
-  if constexpr (std::is_same_v<T, Bf16>) {
-    [[maybe_unused]] const int used = bfloat16_level(level);
-#if defined(PIXELRNN_HAS_AMX)
-    if (used == kAmx) return amx_bf16::table<T>();
-#endif
-    if (used == 3 && best_vectors() == 3) return avx512_bf16::table<T>();
-  } else {
-    if (level >= 2) return avx512::table<T>();
-    if (level == 1) return avx2::table<T>();
-  }
-#elif defined(__aarch64__)
-  if constexpr (!std::is_same_v<T, Bf16>)
-    if (level == 1) return neon::table<T>();
-#endif
-  (void)level;
-  return baseline::table<T>();
+  if (kFormat<T> == kBf16) level = bfloat16_level(level);
+  const Kernels<T>* found = nullptr;
+#define SELECT(name, formats, is_available, ...) \
+  if constexpr (bool(formats & kFormat<T>))      \
+    if (name##_level <= level && is_available()) found = &name::table<T>();
+  INSTRUCTION_SETS(SELECT)
+  return *found;
 }
-template const Kernels<float>& kernels<float>(int);
-template const Kernels<double>& kernels<double>(int);
-template const Kernels<Bf16>& kernels<Bf16>(int);
+#define INSTANTIATE(T)                   \
+  template bool has_own_kernels<T>(int); \
+  template const Kernels<T>& kernels<T>(int);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(Bf16)
 
 }  // namespace pixelrnn::cpu

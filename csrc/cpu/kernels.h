@@ -206,25 +206,23 @@ template <class T> struct Kernels {
   void (*activation)(bool is_tanh, int64_t n, const Sum<T>* x, Sum<T>* y);
 };
 
-// Returns the kernels of an instruction set, which is given by its level. On x86-64, level 0 is the baseline, level 1
-// is AVX2 with FMA, level 2 is AVX-512, level 3 is AVX-512 with AVX512-BF16, and level 4 is AVX-512 with AMX-BF16. On
-// AArch64, level 0 is the baseline and level 1 is NEON. Other processors have only the baseline. Only levels 3 and 4
-// have instructions for bfloat16. At other levels the kernels for Bf16 are those of the baseline. They are slow, and
-// only tests call them.
+// Returns the kernels of an instruction set, which is given by its level: a row of the table in instruction_set.cpp. If
+// the set has no kernels for T, the function returns those of a lower level. The baseline, level 0, has kernels for all
+// formats. Its kernels for Bf16 are slow, and only tests call them.
 template <class T> const Kernels<T>& kernels(int level);
+template <class T> bool has_own_kernels(int level);
 const char* instruction_set_name(int level);
 
-constexpr int kAmx = 4;
 // The highest level that this processor has.
 int best_instruction_set();
 // The level that computes fastest on this processor. It depends on the processor and on Linux, and on no measured time,
 // so that a program computes the same bits each time.
 int default_instruction_set();
 // Returns the level that computes bfloat16 where a caller has chosen `level`. It is another level only if `level` is
-// kAmx and Linux does not let this process use AMX. The first call with kAmx asks Linux for the permission, which holds
-// for the whole process. After that, a thread needs a larger alternate signal stack (sigaltstack).
+// AMX's and Linux does not let this process use AMX. The first call with AMX's level asks Linux for the permission,
+// which holds for the whole process. After that, a thread needs a larger alternate signal stack (sigaltstack).
 int bfloat16_level(int level);
-inline bool multiplies_bfloat16(int level) { return bfloat16_level(level) >= 3; }
+inline bool multiplies_bfloat16(int level) { return level > 0 && has_own_kernels<Bf16>(bfloat16_level(level)); }
 // Says why this process does not use AMX. Empty if it does, or if it has not asked for the permission yet.
 std::string why_no_amx();
 

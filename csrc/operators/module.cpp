@@ -15,13 +15,13 @@ int64_t set_instruction_set(int64_t level) {
   return instruction_set;
 }
 
-std::string instruction_set_name(int64_t level) {
-  STD_TORCH_CHECK(level >= 0 && level <= cpu::best_instruction_set(),
-      "instruction_set_name: expected a level from 0 to ", cpu::best_instruction_set(), ", got ", level);
-  return cpu::instruction_set_name(int(level));
+// Returns the names of the instruction sets of this CPU, separated by spaces. The position of a name is its level.
+std::string instruction_sets() {
+  std::string names;
+  for (int level = 0; level <= cpu::best_instruction_set(); ++level)
+    names += (level ? " " : "") + std::string(cpu::instruction_set_name(level));
+  return names;
 }
-
-int64_t best_instruction_set() { return cpu::best_instruction_set(); }
 
 // Returns whether kernels multiply bfloat16 without a conversion to float32. May ask Linux for AMX.
 bool multiplies_bfloat16() { return cpu::multiplies_bfloat16(instruction_set); }
@@ -33,8 +33,7 @@ bool set_threads_at_once(bool value) { return std::exchange(concurrent_shares, v
 
 STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def("set_instruction_set(int level) -> int");
-  m.def("best_instruction_set() -> int");
-  m.def("instruction_set_name(int level) -> str");
+  m.def("instruction_sets() -> str");
   m.def("multiplies_bfloat16() -> bool");
   m.def("why_no_amx() -> str");
   m.def("set_threads_at_once(bool value) -> bool");
@@ -42,8 +41,7 @@ STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("set_instruction_set", TORCH_BOX(&pixelrnn::set_instruction_set));
-  m.impl("best_instruction_set", TORCH_BOX(&pixelrnn::best_instruction_set));
-  m.impl("instruction_set_name", TORCH_BOX(&pixelrnn::instruction_set_name));
+  m.impl("instruction_sets", TORCH_BOX(&pixelrnn::instruction_sets));
   m.impl("multiplies_bfloat16", TORCH_BOX(&pixelrnn::multiplies_bfloat16));
   m.impl("why_no_amx", TORCH_BOX(&pixelrnn::cpu::why_no_amx));
   m.impl("set_threads_at_once", TORCH_BOX(&pixelrnn::set_threads_at_once));

@@ -27,8 +27,9 @@ VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
 # Maps a library to a hash of its operators' schemas (csrc/operators). A library that was built from other sources has
-# another hash. After you change a schema, build the library, and copy the new hash from the error message.
-SCHEMAS = {"_C": "24398fc8", "_C_cuda": "b2617e00"}
+# another hash. After you change a schema, `make schemas` writes the hash of the built library.
+SCHEMAS = {"_C": "6e83b73a", "_C_cuda": "b2617e00"}
+_hashes: dict[str, str] = {}  # of the libraries that are loaded
 
 
 def _folder() -> Path:
@@ -97,11 +98,13 @@ def _load(module: str, kernels: str, why_not_built: str | None) -> str | None:
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
     # If this Python module is reloaded, the library registers no operators again, and nothing is checked.
     registered = _operators() - before
-    if registered and (found := _hash_of_schemas(registered)) not in (None, SCHEMAS[module]):
-        return (
-            f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "
-            f"got {found}: build them again (pip install -e .)"
-        )
+    if registered and (found := _hash_of_schemas(registered)):
+        _hashes[module] = found
+        if found != SCHEMAS[module]:
+            return (
+                f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "
+                f"got {found}: build them again (pip install -e .)"
+            )
     return None
 
 
@@ -125,12 +128,11 @@ def _threads_run_at_once() -> bool:
 
 _why_no_native = _load_native()
 _why_no_cuda_library = _load_cuda()
-# The names of the instruction sets that this machine supports. The position is the level, from 0 for the baseline
-# (csrc/cpu/kernels.h).
+# The names of the instruction sets that this machine supports. The position is the level in the table of
+# csrc/cpu/instruction_set.cpp.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
-    _best = torch.ops.pixelrnn_ext.best_instruction_set()
-    _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_best + 1)))
+    _available = tuple(torch.ops.pixelrnn_ext.instruction_sets().split())
     if not _threads_run_at_once():
         torch.ops.pixelrnn_ext.set_threads_at_once(False)
 

@@ -203,7 +203,7 @@ def test_a_stale_library_is_refused_and_pytorch_runs(tmp_path, module, kernels, 
 
 @pytest.mark.parametrize("why", [library.why_no_native(), library.why_no_cuda()], ids=["CPU", "CUDA"])
 def test_the_libraries_are_of_these_sources(why):
-    """If this fails after you changed an operator's schema, copy the hash from the message to library.SCHEMAS."""
+    """If this fails after you changed an operator's schema, `make schemas` records its hash."""
     assert "of other sources" not in (why or "")
 
 

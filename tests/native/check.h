@@ -34,12 +34,11 @@ inline constexpr const char* kTypeName = sizeof(T) == 4   ? "float"
 inline int64_t checks = 0;
 inline bool short_list = false, best_only = false;
 
-// Returns the levels with kernels of their own. Levels 3 and 4 have only kernels for bfloat16. Levels 1 and 2 have none
-// for it.
+// Returns the levels with kernels of their own for T.
 template <class T = float> std::vector<int> levels() {
-  const int best = cpu::best_instruction_set();
-  std::vector<int> all{0};
-  for (int i = sizeof(T) == 2 ? 3 : 1; i <= (sizeof(T) == 2 ? best : std::min(best, 2)); ++i) all.push_back(i);
+  std::vector<int> all;
+  for (int level = 0; level <= cpu::best_instruction_set(); ++level)
+    if (cpu::has_own_kernels<T>(level)) all.push_back(level);
   return best_only ? std::vector<int>{all.back()} : all;
 }
 
