@@ -80,7 +80,7 @@ DOCUMENTED = {
 
 def describe(plan: str) -> str:
     if not (figures := measured.parse_plan(plan)):
-        return f"{plan.partition(' by ')[0].partition(';')[0]} | -"
+        return f"{plan.partition(' by ')[0].partition('; planned for')[0]} | -"
     images = "" if figures.images == 1 else f" for {figures.images} images"
     blocks = f"{figures.blocks} block{'s' * (figures.blocks > 1)}{images}"
     return f"`{figures.kernel}`, {blocks} | {figures.cycles:,.0f}"

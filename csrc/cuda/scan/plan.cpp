@@ -11,7 +11,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kMaxTaps = 3, kMaxHidden = 1024, kMaxCells = 1 << 14;
+constexpr int kMaxTaps = 3, kMaxCells = 1 << 14;
 // The planner refuses a kernel if one cluster would compute more than this number of hidden states, which is the
 // product of lines, cells of a line, hidden units and images. The limit is well below 2^31, because forward kernels
 // compute some 32-bit offsets that lie beyond the end of the tensor.
@@ -75,6 +75,18 @@ bool has_variant(Format format, bool backward, const std::string& suffix, int bl
   return false;
 }
 
+// Returns a clause that names the largest hidden size below the problem's for which a kernel runs. Weights and lines
+// must fit in shared memory, so this size depends on the GPU, the format, the taps and the cells of a line.
+static std::string largest_hidden(
+    Problem p, const Device& device, const Restriction& restriction, const Concurrency& count) {
+  constexpr int kMostThreads = 512, kMostBlocks = 8;  // a thread has at least one hidden unit
+  p.hidden = std::min(p.hidden, kMostBlocks * kMostThreads + 8);
+  while ((p.hidden -= 8) > 0)
+    if (!candidates(p, device, restriction, count, {}).empty())
+      return "; the largest hidden size that fits is " + number(p.hidden);
+  return "";
+}
+
 std::vector<Plan> candidates(const Problem& p, const Device& device, const Restriction& restriction,
     const Concurrency& count, const Constants& constants, std::string* why_not) {
   auto refuse = [&](std::string why) {
@@ -87,8 +99,6 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   if (p.gates == 5 && p.taps != 2) return refuse("expected 2 taps of cells of five gates, got " + number(p.taps));
   if (p.taps > kMaxTaps) return refuse("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return refuse("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
-  if (p.hidden > kMaxHidden)
-    return refuse("expected a hidden size of at most " + number(kMaxHidden) + ", got " + number(p.hidden));
   if (p.cells > kMaxCells)
     return refuse("expected lines of at most " + number(kMaxCells) + " cells, got " + number(p.cells));
   if (int64_t(p.lines) * p.cells * p.hidden > kMaxOffset)
@@ -108,7 +118,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
     const int max_tiles = v.tiles_or_units, thread_units = v.tiles_or_units;
     for (int blocks : {1, 2, 4, 8}) {
       if (blocks > max_blocks || !has_blocks(v.kind, blocks) || (restriction.blocks && blocks != restriction.blocks) ||
-          p.hidden % (8 * blocks))
+          p.hidden % (8 * blocks) || p.hidden / blocks > v.threads)
         continue;
       for (int groups = 1; groups <= 8; ++groups) {
         const int min_tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
@@ -164,13 +174,14 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
     return refuse("no code of the kernels of " + sizes +
                   " runs on this GPU (pixelrnn_ext.build_config() says what the build left out)");
   if (refused) return refuse("the GPU has no room for the blocks, or clusters of blocks, of " + sizes);
+  const std::string largest = why_not ? largest_hidden(p, device, restriction, count) : "";
   if (min_shared < INT_MAX)
     return refuse("the weights and lines of " + sizes + " need " + number(min_shared) +
-                  " bytes of shared memory, a block may have " + number(device.shared_memory) + clusters);
+                  " bytes of shared memory, a block may have " + number(device.shared_memory) + clusters + largest);
   if (too_far)
     return refuse(
         "expected lines * cells * hidden size of " + number(kImages) + " images to be at most " + number(kMaxOffset));
-  return refuse("no kernel is compiled for " + sizes + clusters);
+  return refuse("no kernel is compiled for " + sizes + clusters + largest);
 }
 
 Plan plan(const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& count,

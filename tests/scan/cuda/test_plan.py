@@ -64,7 +64,11 @@ WHY_NOT = [
     (dict(taps=3, gates=5), "expected 2 taps of cells of five gates, got 3"),
     (dict(hidden=20), "expected a hidden size that is a multiple of 8, got 20"),
     (dict(hidden=20, gates=5), "expected a hidden size that is a multiple of 8, got 20"),
-    (dict(hidden=256, format="fp32"), "need 330800 bytes of shared memory, a block may have 232448"),
+    (
+        dict(hidden=256, format="fp32"),
+        "need 330800 bytes of shared memory, a block may have 232448; the largest hidden size that fits is 192",
+    ),
+    (dict(hidden=2048), "lines of 32 cells; the largest hidden size that fits is 256"),
     (
         dict(hidden=256, format="tf32", gates=5),
         "hidden size 256, 2 taps and lines of 32 cells need 463152 bytes of shared memory, a block may have 232448",
@@ -73,7 +77,10 @@ WHY_NOT = [
         dict(hidden=128, format="fp32", capability=80),
         "need 559136 bytes of shared memory, a block may have 166912 without clusters of thread blocks",
     ),
-    (dict(hidden=128, size=64, capability=80), "lines of 64 cells without clusters of thread blocks"),
+    (
+        dict(hidden=128, size=64, capability=80, backward=True),
+        " without clusters of thread blocks; the largest hidden size that fits is 80",
+    ),
     (dict(size=1000), "lines of 1000 cells"),
     (dict(size=(1, 8_000_000), taps=3), "expected lines of at most"),
 ]
@@ -81,8 +88,12 @@ WHY_NOT = [
 
 @pytest.mark.parametrize(("size", "why_not"), WHY_NOT)
 def test_a_plan_says_why_not(core, size, why_not):
-    plan = Size(90, "bf16", False, 64, 2, 32, 1, 1)._replace(**size).plan(core)
-    assert plan.describe().startswith("step path: ") and why_not in plan.describe()
+    size = Size(90, "bf16", False, 64, 2, 32, 1, 1)._replace(**size)
+    plan = size.plan(core).describe()
+    assert plan.startswith("step path: ") and why_not in plan
+    if limit := re.search(r"; the largest hidden size that fits is (\d+)", plan):
+        hidden = range(8, size.hidden, 8)
+        assert max(n for n in hidden if size._replace(hidden=n).plan(core, step=False).variant) == int(limit[1])
 
 
 IMAGES = dict(variant="8_1_256_images", blocks=8, step=False)
