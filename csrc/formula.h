@@ -1,7 +1,13 @@
 // How a cell of five gates combines c of its left and its upper neighbour (cell5.h).
 #pragma once
+#include <cstdint>
+
+#include "host_device.h"
 
 namespace pixelrnn {
+
+// Tells whether c of a cell also depends on c of the cell above. Each cell with a fifth gate is such a cell.
+constexpr PIXELRNN_HOST_DEVICE bool carries_up(int64_t gates) { return gates == 5; }
 
 enum class Formula {
   kStable,  // the mean of the neighbours' c, weighted by the fifth gate

@@ -191,7 +191,7 @@ template <class T> struct LikelihoodKernels {
 };
 
 template <class T> struct Kernels {
-  ScanKernels<T> scan[2];  // scan[0] is for cells of four gates, scan[1] for cells of five gates.
+  ScanKernels<T> scan[2];  // scan[1] is for cells that carry c up, scan[0] for the others
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
   LikelihoodKernels<T> likelihood;

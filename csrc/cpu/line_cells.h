@@ -94,7 +94,7 @@ template <class T> class LineCells {
         channels_(taps.channels()),
         sense_(sense),
         sizes_(s.sizes ? s.sizes + image : nullptr),
-        zeros_(s.gates == 5 ? s.hidden : 0),
+        zeros_(carries_up(s.gates) ? s.hidden : 0),
         layout_(s) {}
 
   // Returns pointers to the operands of line t's active cells, which lie inside their images, for images image0 <= b <

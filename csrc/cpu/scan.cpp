@@ -30,7 +30,7 @@ template <class T> class BackwardScan {
         chains_(s.geometry(0).cells),
         dc_(buffer<Sum<T>>(int64_t(s.directions) * s.images * chains_ * s.hidden)),
         layout_(s),
-        dc_up_(buffer<Sum<T>>(s.gates == 5 ? s.directions * s.images * layout_.size() : 0)) {
+        dc_up_(buffer<Sum<T>>(carries_up(s.gates) ? s.directions * s.images * layout_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(Sum<T>) * s.directions * s.images * chains_ * s.hidden);
   }
   Operands<T, BackwardMaps<T>> operands(int i, int64_t image, T* dx) const {
@@ -50,7 +50,7 @@ template <class T> class BackwardScan {
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_offset(i, image)), s_.hidden, dh_stride,
         {shifted ? (s_.corner[i].bottom ? 1 : -1) : 0, 0}, zeros_.data()};
     d.maps = {a_.c + cell, a_.gates + s_.gates * cell, dc_.get() + first * chains_ * h, dx, dh_stride};
-    if (s_.gates == 5) {
+    if (carries_up(s_.gates)) {
       d.carried.carry_up = {a_.c + cell, s_.hidden, s_.hidden, kUp, border};
       d.carried.dc_up = dc_up_.get() + first * layout_.size();
       d.maps.cell = select_peepholes(s_, a_.cell, i);
@@ -78,7 +78,7 @@ template <class T> class BackwardScan {
     };
     if (g.lines == 0) return;
     for (int chain = 0; chain < g.cells; ++chain) add(dc_.get() + (scan * chains_ + chain) * s_.hidden);
-    if (s_.gates != 5) return;
+    if (!carries_up(s_.gates)) return;
     for (int column = 0; column < g.width; ++column) add(layout_.top(dc_up_.get() + scan * layout_.size(), column));
   }
   // The gradient of h0, the h outside the image, sums dx over the cells whose neighbour is outside, times the
@@ -199,14 +199,14 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     if (a.bias) d.taps.add_bias(a.bias, i);
     d.carried.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), border};
     d.maps = {part(a.x, cell, s.gates), hs, cs, a.gates + s.gates * cell, s.h_stride()};
-    if (s.gates == 5) {
+    if (carries_up(s.gates)) {
       d.carried.carry_up = {cs, s.hidden, s.hidden, kUp, border};
       d.maps.cell = select_peepholes(s, a.cell, i), d.maps.border = border;
     }
     return d;
   };
   const auto& k = kernels<T>(instruction_set);
-  const auto& tiles = k.scan[s.gates - 4];
+  const auto& tiles = k.scan[carries_up(s.gates)];
   Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, tiles, tiles.forward, team, operands_of);
   const int shares = team.threads;
   const auto merge = [&](int64_t r0, int64_t r1) { merge_rows<T>(s, k, a.merge, a.h, a.merged, r0, r1); };
@@ -242,7 +242,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   // holds dx, and has room only for the images that the threads compute at the same time.
   const Split split(s, 1, shares);
   const bool own_images = split.is_balanced();
-  const auto& tiles = k.scan[s.gates - 4];
+  const auto& tiles = k.scan[carries_up(s.gates)];
   const int at_once = std::min(images_at_once(s, tiles.cells_at_once), (s.images - 1) / shares + 1);
   const int64_t dx_size = s.pixels() * s.columns();
   const auto own_dx = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * at_once : s.images));

@@ -162,7 +162,7 @@ inline ScanSizes checked_sizes(const ScanArguments& a) {
       a.diagonal ? "2 taps" : "an odd number of taps", ", got ", s.taps);
   STD_TORCH_CHECK(!a.input || (a.input_kernel % 2 == 1 && a.input_kernel >= s.input_taps),
       "scan: expected an odd input_kernel of at least ", s.input_taps, ", got ", a.input_kernel);
-  STD_TORCH_CHECK(a.diagonal || s.gates == 4, "scan: expected a diagonal scan with the cell ", a.cell);
+  STD_TORCH_CHECK(a.diagonal || !carries_up(s.gates), "scan: expected a diagonal scan with the cell ", a.cell);
   STD_TORCH_CHECK(a.merge == "none" || a.merge == "sum" || (a.merge == "shift" && s.directions == 2),
       "scan: expected merge 'none', 'sum', or 'shift' of 2 directions, got '", a.merge, "' of ", s.directions);
   STD_TORCH_CHECK(!a.peephole || cell.may_have_peepholes, "scan: expected no peephole with the cell ", a.cell);

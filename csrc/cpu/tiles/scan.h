@@ -83,7 +83,7 @@ template <class T> INLINE void five_gate_cell(
 }
 template <class T, int G> INLINE void forward_cell(
     const Cells<T>& cells, int i, int hidden, int u0, int64_t n, Vec<T>* z, const ForwardMaps<T>& maps) {
-  if constexpr (G == 5) five_gate_cell(cells, i, hidden, u0, n, z, maps);
+  if constexpr (carries_up(G)) five_gate_cell(cells, i, hidden, u0, n, z, maps);
   else four_gate_cell(cells, i, hidden, u0, n, z, maps);
 }
 template <class T> INLINE void store_hidden_state(
@@ -131,7 +131,7 @@ template <class T, int G> INLINE void backward_cell(
   Sum<T>* chain_dc = maps.dc + cells.chain[i] * hidden + u;
   Vec<T> dc = load(chain_dc, n);
   const Vec<T> dh = load(cells.dh[i] + u, n) + product;
-  if constexpr (G == 5) {
+  if constexpr (carries_up(G)) {
     Peepholes<Vec<T>> peepholes;
     if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u, n);
     Vec<T> dc_up = load(cells.dc_below[i] + u, n);

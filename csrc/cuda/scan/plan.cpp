@@ -96,7 +96,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   if (device.capability < kResidentCapability)
     return refuse("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." +
                   number(device.capability % 10));
-  if (p.gates == 5 && p.taps != 2) return refuse("expected 2 taps of cells of five gates, got " + number(p.taps));
+  if (carries_up(p.gates) && p.taps != 2)
+    return refuse("expected 2 taps of cells of five gates, got " + number(p.taps));
   if (p.taps > kMaxTaps) return refuse("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return refuse("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
   if (p.cells > kMaxCells)

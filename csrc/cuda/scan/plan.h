@@ -19,7 +19,7 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  // The number of gates of a cell: 5 if the cell reads c of both neighbours, otherwise 4.
+  // The number of gates of a cell: 5 if the cell carries c up, otherwise 4 (../../formula.h).
   int gates = 4;
 };
 

@@ -109,7 +109,7 @@ template <class T, int G> PIXELRNN_DEVICE void step_forward(const StepForwardArg
     const C c0 = load_c0<T>(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
     GatesOf<G, C> gates;
     C c, h;
-    if constexpr (G == 4) {
+    if constexpr (!carries_up(G)) {
       gates = activate<StepMath>(z);
       c = next_c(gates, c_left), h = hidden_state<StepMath>(gates, c);
     } else {
@@ -139,7 +139,7 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
     const auto gates = load_gates<G, C, typename SavedGate<T>::Type>(a.gates, u.pixel, u.unit, hidden);
     C& dc = static_cast<C*>(a.dc)[u.dc_row * hidden + u.unit];
     GatesOf<G, C> d;
-    if constexpr (G == 4) {
+    if constexpr (!carries_up(G)) {
       d = cell_backward<StepMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;

@@ -19,7 +19,7 @@ CellParameters<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell
 
 // Whether kernels that compute a scan in one launch take h and dh as [D, B, H, W, h]. With [B, H, W, D, h], which all
 // other code uses, the compiler would run out of registers on some GPUs.
-bool is_direction_major(const Scan& s) { return s.gates == 4 && s.directions > 1; }
+bool is_direction_major(const Scan& s) { return !carries_up(s.gates) && s.directions > 1; }
 
 template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, const Tensor& h,
     const Tensor& c, const Tensor& gates, CUstream stream) {
@@ -27,8 +27,9 @@ template <int G> void resident_forward(const Scan& s, const Plan& plan, const Te
   const auto args = with_geometries(s, ForwardArgsOf<G>{x.const_data_ptr(), packed.const_data_ptr(), in(s.h0), in(s.c0),
                                            h.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
                                            gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling, {}});
-  if constexpr (G == 4) check(forward(plan, args, int(s.directions), stream));
-  else check(forward(plan, ForwardArgs5{args, cell(s), s.ragged_images()}, int(s.directions), stream));
+  if constexpr (carries_up(G))
+    check(forward(plan, ForwardArgs5{args, cell(s), s.ragged_images()}, int(s.directions), stream));
+  else check(forward(plan, args, int(s.directions), stream));
 }
 
 template <int G> void resident_backward(const Scan& s, const Plan& plan, const Tensor& dh, const Tensor& c,
@@ -38,11 +39,11 @@ template <int G> void resident_backward(const Scan& s, const Plan& plan, const T
       s, BackwardArgsOf<G>{dh.const_data_ptr(), gates.const_data_ptr(), static_cast<const float*>(c.const_data_ptr()),
              packed.const_data_ptr(), in(s.c0), dx.mutable_data_ptr(), static_cast<float*>(dc_left.mutable_data_ptr()),
              int(s.images), s.pixels(), plan.tiling, {}});
-  if constexpr (G == 4) check(backward(plan, args, int(s.directions), stream));
-  else
+  if constexpr (carries_up(G))
     check(backward(plan,
         BackwardArgs5{args, cell(s), s.ragged_images(), static_cast<float*>(dc_above.mutable_data_ptr())},
         int(s.directions), stream));
+  else check(backward(plan, args, int(s.directions), stream));
 }
 
 }  // namespace
@@ -79,7 +80,7 @@ std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients
   const Tensor c = aligned(g.c), gates = aligned(g.gates);
   Tensor dx = s.new_map(s.maps(s.columns()));
   const std::vector<int64_t> left{s.directions, s.images, s.diagonal ? s.height : s.width, s.hidden},
-      above{s.directions, s.gates == 4 ? 0 : s.images, s.hidden};
+      above{s.directions, carries_up(s.gates) ? s.images : 0, s.hidden};
   if (s.empty()) return {dx, stable::new_zeros(c, left), stable::new_zeros(c, above)};
   const Plan plan = s.choose_plan(true);
   const Tensor dh = aligned(plan.variant && is_direction_major(s) ? call_permute(g.dh, {3, 0, 1, 2, 4}) : g.dh);

@@ -48,10 +48,10 @@ Plan Scan::choose_plan(bool backward) const {
   Plan chosen;
   if (path.step) return chosen;
   const auto f = format();
-  chosen.why_not = !f                    ? "expected float32, float16 or bfloat16, got float64"
-                   : gates == 4 && sizes ? "expected no sizes with a cell of four gates"
-                   : peephole            ? "expected no peepholes"
-                                         : "";
+  chosen.why_not = !f                            ? "expected float32, float16 or bfloat16, got float64"
+                   : sizes && !carries_up(gates) ? "expected no sizes with a cell of four gates"
+                   : peephole                    ? "expected no peepholes"
+                                                 : "";
   if (chosen.why_not.empty()) {
     Device device;
     check(current_device(device));

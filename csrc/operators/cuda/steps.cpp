@@ -79,12 +79,11 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor matrix = stable::reshape(weight_rows(s), {s.directions, s.taps * columns, s.hidden});
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                workspace = stable::new_empty(dx, {s.directions * rows * s.hidden});
-  const bool carries_up = s.gates == 5;
   // dc_left carries gradients of c to the left, and dc_up upwards. Lines alternate between the two parts of dc_up, in
   // which a row of zeros follows the last row.
   Tensor dc_left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
-         dc_up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
-         dc_above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
+         dc_up = stable::new_zeros(c, {2, s.directions, carries_up(s.gates) ? rows + s.images : 0, s.hidden}),
+         dc_above = stable::new_zeros(c, {s.directions, carries_up(s.gates) ? s.images : 0, s.hidden});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
   check(load_step_kernel(map_type(s.type), int(s.gates), true, kernel));

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+from ...cells import CELLS
 from ..library import BUILD
 from . import gpu
 from .arguments import OPERANDS, Gradients, Scan
@@ -39,9 +40,10 @@ _distrusted: set[tuple[torch.device, str]] = set()  # (device, file of kernels)
 def trusted(ops: Any, s: Scan) -> Scan:
     """Returns the scan, with the step path in place of "auto" if the resident kernels are wrong on its GPU."""
     directions, taps, hidden, gates, _ = s.weight_hh.shape
+    carries_up = CELLS[s.cell].carries_up
     formats = {torch.float32: "tf32" if s.tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     format = formats.get(s.weight_hh.dtype)
-    never_resident = format is None or s.peephole is not None or (gates == 4 and s.sizes is not None)
+    never_resident = format is None or s.peephole is not None or (s.sizes is not None and not carries_up)
     never_resident = never_resident or not 0 < hidden <= _MAX_HIDDEN
     if s.path != "auto" or never_resident or os.environ.get("PIXELRNN_SELF_CHECK") == "0":
         return s
@@ -104,7 +106,7 @@ def _differences(ops: Any, s: Scan, path: str, bound: float) -> str:
         values[name] = wave.view(size).to(s.weight_hh.dtype)
 
     def run(scan: Any, scan_gradients: Any, dh: Tensor, **operands: Tensor) -> list[Tensor]:
-        cell = "pixelrnn" if gates == 4 else "stable"  # rounding would change what the cell "max" chooses
+        cell = "stable" if CELLS[s.cell].carries_up else "pixelrnn"  # rounding would change what the cell "max" chooses
         small = s._replace(**absent, **operands, cell=cell, merge="none", path=path)  # type: ignore[arg-type]
         _, h, c, activated = scan(small)
         gradients = scan_gradients(Gradients(dh, h, c, activated, _WANTED, False, small))
