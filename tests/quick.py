@@ -9,10 +9,8 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 60
@@ -31,7 +29,7 @@ TESTS = {
     "build_tools/kernel_costs/": "tests/kernel_costs tests/scan/cuda",
 }
 EMULATED = ("csrc/cuda/", "csrc/operators/cuda/", "tests/scan/cuda/emulated/", "tests/helpers/emulated/")
-KERNELS = "forward{}_{}_s_1_512_single backward{}_{}_s_0_512_single"
+KERNELS = "forward{0}_{1}_s_1_512_single backward{0}_{1}_s_0_512_single"
 
 
 def tests_of(path):
@@ -53,8 +51,7 @@ def kernels_of(path):
     if not path.startswith(EMULATED):
         return []
     found = re.search(r"(5?)_(bf16|fp16|tf32|fp32)[.]cu$", path)
-    gates, format = found.groups() if found else ("", "bf16")
-    return KERNELS.format(gates, format, gates, format).split()
+    return KERNELS.format(*(found.groups() if found else ("", "bf16"))).split()
 
 
 def git_files(*arguments):
@@ -74,24 +71,27 @@ def relative_to_root(path):
     return name
 
 
-def run_tests(tests, first, until, kernels):
-    """Runs tests, ``first`` before the others, and starts none after ``until``. Returns pytest's status and which
-    files ran.
+def run(*command, **variables):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"} | variables
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
-    If ``kernels`` names CUDA kernels, only the emulator's tests of these kernels are run, and a few general ones.
+
+def run_tests(paths, until):
+    """Runs the tests of some files, changed tests before the others. Returns pytest's status.
+
+    If the files have CUDA kernels to run on the emulator, the emulator's tests of these kernels run, and a few general
+    ones.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["pytest", "-q", "-n", "2", "--until", f"{until:.0f}", "--junit-xml", f"{folder}/report.xml", *tests]
-        command += [f"--first={path}" for path in first]
-        if kernels:
-            command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]
-            environment["PIXELRNN_ONLY_KERNELS"] = " ".join(kernels)
-        status = subprocess.run(command, cwd=ROOT, env=environment).returncode
-        report = Path(folder, "report.xml")
-        cases = ElementTree.parse(report).iter("testcase") if report.exists() else []
-        ran = {case.get("classname", "").replace(".", "/") + ".py" for case in cases if case.find("skipped") is None}
-    return 0 if status == NO_TESTS_COLLECTED else status, ran
+    tests = dict.fromkeys(test for path in paths for test in tests_of(path))
+    kernels = dict.fromkeys(name for path in paths for name in kernels_of(path))
+    command = ["pytest", "-q", "-n", "2", f"--until={until:.0f}", *tests]
+    command += [f"--first={path}" for path in paths if tests_of(path) == [path]]
+    if kernels:
+        chosen = " or ".join(["not emulated", "sm_90 and (step_path or border or taps)", *kernels])
+        command += ["-m", "emulated or not sweep", "-k", chosen]
+    print(f"tests: {' '.join([*tests, *kernels])}", flush=True)
+    status = run(*command, PIXELRNN_ONLY_KERNELS=" ".join(kernels))
+    return 0 if status == NO_TESTS_COLLECTED else status
 
 
 def main(paths):
@@ -100,24 +100,11 @@ def main(paths):
     print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
     if any(path.startswith("csrc/") for path in paths) or not (ROOT / "pixelrnn_ext" / "_C.so").exists():
         print("building the CPU library in place; a CUDA library stays as it is", flush=True)
-        if status := subprocess.run(["make", "build"], cwd=ROOT).returncode:
+        if status := run("make", "build"):
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
-    status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    changed_tests = [path for path in python if tests_of(path) == [path]]
-    ran = set()
-    for emulated in (False, True):
-        kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path))) if emulated else []
-        chosen = [path for path in paths if kernels_of(path) or not emulated]
-        tests = list(dict.fromkeys(test for path in chosen for test in tests_of(path)))
-        if tests:
-            print(f"tests: {' '.join([*tests, *kernels])}", flush=True)
-            failed, found = run_tests(tests, changed_tests, max(until, time.time() + 8), kernels)
-            status, ran = failed or status, ran | found
-    left = [path for path in changed_tests if path not in ran]
-    run = [path for path in changed_tests if path in ran]
-    print(f"Changed tests that ran: {' '.join(run) or 'none'}; left to CI: {' '.join(left) or 'none'}.")
-    return status
+    status = run("ruff", "check", *python) if python else 0
+    return (run_tests(paths, max(until, time.time() + 8)) if paths else 0) or status
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ combinations, which contain every value (strength 1) or every pair of values (st
 other combinations, or a fixed sample of N of them.
 
 ``--slice K`` runs a fifth of the tests, for K = 0 to 4. ``--until TIME`` shuffles the tests, those of ``--first FILE``
-before the others, and starts none after TIME.
+before the others, and starts none after TIME. The last line then says which of these files ran.
 """
 
 import hashlib
@@ -29,13 +29,6 @@ def covering_cases(cases, strength):
     """Returns a few of ``cases`` that contain every value (strength 1) or pair of values (strength 2) of all cases.
 
     A case is a dict {parameter: value}. Equal cases always give the same choice.
-
-    Example:
-        >>> cases = [dict(a=a, b=b, c=c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
-        >>> covering_cases(cases, 1)
-        [{'a': 0, 'b': 0, 'c': 0}, {'a': 1, 'b': 1, 'c': 1}]
-        >>> covering_cases(cases, 2)
-        [{'a': 0, 'b': 0, 'c': 0}, {'a': 0, 'b': 1, 'c': 1}, {'a': 1, 'b': 0, 'c': 1}, {'a': 1, 'b': 1, 'c': 0}]
     """
     contained = [set(combinations(sorted(case.items()), strength)) for case in cases]
     missing, taken = set().union(*contained), []
@@ -92,26 +85,23 @@ def hash_of(item):
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
+def keep_slice(config, items, number):
+    config.hook.pytest_deselected(items=[item for item in items if hash_of(item) % SLICES != number])
+    items[:] = [item for item in items if hash_of(item) % SLICES == number]
+
+
 def pytest_addoption(parser):
     parser.addoption("--slice", type=int, choices=range(SLICES), help=f"run one of {SLICES} parts of the tests")
     parser.addoption("--until", type=float, help="start no test after this time, in seconds since the epoch")
     parser.addoption("--first", action="append", default=[], help="with --until, run the tests of this file first")
 
 
-def pytest_report_header(config):
-    number = config.getoption("slice")
-    return [] if number is None else f"slice {number} of {SLICES}: a test belongs to slice hash(id) mod {SLICES}"
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     cover(items)  # adds markers before pytest selects tests by them
     yield
-    number = config.getoption("slice")
-    if number is not None:
-        others = [item for item in items if hash_of(item) % SLICES != number]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if hash_of(item) % SLICES == number]
+    if (number := config.getoption("slice")) is not None:
+        keep_slice(config, items, number)
     if config.getoption("until"):
         first = tuple(f"{file}::" for file in config.getoption("first"))
         items.sort(key=lambda item: (not item.nodeid.startswith(first), hash_of(item)))
@@ -124,6 +114,17 @@ def pytest_runtest_setup(item):
         pytest.skip("left to CI: the time is over")
     if item.get_closest_marker("emulated") and (reason := _why_no_emulation()):
         pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    yield
+    config = session.config
+    if config.getoption("until") and not hasattr(config, "workerinput"):
+        stats, changed = config.pluginmanager.get_plugin("terminalreporter").stats, config.getoption("first")
+        ran = {report.nodeid.split("::")[0] for key in ("passed", "failed", "error") for report in stats.get(key, ())}
+        run, left = (" ".join(file for file in changed if (file in ran) == did) or "none" for did in (True, False))
+        print(f"\nChanged tests that ran: {run}; left to CI: {left}.")
 
 
 @cache

@@ -1,4 +1,3 @@
-import doctest
 import re
 import time
 from itertools import chain, combinations
@@ -8,11 +7,6 @@ import pytest
 
 from helpers import child, selection
 from helpers.root import ROOT
-
-
-def test_the_example():
-    assert doctest.testmod(selection) == (0, 3)
-
 
 TESTS = """
 import pytest
@@ -27,10 +21,12 @@ def threads(request):
 def test_some(threads, a, too, b):
     pass
 
-@pytest.mark.covering(2, sweep=4)
-@pytest.mark.parametrize("a", [0, 1])
-@pytest.mark.parametrize("b", [0, 1])
-def test_fewer(threads, a, b):
+@pytest.mark.covering(2, sweep=8)
+@pytest.mark.parametrize("a", range(4))
+@pytest.mark.parametrize("b", range(4))
+@pytest.mark.parametrize("c", range(4))
+@pytest.mark.parametrize("d", range(4))
+def test_large(a, b, c, d):
     pass
 
 @pytest.mark.parametrize("b", [0, 1])
@@ -53,33 +49,28 @@ def run(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("marker", ["not sweep", "sweep"])
-def test_the_two_runs_share_the_tests(marker, run):
-    done = "\n".join(run(TESTS, "--collect-only", "-m", marker))
-    assert done.count("::test_some[") == 6, done
-    assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done
-    assert done.count("::test_all[") == (2 if marker == "not sweep" else 0)
+def test_a_plain_run_has_every_pair_of_values_and_the_sweep_the_rest(run):
+    plain, sweep = (run(TESTS, "--collect-only", "-m", marker) for marker in ("not sweep", "sweep"))
 
+    def cases(lines, test):
+        return [re.findall(r"\w+", line.partition("[")[2]) for line in lines if f"::{test}[" in line]
 
-LARGE = """
-import pytest
-
-@pytest.mark.covering(2, sweep=8)
-@pytest.mark.parametrize("a", range(4))
-@pytest.mark.parametrize("b", range(4))
-@pytest.mark.parametrize("c", range(4))
-@pytest.mark.parametrize("d", range(4))
-def test_some(a, b, c, d):
-    pass
-"""
-
-
-def test_a_plain_run_has_every_pair_of_values_of_a_limited_sweep(run):
-    cases = [re.findall(r"\d", line.partition("[")[2]) for line in run(LARGE, "--collect-only", "-m", "not sweep")]
-    cases = [case for case in cases if case]
-    assert len(cases) < 30
+    assert len(cases(plain, "test_some")) == len(cases(sweep, "test_some")) == 6
+    assert len(cases(plain, "test_all")) == 2 and cases(sweep, "test_all") == []
+    large = cases(plain, "test_large")
+    assert len(large) < 30 and len(cases(sweep, "test_large")) == 8
     for i, j in combinations(range(4), 2):
-        assert len({(case[i], case[j]) for case in cases}) == 16
+        assert len({(case[i], case[j]) for case in large}) == 16
+
+
+def test_the_slices_are_all_tests_and_share_none():
+    config = SimpleNamespace(hook=SimpleNamespace(pytest_deselected=lambda items: None))
+    tests, slices = [SimpleNamespace(nodeid=f"test_it.py::test_some[{n}]") for n in range(40)], []
+    for number in range(selection.SLICES):
+        slices.append(list(tests))
+        selection.keep_slice(config, slices[-1], number)
+    assert all(3 <= len(some) <= 16 for some in slices)
+    assert sorted(chain(*slices), key=tests.index) == tests
 
 
 MANY = """
@@ -91,21 +82,14 @@ def test_some(a):
 """
 
 
-def test_the_slices_are_all_tests_and_share_none(run):
-    def collected(*options):
-        return [line for line in run(MANY, "--collect-only", *options) if "::" in line]
-
-    slices = [collected("--slice", str(k)) for k in range(selection.SLICES)]
-    assert all(3 <= len(tests) <= 16 for tests in slices)
-    assert sorted(chain(*slices)) == sorted(collected())
-
-
 @pytest.mark.parametrize(("seconds", "outcome"), [(60, "passed"), (-1, "skipped")])
 def test_the_first_file_runs_first_and_nothing_starts_when_the_time_is_over(seconds, outcome, run, tmp_path):
     (tmp_path / "test_z.py").write_text("def test_one():\n    pass\n")
     lines = run(MANY, "-v", "--first", "test_z.py", "--until", str(time.time() + seconds))
     assert [line.split()[0] for line in lines if line.startswith("test_")] == ["test_z.py", "test_it.py"]
-    assert f"41 {outcome}" in lines[-1]
+    assert any(f" 41 {outcome}" in line for line in lines)
+    names = ("test_z.py", "none") if seconds > 0 else ("none", "test_z.py")
+    assert lines[-1] == "Changed tests that ran: {}; left to CI: {}.".format(*names)
 
 
 def test_emulated_tests_that_cannot_run_skip_and_say_why(monkeypatch):

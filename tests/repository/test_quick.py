@@ -1,5 +1,4 @@
 import runpy
-import time
 
 import pytest
 
@@ -36,10 +35,3 @@ def test_a_path_may_be_absolute_and_has_to_exist():
     for wrong in ("docs/no_such.md", "../elsewhere.py", "docs"):
         with pytest.raises(SystemExit, match=f"expected the path of a file of this repository, got '{wrong}'"):
             quick["relative_to_root"](wrong)
-
-
-@pytest.mark.sweep
-def test_the_tests_that_ran_are_named():
-    test = "tests/helpers/test_selection.py"
-    for until, ran in ((time.time() + 300, {test}), (1, set())):
-        assert quick["run_tests"]([f"{test}::test_the_example"], [test], until, []) == (0, ran)
