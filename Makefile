@@ -1,6 +1,6 @@
 # CI's commands. They run in the active environment, which .ci/run and GitHub's workflows create.
 
-.PHONY: kernels schemas lint types docs smoke test sweep emulated notebook all quick build native pretrained wheel release-check
+.PHONY: kernels schemas lint types docs smoke test sweep emulated notebook all quick build pretrained wheel release-check
 
 lint:
 	ruff check .
@@ -61,10 +61,6 @@ notebook:
 
 # Runs all checks, for example after a change of csrc, of the emulator or of the build.
 all: lint types docs emulated sweep test notebook
-
-# `make test` and `make sweep` include these tests.
-native:
-	pytest -m "not emulated" tests/native/test_checks.py
 
 # Trains the models of pixelrnn_ext/pretrained again, for an hour on two cores. Needs `pip install -e .`. Update the
 # README.md there by hand.
