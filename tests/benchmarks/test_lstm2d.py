@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import bench_lstm2d
-import pixelrnn_ext as px
 from harness import lstm2d
 from harness.command import BUDGETS
 from harness.loop2d import Lines, lstm2d_good_loop
@@ -12,45 +11,15 @@ from harness.lstm2d import PIXELS, ROWS_AND_COLUMNS
 from harness.options import CHECK
 from pixelrnn_ext.benchmark import problems
 from pixelrnn_ext.benchmark.jobs import Job
-from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Case, Size
+from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Size
 from pixelrnn_ext.benchmark.run import Benchmark
 
-CORNERS = {"tl": ("tl",), "br": ("br",), "all": ("tl", "tr", "bl", "br")}
 TINY = [replace(case, size=case.size.tiny()) for case in {case.kind: case for case in bench_lstm2d.CASES}.values()]
-
-
-def loop_and_reference(size, corners, sizes):
-    torch.manual_seed(0)
-    directions, hidden, channels = len(corners), size.hidden, 3
-    x = size.map(channels, torch.float64).requires_grad_()
-    rows = 5 * hidden
-    shapes = (directions, rows, channels, 1, 1), (directions, rows, hidden, 2), (directions, rows)
-    parameters = [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
-    dy = size.map(directions * hidden, torch.float64)
-
-    def results(y):
-        return [y.detach(), *torch.autograd.grad(y, [x, *parameters], dy)]
-
-    weights = [px.functional.Direction2d(*direction) for direction in zip(*parameters)]
-    expected = results(px.reference.lstm2d(x, weights, corners=corners, sizes=sizes))
-    return results(lstm2d_good_loop(Lines(size, corners, sizes), x, *parameters)), expected
-
-
-RAGGED = torch.tensor([[5, 9], [5, 4], [2, 9], [1, 1], [0, 3], [4, 5]])
-MAPS = [(1, 1, None), (1, 6, None), (6, 1, None), (5, 9, None), (12, 4, None), (5, 9, RAGGED)]
-
-
-@pytest.mark.parametrize("corners", CORNERS)
-@pytest.mark.parametrize(("height", "width", "sizes"), MAPS, ids=lambda value: "" if value is None else str(value)[:6])
-def test_the_good_loop_is_the_reference(height, width, sizes, corners):
-    size = Size(2 if sizes is None else len(sizes), height, width, 3)
-    got, expected = loop_and_reference(size, CORNERS[corners], sizes)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
 
 
 def test_what_is_outside_an_image_reaches_nothing_of_the_good_loop():
     size, sizes = Size(2, 4, 5, 3), torch.tensor([[4, 5], [3, 2]])
-    lines = Lines(size, CORNERS["all"], sizes)
+    lines = Lines(size, ("tl", "tr", "bl", "br"), sizes)
     parameters = [torch.randn(shape).requires_grad_() for shape in ((4, 15, 2, 1, 1), (4, 15, 3, 2), (4, 15))]
     x, dy = size.map(2, torch.float32), size.map(12, torch.float32)
 
@@ -115,17 +84,3 @@ def test_ragged_images_are_of_all_widths():
     assert widths.tolist() != sorted(widths.tolist())
     assert lstm2d.area_fraction(size) == pytest.approx(0.65, abs=0.01)
     assert lstm2d.area_fraction(size.tiny()) == pytest.approx((2 + 5) / 10)
-
-
-def test_requirements():
-    def required(case: Case):
-        return {t.against: t.at_most or t.faster for t in bench_lstm2d.TARGETS if t.case == case}
-
-    by_name = {str(case): required(case) for case in bench_lstm2d.CASES}
-    assert by_name["LSTM2d, 1 direction B16 28x28 h64"] == {
-        lstm2d.FOUR_GATES: 1.3, BASELINE: 5,
-    }  # fmt: skip
-    assert by_name["LSTM2d, 4 directions, ragged B16 16x200 h32"] == {
-        lstm2d.FOUR_GATES: 1.3, lstm2d.ONE_DIRECTION: 4.1, lstm2d.PADDED: pytest.approx(0.683, abs=5e-3), BASELINE: 4,
-    }  # fmt: skip
-    assert BASELINE not in by_name["LSTM2d, 4 directions B4 64x64 h128"]

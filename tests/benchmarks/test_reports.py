@@ -12,7 +12,7 @@ from harness import report
 from harness.command import BUDGETS, jobs
 from harness.in_jax import JAX
 from harness.options import CHECK, DEFAULT, FULL, VERDICT
-from harness.requirements import PeakTarget, Target, ThreadsTarget, Verdict, verdict_table
+from harness.requirements import PeakTarget, Target, ThreadsTarget
 from pixelrnn_ext.benchmark import timing
 from pixelrnn_ext.benchmark.jobs import Job, Result
 from pixelrnn_ext.benchmark.problems import AS_WRITTEN, BASELINE, NATIVE
@@ -165,16 +165,6 @@ def test_a_target_of_two_numbers_of_threads():
     benchmark.results.append(made_up(FIRST, {NATIVE: 7.5}, threads=8, busy=0.5))
     assert at_most.verdict(benchmark).measured == pytest.approx(1.5)
     assert at_most.verdict(benchmark).doubt == "others had 50% of the cores"
-
-
-def test_verdicts():
-    assert [str(Verdict("case", "", required, 2.0, at_most)) for required, at_most in (
-        (2.0, True), (2.0, False), (1.9, True), (2.1, False), (None, True),
-    )] == ["met", "met", "missed", "missed", "-"]  # fmt: skip
-    table = verdict_table([Verdict("case", "time", 2.5, 2.25, at_most=True, doubt="spread")], "2 cores", markdown=True)
-    header, _, line = (" ".join(line.split()) for line in table.splitlines())
-    assert header == "| case | quantity | required on 2 cores | measured | verdict |"
-    assert line == "| case | time | <= 2.5 | 2.25 | met, unreliable |"
 
 
 def test_a_run_times_what_it_shows():

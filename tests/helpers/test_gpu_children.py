@@ -1,10 +1,7 @@
 """Tests the child processes of a GPU's tests, with tests that end their process, hang and spoil a GPU on a CPU."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -128,28 +125,3 @@ def test_a_bad_test_fails_by_its_name_and_no_other(bad, text):
     assert outcomes(text, "ordinary") == {"test_ordinary": "PASSED"}
     # A child that ended by itself tore its module down: that of "pass", and the last one of each broken file.
     assert bad == "worse" or f"torn down {bad}" in text
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_a_child_ends_with_pytest(number, tmp_path):
-    process = pytest_in(tmp_path, a=("open('pid', 'w').write(str(os.getpid())), time.sleep(60)", ""))
-    pid = tmp_path / "pid"
-    deadline = time.monotonic() + 30
-    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(number)
-    process.wait(10)
-    for _ in range(200):
-        if not os.path.exists(f"/proc/{pid.read_text()}/status") or is_zombie(pid.read_text()):
-            return
-        time.sleep(0.02)
-    os.kill(int(pid.read_text()), signal.SIGKILL)
-    pytest.fail("expected the child to end with its parent")
-
-
-def is_zombie(pid):
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            return "State:\tZ" in status.read()
-    except FileNotFoundError:
-        return True

@@ -158,12 +158,6 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
     assert torch.equal(from_half, from_float if rounds_operands else layer(x.to(dtype).float()).to(dtype))
 
 
-@one_of_each
-def test_layers_run_on_the_meta_device(name):
-    layer = make_layer(name, device="meta", directions=1)
-    assert layer(torch.empty(2, 2, 4, 5, device="meta", dtype=torch.float64)).shape == (2, 3, 4, 5)
-
-
 @native
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_pass_calls_one_operator_and_copies_nothing(device, monkeypatch):
