@@ -1,4 +1,4 @@
-"""Computes a hash of the kernels' sources, by which benchmarks/gpu_day.py finds an outdated build."""
+"""Computes a hash of the kernels' sources, by which benchmarks/bench_gpu.py finds an outdated build."""
 
 import hashlib
 

@@ -80,7 +80,7 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
     return (microseconds * megahertz / waves - start) / (height + width - 1)
 
 
-def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
+def measured_table(results: list[dict], gpu: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
     """Returns the table of csrc/cuda/scan/costs.h scaled to measurements, and the number of measured costs."""
     ratios = {}
     for result in results:
@@ -93,11 +93,11 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
     figures = {key: (sum(found) / len(found), 1.0) for key, found in ratios.items()}
-    return cost_table.read().scaled(card, figures), len(figures)
+    return cost_table.read().scaled(gpu, figures), len(figures)
 
 
-def write_costs(path: Path, card: str, multiprocessors: int, results: list[dict]) -> str:
-    table, count = measured_table(results, card, multiprocessors)
+def write_costs(path: Path, gpu: str, multiprocessors: int, results: list[dict]) -> str:
+    table, count = measured_table(results, gpu, multiprocessors)
     if not count:
         return "no table for the planner, since no layout's cycles are known"
     cost_table.write(table, path)

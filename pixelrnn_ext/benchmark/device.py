@@ -53,7 +53,7 @@ class Facts:
         properties = torch.cuda.get_device_properties(0)
         config = library.build_config()
         report(
-            card=properties.name,
+            gpu=properties.name,
             capability=f"{properties.major}.{properties.minor}",
             multiprocessors=properties.multi_processor_count,
             memory=f"{properties.total_memory / 2**30:.0f} GiB",
@@ -95,6 +95,6 @@ def describe_gpu(facts: dict[str, Any], why: str) -> str:
     clocks = "clocks unknown"
     if "clock" in facts:
         clocks = f"clocks {facts['clock']} of {facts['most']}, memory {facts['memory_clock']}"
-    card = f"{facts['card']} ({facts['capability']}, {facts['multiprocessors']} multiprocessors, {facts['memory']})"
-    parts = card, f"driver {facts.get('driver', 'unknown')}", kernels, f"torch {facts['torch']}", clocks
+    gpu = f"{facts['gpu']} ({facts['capability']}, {facts['multiprocessors']} multiprocessors, {facts['memory']})"
+    parts = gpu, f"driver {facts.get('driver', 'unknown')}", kernels, f"torch {facts['torch']}", clocks
     return f"GPU, {'; '.join(parts)} ({why})"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import gpu_day
+import bench_gpu
 from harness import exchange
 from harness.exchange import EXCHANGES, Exchange, Gpu
 from pixelrnn_ext.benchmark.children import Ended
@@ -23,7 +23,7 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
         assert EXCHANGES[f"backward h128, {blocks} blocks"] == sums
     pieces = {name: e.pieces for name, e in EXCHANGES.items() if e.blocks == 8}
     assert list(pieces.values()) == [56, 448, 1792, 896]
-    assert gpu_day.LAUNCH_US == pytest.approx(1e6 * core.Constants().launch)
+    assert bench_gpu.LAUNCH_US == pytest.approx(1e6 * core.Constants().launch)
 
 
 class FakeGpu(Gpu):

@@ -17,10 +17,10 @@ from pixelrnn_ext.benchmark import device, diagonal, gpu
 from pixelrnn_ext.benchmark.children import CANNOT_RUN, Children, Ended
 from pixelrnn_ext.cli import bench
 
-FACTS = dict(card="a card", capability="9.0", multiprocessors=132, memory="80 GiB", torch="2", NVRTC="12.9")
+FACTS = dict(gpu="a GPU", capability="9.0", multiprocessors=132, memory="80 GiB", torch="2", NVRTC="12.9")
 FACTS |= dict(driver="550.1", clock="1410 MHz", most="1980 MHz", memory_clock="2619 MHz")
 FIRST_LINE = (
-    "device: GPU, a card (9.0, 132 multiprocessors, 80 GiB); driver 550.1; kernels by NVRTC 12.9; torch 2; "
+    "device: GPU, a GPU (9.0, 132 multiprocessors, 80 GiB); driver 550.1; kernels by NVRTC 12.9; torch 2; "
     "clocks 1410 MHz of 1980 MHz, memory 2619 MHz (there is a GPU)"
 )
 

@@ -61,16 +61,16 @@ def test_the_planners_table_from_measurements(tmp_path):
         # The table has no costs for 1.5 warps on a scheduler.
         layout(exact, plan=plan_text(kernel, threads=192)),
     ]
-    before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)
-    assert count == 2 and after.source == "measurements on a card"
+    before, (after, count) = cost_table.read(), measured_table(results, "a GPU", 132)
+    assert count == 2 and after.source == "measurements on a GPU"
     old, new = ({row.kernel: row.costs for row in table.rows} for table in (before, after))
     assert new[kernel][1].line == pytest.approx(1.5 * old[kernel][1].line)
     assert new[other][0].line == pytest.approx(2 * old[other][0].line)
 
-    note = write_costs(tmp_path / "costs.h", "a card", 132, results)
+    note = write_costs(tmp_path / "costs.h", "a GPU", 132, results)
     figures = f"2 of {4 * len(before.rows)} figures of the planner's table"
     assert note == f"{figures} measured: costs.h, for csrc/cuda/scan/costs.h"
     written = cost_table.read(tmp_path / "costs.h")
     assert written.source == after.source and [row.kernel for row in written.rows] == list(old)
-    nothing = write_costs(tmp_path / "none.h", "a card", 132, [layout(exact, times=False)])
+    nothing = write_costs(tmp_path / "none.h", "a GPU", 132, [layout(exact, times=False)])
     assert nothing == "no table for the planner, since no layout's cycles are known"

@@ -18,8 +18,8 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
     # The two measured costs of kernel k1 are on average 1.25 times the modelled costs. The factor 1.25 scales all costs
     # that were not measured.
-    scaled = table.scaled("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
-    assert scaled.source == "measurements on CARD"
+    scaled = table.scaled("GPU", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
+    assert scaled.source == "measurements on GPU"
     assert [c.line for c in scaled.rows[0].costs] == [125, 300, 400, 1000]
     assert scaled.rows[1].costs == tuple(c.times(1.25) for c in columns)
 

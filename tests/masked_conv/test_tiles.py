@@ -9,16 +9,16 @@ import torch
 from pixelrnn_ext.operators.masked_conv import gpu_tiles
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import Gemm
 
-CARDS = {"sm_75": 64 << 10, "sm_86": 99 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
+GPUS = {"sm_75": 64 << 10, "sm_86": 99 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
 GEMMS = [Gemm(*sizes) for sizes in itertools.product((1, 64, 12_544, 10**7), (1, 20, 64, 512), (1, 16, 1024), (1, 5))]
 
 
 @pytest.mark.parametrize("value_bytes", [2, 4], ids="{}bytes".format)
-def test_the_bits_do_not_depend_on_the_card(value_bytes):
+def test_the_bits_do_not_depend_on_the_gpu(value_bytes):
     for gemm in GEMMS:
-        chosen = [gpu_tiles.choose_tiles(gemm, value_bytes, shared) for shared in CARDS.values()]
+        chosen = [gpu_tiles.choose_tiles(gemm, value_bytes, shared) for shared in GPUS.values()]
         assert len({tiles[:4] for tiles in chosen}) == 1
-        for tiles, shared in zip(chosen, CARDS.values()):
+        for tiles, shared in zip(chosen, GPUS.values()):
             stage = value_bytes * (2 * tiles.rows + tiles.columns) * tiles.depth
             assert 1 <= tiles.stages <= shared / stage
 
@@ -34,7 +34,7 @@ def test_the_bits_do_not_depend_on_the_card(value_bytes):
     ids=["MNIST-1x1", "CIFAR-gates", "first-layer", "few-channels"],
 )
 def test_tiles_fit_the_sizes(gemm, tiles):
-    assert gpu_tiles.choose_tiles(gemm, 4, CARDS["sm_90"])[:3] == tiles
+    assert gpu_tiles.choose_tiles(gemm, 4, GPUS["sm_90"])[:3] == tiles
 
 
 class Kernel:

@@ -46,6 +46,6 @@ with torch.no_grad():
 # A block of the codec holds 64 images, so these 70 images need two blocks.
 images = (torch.arange(70 * 3 * 4 * 5) ** 2 // 7 % 5).view(70, 3, 4, 5)
 file = model.compress(images)
-expect(zlib.crc32(file) == 237086900, "the codec's known file", f"{len(file)} bytes, CRC-32 {zlib.crc32(file)}")
+expect(zlib.crc32(file) == 237086900, "the codec's golden file", f"{len(file)} bytes, CRC-32 {zlib.crc32(file)}")
 expect(torch.equal(model.decompress(file), images), "the images that were compressed", "others")
 expect(config["why_no_native"] is None, "the CPU kernels", f"none: {config['why_no_native']}")

@@ -14,15 +14,15 @@ constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kSchedulerWarps[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4;
 
-// Data sheet of a typical card of each compute capability. `clock` is in Hz, `bandwidth` in bytes a second,
+// Data sheet of a typical GPU of each compute capability. `clock` is in Hz, `bandwidth` in bytes a second,
 // `half_products` (16 bits) and `float_products` (float32) in FLOP a second. `shared_memory` (bytes) limits a block,
 // `threads` and `blocks` limit a multiprocessor.
-struct Card {
+struct Gpu {
   int capability, multiprocessors, shared_memory;
   double clock, bandwidth, half_products, float_products;
   int threads, blocks;
 };
-constexpr Card kCards[] = {
+constexpr Gpu kGpus[] = {
     {80, 108, 163 << 10, 1.41e9, 1.56e12, 312e12, 19.5e12, 2048, 32},  // A100
     {86, 82, 99 << 10, 1.70e9, 0.94e12, 71e12, 35.6e12, 1536, 16},     // RTX 3090
     {89, 128, 99 << 10, 2.52e9, 1.01e12, 165e12, 82.6e12, 1536, 24},   // RTX 4090
@@ -32,10 +32,10 @@ constexpr Card kCards[] = {
     {120, 170, 99 << 10, 2.41e9, 1.79e12, 210e12, 105e12, 1536, 24},   // RTX 5090
 };
 
-const Card& card_of(int capability) {
-  const Card* found = kCards;
-  for (const Card& card : kCards)
-    if (card.capability <= capability) found = &card;
+const Gpu& gpu_of(int capability) {
+  const Gpu* found = kGpus;
+  for (const Gpu& gpu : kGpus)
+    if (gpu.capability <= capability) found = &gpu;
   return *found;
 }
 
@@ -92,10 +92,10 @@ double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
 }
 
 // Returns the cycles that a tensor-core instruction occupies a scheduler.
-double cycles_of_product(const Card& card, const Constants& k) {
+double cycles_of_product(const Gpu& gpu, const Constants& k) {
   // Operations of a 16-bit instruction. A tf32 instruction has half as many, and takes equally long.
   constexpr double operations = 2 * 16 * 8 * 16;
-  return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
+  return std::max(k.product, operations * kSchedulers * gpu.multiprocessors * gpu.clock / gpu.half_products);
 }
 
 // Returns how many bytes a block stores in other blocks (pushes) on a line.
@@ -129,7 +129,7 @@ double units(const Problem& p) { return double(p.images * p.directions) * pixels
 
 Estimate estimate(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int64_t concurrency,
     const Constants& k) {
-  const Card& card = card_of(device.capability);
+  const Gpu& gpu = gpu_of(device.capability);
   const int64_t clusters = std::max<int64_t>(1, ceil_div(p.images, s.images) * p.directions);
   Estimate result;
   double cycles = 0;
@@ -137,7 +137,7 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
     const double blocks = double(ceil_div(running * s.blocks, device.multiprocessors));
     const double warps = blocks * s.threads() / 32 / kSchedulers, pushed = blocks * pushed_bytes_of_line(p, s);
     result.cycles = cycles_of_line(p, v, s, warps, k) +
-                    std::max(warps, 1.0) * products_of_line(p, v, s) * (cycles_of_product(card, k) - k.product);
+                    std::max(warps, 1.0) * products_of_line(p, v, s) * (cycles_of_product(gpu, k) - k.product);
     const double exchange = std::max(pushed / k.exchange_bytes, pushed / run_bytes(s) / k.exchange_lines);
     result.cycles += exposed_exchange(result.cycles, exchange, active_tiles(p, s), s.images > 1);
     const double first_line = k.first_line + blocks * s.weight_bytes() / k.weights_of_cycle;
@@ -145,31 +145,31 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   };
   if (clusters % concurrency) wave(clusters % concurrency, 1);
   if (clusters >= concurrency) wave(concurrency, clusters / concurrency);
-  const double compute_seconds = cycles / (k.clock * card.clock),
-               memory_seconds = units(p) * bytes_of_unit(p) / (k.bandwidth * card.bandwidth);
+  const double compute_seconds = cycles / (k.clock * gpu.clock),
+               memory_seconds = units(p) * bytes_of_unit(p) / (k.bandwidth * gpu.bandwidth);
   result.bound_by_memory = memory_seconds > compute_seconds;
-  const double packing = 2.0 * p.directions * s.blocks * s.weight_bytes() / (k.bandwidth * card.bandwidth);
+  const double packing = 2.0 * p.directions * s.blocks * s.weight_bytes() / (k.bandwidth * gpu.bandwidth);
   result.seconds = 2 * k.launch + packing + std::max(compute_seconds, memory_seconds);
   return result;
 }
 
 double estimate_step(const Problem& p, const Device& device, const Constants& k) {
-  const Card& card = card_of(device.capability);
+  const Gpu& gpu = gpu_of(device.capability);
   const double value = value_bytes(p);
   const double rate =
-      p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
+      p.format == Format::fp32 ? gpu.float_products : gpu.half_products / (p.format == Format::tf32 ? 2 : 1);
   // The step path writes and reads the operand and the result of each matrix product once.
   const double products = units(p) * 2 * p.gates * p.hidden * p.taps / (k.step_products * rate);
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
-  const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
+  const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * gpu.bandwidth);
   // Each line takes two launches, one for a matrix product and one for a pointwise kernel. The estimate assumes that
   // the GPU computes while the CPU makes one of the two launches, so only the longer of these two times counts.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 
 int64_t estimated_concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
-  const Card& card = card_of(device.capability);
+  const Gpu& gpu = gpu_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
   // A multiprocessor has `registers` registers. CUDA reserves `reserved` bytes of a block's shared memory. `gpc`
@@ -177,15 +177,15 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;
   const int warp_registers = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
   const int64_t resident_blocks = std::min({registers / (warp_registers * warps),
-      (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});
+      (device.shared_memory + reserved) / (shared + reserved), gpu.threads / s.threads(), gpu.blocks});
   if (s.blocks == 1) return device.multiprocessors * resident_blocks;
   // All blocks of a cluster lie in one GPC.
   return device.multiprocessors / gpc * (gpc * resident_blocks / s.blocks);
 }
 
 Device known_device(int capability) {
-  const Card& card = card_of(capability);
-  return {capability, card.shared_memory, card.multiprocessors};
+  const Gpu& gpu = gpu_of(capability);
+  return {capability, gpu.shared_memory, gpu.multiprocessors};
 }
 
 }  // namespace pixelrnn::cuda

@@ -79,12 +79,12 @@ struct Constants {
   double launch = 3e-6;          // seconds between the starts of two kernels
   double first_line = 2000;      // cycles from a block's start to its first line, without the loads of its weights
   double weights_of_cycle = 32;  // bytes of weights that a multiprocessor loads in a cycle
-  double step_products = 0.5;    // fraction of the card's rate of matrix products that the step path reaches
+  double step_products = 0.5;    // fraction of the GPU's rate of matrix products that the step path reaches
   double cluster_doubt = 1.1;    // factor on the time of clusters, because their exchange is uncertain
   double product = 6;            // cycles that costs.h assumes for a tensor-core instruction
   double exchange_bytes = 14;    // bytes that a multiprocessor stores to other blocks in a cycle
   double exchange_lines = 1;     // segments from other blocks that a block's shared memory accepts in a cycle
-  // Factors on a card's clock and bandwidth, and on the cycles in costs.h.
+  // Factors on a GPU's clock and bandwidth, and on the cycles in costs.h.
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;
 };
 

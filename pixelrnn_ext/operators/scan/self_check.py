@@ -1,7 +1,7 @@
 """Looks once whether the resident CUDA kernels compute on a GPU what a CPU computes.
 
 Before the first scan of a size by a file of kernels (csrc/cuda/scan/resident*.cu), a small scan is compared with that
-of the CPU kernels in float64. The user's cache keeps the verdict for the card, its driver and the kernels' sources. If
+of the CPU kernels in float64. The user's cache keeps the verdict for the GPU, its driver and the kernels' sources. If
 the results differ, a warning says so, and the file's scans take the step path.
 
 ``PIXELRNN_SELF_CHECK=0`` turns the check off. Other paths than "auto" are never checked or replaced.

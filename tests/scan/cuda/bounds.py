@@ -8,6 +8,6 @@ EMULATED = {"fp64": 1e-14, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-
 EMULATED_SUMS = 2
 # On a real GPU, cuBLAS computes the products outside of the recurrence. docs/kernels_verified.md derives the bounds for
 # tf32.
-CARD = EMULATED | {"fp64": 1e-13, "tf32": 1e-3}
+REAL_GPU = EMULATED | {"fp64": 1e-13, "tf32": 1e-3}
 # Rounding the hidden states alone causes gradient errors of 2e-3 to 3e-3 in bfloat16, and 3e-4 in float16.
-CARD_GRADIENTS = {format: 3 * ratio for format, ratio in CARD.items()} | {"tf32": 2e-3}
+REAL_GPU_GRADIENTS = {format: 3 * ratio for format, ratio in REAL_GPU.items()} | {"tf32": 2e-3}

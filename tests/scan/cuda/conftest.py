@@ -2,15 +2,15 @@ import pytest
 
 from helpers.gpu import strict_products
 
-from .gpus import CARD, MARKS, Gpu
+from .gpus import MARKS, REAL_GPU, Gpu
 
 
 @pytest.fixture(params=[pytest.param(name, marks=mark) for name, mark in MARKS.items()])
 def gpu(request, record_property):
     """An emulated GPU's properties are reset after the test."""
     name = request.param
-    if name == "card":
-        gpu = CARD
+    if name == "real":
+        gpu = REAL_GPU
     else:
         from helpers.emulated import library  # this module needs a CUDA compiler
 

@@ -19,8 +19,8 @@ from .kernel_paths import hidden_sizes, variant_kernels
 MAX_BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
-    MAX_BLOCKS["card"] = 8 if _capability >= (9, 0) else 1 if _capability >= (8, 0) else 0
-MARKS = {gpu: pytest.mark.cuda if gpu == "card" else pytest.mark.emulated for gpu in MAX_BLOCKS}
+    MAX_BLOCKS["real"] = 8 if _capability >= (9, 0) else 1 if _capability >= (8, 0) else 0
+MARKS = {gpu: pytest.mark.cuda if gpu == "real" else pytest.mark.emulated for gpu in MAX_BLOCKS}
 all_formats = pytest.mark.parametrize("format", FORMATS)
 
 
@@ -84,7 +84,7 @@ class Gpu:
     def bound(self, name, format):
         if self.emulator:
             return bounds.EMULATED[format] * (1 if name in ("dx", "output", *OUTPUTS) else bounds.EMULATED_SUMS)
-        return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
+        return (bounds.REAL_GPU if name in ("output", *OUTPUTS) else bounds.REAL_GPU_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
         """Asserts that a scan's results agree with ``expected``, by default a CPU's in float64. Returns the results."""
@@ -110,4 +110,4 @@ class Gpu:
                 assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
 
 
-CARD = Gpu("card", OPS, "cuda")
+REAL_GPU = Gpu("real", OPS, "cuda")

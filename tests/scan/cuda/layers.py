@@ -18,7 +18,7 @@ NATIVE = ("native", "step", "resident")
 def can_run(gpu, name, backend, format, *_):
     """The only emulated GPU that tests layers is sm_90."""
     no_kernel = format == "fp64" or name in ("row5", "graves-peepholes", "halved-peepholes")
-    has_format = gpu == "card" or (gpu == "sm_90" and format in ("fp32", "fp64"))
+    has_format = gpu == "real" or (gpu == "sm_90" and format in ("fp32", "fp64"))
     return has_format and (backend != "resident" or (MAX_BLOCKS[gpu] >= 1 and not no_kernel))
 
 

@@ -34,8 +34,8 @@ def fastest(candidates, step, without=""):
 def slowdowns(core):
     found = {kernel.name: Slowdown() for kernel in every_kernel()}
     for size in SIZES:
-        problem, card = size.problem(core), core.known_device(size.capability)
-        candidates, step = core.candidates(problem, card), core.estimate_step(problem, card)
+        problem, gpu = size.problem(core), core.known_device(size.capability)
+        candidates, step = core.candidates(problem, gpu), core.estimate_step(problem, gpu)
         seconds, chosen = fastest(candidates, step)
         slower, next_best = fastest(candidates, step, without=chosen)
         if chosen in found and slower > found[chosen].factor * seconds:

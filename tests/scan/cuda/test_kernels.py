@@ -28,7 +28,7 @@ def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
 
 
 # Clusters of 8 blocks take long on the emulator, and run the same code as smaller clusters.
-@on_gpus_with_variants(gates=5, where=lambda gpu, blocks: blocks < 8 or gpu == "card")
+@on_gpus_with_variants(gates=5, where=lambda gpu, blocks: blocks < 8 or gpu == "real")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant_problem(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
 

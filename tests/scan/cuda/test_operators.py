@@ -168,7 +168,7 @@ def test_opcheck(layer, format, hidden, sizes, gpu):
     problem = Problem(format, layer, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # opcheck compares results, and NaN does not equal NaN
-    tests = ["test_schema", "test_faketensor", *(["test_aot_dispatch_dynamic"] if gpu.name == "card" else [])]
+    tests = ["test_schema", "test_faketensor", *(["test_aot_dispatch_dynamic"] if gpu.name == "real" else [])]
     opcheck(
         gpu.ops.scan_gradients.default, problem.gradient_arguments(gpu.ops, device=gpu.device).flat, test_utils=tests
     )

@@ -148,7 +148,7 @@ def test_every_kernel_is_worth_its_code(core):
     assert set(found) - worth - twins == set()
 
 
-def test_a_cards_tensor_cores_take_their_time(core):
+def test_a_gpus_tensor_cores_take_their_time(core):
     """On each line of this scan, each of 8 warps executes 2 * 2 * 2 tensor-core instructions.
 
     The factors are 2 halves of a warp's 32 weight rows, 2 pieces of 64 bytes in a row, and 2 instructions for a piece.
@@ -163,8 +163,8 @@ def test_a_cards_tensor_cores_take_their_time(core):
     # instructions of 8 / 4 warps.
     products = 8 / 4 * 2 * 2 * 2
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
-    for capability, of_card in {80: 8, 86: 32, 89: 32, 120: 32}.items():
-        assert cycles(capability) - cycles(90) == pytest.approx(products * (of_card - 6), rel=0.02)
+    for capability, of_gpu in {80: 8, 86: 32, 89: 32, 120: 32}.items():
+        assert cycles(capability) - cycles(90) == pytest.approx(products * (of_gpu - 6), rel=0.02)
         assert cycles(capability, "fp32") == cycles(90, "fp32")
     assert cycles(90) == cycles(100) == cycles(110)
 
@@ -238,7 +238,7 @@ def layout(plan):
 
 
 @given(problems(), DEVICES, RESTRICTIONS)
-def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, device, restriction):
+def test_every_candidate_fits_the_problem_the_kernel_and_the_gpu(core, sizes, device, restriction):
     problem = Size(0, **sizes).problem(core)
     for plan in core.candidates(problem, core.Device(*device), core.Restriction(**restriction)):
         v, s = plan.variant, plan.tiling
@@ -263,9 +263,9 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
 
 @given(problems(), DEVICES, RESTRICTIONS)
 def test_a_restriction_is_kept_and_makes_nothing_cheaper(core, sizes, device, restriction):
-    problem, card = Size(0, **sizes).problem(core), core.Device(*device)
-    free = {plan.variant.name: plan.cost for plan in core.candidates(problem, card)}
-    for plan in core.candidates(problem, card, core.Restriction(**restriction)):
+    problem, gpu = Size(0, **sizes).problem(core), core.Device(*device)
+    free = {plan.variant.name: plan.cost for plan in core.candidates(problem, gpu)}
+    for plan in core.candidates(problem, gpu, core.Restriction(**restriction)):
         s = plan.tiling
         assert s.blocks <= restriction.get("max_blocks", 8)
         assert s.blocks == restriction.get("blocks", s.blocks) and s.groups == restriction.get("groups", s.groups)
@@ -275,9 +275,9 @@ def test_a_restriction_is_kept_and_makes_nothing_cheaper(core, sizes, device, re
 
 @given(problems(), DEVICES)
 def test_the_cheapest_candidate_is_chosen_unless_the_step_path_is_faster(core, sizes, device):
-    problem, card = Size(0, **sizes).problem(core), core.Device(*device)
-    candidates, step = core.candidates(problem, card), core.estimate_step(problem, card)
-    resident, chosen = core.plan(problem, card, core.Restriction(step=False)), core.plan(problem, card)
+    problem, gpu = Size(0, **sizes).problem(core), core.Device(*device)
+    candidates, step = core.candidates(problem, gpu), core.estimate_step(problem, gpu)
+    resident, chosen = core.plan(problem, gpu, core.Restriction(step=False)), core.plan(problem, gpu)
     if not candidates:
         assert resident.variant is chosen.variant is None and resident.why_not == chosen.why_not
         return
@@ -290,12 +290,12 @@ def test_the_cheapest_candidate_is_chosen_unless_the_step_path_is_faster(core, s
 
 @given(problems(), DEVICES)
 def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, device):
-    problem, card = Size(0, **sizes).problem(core), core.Device(*device)
+    problem, gpu = Size(0, **sizes).problem(core), core.Device(*device)
     by_name = {kernel.name: kernel for kernel in KERNELS}
-    for plan in core.candidates(problem, card):
+    for plan in core.candidates(problem, gpu):
         v, s = plan.variant, plan.tiling
         path = core.Path(f"resident:{by_name[v.name].suffix}:{s.blocks}:{s.groups}")
-        assert layout(core.plan(problem, card, path.restriction(v.format, v.backward, v.gates))) == layout(plan)
+        assert layout(core.plan(problem, gpu, path.restriction(v.format, v.backward, v.gates))) == layout(plan)
 
 
 @given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
@@ -367,17 +367,17 @@ def test_there_is_a_plan_or_a_reason(core, sizes, device):
 
 @given(problems(hidden=128, cells=32), st.integers(0, 50))
 def test_a_gpu_that_is_asked_has_the_last_word(core, sizes, at_once):
-    card, queried = core.known_device(90), []
+    gpu, queried = core.known_device(90), []
 
     def concurrency(variant, tiling, shared_memory):
         queried.append(variant.name)
         return at_once
 
     problem = Size(0, **sizes).problem(core)
-    found = core.candidates(problem, card, concurrency=concurrency)
+    found = core.candidates(problem, gpu, concurrency=concurrency)
     if at_once:
         assert {(plan.variant.name, plan.concurrency) for plan in found} == {(name, at_once) for name in queried}
     else:
         assert found == []
-        plan = core.plan(problem, card, concurrency=concurrency)
+        plan = core.plan(problem, gpu, concurrency=concurrency)
         assert plan.why_not.startswith("the GPU has no room for ") == bool(queried)

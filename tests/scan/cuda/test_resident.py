@@ -25,7 +25,7 @@ def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, gpu):
         plans = gpu.plan(problem, path)
         for plan in plans:
             assert re.match(f"(for|back)ward_{format}|{NO_KERNEL}", plan), plan
-        if path == "auto" or (gpu.name == "card" and not any(plan.startswith("step path") for plan in plans)):
+        if path == "auto" or (gpu.name == "real" and not any(plan.startswith("step path") for plan in plans)):
             gpu.compare(problem, path)
 
 

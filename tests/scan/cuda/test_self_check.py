@@ -199,11 +199,11 @@ def test_a_capture_takes_a_kept_verdict_and_does_not_look(monkeypatch):
     ops = Recurrence(1.0)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing[0])
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    monkeypatch.setattr(self_check, "_identity", lambda _: ("a card", "a driver"))
+    monkeypatch.setattr(self_check, "_identity", lambda _: ("a GPU", "a driver"))
     monkeypatch.setattr(torch.Tensor, "device", property(lambda _: device))
     assert self_check.trusted(ops, s).path == "auto" and not self_check._trusted, "nothing is known yet"
     self_check._store(device, {"resident_fp32 D2 diagonal taps2 h8": "relative errors of h 1.0"})
-    with pytest.warns(RuntimeWarning, match="wrong values on a card: relative errors of h 1.0"):
+    with pytest.warns(RuntimeWarning, match="wrong values on a GPU: relative errors of h 1.0"):
         assert self_check.trusted(ops, s).path == "step"
     assert not ops.paths
 

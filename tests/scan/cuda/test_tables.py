@@ -31,13 +31,13 @@ def test_one_variant_fits_no_hidden_size_and_all_others_run():
     assert [variant for variant in everyone if not fits_some_size(*variant)] == [(4, "tf32", "2_1_256", 8)]
 
 
-def test_what_a_gpu_day_measured_stays():
+def test_what_the_gpu_benchmark_measured_stays():
     table = cost_table.read()
-    measured = table.scaled("a card", {(table.rows[0].kernel, 1): (200, 100)})
+    measured = table.scaled("a GPU", {(table.rows[0].kernel, 1): (200, 100)})
     lacks_one = measured._replace(rows=measured.rows[1:])
     assert modelled.with_measurements(table, table) == table
     merged = modelled.with_measurements(table, lacks_one)
-    assert merged.source == "measurements on a card"
+    assert merged.source == "measurements on a GPU"
     assert merged.rows == (table.rows[0], *measured.rows[1:])
 
 

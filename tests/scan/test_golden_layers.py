@@ -1,6 +1,6 @@
 """Tests that layers saved by an earlier version still compute the same outputs.
 
-Commit 58751dc computed known/layers.safetensors without compiled kernels. The file never changes.
+Commit 58751dc computed golden/layers.safetensors without compiled kernels. The file never changes.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ LAYERS = {
 @each_backend
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_known_layer_computes_what_it_did(name, backend):
-    tensors, layer = load_file(Path(__file__).parent / "known" / "layers.safetensors"), LAYERS[name]()
+    tensors, layer = load_file(Path(__file__).parent / "golden" / "layers.safetensors"), LAYERS[name]()
     layer.backend = backend
     state = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
     expected = state.pop("output")

@@ -12,7 +12,7 @@ from helpers import child
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.training import checkpoint
 
-FOLDER = Path(__file__).parent / "known"
+FOLDER = Path(__file__).parent / "golden"
 
 # {file: ((N, H, W) of each group of images, number of streams of each group)}. A stream is a sequence of bytes that
 # codes some images of the group.
@@ -36,12 +36,12 @@ def condition_of(model, n):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_known_file_is_read_and_written_again(name, instruction_set):
+def test_a_golden_file_is_read_and_written_again(name, instruction_set):
     check(name, "auto")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_known_file_is_that_of_pytorch_alone(name):
+def test_a_golden_file_is_that_of_pytorch_alone(name):
     check(name, "reference")
 
 
@@ -61,7 +61,7 @@ OTHER_LIBRARIES = {
 @pytest.mark.sweep
 @pytest.mark.parametrize("variables", OTHER_LIBRARIES.values(), ids=OTHER_LIBRARIES)
 def test_other_paths_of_the_libraries(variables, tmp_path):
-    chosen = "a_known_file_is or (test_torch and contiguous and 1)"
+    chosen = "a_golden_file_is or (test_torch and contiguous and 1)"
     child.run_tests(Path(__file__).parent, chosen, tmp_path, variables | {"OMP_NUM_THREADS": "1"})
 
 

@@ -1,4 +1,4 @@
-"""Tests the GPU day with a made-up GPU, and the parts that the emulated GPU can run."""
+"""Tests the GPU benchmark with a made-up GPU, and the parts that the emulated GPU can run."""
 
 import json
 import math
@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 import torch
 
-import gpu_day
+import bench_gpu
 from helpers.bad_tasks import CASE, Task
 from helpers.models import make_model
 from pixelrnn_ext.benchmark import device, gpu
 from pixelrnn_ext.benchmark.children import WRONG, Ended
 
 GPU = "cpu:0"  # a CPU device that stands for a GPU
-FACTS = dict(card="a card", capability="9.0", multiprocessors=132, memory="80 GiB", torch="2", NVRTC="12.9")
+FACTS = dict(gpu="a GPU", capability="9.0", multiprocessors=132, memory="80 GiB", torch="2", NVRTC="12.9")
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def day(monkeypatch, tmp_path, capsys):
             return [Task(how) for how in made_up]
         return gpu.rows([CASE], True, "cpu")[:2] if part == "benchmarks" else []
 
-    monkeypatch.setattr(gpu_day, "tasks_of", tasks)
+    monkeypatch.setattr(bench_gpu, "tasks_of", tasks)
     made_up = []
 
-    def run(*hows, card="a card", csrc=None, arguments=()):
+    def run(*hows, gpu="a GPU", csrc=None, arguments=()):
         made_up[:] = hows
-        facts = FACTS | {"csrc": csrc or gpu_day.source_hash.hash_of(gpu_day.ROOT / "csrc"), "why_no_gpu": None}
-        monkeypatch.setattr(device, "gpu_facts", lambda children: facts | {"card": card})
-        status = gpu_day.main(["--out", str(tmp_path), *arguments])
+        facts = FACTS | {"csrc": csrc or bench_gpu.source_hash.hash_of(bench_gpu.ROOT / "csrc"), "why_no_gpu": None}
+        monkeypatch.setattr(device, "gpu_facts", lambda children: facts | {"gpu": gpu})
+        status = bench_gpu.main(["--out", str(tmp_path), *arguments])
         saved = {path.name: json.loads(path.read_text())["rows"] for path in sorted(tmp_path.glob("*.json"))}
         return status, saved, capsys.readouterr()
 
@@ -46,7 +46,7 @@ def day(monkeypatch, tmp_path, capsys):
 def test_results_are_saved_one_by_one_and_a_second_call_goes_on(day):
     status, saved, printed = day("good", "crash", "too large")
     ((name, rows),) = saved.items()
-    assert status == 1 and name.startswith("results_a_card_")
+    assert status == 1 and name.startswith("results_a_gpu_")
     images = {how: outcome["status"] for how, outcome in rows["images"].items()}
     assert images == {"good": "ok", "crash": "failed", "too large": "cannot run"}
     assert [outcome["status"] for outcome in rows["benchmarks"].values()] == ["ok", "wrong"]
@@ -63,12 +63,12 @@ def test_results_are_saved_one_by_one_and_a_second_call_goes_on(day):
     assert status == 1 and list(again[name]["images"]) == ["good"] and "benchmarks" in again[name]
 
 
-def test_results_of_another_card_stay(day):
+def test_results_of_another_gpu_stay(day):
     _, first, _ = day("good", arguments=["--only", "images"])
-    status, both, _ = day("good", card="B 200", arguments=["--only", "images"])
+    status, both, _ = day("good", gpu="B 200", arguments=["--only", "images"])
     assert status == 0 and len(both) == 2 and first.items() <= both.items()
     status, _, printed = day(arguments=["--report"])
-    assert status == 0 and "- card: a card" in printed.out and "- card: B 200" in printed.out
+    assert status == 0 and "- gpu: a GPU" in printed.out and "- gpu: B 200" in printed.out
 
 
 def test_a_damaged_file_of_results_is_one_sentence(day, tmp_path, capsys):
@@ -76,7 +76,7 @@ def test_a_damaged_file_of_results_is_one_sentence(day, tmp_path, capsys):
     (path,) = tmp_path.glob("results_*.json")
     path.write_text(path.read_text()[:100])
     for arguments in (["--report"], []):
-        assert gpu_day.main(["--out", str(tmp_path), *arguments]) == 2
+        assert bench_gpu.main(["--out", str(tmp_path), *arguments]) == 2
         printed = capsys.readouterr()
         assert printed.err.count("\n") == 1 and f"expected results in {path}, got a damaged file" in printed.err
 
@@ -125,8 +125,8 @@ def test_pytest_is_a_row(status, last, ended, monkeypatch, tmp_path):
         send_signal = staticmethod(signals.append)
 
     monkeypatch.setenv("PIXELRNN_SELF_CHECK", "0")
-    monkeypatch.setattr(gpu_day.subprocess, "Popen", Pytest)
-    tests = gpu_day.Tests(("tests",), tmp_path / "tests.log", 60.0)
+    monkeypatch.setattr(bench_gpu.subprocess, "Popen", Pytest)
+    tests = bench_gpu.Tests(("tests",), tmp_path / "tests.log", 60.0)
     if ended is None:
         tests.measure(lambda **found: facts.update(found))
         assert facts["note"] == last
@@ -147,15 +147,15 @@ def test_pytest_is_a_row(status, last, ended, monkeypatch, tmp_path):
     ids=["right", "value", "logits", "nan"],
 )
 def test_a_wrong_image_is_seen(name, change, wrong, monkeypatch):
-    backends, function, facts = {"cpu": "reference", GPU: "auto"}, getattr(gpu_day.sampling, name), {}
+    backends, function, facts = {"cpu": "reference", GPU: "auto"}, getattr(bench_gpu.sampling, name), {}
     make = partial(make_model, "diagonal", "rgb", torch.float32)
-    monkeypatch.setattr(gpu_day, "build", lambda name, on: make(backend=backends[on]))
+    monkeypatch.setattr(bench_gpu, "build", lambda name, on: make(backend=backends[on]))
 
     def changed(*arguments, **options):
         return change(function(*arguments, **options)) if "ways" in options else function(*arguments, **options)
 
-    monkeypatch.setattr(gpu_day.sampling, name, changed)
-    images = gpu_day.Images("a model", (2, 2, 3), "pytorch", GPU)
+    monkeypatch.setattr(bench_gpu.sampling, name, changed)
+    images = bench_gpu.Images("a model", (2, 2, 3), "pytorch", GPU)
     if name == "incremental" and not wrong:
         images.measure(lambda **found: facts.update(found))
     else:
@@ -171,17 +171,17 @@ def test_the_layouts_of_a_scan_run_on_the_emulated_gpu(monkeypatch):
 
     ops, chosen = library.load().ops, []
     for backward in (False, True):
-        scan = gpu_day.Scan((2, 9, 5, 16), 1, "bf16", backward)
+        scan = bench_gpu.Scan((2, 9, 5, 16), 1, "bf16", backward)
         paths = scan.layouts(ops=ops)
         assert {path.split(":")[2] for path in paths if path != "step"} == {"1", "2"}
         for path in paths:
             facts = {}
-            gpu_day.Layout(scan, path, "cpu", ops).measure(lambda facts=facts, **found: facts.update(found))
-            assert gpu_day.measured.parse_plan(facts["plan"]) or path == "step"
+            bench_gpu.Layout(scan, path, "cpu", ops).measure(lambda facts=facts, **found: facts.update(found))
+            assert bench_gpu.measured.parse_plan(facts["plan"]) or path == "step"
             chosen += [path] * facts["chosen"]
         with pytest.raises(Ended, match="error "):
-            gpu_day._tensors(scan, "cpu", ops).expected += 1
-            gpu_day.Layout(scan, "step", "cpu", ops).measure(lambda **found: None)
+            bench_gpu._tensors(scan, "cpu", ops).expected += 1
+            bench_gpu.Layout(scan, "step", "cpu", ops).measure(lambda **found: None)
     assert len(chosen) == 2
 
 
@@ -192,8 +192,8 @@ def test_an_operation_of_the_sampler_is_measured_on_the_emulated_gpu(kind, block
 
     use_emulated_gpu(monkeypatch)
     monkeypatch.setattr(gpu, "called_seconds", gpu.wall_seconds)
-    monkeypatch.setattr(gpu_day, "sm_megahertz", lambda: 1755.0)
-    monkeypatch.setattr(gpu_day, "WIDTH", 2)
-    monkeypatch.setattr(gpu_day, "HEIGHT", 1)
+    monkeypatch.setattr(bench_gpu, "sm_megahertz", lambda: 1755.0)
+    monkeypatch.setattr(bench_gpu, "WIDTH", 2)
+    monkeypatch.setattr(bench_gpu, "HEIGHT", 1)
     # On a busy machine the longer chain may take less time, so the number may be negative.
-    assert math.isfinite(gpu_day.step_cycles(kind, 8, blocks, "cpu")["measured"])
+    assert math.isfinite(bench_gpu.step_cycles(kind, 8, blocks, "cpu")["measured"])

@@ -12,14 +12,14 @@ from helpers.masked_conv_interpreted import expected_results
 from helpers.scans import Problem, each_kind, ragged_sizes
 from pixelrnn_ext.masks import Mask
 
-from ..gpus import CARD, MAX_BLOCKS
+from ..gpus import MAX_BLOCKS, REAL_GPU
 from ..layers import layer_and_maps
 
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
 each_format = pytest.mark.parametrize("format", ["fp32", "bf16"])
-each_backend = pytest.mark.parametrize("backend", ["step", "resident"] if MAX_BLOCKS["card"] else ["step"])
+each_backend = pytest.mark.parametrize("backend", ["step", "resident"] if MAX_BLOCKS["real"] else ["step"])
 
 
 def training_step(layer, x, cotangent, sizes=None):
@@ -33,7 +33,7 @@ def assert_same(expected, got, run=""):
 
 
 def layer_case(name, backend, format="fp32", hidden=32, maps=(3, 7, 11)):
-    layer, x, *_ = layer_and_maps(CARD, name, backend, format, hidden, maps)
+    layer, x, *_ = layer_and_maps(REAL_GPU, name, backend, format, hidden, maps)
     return layer, x.requires_grad_(), torch.randn_like(layer(x))
 
 
@@ -42,7 +42,7 @@ def layer_case(name, backend, format="fp32", hidden=32, maps=(3, 7, 11)):
 @pytest.mark.parametrize("size", [(5, 12, 7), (1, 7, 12), (7, 20, 33), (2, 64, 3), (3, 3, 64), (2, 40, 17)], ids=str)
 @pytest.mark.parametrize("layer", ["row1", "row3", "diagonal", "diagonal-reverse", "bilstm", "stable"])
 def test_maps(layer, size, backend, format):
-    CARD.compare(Problem(format, layer, 32, size), backend)
+    REAL_GPU.compare(Problem(format, layer, 32, size), backend)
 
 
 @each_format
@@ -51,11 +51,11 @@ def test_maps(layer, size, backend, format):
     [("bilstm", 16, (16, 28, 28)), ("row3", 128, (16, 32, 32)), ("bilstm", 128, (16, 32, 32))],
 )
 def test_the_papers_sizes(layer, hidden, size, format):
-    CARD.compare(Problem(format, layer, hidden, size))
+    REAL_GPU.compare(Problem(format, layer, hidden, size))
 
 
 @pytest.mark.parametrize("hidden", [16, 64, 128])
-@pytest.mark.skipif(MAX_BLOCKS["card"] < 8, reason="the sizes need clusters")
+@pytest.mark.skipif(MAX_BLOCKS["real"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
@@ -119,7 +119,7 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
     """The first call for a size, even during a capture, queries the GPU and loads kernels."""
-    layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))
+    layer, x, *_ = layer_and_maps(REAL_GPU, "bilstm", backend, hidden=24, maps=(2, 6, 13))
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
     graph, captured = capture(lambda: training_step(layer, x, cotangent), warm_ups=0)
@@ -186,7 +186,7 @@ def test_a_device_that_is_not_the_current_one(backend):
     assert torch.cuda.current_device() == 0
     for a, b in zip(expected, got):
         assert b.device.index == 1
-        assert_close("result", a.cpu(), b.cpu(), CARD.bound("output", "fp32"))
+        assert_close("result", a.cpu(), b.cpu(), REAL_GPU.bound("output", "fp32"))
     with pytest.raises(ValueError, match="on one device, got input on cuda:0 and weight_ih on cuda:1"):
         other(x)
 
@@ -205,7 +205,7 @@ def test_a_raw_convolution_refuses_tensors_of_two_devices(other):
         pytest.skip("a second GPU is needed")
     x, weight = torch.randn(1, 2, 3, 4, device="cuda"), torch.randn(5, 2, 3, 3, device=other)
     with pytest.raises((ValueError, RuntimeError), match="expected all tensors on one device, got "):
-        CARD.ops.masked_conv2d(x, weight, None, "B", 1, 1, False)
+        REAL_GPU.ops.masked_conv2d(x, weight, None, "B", 1, 1, False)
 
 
 @pytest.mark.parametrize(
@@ -219,4 +219,4 @@ def test_compile_fullgraph(name, compiler):
     expected = training_step(layer, x, cotangent, sizes)
     got = training_step(torch.compile(layer, fullgraph=True, backend=compiler), x, cotangent, sizes)
     for i, (a, b) in enumerate(zip(expected, got)):
-        assert_close(f"result {i}", a, b, CARD.bound("dweight_hh", "fp32"))
+        assert_close(f"result {i}", a, b, REAL_GPU.bound("dweight_hh", "fp32"))

@@ -4,7 +4,7 @@ import torch
 
 from helpers.gpu import REDUCED, strict_products
 
-from ..bounds import CARD, CARD_GRADIENTS
+from ..bounds import REAL_GPU, REAL_GPU_GRADIENTS
 
 CUT_BITS = 13  # mantissa bits of float32 that tf32 lacks
 
@@ -82,10 +82,10 @@ def errors(products, hidden, channels):
 
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
-    assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
+    assert h < REAL_GPU["tf32"] and gradient < REAL_GPU_GRADIENTS["tf32"]
+    assert h > REAL_GPU["tf32"] / 2 and gradient > REAL_GPU_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
-    assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2
+    assert h < REAL_GPU["tf32"] / 2 and gradient < REAL_GPU_GRADIENTS["tf32"] / 2
 
 
 def test_the_sums_of_halves_are_float32_where_the_bounds_are_asked_for():

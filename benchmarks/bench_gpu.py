@@ -10,7 +10,7 @@ The parts run in this order, each row of them in a child process with a time lim
     tests       the other tests that need a GPU (pytest -m cuda)
 
 A row that hangs, crashes or is wrong says so, and the next row runs in a fresh process. Each result is saved at once,
-in a file of DIR that is named for the card, its driver, torch and the kernels' sources. A second call goes on with the
+in a file of DIR that is named for the GPU, its driver, torch and the kernels' sources. A second call goes on with the
 rows that lack a result. The table of costs that the layouts give is written beside it.
 
 Exit status: 0 if all of ours was right, 1 if something of ours failed, 2 without a GPU, with kernels of other sources
@@ -57,12 +57,12 @@ from pixelrnn_ext.incremental.steps import CellStep, Linear, Pointwise, Tap  # n
 from pixelrnn_ext.operators import library  # noqa: E402
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments  # noqa: E402
 
-# Parts: tests of the card
+# Parts: tests of the GPU
 
 # GPUs before 8.0 have no resident kernels, only those of the step path.
 KERNELS = "tests/scan/cuda/test_kernels.py", "tests/scan/cuda/test_step.py"
-SANITIZER = "tests/scan/cuda/card/test_sanitizer.py"
-TESTS = ["tests/scan/cuda", "tests/models/test_card.py"]
+SANITIZER = "tests/scan/cuda/real_gpu/test_sanitizer.py"
+TESTS = ["tests/scan/cuda", "tests/models/test_real_gpu.py"]
 
 
 @dataclass(frozen=True)
@@ -403,7 +403,7 @@ def tasks_of(part: str, out: Path, capability: int) -> Iterable:
 
 
 class Results:
-    """The results on one card with one driver, torch and csrc. ``rows`` is {part: {task: outcome}}."""
+    """The results on one GPU with one driver, torch and csrc. ``rows`` is {part: {task: outcome}}."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.facts, self.rows = path, {}, {}
@@ -416,10 +416,10 @@ class Results:
 
     @staticmethod
     def of(folder: Path, facts: dict) -> "Results":
-        names = "card", "driver", "torch", "csrc"
+        names = "gpu", "driver", "torch", "csrc"
         identity = hashlib.sha256(json.dumps([facts.get(name) for name in names]).encode()).hexdigest()[:8]
-        card = re.sub(r"\W+", "_", facts["card"]).strip("_").lower()
-        results = Results(folder / f"results_{card}_{identity}.json")
+        name = re.sub(r"\W+", "_", facts["gpu"]).strip("_").lower()
+        results = Results(folder / f"results_{name}_{identity}.json")
         results.facts = facts | {"date": time.strftime("%Y-%m-%d")}
         return results
 
@@ -457,7 +457,7 @@ def run_part(part: str, tasks: Iterable, results: Results, children: Children, e
 def write_costs(results: Results) -> str:
     path = results.path.with_name(results.path.stem.replace("results", "costs") + ".h")
     layouts = [{"provider": task, **outcome} for task, outcome in results.rows.get("layouts", {}).items()]
-    return measured.write_costs(path, results.facts["card"], results.facts["multiprocessors"], layouts)
+    return measured.write_costs(path, results.facts["gpu"], results.facts["multiprocessors"], layouts)
 
 
 # The report
@@ -542,7 +542,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def refuse(why: object) -> int:
-    print(f"gpu_day: {why}", file=sys.stderr)
+    print(f"bench_gpu: {why}", file=sys.stderr)
     return 2
 
 
@@ -582,7 +582,7 @@ def main(argv: list[str] | None = None) -> int:
             for part in options.parts:
                 run_part(part, tasks[part], results, children, time.monotonic() + 60 * PARTS[part])
         except KeyboardInterrupt:
-            print("gpu_day: interrupted; the same command goes on", file=sys.stderr)
+            print("bench_gpu: interrupted; the same command goes on", file=sys.stderr)
             return 130
         finally:
             if results.rows:
