@@ -3,10 +3,8 @@
 incremental/recording.py records a model, and sampling runs the recorded operations pixel by pixel.
 """
 
-import dis
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Protocol
 
@@ -67,15 +65,13 @@ class Recorded(Tensor):
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields ``self[0]``, ``self[1]`` and so on for an assignment such as ``a, b = recorded``.
+        """Yields the parts that ``torch.chunk`` makes, for an assignment such as ``a, b = map.chunk(2, 1)``.
 
-        Reads the number of items from the caller's bytecode, because a recorded tensor has no shape.
+        Raises TypeError for the result of another call, because a recorded tensor has no shape.
         """
-        frame = sys._getframe(1)
-        instruction = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
-        if instruction.opname != "UNPACK_SEQUENCE":
+        if op_name(self.value.function) != "chunk":
             raise TypeError("it reads how many parts a value has")
-        return (self[i] for i in range(instruction.argval))
+        return (self[i] for i in range(self.value.kwargs.get("chunks") or self.value.args[1]))
 
 
 def op_name(function: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""The codec can read the files in tests/codec/known, and writes the same files again, byte for byte.
+"""The codec can read the files in tests/codec/golden, and writes the same files again, byte for byte.
 
 The files never change. A codec that writes other bytes needs a new file format.
 """

@@ -121,7 +121,7 @@ class WithMap(px.PixelCNN):
 
 
 def swapped(map):
-    first, second = map.chunk(2, 1)
+    (first, _), (_, second) = map.chunk(2, 1), map.chunk(chunks=2, dim=1)
     return torch.cat([second, first], 1)
 
 
@@ -194,6 +194,7 @@ REFUSED = {
     "a tensor": (lambda _, y, cond: y + torch.ones(1, 10, 1, 1), "got (a tensor in )?add in WithMap"),
     "a part": (lambda _, y, cond: y[:, :5].repeat(1, 2, 1, 1), "got __getitem__ in WithMap"),
     "values": (lambda _, y, cond: y if y.mean() > 0 else cond, "another computation in WithMap: it reads the values"),
+    "rows": (lambda _, y, cond: sum(y) + cond, "another computation in WithMap: it reads how many parts a value has"),
     "memory": (changed(lambda y: y.set_(y * 2)), "another computation in WithMap: it changes the memory of a map"),
     "ReLU by name": (lambda _, y, cond: torch.relu(input=y) + cond, "got relu in WithMap"),
     "a map of more channels": (lambda model, y, cond: model.one(y) + cond, "got add in WithMap"),
