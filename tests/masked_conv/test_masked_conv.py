@@ -183,3 +183,18 @@ def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
 def test_the_kernels_run_on_no_meta_tensor():
     with pytest.raises(RuntimeError, match="the native kernels run on CPU and CUDA tensors, got tensors on meta"):
         masked_conv2d(*(t.to("meta") for t in leaves(SIZES[0], 3)), backend="native")
+
+
+@pytest.mark.parametrize("name", ["masked_conv2d", "masked_conv2d_backward"])
+def test_tensors_of_two_devices_are_refused(name):
+    """redispatch() skips torch's dispatcher, so the operators have to check the devices."""
+    x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
+    forward = x, weight, torch.randn(5), "B", 1, 1, True
+    args = forward if name == "masked_conv2d" else (y, y, x, weight, "B", 1, 1, True, True, True, True)
+    operator = getattr(OPS, name).default
+    names = [argument.name for argument in operator._schema.arguments]
+    first, *tensors = (i for i, a in enumerate(args) if isinstance(a, torch.Tensor))
+    for i in tensors:
+        moved = [a.to("meta") if j == i else a for j, a in enumerate(args)]
+        with pytest.raises(ValueError, match=f"one device, got {names[first]} on cpu and {names[i]} on meta"):
+            operator.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *moved)

@@ -111,15 +111,6 @@ def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
 
 
 @each_type
-def test_the_larger_forget_gate_takes_up(core, dtype):
-    kernel = Kernel(core, dtype, "max")
-    gates, c, _ = kernel.forward([-60.0, 0.0, 0.0, 0.0, 1e-3], 3.0, 7.0)
-    assert gates[1] == 0 and c == pytest.approx(7 * gates[4])
-    for dz, d_left, d_up in kernel.backwards(gates, c, 3.0, 7.0, 1.0, 1.0, 1.0):
-        assert d_up > 0 and d_left == dz[1] == 0
-
-
-@each_type
 @pytest.mark.parametrize("c_left", [-1e30, -500.0, 500.0, math.inf])
 def test_a_clipped_state_lets_no_gradient_through(core, dtype, c_left):
     kernel = Kernel(core, dtype, "max")
